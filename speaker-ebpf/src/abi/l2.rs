@@ -1,0 +1,453 @@
+//! Layer 2 tables: who is answered for, until when, and what has been seen.
+
+use bytemuck::{Pod, Zeroable};
+use core::fmt;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// An IP address in 16 bytes of network order; IPv4 as `::ffff:a.b.c.d`.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Pod, Zeroable)]
+pub struct Addr([u8; 16]);
+
+impl Addr {
+    /// From the four bytes of an IPv4 address in network order.
+    #[inline(always)]
+    pub const fn v4(b: [u8; 4]) -> Self {
+        Self([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, b[0], b[1], b[2], b[3]])
+    }
+
+    /// From the sixteen bytes of an IPv6 address in network order.
+    #[inline(always)]
+    pub const fn v6(b: [u8; 16]) -> Self {
+        Self(b)
+    }
+
+    /// The bytes, in network order.
+    #[inline(always)]
+    pub const fn bytes(&self) -> [u8; 16] {
+        self.0
+    }
+
+    /// The bit of the address filter that this address sets: word index and mask.
+    #[inline(always)]
+    pub fn filter_bit(&self) -> (u32, u64) {
+        let (hi, lo) = halves(&self.0);
+        // Fibonacci hashing: one multiplication, the top 16 bits are the index of the bit.
+        let bit = (hi ^ lo.rotate_left(32)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48;
+        ((bit >> 6) as u32, 1 << (bit & 63))
+    }
+}
+
+#[inline(always)]
+fn halves(b: &[u8; 16]) -> (u64, u64) {
+    (
+        u64::from_ne_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]),
+        u64::from_ne_bytes([b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]]),
+    )
+}
+
+impl From<IpAddr> for Addr {
+    fn from(ip: IpAddr) -> Self {
+        match ip {
+            IpAddr::V4(v4) => Self::v4(v4.octets()),
+            IpAddr::V6(v6) => Self::v6(v6.octets()),
+        }
+    }
+}
+
+impl From<Addr> for IpAddr {
+    fn from(addr: Addr) -> Self {
+        match addr.0 {
+            [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d] => Ipv4Addr::new(a, b, c, d).into(),
+            octets => Ipv6Addr::from(octets).into(),
+        }
+    }
+}
+
+impl fmt::Debug for Addr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        IpAddr::from(*self).fmt(f)
+    }
+}
+
+/// A hardware address, in network order.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Pod, Zeroable)]
+pub struct MacAddr(pub [u8; 6]);
+
+impl MacAddr {
+    /// The address every station listens to.
+    pub const BROADCAST: Self = Self([0xff; 6]);
+
+    /// Whether the group bit is set (broadcast included).
+    #[inline(always)]
+    pub const fn is_multicast(&self) -> bool {
+        self.0[0] & 1 == 1
+    }
+
+    /// Whether every byte is zero.
+    #[inline(always)]
+    pub fn is_zero(&self) -> bool {
+        self.0 == [0; 6]
+    }
+}
+
+impl fmt::Debug for MacAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, e, g] = self.0;
+        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+    }
+}
+
+/// Key of `VIPS`: an address on a link. Equal addresses on two links are two entries.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Pod, Zeroable)]
+pub struct VipKey {
+    addr: Addr,
+    ifindex: u32,
+}
+
+impl VipKey {
+    /// The key of `addr` on the link with `ifindex`.
+    #[inline(always)]
+    pub const fn new(addr: Addr, ifindex: u32) -> Self {
+        Self { addr, ifindex }
+    }
+
+    /// The address.
+    #[inline(always)]
+    pub const fn addr(&self) -> Addr {
+        self.addr
+    }
+
+    /// The link.
+    #[inline(always)]
+    pub const fn ifindex(&self) -> u32 {
+        self.ifindex
+    }
+}
+
+/// What the program does for a VIP.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[repr(u8)]
+pub enum Mode {
+    /// Neighbour requests are answered, unless fenced or past the deadline.
+    Answer = 1,
+    /// Silent; data is still taken (a planned move is under way).
+    Draining = 2,
+    /// Another node's: requests are dropped, so that no other part of this kernel answers them.
+    Known = 3,
+}
+
+/// Value of `VIPS`.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Pod, Zeroable)]
+pub struct Entry {
+    epoch: u64,
+    deadline_ns: u64,
+    slot: u32,
+    mode: u8,
+    pad: [u8; 3],
+}
+
+impl Entry {
+    /// An entry in `mode` under `slot`, taken in `epoch`; the node-wide deadline applies.
+    #[inline(always)]
+    pub const fn new(mode: Mode, epoch: u64, slot: u32) -> Self {
+        Self { epoch, deadline_ns: 0, slot, mode: mode as u8, pad: [0; 3] }
+    }
+
+    /// The same entry with a deadline of its own (BOOTTIME nanoseconds); 0 means the node-wide one.
+    #[inline(always)]
+    pub const fn until(self, deadline_ns: u64) -> Self {
+        Self { deadline_ns, ..self }
+    }
+
+    /// The mode; `None` if the byte is none of ours.
+    #[inline(always)]
+    pub const fn mode(&self) -> Option<Mode> {
+        match self.mode {
+            1 => Some(Mode::Answer),
+            2 => Some(Mode::Draining),
+            3 => Some(Mode::Known),
+            _ => None,
+        }
+    }
+
+    /// Which taking of the VIP this is.
+    #[inline(always)]
+    pub const fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// The entry's own deadline in BOOTTIME nanoseconds; 0 means the node-wide one.
+    #[inline(always)]
+    pub const fn deadline_ns(&self) -> u64 {
+        self.deadline_ns
+    }
+
+    /// Index of fence and counters.
+    #[inline(always)]
+    pub const fn slot(&self) -> u32 {
+        self.slot
+    }
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entry")
+            .field("mode", &self.mode())
+            .field("epoch", &self.epoch)
+            .field("deadline_ns", &self.deadline_ns)
+            .field("slot", &self.slot)
+            .finish()
+    }
+}
+
+/// Value of `NODE`.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Pod, Zeroable)]
+pub struct NodeValue {
+    /// BOOTTIME nanoseconds; from then on no entry without a deadline of its own is answered. 0: never armed.
+    pub deadline_ns: u64,
+}
+
+/// Value of `LINKS`.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Pod, Zeroable)]
+pub struct LinkValue {
+    mac: MacAddr,
+    flags: u16,
+}
+
+impl LinkValue {
+    /// A link that answers with `mac`.
+    #[inline(always)]
+    pub const fn new(mac: MacAddr) -> Self {
+        Self { mac, flags: 0 }
+    }
+
+    /// The hardware address that answers carry.
+    #[inline(always)]
+    pub const fn mac(&self) -> MacAddr {
+        self.mac
+    }
+}
+
+/// Key of `MEMBERS`: a hardware address padded to eight bytes.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Pod, Zeroable)]
+pub struct MacKey {
+    mac: MacAddr,
+    pad: [u8; 2],
+}
+
+impl MacKey {
+    /// The key of `mac`.
+    #[inline(always)]
+    pub const fn new(mac: MacAddr) -> Self {
+        Self { mac, pad: [0; 2] }
+    }
+
+    /// The hardware address.
+    #[inline(always)]
+    pub const fn mac(&self) -> MacAddr {
+        self.mac
+    }
+}
+
+/// Value of `MEMBERS`: a node of ours that may claim a VIP.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Pod, Zeroable)]
+pub struct MemberValue {
+    /// Until then (BOOTTIME nanoseconds) this address fences nothing: it was spoofed. 0: armed.
+    pub disarmed_until_ns: u64,
+}
+
+/// Key of `ASKERS`: a client that asked for a VIP on a link.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Pod, Zeroable)]
+pub struct AskerKey {
+    /// The VIP that was asked for, and where.
+    pub vip: VipKey,
+    /// Who asked.
+    pub client: Addr,
+}
+
+/// Value of `ASKERS`.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Pod, Zeroable)]
+pub struct AskerValue {
+    /// BOOTTIME nanoseconds of the latest request.
+    pub seen_ns: u64,
+    /// The client's hardware address.
+    pub mac: MacAddr,
+    /// Always zero.
+    pub pad: [u8; 2],
+}
+
+/// What became of a neighbour frame that concerned a VIP in the table.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[repr(usize)]
+pub enum Outcome {
+    /// A reply was sent.
+    Answered,
+    /// Another node's VIP: dropped.
+    NotOwner,
+    /// Past the deadline: dropped.
+    Lapsed,
+    /// A member claimed it and the agent has not cleared that: dropped.
+    Fenced,
+    /// A planned move is under way: dropped.
+    Draining,
+    /// Above the token bucket: dropped.
+    Limited,
+    /// Not as the RFCs want it: passed.
+    Malformed,
+    /// Claimed by hardware that is no member's: passed.
+    Foreign,
+    /// Claimed in a member's name by other hardware, or by a member that is disarmed: passed.
+    Spoofed,
+    /// Claimed by a member: fenced if in mode answer, passed.
+    Claimed,
+}
+
+impl Outcome {
+    /// In the order of [`SlotStats`].
+    pub const ALL: [Self; 10] = [
+        Self::Answered,
+        Self::NotOwner,
+        Self::Lapsed,
+        Self::Fenced,
+        Self::Draining,
+        Self::Limited,
+        Self::Malformed,
+        Self::Foreign,
+        Self::Spoofed,
+        Self::Claimed,
+    ];
+}
+
+/// Value of `STATS` on one CPU: neighbour frames by outcome, and the token bucket.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Pod, Zeroable)]
+pub struct SlotStats {
+    pub answered: u64,
+    pub not_owner: u64,
+    pub lapsed: u64,
+    pub fenced: u64,
+    pub draining: u64,
+    pub limited: u64,
+    pub malformed: u64,
+    pub foreign: u64,
+    pub spoofed: u64,
+    pub claimed: u64,
+    /// Tokens left, in nanoseconds of credit.
+    pub bucket_ns: u64,
+    /// BOOTTIME nanoseconds of the last refill.
+    pub bucket_at_ns: u64,
+}
+
+impl SlotStats {
+    /// The count of one outcome.
+    pub const fn of(&self, outcome: Outcome) -> u64 {
+        match outcome {
+            Outcome::Answered => self.answered,
+            Outcome::NotOwner => self.not_owner,
+            Outcome::Lapsed => self.lapsed,
+            Outcome::Fenced => self.fenced,
+            Outcome::Draining => self.draining,
+            Outcome::Limited => self.limited,
+            Outcome::Malformed => self.malformed,
+            Outcome::Foreign => self.foreign,
+            Outcome::Spoofed => self.spoofed,
+            Outcome::Claimed => self.claimed,
+        }
+    }
+}
+
+/// Value of `TRAFFIC` on one CPU: what was handed to the stack for a VIP.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Pod, Zeroable)]
+pub struct Traffic {
+    /// Frames (after GRO where the hook sees it so).
+    pub packets: u64,
+    /// Bytes from the Ethernet header on.
+    pub bytes: u64,
+}
+
+/// Counters that belong to no VIP.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[repr(u32)]
+pub enum Global {
+    /// ARP frames looked at.
+    Arp,
+    /// Neighbour discovery frames looked at.
+    Ndp,
+    /// Neighbour frames not as the RFCs want them, whatever they asked for.
+    Malformed,
+    /// The claims ring was full: a hint was lost.
+    RingFull,
+    /// An entry whose mode or slot is none of ours: passed.
+    BadEntry,
+    /// Frames passed because the agent has been gone for ten minutes.
+    Orphaned,
+    /// Frames that could not be made writable or longer.
+    NoRoom,
+}
+
+impl Global {
+    /// In the order of the array.
+    pub const ALL: [Self; 7] = [
+        Self::Arp,
+        Self::Ndp,
+        Self::Malformed,
+        Self::RingFull,
+        Self::BadEntry,
+        Self::Orphaned,
+        Self::NoRoom,
+    ];
+}
+
+/// Who claimed one of our VIPs.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[repr(u8)]
+pub enum ClaimKind {
+    /// A member; the slot's fence was raised if the entry was in mode answer.
+    Member = 1,
+    /// Hardware that is no member's.
+    Foreign = 2,
+    /// A member's address in one field only, or a disarmed member.
+    Spoofed = 3,
+}
+
+/// A record of the `CLAIMS` ring.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Pod, Zeroable)]
+pub struct Claim {
+    /// BOOTTIME nanoseconds.
+    pub at_ns: u64,
+    /// The slot's fence generation after this frame.
+    pub fence_gen: u64,
+    /// The VIP and the link.
+    pub vip: VipKey,
+    /// The slot.
+    pub slot: u32,
+    /// The hardware address field of the claim.
+    pub mac: MacAddr,
+    /// A [`ClaimKind`].
+    pub kind: u8,
+    /// Always zero.
+    pub pad: u8,
+}
+
+const _: () = {
+    assert!(size_of::<VipKey>() == 20);
+    assert!(size_of::<Entry>() == 24);
+    assert!(size_of::<LinkValue>() == 8);
+    assert!(size_of::<MacKey>() == 8);
+    assert!(size_of::<AskerKey>() == 36);
+    assert!(size_of::<AskerValue>() == 16);
+    assert!(size_of::<SlotStats>() == 96);
+    assert!(size_of::<Claim>() == 48);
+};

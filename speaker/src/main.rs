@@ -1,0 +1,2 @@
+//! Heliograph's one binary.
+fn main() {}
