@@ -1,1 +1,24 @@
-//! Core.
+//! What the world is and what should be true of this node.
+//!
+//! Objects come in parsed ([`object`], [`crd`]), gather in a [`World`], and one pure function,
+//! [`plan::plan`], says what this node should answer for. No client, no async, no clock, no kernel.
+#![forbid(unsafe_code)]
+
+pub mod allocator;
+pub mod crd;
+pub mod diff;
+pub mod election;
+pub mod local;
+pub mod node;
+pub mod object;
+pub mod plan;
+pub mod problem;
+pub mod selector;
+pub mod service;
+pub mod world;
+
+pub use local::{Link, LinkName, Local};
+pub use object::{Kind, Object, ObjectKey};
+pub use plan::{Plan, plan};
+pub use problem::Problem;
+pub use world::World;

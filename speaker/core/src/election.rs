@@ -1,0 +1,1 @@
+//! Who should answer: a pure order of candidates.

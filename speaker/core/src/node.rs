@@ -1,0 +1,37 @@
+//! Nodes and namespaces.
+
+use crate::selector::Labels;
+use speaker_proto::NodeName;
+use std::net::IpAddr;
+
+/// The label that takes a node out of the election, whatever its value.
+pub const EXCLUDE_LABEL: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
+
+/// A `v1` Node.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Node {
+    /// Its name.
+    pub name: NodeName,
+    /// Its labels.
+    pub labels: Labels,
+    /// `status.addresses` that are IP addresses; a VIP may be none of them.
+    pub addresses: Vec<IpAddr>,
+    /// Whether the condition NetworkUnavailable is True.
+    pub network_unavailable: bool,
+}
+
+impl Node {
+    /// Whether it carries the label that excludes it from external load balancing.
+    pub fn is_excluded(&self) -> bool {
+        self.labels.contains_key(EXCLUDE_LABEL)
+    }
+}
+
+/// A `v1` Namespace.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Namespace {
+    /// Its name.
+    pub name: String,
+    /// Its labels.
+    pub labels: Labels,
+}

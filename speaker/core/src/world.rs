@@ -1,0 +1,127 @@
+//! Everything that the source has said, in its last good version.
+//!
+//! A malformed edit keeps the last good version in force and stands beside it as a [`Problem`]: a typo must not
+//! withdraw a VIP. A source calls [`World::put`], [`World::gone`] and [`World::synced`] and keeps nothing itself.
+
+use crate::allocator::Assignments;
+use crate::crd::{Community, L2Advertisement, Pool};
+use crate::node::{Namespace, Node};
+use crate::object::{Kind, Object, ObjectKey};
+use crate::problem::Problem;
+use crate::service::{EndpointSlice, Service, ServiceId};
+use speaker_proto::NodeName;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The objects in force, what is wrong with newer versions of them, and which kinds are complete.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct World {
+    /// Namespaces by name.
+    pub namespaces: BTreeMap<String, Namespace>,
+    /// Nodes by name.
+    pub nodes: BTreeMap<NodeName, Node>,
+    /// Services by namespace and name.
+    pub services: BTreeMap<ServiceId, Service>,
+    /// Endpoint slices by namespace and name.
+    pub slices: BTreeMap<(String, String), EndpointSlice>,
+    /// Pools by name.
+    pub pools: BTreeMap<String, Pool>,
+    /// Layer 2 advertisements by name.
+    pub l2_advertisements: BTreeMap<String, L2Advertisement>,
+    /// Communities by name.
+    pub communities: BTreeMap<String, Community>,
+    /// Addresses that the directory's allocator gave; `None` where an API server holds them in each status.
+    pub assignments: Option<Assignments>,
+    /// What is wrong, by object.
+    pub problems: BTreeMap<ObjectKey, Problem>,
+    /// Kinds of which every object has been seen once.
+    pub synced: BTreeSet<Kind>,
+}
+
+impl World {
+    /// Takes a new version of an object, or what is wrong with it. Whether anything changed.
+    pub fn put(&mut self, object: Result<Object, Problem>) -> bool {
+        match object {
+            Ok(object) => {
+                let cleared = self.problems.remove(&object.key()).is_some();
+                self.insert(object) || cleared
+            }
+            Err(problem) => {
+                let before = self
+                    .problems
+                    .insert(problem.object.clone(), problem.clone());
+                before.as_ref() != Some(&problem)
+            }
+        }
+    }
+
+    fn insert(&mut self, object: Object) -> bool {
+        fn set<K: Ord, V: PartialEq>(map: &mut BTreeMap<K, V>, key: K, value: V) -> bool {
+            let same = map.get(&key) == Some(&value);
+            if !same {
+                map.insert(key, value);
+            }
+            !same
+        }
+        match object {
+            Object::Namespace(o) => set(&mut self.namespaces, o.name.clone(), o),
+            Object::Node(o) => set(&mut self.nodes, o.name.clone(), o),
+            Object::Service(o) => set(&mut self.services, o.id.clone(), o),
+            Object::EndpointSlice(o) => {
+                set(&mut self.slices, (o.namespace.clone(), o.name.clone()), o)
+            }
+            Object::Pool(o) => set(&mut self.pools, o.name.clone(), o),
+            Object::L2Advertisement(o) => set(&mut self.l2_advertisements, o.name.clone(), o),
+            Object::Community(o) => set(&mut self.communities, o.name.clone(), o),
+        }
+    }
+
+    /// Takes away an object and what was wrong with it. Whether anything changed.
+    pub fn gone(&mut self, key: &ObjectKey) -> bool {
+        let problem = self.problems.remove(key).is_some();
+        let object = match key.kind {
+            Kind::Namespace => self.namespaces.remove(&key.name).is_some(),
+            Kind::Node => key
+                .name
+                .parse()
+                .is_ok_and(|name: NodeName| self.nodes.remove(&name).is_some()),
+            Kind::Service => {
+                let id = ServiceId {
+                    namespace: key.namespace.clone(),
+                    name: key.name.clone(),
+                };
+                self.services.remove(&id).is_some()
+            }
+            Kind::EndpointSlice => self
+                .slices
+                .remove(&(key.namespace.clone(), key.name.clone()))
+                .is_some(),
+            Kind::Pool => self.pools.remove(&key.name).is_some(),
+            Kind::L2Advertisement => self.l2_advertisements.remove(&key.name).is_some(),
+            Kind::Community => self.communities.remove(&key.name).is_some(),
+            Kind::Document => false,
+        };
+        problem || object
+    }
+
+    /// Every object of `kind` has been seen: from now on an absent one is absent. Whether that is news.
+    pub fn synced(&mut self, kind: Kind) -> bool {
+        self.synced.insert(kind)
+    }
+
+    /// Whether every kind has been seen whole: nothing may be withdrawn before.
+    pub fn is_synced(&self) -> bool {
+        Kind::ALL.iter().all(|kind| self.synced.contains(kind))
+    }
+
+    /// The endpoints of a service, of all its slices.
+    pub fn endpoints<'w>(
+        &'w self,
+        id: &'w ServiceId,
+    ) -> impl Iterator<Item = &'w crate::service::Endpoint> {
+        self.slices
+            .range((id.namespace.clone(), String::new())..)
+            .take_while(move |((namespace, _), _)| *namespace == id.namespace)
+            .filter(move |(_, slice)| slice.service == *id)
+            .flat_map(|(_, slice)| &slice.endpoints)
+    }
+}

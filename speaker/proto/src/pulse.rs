@@ -1,0 +1,1 @@
+//! Whether the agent may keep its kernel answering.
