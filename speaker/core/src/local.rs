@@ -1,13 +1,27 @@
 //! What this node knows of itself. What others must know of it travels otherwise: a node's own links gate what
 //! it programs, never whom it elects.
 
+use crate::election::Election;
 use speaker_proto::{Mac, NodeName};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 
-/// The name of a network interface.
+/// The name of a network interface. Cheap to clone.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct LinkName(pub String);
+pub struct LinkName(pub Arc<str>);
+
+impl From<&str> for LinkName {
+    fn from(name: &str) -> Self {
+        Self(name.into())
+    }
+}
+
+impl From<String> for LinkName {
+    fn from(name: String) -> Self {
+        Self(name.into())
+    }
+}
 
 impl fmt::Display for LinkName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -47,5 +61,30 @@ pub struct Local {
     /// Its links that may announce, by name.
     pub links: BTreeMap<LinkName, Link>,
     /// Every other link name that exists (down, enslaved), so that "does not exist" can be told from "cannot be used".
-    pub other_links: std::collections::BTreeSet<LinkName>,
+    pub other_links: BTreeSet<LinkName>,
+    /// What it was told at start.
+    pub rules: Rules,
+}
+
+impl Local {
+    /// A node without links, with the rules of MetalLB.
+    pub fn new(node: NodeName) -> Self {
+        Self {
+            node,
+            links: BTreeMap::new(),
+            other_links: BTreeSet::new(),
+            rules: Rules::default(),
+        }
+    }
+}
+
+/// The settings that decisions depend on; every node of a cluster must have the same.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Rules {
+    /// How candidates are ordered.
+    pub election: Election,
+    /// `--lb-class`: only services of this class are ours; `None`: only those without one.
+    pub class: Option<String>,
+    /// `--ignore-exclude-lb`: nodes that carry the exclude label stay candidates.
+    pub ignores_exclude_label: bool,
 }

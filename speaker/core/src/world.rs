@@ -2,33 +2,39 @@
 //!
 //! A malformed edit keeps the last good version in force and stands beside it as a [`Problem`]: a typo must not
 //! withdraw a VIP. A source calls [`World::put`], [`World::gone`] and [`World::synced`] and keeps nothing itself.
+//!
+//! Objects are shared and never changed in place, so that whoever remembers a result can tell by the pointer alone
+//! whether what it came from is still in force.
 
 use crate::allocator::Assignments;
 use crate::crd::{Community, L2Advertisement, Pool};
 use crate::node::{Namespace, Node};
 use crate::object::{Kind, Object, ObjectKey};
 use crate::problem::Problem;
-use crate::service::{EndpointSlice, Service, ServiceId};
+use crate::service::{Endpoint, EndpointSlice, Service, ServiceId};
 use speaker_proto::NodeName;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// The objects in force, what is wrong with newer versions of them, and which kinds are complete.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct World {
     /// Namespaces by name.
-    pub namespaces: BTreeMap<String, Namespace>,
+    pub namespaces: BTreeMap<String, Arc<Namespace>>,
     /// Nodes by name.
-    pub nodes: BTreeMap<NodeName, Node>,
+    pub nodes: BTreeMap<NodeName, Arc<Node>>,
     /// Services by namespace and name.
-    pub services: BTreeMap<ServiceId, Service>,
-    /// Endpoint slices by namespace and name.
-    pub slices: BTreeMap<(String, String), EndpointSlice>,
+    pub services: BTreeMap<ServiceId, Arc<Service>>,
+    /// Endpoint slices by the service they belong to.
+    pub slices: BTreeMap<ServiceId, Vec<Arc<EndpointSlice>>>,
+    /// The service of each slice, by the slice's namespace and name.
+    slice_owners: BTreeMap<(String, String), ServiceId>,
     /// Pools by name.
-    pub pools: BTreeMap<String, Pool>,
+    pub pools: BTreeMap<String, Arc<Pool>>,
     /// Layer 2 advertisements by name.
-    pub l2_advertisements: BTreeMap<String, L2Advertisement>,
+    pub l2_advertisements: BTreeMap<String, Arc<L2Advertisement>>,
     /// Communities by name.
-    pub communities: BTreeMap<String, Community>,
+    pub communities: BTreeMap<String, Arc<Community>>,
     /// Addresses that the directory's allocator gave; `None` where an API server holds them in each status.
     pub assignments: Option<Assignments>,
     /// What is wrong, by object.
@@ -55,10 +61,10 @@ impl World {
     }
 
     fn insert(&mut self, object: Object) -> bool {
-        fn set<K: Ord, V: PartialEq>(map: &mut BTreeMap<K, V>, key: K, value: V) -> bool {
-            let same = map.get(&key) == Some(&value);
+        fn set<K: Ord, V: PartialEq>(map: &mut BTreeMap<K, Arc<V>>, key: K, value: V) -> bool {
+            let same = map.get(&key).is_some_and(|old| **old == value);
             if !same {
-                map.insert(key, value);
+                map.insert(key, Arc::new(value));
             }
             !same
         }
@@ -66,13 +72,42 @@ impl World {
             Object::Namespace(o) => set(&mut self.namespaces, o.name.clone(), o),
             Object::Node(o) => set(&mut self.nodes, o.name.clone(), o),
             Object::Service(o) => set(&mut self.services, o.id.clone(), o),
-            Object::EndpointSlice(o) => {
-                set(&mut self.slices, (o.namespace.clone(), o.name.clone()), o)
-            }
+            Object::EndpointSlice(o) => self.insert_slice(o),
             Object::Pool(o) => set(&mut self.pools, o.name.clone(), o),
             Object::L2Advertisement(o) => set(&mut self.l2_advertisements, o.name.clone(), o),
             Object::Community(o) => set(&mut self.communities, o.name.clone(), o),
         }
+    }
+
+    fn insert_slice(&mut self, slice: EndpointSlice) -> bool {
+        let old = self.remove_slice(&slice.namespace, &slice.name);
+        if let Some(old) = old.filter(|old| **old == slice) {
+            self.place_slice(old);
+            return false;
+        }
+        self.place_slice(Arc::new(slice));
+        true
+    }
+
+    fn place_slice(&mut self, slice: Arc<EndpointSlice>) {
+        let key = (slice.namespace.clone(), slice.name.clone());
+        self.slice_owners.insert(key, slice.service.clone());
+        let siblings = self.slices.entry(slice.service.clone()).or_default();
+        let at = siblings.partition_point(|s| s.name < slice.name);
+        siblings.insert(at, slice);
+    }
+
+    fn remove_slice(&mut self, namespace: &str, name: &str) -> Option<Arc<EndpointSlice>> {
+        let owner = self
+            .slice_owners
+            .remove(&(namespace.to_owned(), name.to_owned()))?;
+        let siblings = self.slices.get_mut(&owner)?;
+        let at = siblings.iter().position(|s| s.name == name)?;
+        let slice = siblings.remove(at);
+        if siblings.is_empty() {
+            self.slices.remove(&owner);
+        }
+        Some(slice)
     }
 
     /// Takes away an object and what was wrong with it. Whether anything changed.
@@ -91,10 +126,7 @@ impl World {
                 };
                 self.services.remove(&id).is_some()
             }
-            Kind::EndpointSlice => self
-                .slices
-                .remove(&(key.namespace.clone(), key.name.clone()))
-                .is_some(),
+            Kind::EndpointSlice => self.remove_slice(&key.namespace, &key.name).is_some(),
             Kind::Pool => self.pools.remove(&key.name).is_some(),
             Kind::L2Advertisement => self.l2_advertisements.remove(&key.name).is_some(),
             Kind::Community => self.communities.remove(&key.name).is_some(),
@@ -113,15 +145,13 @@ impl World {
         Kind::ALL.iter().all(|kind| self.synced.contains(kind))
     }
 
+    /// The slices of a service, by name.
+    pub fn slices_of(&self, id: &ServiceId) -> &[Arc<EndpointSlice>] {
+        self.slices.get(id).map_or(&[], Vec::as_slice)
+    }
+
     /// The endpoints of a service, of all its slices.
-    pub fn endpoints<'w>(
-        &'w self,
-        id: &'w ServiceId,
-    ) -> impl Iterator<Item = &'w crate::service::Endpoint> {
-        self.slices
-            .range((id.namespace.clone(), String::new())..)
-            .take_while(move |((namespace, _), _)| *namespace == id.namespace)
-            .filter(move |(_, slice)| slice.service == *id)
-            .flat_map(|(_, slice)| &slice.endpoints)
+    pub fn endpoints(&self, id: &ServiceId) -> impl Iterator<Item = &Endpoint> {
+        self.slices_of(id).iter().flat_map(|slice| &slice.endpoints)
     }
 }
