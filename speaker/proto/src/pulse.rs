@@ -38,6 +38,8 @@ enum State {
 pub enum Input {
     /// No VIP is answered for with an older epoch any more: a first deadline may be written.
     Arm,
+    /// The process stops and another is to follow: leave the kernel this much time. Only a deadline in force is moved.
+    Promise(Span),
     /// The heartbeats of a turn went out.
     Beat {
         /// Sends that the network stack accepted.
@@ -66,10 +68,14 @@ pub enum Output {
 }
 
 impl Pulse {
-    /// Starts with the deadline that the kernel holds: one that has not passed is adopted and renewed.
+    /// Starts with the deadline that the kernel holds: one that has not passed is adopted, cut to the ordinary length
+    /// at once (the last process may have promised more), and renewed.
     pub fn new(now: Time, stored: Time) -> Self {
-        let state = if now < stored { State::Armed(stored) } else { State::Disarmed };
-        Self { state, next_turn: now, outputs: VecDeque::new() }
+        let mut pulse = Self { state: State::Disarmed, next_turn: now, outputs: VecDeque::new() };
+        if now < stored {
+            pulse.store(stored.min(now + PROMISE));
+        }
+        pulse
     }
 
     /// Whether a deadline is in force.
@@ -86,8 +92,7 @@ impl Pulse {
         }
     }
 
-    fn store(&mut self, now: Time) {
-        let deadline = now + PROMISE;
+    fn store(&mut self, deadline: Time) {
         self.state = State::Armed(deadline);
         self.outputs.push_back(Output::Store(deadline));
     }
@@ -101,7 +106,7 @@ impl Machine for Pulse {
         self.lapse_if_past(now);
         match (input, self.state) {
             (Input::Arm, State::Disarmed) => {
-                self.store(now);
+                self.store(now + PROMISE);
                 self.outputs.push_back(Output::Armed);
             }
             (Input::Arm, State::Armed(_)) => self.outputs.push_back(Output::Armed),
@@ -109,10 +114,11 @@ impl Machine for Pulse {
                 let heard = sends_accepted >= observers.min(SENDS_MIN);
                 let steered = now.since(decided) <= DECIDE_AGE_MAX;
                 if heard && steered {
-                    self.store(now);
+                    self.store(now + PROMISE);
                 }
             }
-            (Input::Beat { .. }, State::Disarmed) => {}
+            (Input::Promise(grace), State::Armed(deadline)) => self.store(deadline.max(now + grace)),
+            (Input::Beat { .. } | Input::Promise(_), State::Disarmed) => {}
         }
     }
 
@@ -142,6 +148,13 @@ mod tests {
         std::iter::from_fn(|| pulse.output()).collect()
     }
 
+    /// A pulse that found `stored` in the kernel and took it over as it is.
+    fn armed(now: Time, stored: Time) -> Pulse {
+        let mut pulse = Pulse::new(now, stored);
+        assert_eq!(outputs(&mut pulse), [Output::Store(stored)]);
+        pulse
+    }
+
     fn beat(decided: Time) -> Input {
         Input::Beat { sends_accepted: 0, observers: 0, decided }
     }
@@ -159,14 +172,14 @@ mod tests {
 
     #[test]
     fn l5_1_a_turn_moves_the_deadline_from_its_own_now() {
-        let mut pulse = Pulse::new(Time::ms(1000), Time::ms(1400));
+        let mut pulse = armed(Time::ms(1000), Time::ms(1400));
         let seen = turn(&mut pulse, Time::ms(1000), Time::ms(990));
         assert_eq!(seen, [Output::Beat, Output::Store(Time::ms(1500))]);
     }
 
     #[test]
     fn l5_1_a_deciding_loop_that_hangs_is_not_covered_for() {
-        let mut pulse = Pulse::new(Time::ms(1000), Time::ms(1400));
+        let mut pulse = armed(Time::ms(1000), Time::ms(1400));
         assert_eq!(turn(&mut pulse, Time::ms(1000), Time::ms(899)), [Output::Beat]);
         assert_eq!(
             turn(&mut pulse, Time::ms(1050), Time::ms(950)),
@@ -177,7 +190,7 @@ mod tests {
 
     #[test]
     fn l5_1_sends_that_nobody_accepted_do_not_count() {
-        let mut pulse = Pulse::new(Time::ms(0), Time::ms(500));
+        let mut pulse = armed(Time::ms(0), Time::ms(500));
         for (sends_accepted, observers, stored) in
             [(0, 1, false), (1, 1, true), (1, 5, false), (2, 5, true), (0, 0, true)]
         {
@@ -188,7 +201,7 @@ mod tests {
 
     #[test]
     fn l5_1_a_lapsed_deadline_is_never_renewed() {
-        let mut pulse = Pulse::new(Time::ms(1000), Time::ms(1400));
+        let mut pulse = armed(Time::ms(1000), Time::ms(1400));
         let stopped_until = Time::ms(4000);
         let seen = turn(&mut pulse, stopped_until, stopped_until);
         assert_eq!(seen, [Output::Lapsed { deadline: Time::ms(1400) }, Output::Beat]);
@@ -198,7 +211,7 @@ mod tests {
 
     #[test]
     fn l5_1_a_stop_between_sending_and_writing_lapses() {
-        let mut pulse = Pulse::new(Time::ms(1000), Time::ms(1400));
+        let mut pulse = armed(Time::ms(1000), Time::ms(1400));
         pulse.expire(Time::ms(1000));
         assert_eq!(outputs(&mut pulse), [Output::Beat]);
         pulse.input(Time::ms(1400), beat(Time::ms(1390)));
@@ -222,12 +235,31 @@ mod tests {
     }
 
     #[test]
+    fn l6_3_a_successor_first_cuts_the_promise_it_finds() {
+        let mut pulse = Pulse::new(Time::ms(1000), Time::ms(9000));
+        assert_eq!(outputs(&mut pulse), [Output::Store(Time::ms(1500))]);
+    }
+
+    #[test]
+    fn l6_3_a_promise_moves_only_a_deadline_in_force_and_never_back() {
+        let mut pulse = armed(Time::ms(1000), Time::ms(1400));
+        pulse.input(Time::ms(1001), Input::Promise(Span::s(10)));
+        assert_eq!(outputs(&mut pulse), [Output::Store(Time::ms(11_001))]);
+        pulse.input(Time::ms(1002), Input::Promise(Span::ms(0)));
+        assert_eq!(outputs(&mut pulse), [Output::Store(Time::ms(11_001))]);
+
+        let mut lapsed = armed(Time::ms(1000), Time::ms(1400));
+        lapsed.input(Time::ms(1400), Input::Promise(Span::s(10)));
+        assert_eq!(outputs(&mut lapsed), [Output::Lapsed { deadline: Time::ms(1400) }]);
+    }
+
+    #[test]
     fn a_starved_machine_takes_one_turn_not_many() {
-        let mut pulse = Pulse::new(Time::ms(0), Time::ms(10_000));
-        let seen = turn(&mut pulse, Time::ms(900), Time::ms(900));
+        let mut pulse = armed(Time::ms(9_500), Time::ms(10_000));
+        let seen = turn(&mut pulse, Time::ms(9_900), Time::ms(9_900));
         assert_eq!(seen.iter().filter(|o| **o == Output::Beat).count(), 1);
-        assert_eq!(pulse.deadline(), Some((Time::ms(950), "heartbeat")));
-        pulse.expire(Time::ms(901));
+        assert_eq!(pulse.deadline(), Some((Time::ms(9_950), "heartbeat")));
+        pulse.expire(Time::ms(9_901));
         assert_eq!(outputs(&mut pulse), [], "a spurious expiry is harmless");
     }
 }

@@ -1,0 +1,8 @@
+//! The threads that own a clock: everything else is told what time it is.
+//!
+//! [`pulse`] renews the deadline, [`decide`] runs the agent and writes the kernel's tables. Both are plain threads:
+//! a hung runtime worker must mean nothing to the VIPs, and a hung pulse or decide must mean silence.
+
+pub(crate) mod clock;
+pub(crate) mod decide;
+pub(crate) mod pulse;

@@ -1,0 +1,76 @@
+//! Which capabilities the speaker starts with, which it keeps, and what each is for.
+//!
+//! Called on the main thread before any other thread exists: capabilities belong to threads, and those that come
+//! later inherit what is left.
+
+use anyhow::{Context, Result, bail};
+use caps::{CapSet, Capability, CapsHashSet};
+
+/// A capability and the reason to have it.
+pub(crate) struct Need {
+    /// The capability.
+    pub(crate) cap: Capability,
+    /// What for.
+    pub(crate) what_for: &'static str,
+    /// Whether it is kept after the start.
+    pub(crate) kept: bool,
+}
+
+/// Everything the speaker needs, and nothing else.
+pub(crate) const NEEDS: [Need; 4] = [
+    Need {
+        cap: Capability::CAP_BPF,
+        what_for: "create, pin, read and write the maps, load the programs",
+        kept: true,
+    },
+    Need {
+        cap: Capability::CAP_NET_ADMIN,
+        what_for: "attach the programs to links that come later, proxy-neighbour entries, arp_announce",
+        kept: true,
+    },
+    Need {
+        cap: Capability::CAP_NET_RAW,
+        what_for: "gratuitous ARP and unsolicited neighbour advertisements",
+        kept: true,
+    },
+    Need {
+        cap: Capability::CAP_PERFMON,
+        what_for: "pass the verifier with the pointer arithmetic of packet parsing",
+        kept: false,
+    },
+];
+
+/// Fails with the list of what is missing.
+pub(crate) fn check() -> Result<()> {
+    let have = caps::read(None, CapSet::Effective).context("failed to read the capabilities")?;
+    let missing: Vec<String> = NEEDS
+        .iter()
+        .filter(|need| !have.contains(&need.cap))
+        .map(|need| format!("  {}: {}", need.cap, need.what_for))
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    bail!("the speaker lacks capabilities; run it as root, or grant it:\n{}", missing.join("\n"))
+}
+
+/// Gives up every capability that is not kept, for good, and forbids gaining any (`no_new_privs`).
+pub(crate) fn drop_the_rest() -> Result<()> {
+    let keep: CapsHashSet = NEEDS.iter().filter(|need| need.kept).map(|need| need.cap).collect();
+    let drop = |set| -> Result<()> {
+        let have = caps::read(None, set).with_context(|| format!("failed to read the {set:?} set"))?;
+        for cap in have.difference(&keep) {
+            caps::drop(None, set, *cap).with_context(|| format!("failed to drop {cap} ({set:?})"))?;
+        }
+        Ok(())
+    };
+    if caps::has_cap(None, CapSet::Effective, Capability::CAP_SETPCAP).unwrap_or(false) {
+        drop(CapSet::Bounding)?;
+    }
+    drop(CapSet::Ambient)?;
+    caps::set(None, CapSet::Inheritable, &CapsHashSet::new())
+        .context("failed to empty the inheritable set")?;
+    caps::set(None, CapSet::Effective, &keep).context("failed to set the effective set")?;
+    caps::set(None, CapSet::Permitted, &keep).context("failed to set the permitted set")?;
+    rustix::thread::set_no_new_privs(true).context("failed to set no_new_privs")
+}
