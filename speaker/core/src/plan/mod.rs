@@ -1,10 +1,36 @@
 //! What should be true of this node, from what the world is.
+//!
+//! [`elected`] is a wish: the groups that this node should hold. What it does hold ([`Held`]) is the fact, and [`plan`] goes
+//! by that. Both are pure; [`Memo`] only saves working the same thing out twice. Nothing here knows of kernel tables,
+//! time, or how a group is taken. The rules of layer 2 are MetalLB's (its page on layer 2 mode).
+
+mod demand;
+mod explain;
+mod group;
+mod l2;
+mod ranks;
+mod reason;
+mod setting;
+mod text;
+
+#[cfg(test)]
+mod tests;
 
 use crate::local::{LinkName, Local};
+use crate::object::Kind;
+use crate::problem::Problem;
 use crate::service::ServiceId;
 use crate::world::World;
+use demand::Demands;
+use group::Groups;
+use ranks::Ranks;
+use setting::Setting;
+use speaker_ebpf::abi::Mode;
 use speaker_proto::{Epoch, GroupKey, NodeName, Vip};
 use std::collections::{BTreeMap, BTreeSet};
+
+pub use explain::{Explanation, Judged, explain};
+pub use reason::{Reason, Unfit, Unmatched};
 
 /// Members that are alive.
 pub type Members = BTreeSet<NodeName>;
@@ -28,6 +54,21 @@ pub enum Hold {
     Lapsed,
 }
 
+impl Hold {
+    /// What this node is doing, as a fragment that continues "elected, but".
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Free => "not taken yet",
+            Self::Asking => "its holder has not yielded it yet",
+            Self::Preparing => "about to take it",
+            Self::Holding => "held",
+            Self::Draining => "given away",
+            Self::Contested => "another member claims it",
+            Self::Lapsed => "its deadline passed",
+        }
+    }
+}
+
 /// A group's hold and the epoch of its taking.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Holding {
@@ -40,25 +81,26 @@ pub struct Holding {
 /// The facts about every group this node has to do with; absent is `Free`.
 pub type Held = BTreeMap<GroupKey, Holding>;
 
-/// Pure results remembered between calls, by everything they depend on.
-#[derive(Clone, Debug, Default)]
-pub struct Memo {}
-
 /// What should be true of this node.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Plan {
+    /// Whether every kind of object had been seen whole. If not, the plan has no entries and must not be applied:
+    /// whatever was in force stays in force.
+    pub is_complete: bool,
     /// Entries of the VIP table.
     pub l2: BTreeMap<(Vip, LinkName), L2Entry>,
     /// What became of every service and why.
     pub outcomes: BTreeMap<ServiceId, Outcome>,
+    /// What is wrong between objects that are each sound.
+    pub problems: BTreeSet<Problem>,
 }
 
 /// One entry of the VIP table.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct L2Entry {
     /// What the program does.
-    pub mode: speaker_ebpf::abi::Mode,
-    /// Which taking.
+    pub mode: Mode,
+    /// Which taking; 0 in mode known.
     pub epoch: Epoch,
     /// The group that it belongs to.
     pub group: GroupKey,
@@ -66,15 +108,134 @@ pub struct L2Entry {
 
 /// What became of a service on this node.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Outcome {}
+pub enum Outcome {
+    /// This node answers for it.
+    Announced(Announced),
+    /// It does not, because of this.
+    Silent(Reason),
+}
+
+/// What this node answers for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Announced {
+    /// Its group.
+    pub group: GroupKey,
+    /// Which taking of the group.
+    pub epoch: Epoch,
+    /// Its VIPs, in the order of the status, and the links that each is answered on; a VIP may have none while another has.
+    pub vips: Vec<(Vip, Vec<LinkName>)>,
+    /// Links that the advertisements list but this node does not have.
+    pub missing: Vec<LinkName>,
+}
+
+/// Pure results remembered between calls, by everything they depend on. It never changes what a call returns.
+#[derive(Clone, Debug, Default)]
+pub struct Memo {
+    setting: Option<Setting>,
+    demands: Demands,
+    groups: Groups,
+    ranks: Ranks,
+}
+
+/// The groups that this node should hold: those whose election it wins. Its own links do not come into it. Means
+/// nothing before the world is synced.
+pub fn elected(
+    world: &World,
+    members: &Members,
+    local: &Local,
+    memo: &mut Memo,
+) -> BTreeSet<GroupKey> {
+    let survey = memo.survey(world, members, local);
+    let groups = survey.groups.list.iter();
+    let won = groups.filter(|group| group.owner.as_ref() == Some(&local.node));
+    won.map(|group| group.key).collect()
+}
 
 /// What should be true of this node.
-pub fn plan(
-    _world: &World,
-    _members: &Members,
-    _held: &Held,
-    _local: &Local,
-    _memo: &mut Memo,
-) -> Plan {
-    Plan::default()
+pub fn plan(world: &World, members: &Members, held: &Held, local: &Local, memo: &mut Memo) -> Plan {
+    if let Some(kind) = missing_kind(world) {
+        return incomplete(world, kind);
+    }
+    let survey = memo.survey(world, members, local);
+    let outcome = |i| l2::outcome(&survey, held, local, i);
+    let outcomes = survey.demands.list.iter().enumerate();
+    Plan {
+        is_complete: true,
+        l2: l2::entries(&survey, held, local),
+        outcomes: outcomes
+            .map(|(i, d)| (d.id().clone(), outcome(i)))
+            .collect(),
+        problems: survey.problems(),
+    }
+}
+
+/// The first kind that has not been seen whole.
+fn missing_kind(world: &World) -> Option<Kind> {
+    Kind::ALL
+        .into_iter()
+        .find(|kind| !world.synced.contains(kind))
+}
+
+fn incomplete(world: &World, kind: Kind) -> Plan {
+    let silent = || Outcome::Silent(Reason::NotSynced(kind));
+    Plan {
+        outcomes: world
+            .services
+            .keys()
+            .map(|id| (id.clone(), silent()))
+            .collect(),
+        ..Plan::default()
+    }
+}
+
+/// Everything that does not depend on what this node holds.
+struct Survey<'m> {
+    setting: &'m Setting,
+    demands: &'m Demands,
+    groups: &'m Groups,
+}
+
+impl Memo {
+    fn survey(&mut self, world: &World, members: &Members, local: &Local) -> Survey<'_> {
+        let kept = self
+            .setting
+            .take()
+            .filter(|s| s.is_of(world, members, local));
+        let is_new = kept.is_none();
+        if is_new {
+            self.demands = Demands::default();
+        }
+        let setting = kept.unwrap_or_else(|| Setting::new(world, members, local));
+        let setting = self.setting.insert(setting);
+        if is_new {
+            self.ranks.meet(setting.rules.election, &setting.everyone());
+        }
+        self.demands = demand::demands(setting, world, std::mem::take(&mut self.demands));
+        let regroup = self.demands.is_regrouped;
+        if regroup {
+            self.groups = Groups::new(&self.demands.list);
+            self.ranks
+                .keep(&self.groups.list.iter().map(|g| g.key).collect());
+        }
+        self.groups.elect(&self.demands, &mut self.ranks, regroup);
+        Survey {
+            setting,
+            demands: &self.demands,
+            groups: &self.groups,
+        }
+    }
+}
+
+impl Survey<'_> {
+    fn problems(&self) -> BTreeSet<Problem> {
+        let own = self.demands.list.iter().flat_map(|d| &d.problems).cloned();
+        let duplicates = self.groups.duplicates.iter().map(|(i, reason)| {
+            demand::problem(
+                &self.demands.list[*i].service,
+                "status.loadBalancer",
+                reason,
+            )
+        });
+        own.chain(duplicates).collect()
+    }
 }

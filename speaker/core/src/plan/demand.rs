@@ -1,0 +1,308 @@
+//! What one service asks for, whoever else there is: its addresses, its advertisements, and why nobody may
+//! announce it. The order of the checks is MetalLB's.
+
+use super::setting::{Field, Setting};
+use super::{Reason, Unmatched};
+use crate::allocator::Assignment;
+use crate::object::{Kind, ObjectKey};
+use crate::problem::Problem;
+use crate::selector::any_matches;
+use crate::service::{EndpointSlice, Service, ServiceId, TrafficPolicy};
+use crate::world::World;
+use speaker_proto::{GroupKey, NodeName, Vip};
+use std::collections::btree_map;
+use std::collections::{BTreeMap, BTreeSet};
+use std::iter::Peekable;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// What one service asks for, and what that was worked out from.
+#[derive(Clone, Debug)]
+pub(super) struct Demand {
+    pub(super) service: Arc<Service>,
+    assigned: Option<Assignment>,
+    slices: Vec<Arc<EndpointSlice>>,
+    /// Its addresses, in the order of the status; none if they are not valid or not allowed.
+    pub(super) addresses: Vec<IpAddr>,
+    /// Those of its addresses that are no node's.
+    pub(super) vips: Vec<Vip>,
+    /// The candidates of its advertisements; `None`: layer 2 does not concern it.
+    pub(super) field: Option<Arc<Field>>,
+    /// The nodes with an endpoint that can serve, if only those may announce.
+    pub(super) hosts: Option<BTreeSet<NodeName>>,
+    /// Why nobody may announce it.
+    pub(super) fault: Option<Reason>,
+    /// What the operator should know although it may be announced in part.
+    pub(super) problems: Vec<Problem>,
+}
+
+impl Demand {
+    /// Its name.
+    pub(super) fn id(&self) -> &ServiceId {
+        &self.service.id
+    }
+
+    /// The key of its group, were it alone.
+    pub(super) fn key(&self) -> Option<GroupKey> {
+        self.addresses.first().copied().map(GroupKey)
+    }
+
+    /// Whether some node may announce it, as far as the service itself is concerned.
+    pub(super) fn has_candidate(&self) -> bool {
+        let Some(field) = &self.field else {
+            return false;
+        };
+        self.fault.is_none()
+            && match &self.hosts {
+                None => !field.candidates.is_empty(),
+                Some(hosts) => hosts.iter().any(|h| field.candidates.contains_key(h)),
+            }
+    }
+
+    /// Whether nothing that decides who shares addresses with whom differs.
+    pub(super) fn has_stake_of(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.service, &other.service) && self.addresses == other.addresses
+    }
+
+    fn is_of(&self, raw: &Raw<'_>) -> bool {
+        Arc::ptr_eq(&self.service, raw.service)
+            && self.assigned.as_ref() == raw.assigned
+            && self.slices.len() == raw.slices.len()
+            && self
+                .slices
+                .iter()
+                .zip(raw.slices)
+                .all(|(a, b)| Arc::ptr_eq(a, b))
+    }
+}
+
+/// What a demand is worked out from, beside the setting.
+struct Raw<'w> {
+    service: &'w Arc<Service>,
+    assigned: Option<&'w Assignment>,
+    slices: &'w [Arc<EndpointSlice>],
+    /// Whether addresses come from assignments and not from the status.
+    is_assigned: bool,
+}
+
+/// The demands of all services by name, and how they differ from the ones before.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Demands {
+    pub(super) list: Vec<Arc<Demand>>,
+    /// Places of those that were worked out anew.
+    pub(super) fresh: BTreeSet<usize>,
+    /// Whether services came, went, or changed what they share.
+    pub(super) is_regrouped: bool,
+}
+
+/// The demands of all services by name; those of `old` that still hold are kept.
+pub(super) fn demands(setting: &mut Setting, world: &World, old: Demands) -> Demands {
+    let mut new = Demands {
+        is_regrouped: old.list.len() != world.services.len(),
+        ..Demands::default()
+    };
+    new.list.reserve(world.services.len());
+    let mut old = old.list.into_iter().peekable();
+    let none = BTreeMap::new();
+    let mut assigned = Walk(
+        world
+            .assignments
+            .as_ref()
+            .unwrap_or(&none)
+            .iter()
+            .peekable(),
+    );
+    let mut slices = Walk(world.slices.iter().peekable());
+    for (id, service) in &world.services {
+        let raw = Raw {
+            service,
+            assigned: assigned.at(id),
+            slices: slices.at(id).map_or(&[], Vec::as_slice),
+            is_assigned: world.assignments.is_some(),
+        };
+        while old.next_if(|demand| demand.id() < id).is_some() {}
+        let before = old.next_if(|demand| demand.id() == id);
+        if let Some(before) = before.as_ref().filter(|demand| demand.is_of(&raw)) {
+            new.list.push(Arc::clone(before));
+            continue;
+        }
+        let demand = demand(setting, &raw);
+        new.is_regrouped |= before.is_none_or(|before| !demand.has_stake_of(&before));
+        new.fresh.insert(new.list.len());
+        new.list.push(Arc::new(demand));
+    }
+    new
+}
+
+/// Walks a map in step with rising keys, so that a join costs one pass.
+struct Walk<'a, K, V>(Peekable<btree_map::Iter<'a, K, V>>);
+
+impl<'a, K: Ord, V> Walk<'a, K, V> {
+    fn at(&mut self, key: &K) -> Option<&'a V> {
+        while self.0.next_if(|(k, _)| *k < key).is_some() {}
+        self.0.next_if(|(k, _)| *k == key).map(|(_, value)| value)
+    }
+}
+
+fn demand(setting: &mut Setting, raw: &Raw<'_>) -> Demand {
+    let mut demand = Demand {
+        service: Arc::clone(raw.service),
+        assigned: raw.assigned.cloned(),
+        slices: raw.slices.to_vec(),
+        addresses: Vec::new(),
+        vips: Vec::new(),
+        field: None,
+        hosts: None,
+        fault: None,
+        problems: Vec::new(),
+    };
+    if let Err(reason) = fill(&mut demand, setting, raw) {
+        demand.fault = Some(reason);
+    }
+    demand
+}
+
+/// Fills in what holds and stops at the first check that fails.
+fn fill(demand: &mut Demand, setting: &mut Setting, raw: &Raw<'_>) -> Result<(), Reason> {
+    let addresses = addresses(setting, raw)?;
+    let pool = pool_of(setting, raw, &addresses).ok_or(Reason::AddressNotAllowed)?;
+    demand.addresses = addresses;
+    demand.vips = vips(demand, setting)?;
+    let kept = kept_advertisements(setting, raw.service, &pool);
+    if !kept.is_empty() {
+        demand.field = Some(setting.field(kept.clone()));
+    }
+    let hosts = hosts(raw.slices).ok_or(Reason::NoEndpoints)?;
+    demand.hosts = match raw.service.policy {
+        TrafficPolicy::Cluster => None,
+        TrafficPolicy::Local => Some(hosts),
+    };
+    if kept.is_empty() {
+        return Err(Reason::NoMatchingAdvertisement(
+            match setting.advertisements(&pool) {
+                [] => Unmatched::Pool(pool),
+                [..] => Unmatched::Service,
+            },
+        ));
+    }
+    let selective = kept
+        .iter()
+        .map(|i| setting.advertisement(*i))
+        .find(|ad| !ad.service_selectors.is_empty());
+    match selective {
+        Some(ad) if sharing_key(raw.service).is_some() => {
+            Err(Reason::SharedIpWithServiceSelector {
+                advertisement: ad.name.clone(),
+            })
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn addresses(setting: &Setting, raw: &Raw<'_>) -> Result<Vec<IpAddr>, Reason> {
+    let service = raw.service;
+    if !service.is_load_balancer {
+        return Err(Reason::NotLoadBalancer);
+    }
+    if service.class != setting.rules.class {
+        return Err(Reason::OtherClass {
+            class: service.class.clone(),
+        });
+    }
+    let addresses: Vec<_> = if raw.is_assigned {
+        raw.assigned.map_or_else(Vec::new, |a| a.ips.clone())
+    } else {
+        let ingress = service.ingress.iter().cloned();
+        ingress
+            .collect::<Result<_, _>>()
+            .map_err(Reason::InvalidAddress)?
+    };
+    if addresses.is_empty() {
+        return Err(Reason::NoAddress);
+    }
+    Ok(addresses)
+}
+
+/// The pool that contains all the addresses; the one they came from, if it still does.
+fn pool_of(setting: &Setting, raw: &Raw<'_>, addresses: &[IpAddr]) -> Option<String> {
+    let mut holding = setting
+        .pools
+        .iter()
+        .filter(|pool| addresses.iter().all(|ip| pool.contains(*ip)));
+    let first = holding.next()?;
+    let origin = raw.assigned.map(|assignment| assignment.pool.as_str());
+    let pool = std::iter::once(first)
+        .chain(holding)
+        .find(|pool| Some(pool.name.as_str()) == origin)
+        .unwrap_or(first);
+    Some(pool.name.clone())
+}
+
+fn vips(demand: &mut Demand, setting: &Setting) -> Result<Vec<Vip>, Reason> {
+    let mut vips = Vec::with_capacity(demand.addresses.len());
+    let mut taken = None;
+    for (i, ip) in demand.addresses.iter().enumerate() {
+        let Some(node) = setting.node_addresses.get(ip) else {
+            vips.push(Vip(*ip));
+            continue;
+        };
+        let reason = Reason::NodeAddress {
+            vip: Vip(*ip),
+            node: node.clone(),
+        };
+        let field = format!("status.loadBalancer.ingress[{i}]");
+        demand
+            .problems
+            .push(problem(&demand.service, field, &reason));
+        taken.get_or_insert(reason);
+    }
+    match taken {
+        Some(reason) if vips.is_empty() => Err(reason),
+        Some(_) | None => Ok(vips),
+    }
+}
+
+/// What is wrong with a service's place among other objects.
+pub(super) fn problem(service: &Service, field: impl Into<String>, reason: &Reason) -> Problem {
+    let id = &service.id;
+    Problem {
+        object: ObjectKey::new(Kind::Service, &id.namespace, &id.name),
+        origin: "plan".into(),
+        field: field.into(),
+        why: reason.to_string(),
+    }
+}
+
+/// The pool's advertisements that are for the service's labels.
+fn kept_advertisements(setting: &Setting, service: &Service, pool: &str) -> Vec<usize> {
+    let fits = |i: &usize| {
+        let selectors = &setting.advertisement(*i).service_selectors;
+        any_matches(selectors, &service.labels)
+    };
+    let places = setting.advertisements(pool).iter().copied();
+    places.filter(fits).collect()
+}
+
+/// The nodes of all endpoints that can serve; `None` if there is no such endpoint.
+fn hosts(slices: &[Arc<EndpointSlice>]) -> Option<BTreeSet<NodeName>> {
+    let mut serving = slices
+        .iter()
+        .flat_map(|slice| &slice.endpoints)
+        .filter(|endpoint| endpoint.can_serve)
+        .peekable();
+    serving.peek()?;
+    Some(
+        serving
+            .filter_map(|endpoint| endpoint.node.clone())
+            .collect(),
+    )
+}
+
+/// The value of the annotation that lets a service share its address, even an empty one; the newer prefix wins.
+pub(super) fn sharing_key(service: &Service) -> Option<&str> {
+    let annotations = &service.annotations;
+    annotations
+        .get("metallb.io/allow-shared-ip")
+        .or_else(|| annotations.get("metallb.universe.tf/allow-shared-ip"))
+        .map(String::as_str)
+}

@@ -1,0 +1,248 @@
+//! Which services live and move together, and which node each such group elects.
+//!
+//! Services that share an address form one group: all its addresses, of both families, are on one node. A service whose
+//! address an older one holds without sharing it is left out. The sharing rule is MetalLB's (its page on IP address sharing).
+
+use super::Reason;
+use super::demand::{Demand, Demands, sharing_key};
+use super::ranks::Ranks;
+use crate::election::Candidate;
+use crate::service::{Service, ServiceId, TrafficPolicy};
+use speaker_proto::{GroupKey, NodeName, Vip};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// Services that share addresses, directly or through others.
+#[derive(Clone, Debug)]
+pub(super) struct Group {
+    pub(super) key: GroupKey,
+    /// Places of its services in the list of demands, rising.
+    pub(super) members: Vec<usize>,
+    /// The elected node; `None`: its services have no candidate, or none in common.
+    pub(super) owner: Option<NodeName>,
+}
+
+/// All groups, and who is in none.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Groups {
+    /// By key.
+    pub(super) list: Vec<Group>,
+    /// By place of the demand: the place of its group.
+    pub(super) of: Vec<Option<usize>>,
+    /// By place of the demand: the older holder of an address of it.
+    pub(super) duplicates: BTreeMap<usize, Reason>,
+}
+
+impl Groups {
+    /// Sorts services into groups; nobody is elected yet.
+    pub(super) fn new(demands: &[Arc<Demand>]) -> Self {
+        let mut groups = Self::default();
+        let mut parents: Vec<usize> = (0..demands.len()).collect();
+        let shared = shared_addresses(demands);
+        for i in by_age(demands, &shared) {
+            groups.place(demands, &shared, &mut parents, i);
+        }
+        groups.collect(demands, &mut parents);
+        groups
+    }
+
+    /// Joins one service with the older ones that hold its addresses, or finds that it may not.
+    fn place(
+        &mut self,
+        demands: &[Arc<Demand>],
+        shared: &BTreeMap<IpAddr, Vec<usize>>,
+        parents: &mut [usize],
+        i: usize,
+    ) {
+        let mut fellows = BTreeSet::new();
+        for ip in &demands[i].addresses {
+            for other in shared.get(ip).into_iter().flatten().copied() {
+                if !is_older(&demands[other], &demands[i]) || self.duplicates.contains_key(&other) {
+                    continue;
+                }
+                if !may_share(&demands[other].service, &demands[i].service) {
+                    let reason = Reason::DuplicateAddress {
+                        vip: Vip(*ip),
+                        holder: demands[other].id().clone(),
+                    };
+                    self.duplicates.insert(i, reason);
+                    return;
+                }
+                fellows.insert(other);
+            }
+        }
+        for other in fellows {
+            let (a, b) = (root(parents, other), root(parents, i));
+            parents[a.max(b)] = a.min(b);
+        }
+    }
+
+    fn collect(&mut self, demands: &[Arc<Demand>], parents: &mut [usize]) {
+        let mut sets: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        for (i, demand) in demands.iter().enumerate() {
+            if demand.key().is_some() && !self.duplicates.contains_key(&i) {
+                sets.entry(root(parents, i)).or_default().push(i);
+            }
+        }
+        let key = |members: &[usize]| members.iter().filter_map(|i| demands[*i].key()).min();
+        let group = |members: Vec<usize>| {
+            Some(Group {
+                key: key(&members)?,
+                members,
+                owner: None,
+            })
+        };
+        self.list = sets.into_values().filter_map(group).collect();
+        self.list.sort_by_key(|group| group.key);
+        self.of = vec![None; demands.len()];
+        for (at, group) in self.list.iter().enumerate() {
+            for i in &group.members {
+                self.of[*i] = Some(at);
+            }
+        }
+    }
+
+    /// Elects anew where a demand is fresh; everywhere, if `all`.
+    pub(super) fn elect(&mut self, demands: &Demands, ranks: &mut Ranks, all: bool) {
+        for group in &mut self.list {
+            if all || group.members.iter().any(|i| demands.fresh.contains(i)) {
+                group.owner = group.winner(&demands.list, ranks);
+            }
+        }
+    }
+}
+
+impl Group {
+    fn winner(&self, demands: &[Arc<Demand>], ranks: &mut Ranks) -> Option<NodeName> {
+        let wanting = self.wanting(demands);
+        let first = wanting.first()?;
+        let is_alike = |d: &&Demand| d.hosts.is_none() && same_field(d, first);
+        match &first.field {
+            Some(field) if wanting.iter().all(is_alike) => ranks.first_of(self.key, &field.best),
+            Some(_) | None => ranks.winner(self.key, &common(&wanting)),
+        }
+    }
+
+    /// The services of it that have a candidate; the others do not hold these back.
+    fn wanting<'d>(&self, demands: &'d [Arc<Demand>]) -> Vec<&'d Demand> {
+        let members = self.members.iter().map(|i| &*demands[*i]);
+        members.filter(|demand| demand.has_candidate()).collect()
+    }
+
+    /// The nodes that may announce all its services that have a candidate at all, by name, with their scores summed.
+    pub(super) fn candidates(&self, demands: &[Arc<Demand>]) -> Vec<Candidate> {
+        common(&self.wanting(demands))
+    }
+
+    /// The names of its services but for one.
+    pub(super) fn others(&self, demands: &[Arc<Demand>], but: usize) -> Vec<ServiceId> {
+        let others = self.members.iter().filter(|i| **i != but);
+        others.map(|i| demands[*i].id().clone()).collect()
+    }
+}
+
+fn same_field(a: &Demand, b: &Demand) -> bool {
+    match (&a.field, &b.field) {
+        (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+        (None, None) => true,
+        (Some(_), None) | (None, Some(_)) => false,
+    }
+}
+
+fn common(wanting: &[&Demand]) -> Vec<Candidate> {
+    let score = |demand: &Demand, node: &NodeName| {
+        let is_host = demand
+            .hosts
+            .as_ref()
+            .is_none_or(|hosts| hosts.contains(node));
+        let field = demand.field.as_ref().filter(|_| is_host)?;
+        field.candidates.get(node).copied()
+    };
+    let total = |node: &NodeName| {
+        wanting.iter().try_fold(0_u32, |sum, demand| {
+            Some(sum.saturating_add(score(demand, node)?))
+        })
+    };
+    let Some(first) = wanting.first() else {
+        return Vec::new();
+    };
+    let fields = first.field.iter().flat_map(|field| field.candidates.keys());
+    let nodes: Vec<_> = match &first.hosts {
+        Some(hosts) => hosts.iter().collect(),
+        None => fields.collect(),
+    };
+    let candidate = |node: &NodeName| {
+        Some(Candidate {
+            node: node.clone(),
+            score: total(node)?,
+        })
+    };
+    nodes.into_iter().filter_map(candidate).collect()
+}
+
+/// Addresses that several services hold, with their places.
+fn shared_addresses(demands: &[Arc<Demand>]) -> BTreeMap<IpAddr, Vec<usize>> {
+    let mut held: Vec<(IpAddr, usize)> = demands
+        .iter()
+        .enumerate()
+        .flat_map(|(i, demand)| demand.addresses.iter().map(move |ip| (*ip, i)))
+        .collect();
+    held.sort_unstable();
+    held.dedup();
+    held.chunk_by(|a, b| a.0 == b.0)
+        .filter(|chunk| chunk.len() > 1)
+        .map(|chunk| (chunk[0].0, chunk.iter().map(|(_, i)| *i).collect()))
+        .collect()
+}
+
+/// The places of those that hold a shared address, older services first.
+fn by_age(demands: &[Arc<Demand>], shared: &BTreeMap<IpAddr, Vec<usize>>) -> Vec<usize> {
+    let holders: BTreeSet<usize> = shared.values().flatten().copied().collect();
+    let mut holders: Vec<usize> = holders.into_iter().collect();
+    holders.sort_by(|a, b| age(&demands[*a]).cmp(&age(&demands[*b])));
+    holders
+}
+
+fn is_older(a: &Demand, b: &Demand) -> bool {
+    age(a) < age(b)
+}
+
+/// Smaller is older: by creation (those without come last), then by UID, then by name.
+fn age(demand: &Demand) -> impl Ord {
+    let service = &demand.service;
+    (
+        service.created.is_none(),
+        service.created,
+        service.uid.clone(),
+        service.id.clone(),
+    )
+}
+
+/// Equal sharing keys that are not empty, equal backends, and no port of the same protocol twice.
+fn may_share(a: &Service, b: &Service) -> bool {
+    let key = |service| sharing_key(service).filter(|key| !key.is_empty());
+    let meets = |p: &crate::service::ServicePort| {
+        let same = |q: &crate::service::ServicePort| (q.protocol, q.port) == (p.protocol, p.port);
+        b.ports.iter().any(same)
+    };
+    key(a).is_some() && key(a) == key(b) && same_backend(a, b) && !a.ports.iter().any(meets)
+}
+
+/// Both Cluster, or both Local with the same pods behind them.
+fn same_backend(a: &Service, b: &Service) -> bool {
+    match (a.policy, b.policy) {
+        (TrafficPolicy::Cluster, TrafficPolicy::Cluster) => true,
+        (TrafficPolicy::Local, TrafficPolicy::Local) => a.selector == b.selector,
+        (TrafficPolicy::Cluster, TrafficPolicy::Local)
+        | (TrafficPolicy::Local, TrafficPolicy::Cluster) => false,
+    }
+}
+
+fn root(parents: &mut [usize], mut i: usize) -> usize {
+    while parents[i] != i {
+        parents[i] = parents[parents[i]];
+        i = parents[i];
+    }
+    i
+}

@@ -1,0 +1,178 @@
+//! Entries of the VIP table and outcomes, from who holds what and which links can answer.
+
+use super::demand::Demand;
+use super::group::Group;
+use super::setting::LinkChoice;
+use super::{Announced, Held, Hold, Holding, L2Entry, Outcome, Reason, Survey};
+use crate::local::{Link, LinkName, Local};
+use speaker_ebpf::abi::Mode;
+use speaker_proto::{Epoch, GroupKey, Vip};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+/// What the program does for a group in this state.
+const fn mode(hold: Hold) -> Mode {
+    match hold {
+        Hold::Holding => Mode::Answer,
+        Hold::Draining => Mode::Draining,
+        Hold::Free | Hold::Asking | Hold::Preparing | Hold::Contested | Hold::Lapsed => Mode::Known,
+    }
+}
+
+/// The entries of all VIPs that layer 2 concerns, on all links of this node that may announce: those that it answers for on
+/// the links that are selected and can answer, everything else as known, so that no other part of this kernel answers.
+pub(super) fn entries(
+    survey: &Survey<'_>,
+    held: &Held,
+    local: &Local,
+) -> BTreeMap<(Vip, LinkName), L2Entry> {
+    let mut entries = Vec::new();
+    for group in &survey.groups.list {
+        let holding = held.get(&group.key).filter(|_| group.owner.is_some());
+        let active = holding.filter(|holding| mode(holding.hold) != Mode::Known);
+        for vip in vips(survey, group) {
+            let choice = active.and_then(|_| choice(survey, group, vip));
+            for (name, link) in &local.links {
+                let is_chosen = choice.as_ref().is_some_and(|c| c.has(name));
+                let active = active.filter(|_| is_chosen && can_answer(link, vip));
+                entries.push(((vip, name.clone()), entry(group.key, active)));
+            }
+        }
+    }
+    known_duplicates(survey, local, &mut entries);
+    entries.into_iter().collect()
+}
+
+fn entry(group: GroupKey, active: Option<&Holding>) -> L2Entry {
+    L2Entry {
+        mode: active.map_or(Mode::Known, |holding| mode(holding.hold)),
+        epoch: active.map_or(Epoch::default(), |holding| holding.epoch),
+        group,
+    }
+}
+
+/// VIPs of services that are left out because an older one holds another address of theirs.
+fn known_duplicates(
+    survey: &Survey<'_>,
+    local: &Local,
+    entries: &mut Vec<((Vip, LinkName), L2Entry)>,
+) {
+    if survey.groups.duplicates.is_empty() {
+        return;
+    }
+    let taken: BTreeSet<Vip> = entries.iter().map(|((vip, _), _)| *vip).collect();
+    let demands = survey
+        .groups
+        .duplicates
+        .keys()
+        .map(|i| &survey.demands.list[*i]);
+    let concerned = demands.filter(|demand| demand.field.is_some());
+    for vip in concerned.flat_map(|demand| &demand.vips) {
+        if !taken.contains(vip) {
+            let known = entry(GroupKey(vip.0), None);
+            entries.extend(local.links.keys().map(|name| ((*vip, name.clone()), known)));
+        }
+    }
+}
+
+/// The VIPs of a group that layer 2 concerns.
+fn vips(survey: &Survey<'_>, group: &Group) -> Vec<Vip> {
+    let demands = group.members.iter().map(|i| &survey.demands.list[*i]);
+    let concerned = demands.filter(|demand| demand.field.is_some());
+    let mut vips: Vec<Vip> = concerned.flat_map(|demand| &demand.vips).copied().collect();
+    vips.sort_unstable();
+    vips.dedup();
+    vips
+}
+
+/// The links that the advertisements of the group's services select for a VIP on this node.
+fn choice(survey: &Survey<'_>, group: &Group, vip: Vip) -> Option<LinkChoice> {
+    let demands = group.members.iter().map(|i| &survey.demands.list[*i]);
+    demands
+        .filter(|demand| demand.has_candidate() && demand.vips.contains(&vip))
+        .filter_map(|demand| here(demand).cloned())
+        .reduce(LinkChoice::union)
+}
+
+fn here(demand: &Demand) -> Option<&LinkChoice> {
+    demand.field.as_ref().and_then(|field| field.here.as_ref())
+}
+
+/// Whether the link can carry neighbour discovery of the VIP's family now.
+const fn can_answer(link: &Link, vip: Vip) -> bool {
+    let speaks = match vip.0 {
+        IpAddr::V4(_) => link.has_arp,
+        IpAddr::V6(_) => link.has_ndp,
+    };
+    link.is_usable() && speaks
+}
+
+/// What became of the service at place `i`.
+pub(super) fn outcome(survey: &Survey<'_>, held: &Held, local: &Local, i: usize) -> Outcome {
+    let demand = &survey.demands.list[i];
+    if let Some(reason) = survey.groups.duplicates.get(&i).or(demand.fault.as_ref()) {
+        return Outcome::Silent(reason.clone());
+    }
+    let group = survey.groups.of[i].map(|at| &survey.groups.list[at]);
+    let (Some(group), Some(field)) = (group, &demand.field) else {
+        return Outcome::Silent(Reason::NoAddress);
+    };
+    let holding = held.get(&group.key).filter(|_| group.owner.is_some());
+    let answering = holding.filter(|h| h.hold == Hold::Holding && demand.has_candidate());
+    if let (Some(holding), Some(here)) = (answering, &field.here) {
+        return announced(demand, group.key, holding.epoch, local, here);
+    }
+    let unfit = survey
+        .setting
+        .why_not(&local.node, field, demand.hosts.as_ref());
+    Outcome::Silent(match (unfit, &group.owner) {
+        (Some(unfit), _) => Reason::Unfit(unfit),
+        (None, None) => Reason::NoCommonCandidate {
+            with: group.others(&survey.demands.list, i),
+        },
+        (None, Some(owner)) if *owner == local.node => {
+            Reason::NotHeld(holding.map_or(Hold::Free, |holding| holding.hold))
+        }
+        (None, Some(owner)) => Reason::NotElected {
+            owner: owner.clone(),
+        },
+    })
+}
+
+fn announced(
+    demand: &Demand,
+    group: GroupKey,
+    epoch: Epoch,
+    local: &Local,
+    choice: &LinkChoice,
+) -> Outcome {
+    let links = |vip| {
+        let chosen = local.links.iter().filter(|(name, _)| choice.has(name));
+        let answering = chosen.filter(|(_, link)| can_answer(link, vip));
+        answering.map(|(name, _)| name.clone()).collect()
+    };
+    let vips: Vec<(Vip, Vec<LinkName>)> = demand.vips.iter().map(|v| (*v, links(*v))).collect();
+    let (missing, unusable) = unavailable(local, choice);
+    if vips.iter().all(|(_, links)| links.is_empty()) {
+        return Outcome::Silent(Reason::NoUsableLink { missing, unusable });
+    }
+    Outcome::Announced(Announced {
+        group,
+        epoch,
+        vips,
+        missing,
+    })
+}
+
+/// Chosen links that do not exist, and chosen ones that exist; of the latter a caller asks only when none can answer.
+fn unavailable(local: &Local, choice: &LinkChoice) -> (Vec<LinkName>, Vec<LinkName>) {
+    let exists =
+        |name: &LinkName| local.links.contains_key(name) || local.other_links.contains(name);
+    match choice {
+        LinkChoice::All => (Vec::new(), local.links.keys().cloned().collect()),
+        LinkChoice::Named(names) => {
+            let (existing, missing) = names.iter().cloned().partition(exists);
+            (missing, existing)
+        }
+    }
+}

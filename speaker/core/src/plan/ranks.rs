@@ -1,0 +1,99 @@
+//! The first nodes of each group's order, remembered: a rank depends on nothing but the group's key and the node.
+//!
+//! Ranking a thousand nodes for each of ten thousand groups takes about a second; a node that comes or goes must not cost that
+//! again. So the first few of all nodes ever seen are kept, and a candidate among them is found without hashing.
+
+use crate::election::{self, Candidate, Election};
+use speaker_proto::{GroupKey, NodeName};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Remembered ranks.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Ranks {
+    election: Election,
+    /// Every node seen, in order of appearance; grows only, until it is forgotten as a whole.
+    seen: Vec<NodeName>,
+    known: BTreeSet<NodeName>,
+    firsts: BTreeMap<GroupKey, Firsts>,
+}
+
+/// The nodes of smallest rank among the first `counted` of those seen.
+#[derive(Clone, Debug, Default)]
+struct Firsts {
+    nodes: Vec<([u8; 32], NodeName)>,
+    counted: usize,
+}
+
+impl Ranks {
+    /// Takes note of the nodes that there are, and of the election in force.
+    pub(super) fn meet(&mut self, election: Election, nodes: &BTreeSet<NodeName>) {
+        let is_stale = self.known.len() > STALE_MAX + 2 * nodes.len();
+        if self.election != election || is_stale {
+            *self = Self {
+                election,
+                ..Self::default()
+            };
+        }
+        for node in nodes {
+            if self.known.insert(node.clone()) {
+                self.seen.push(node.clone());
+            }
+        }
+    }
+
+    /// Forgets groups that are gone.
+    pub(super) fn keep(&mut self, keys: &BTreeSet<GroupKey>) {
+        self.firsts.retain(|key, _| keys.contains(key));
+    }
+
+    /// The first of `best`, nodes of equal score.
+    pub(super) fn first_of(
+        &mut self,
+        key: GroupKey,
+        best: &BTreeSet<NodeName>,
+    ) -> Option<NodeName> {
+        if best.len() <= FIRSTS {
+            return self.smallest(key, best);
+        }
+        let firsts = self.firsts.entry(key).or_default();
+        firsts.count(self.election, key, &self.seen);
+        let known = firsts.nodes.iter().map(|(_, node)| node);
+        let first = known.into_iter().find(|node| best.contains(node)).cloned();
+        first.or_else(|| self.smallest(key, best))
+    }
+
+    fn smallest(&self, key: GroupKey, nodes: &BTreeSet<NodeName>) -> Option<NodeName> {
+        let ranked = nodes
+            .iter()
+            .map(|n| (election::rank(self.election, key, n), n));
+        ranked.min().map(|(_, node)| node.clone())
+    }
+
+    /// The first of candidates with scores.
+    pub(super) fn winner(&self, key: GroupKey, candidates: &[Candidate]) -> Option<NodeName> {
+        election::winner(self.election, key, candidates).map(|winner| winner.node.clone())
+    }
+}
+
+impl Firsts {
+    /// Ranks those of `seen` that are not ranked yet.
+    fn count(&mut self, election: Election, key: GroupKey, seen: &[NodeName]) {
+        for node in &seen[self.counted..] {
+            let rank = election::rank(election, key, node);
+            let is_first = self.nodes.len() < FIRSTS
+                || self.nodes.last().is_some_and(|(last, _)| rank < *last);
+            if is_first {
+                let at = self.nodes.partition_point(|(r, n)| (r, n) < (&rank, node));
+                self.nodes.insert(at, (rank, node.clone()));
+                self.nodes.truncate(FIRSTS);
+            }
+        }
+        self.counted = seen.len();
+    }
+}
+
+/// Nodes kept per group: with a tenth of the nodes unfit, one group in 10^8 must rank all of them again.
+const FIRSTS: usize = 8;
+
+/// Nodes gone before everything is forgotten: rolling replacement of nodes must not fill the memory.
+const STALE_MAX: usize = 1_024;

@@ -1,0 +1,240 @@
+//! What decisions about all services have in common, worked out once: who is fit, which advertisements serve which
+//! pool, and the candidates of each set of advertisements.
+
+use super::{Members, Unfit};
+use crate::crd::{L2Advertisement, Pool};
+use crate::local::{LinkName, Local, Rules};
+use crate::node::Node;
+use crate::selector::any_matches;
+use crate::world::World;
+use speaker_proto::NodeName;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// Everything but services and their endpoints, and what follows from it.
+#[derive(Clone, Debug)]
+pub(super) struct Setting {
+    me: NodeName,
+    pub(super) rules: Rules,
+    members: Members,
+    nodes: Vec<Arc<Node>>,
+    pub(super) pools: Vec<Arc<Pool>>,
+    ads: Vec<Arc<L2Advertisement>>,
+    /// Whose address it is.
+    pub(super) node_addresses: BTreeMap<IpAddr, NodeName>,
+    /// By pool: its advertisements, as places in `ads`.
+    by_pool: BTreeMap<String, Vec<usize>>,
+    /// By advertisements, as places in `ads`.
+    fields: BTreeMap<Vec<usize>, Arc<Field>>,
+}
+
+/// The nodes that a set of advertisements lets announce.
+#[derive(Clone, Debug)]
+pub(super) struct Field {
+    ads: Vec<Arc<L2Advertisement>>,
+    /// Fit nodes that at least one of the advertisements selects, with their scores.
+    pub(super) candidates: BTreeMap<NodeName, u32>,
+    /// Those of the highest score.
+    pub(super) best: BTreeSet<NodeName>,
+    /// The links that they select on this node; `None`: they do not select this node.
+    pub(super) here: Option<LinkChoice>,
+}
+
+/// Which links of a node may announce.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum LinkChoice {
+    /// All.
+    All,
+    /// Those with these names.
+    Named(BTreeSet<LinkName>),
+}
+
+impl Setting {
+    pub(super) fn new(world: &World, members: &Members, local: &Local) -> Self {
+        let ads: Vec<_> = world.l2_advertisements.values().cloned().collect();
+        let serving = |pool: &Pool| (0..ads.len()).filter(|i| serves(&ads[*i], pool)).collect();
+        let by_pool = world
+            .pools
+            .iter()
+            .map(|(name, pool)| (name.clone(), serving(pool)))
+            .collect();
+        let node_addresses = world
+            .nodes
+            .values()
+            .flat_map(|node| node.addresses.iter().map(|ip| (*ip, node.name.clone())))
+            .collect();
+        Self {
+            me: local.node.clone(),
+            rules: local.rules.clone(),
+            members: members.clone(),
+            nodes: world.nodes.values().cloned().collect(),
+            pools: world.pools.values().cloned().collect(),
+            node_addresses,
+            by_pool,
+            ads,
+            fields: BTreeMap::new(),
+        }
+    }
+
+    /// Whether it is still the one of these.
+    pub(super) fn is_of(&self, world: &World, members: &Members, local: &Local) -> bool {
+        self.me == local.node
+            && self.rules == local.rules
+            && same(&self.nodes, world.nodes.values())
+            && same(&self.pools, world.pools.values())
+            && same(&self.ads, world.l2_advertisements.values())
+            && self.members == *members
+    }
+
+    /// The advertisements of a pool.
+    pub(super) fn advertisements(&self, pool: &str) -> &[usize] {
+        self.by_pool.get(pool).map_or(&[], Vec::as_slice)
+    }
+
+    /// The advertisement at a place that [`Self::advertisements`] gave.
+    pub(super) fn advertisement(&self, place: usize) -> &L2Advertisement {
+        &self.ads[place]
+    }
+
+    /// The candidates of a set of advertisements, given by their places.
+    pub(super) fn field(&mut self, places: Vec<usize>) -> Arc<Field> {
+        if let Some(field) = self.fields.get(&places) {
+            return Arc::clone(field);
+        }
+        let field = Arc::new(self.new_field(&places));
+        self.fields.insert(places, Arc::clone(&field));
+        field
+    }
+
+    fn new_field(&self, places: &[usize]) -> Field {
+        let ads: Vec<_> = places.iter().map(|i| Arc::clone(&self.ads[*i])).collect();
+        let candidates: BTreeMap<_, _> = self
+            .nodes
+            .iter()
+            .filter(|node| self.unfit(node).is_none())
+            .filter_map(|node| Some((node.name.clone(), score(&ads, node)?)))
+            .collect();
+        let highest = candidates.values().copied().max().unwrap_or_default();
+        let best = candidates
+            .iter()
+            .filter(|(_, score)| **score == highest)
+            .map(|(node, _)| node.clone())
+            .collect();
+        let me = self.node(&self.me);
+        Field {
+            candidates,
+            best,
+            here: me.and_then(|me| links(&ads, me)),
+            ads,
+        }
+    }
+
+    fn node(&self, name: &NodeName) -> Option<&Arc<Node>> {
+        let at = self.nodes.binary_search_by(|n| n.name.cmp(name)).ok()?;
+        Some(&self.nodes[at])
+    }
+
+    /// Why a node can announce nothing at all.
+    fn unfit(&self, node: &Node) -> Option<Unfit> {
+        if !self.members.contains(&node.name) {
+            Some(Unfit::Dead)
+        } else if node.network_unavailable {
+            Some(Unfit::NetworkUnavailable)
+        } else if node.is_excluded() && !self.rules.ignores_exclude_label {
+            Some(Unfit::Excluded)
+        } else {
+            None
+        }
+    }
+
+    /// Why `name` is no candidate of `field`, for a service with endpoints on `hosts` (`None`: any node will do).
+    pub(super) fn why_not(
+        &self,
+        name: &NodeName,
+        field: &Field,
+        hosts: Option<&BTreeSet<NodeName>>,
+    ) -> Option<Unfit> {
+        let Some(node) = self.node(name) else {
+            return Some(Unfit::Unknown);
+        };
+        if score(&field.ads, node).is_none() {
+            Some(Unfit::NotSelected)
+        } else if let Some(unfit) = self.unfit(node) {
+            Some(unfit)
+        } else if hosts.is_some_and(|hosts| !hosts.contains(name)) {
+            Some(Unfit::NoLocalEndpoints)
+        } else {
+            None
+        }
+    }
+
+    /// Names of all nodes and members.
+    pub(super) fn everyone(&self) -> BTreeSet<NodeName> {
+        let nodes = self.nodes.iter().map(|node| node.name.clone());
+        nodes.chain(self.members.iter().cloned()).collect()
+    }
+}
+
+fn same<'a, T: 'a>(ours: &[Arc<T>], theirs: impl ExactSizeIterator<Item = &'a Arc<T>>) -> bool {
+    ours.len() == theirs.len() && ours.iter().zip(theirs).all(|(a, b)| Arc::ptr_eq(a, b))
+}
+
+/// By name or by label, united; an advertisement with neither is for every pool.
+fn serves(ad: &L2Advertisement, pool: &Pool) -> bool {
+    if ad.pools.is_empty() && ad.pool_selectors.is_empty() {
+        return true;
+    }
+    let by_label = ad.pool_selectors.iter().any(|s| s.matches(&pool.labels));
+    by_label || ad.pools.contains(&pool.name)
+}
+
+/// The weights of all preferences that match, over the advertisements that select the node; `None`: none does.
+fn score(ads: &[Arc<L2Advertisement>], node: &Node) -> Option<u32> {
+    ads.iter()
+        .filter(|ad| any_matches(&ad.node_selectors, &node.labels))
+        .map(|ad| {
+            ad.preferred_nodes
+                .iter()
+                .filter(|p| p.selector.matches(&node.labels))
+                .map(|p| p.weight)
+                .fold(0_u32, u32::saturating_add)
+        })
+        .reduce(u32::saturating_add)
+}
+
+/// The union over the advertisements that select the node; one without `interfaces` means all.
+fn links(ads: &[Arc<L2Advertisement>], node: &Node) -> Option<LinkChoice> {
+    ads.iter()
+        .filter(|ad| any_matches(&ad.node_selectors, &node.labels))
+        .map(|ad| {
+            if ad.interfaces.is_empty() {
+                LinkChoice::All
+            } else {
+                let names = ad.interfaces.iter();
+                LinkChoice::Named(names.map(|name| LinkName::from(name.as_str())).collect())
+            }
+        })
+        .reduce(LinkChoice::union)
+}
+
+impl LinkChoice {
+    /// Whatever either chooses.
+    pub(super) fn union(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Named(mut a), Self::Named(b)) => {
+                a.extend(b);
+                Self::Named(a)
+            }
+            (Self::All, _) | (_, Self::All) => Self::All,
+        }
+    }
+
+    /// Whether it chooses the link.
+    pub(super) fn has(&self, link: &LinkName) -> bool {
+        match self {
+            Self::All => true,
+            Self::Named(names) => names.contains(link),
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! The one text form of a plan: golden tests, `ctl plan` and failures of a simulator show it alike.
+
+use super::{Announced, Outcome, Plan};
+use crate::local::LinkName;
+use speaker_ebpf::abi::Mode;
+use std::fmt;
+
+/// The word for a mode.
+const fn mode(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Answer => "answer",
+        Mode::Draining => "draining",
+        Mode::Known => "known",
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.is_complete {
+            f.write_str("incomplete: what was in force stays in force\n")?;
+        }
+        let entries = self.l2.iter().map(|((vip, link), entry)| {
+            [
+                vip.to_string(),
+                link.to_string(),
+                mode(entry.mode).to_owned(),
+                entry.epoch.to_string(),
+                entry.group.to_string(),
+            ]
+        });
+        section(
+            f,
+            ["VIP", "LINK", "MODE", "EPOCH", "GROUP"],
+            entries.collect(),
+        )?;
+        let outcomes = self.outcomes.iter().map(|(service, outcome)| {
+            let state = match outcome {
+                Outcome::Announced(_) => "announced",
+                Outcome::Silent(_) => "silent",
+            };
+            [service.to_string(), state.to_owned(), outcome.to_string()]
+        });
+        f.write_str("\n")?;
+        section(f, ["SERVICE", "STATE", "BECAUSE"], outcomes.collect())?;
+        if !self.problems.is_empty() {
+            f.write_str("\n")?;
+            let problems = self.problems.iter().map(|p| [p.to_string()]);
+            section(f, ["PROBLEM"], problems.collect())?;
+        }
+        Ok(())
+    }
+}
+
+/// Columns as wide as their widest cell; the last one is not filled up.
+fn section<const N: usize>(
+    f: &mut fmt::Formatter<'_>,
+    head: [&str; N],
+    rows: Vec<[String; N]>,
+) -> fmt::Result {
+    let mut widths = head.map(str::len);
+    for row in &rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = cell.len().max(*width);
+        }
+    }
+    let rows = std::iter::once(head.map(str::to_owned)).chain(rows);
+    for row in rows {
+        let filled = row
+            .iter()
+            .zip(widths)
+            .map(|(cell, width)| format!("{cell:width$}"));
+        let line = filled.collect::<Vec<_>>().join("  ");
+        writeln!(f, "{}", line.trim_end())?;
+    }
+    Ok(())
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Announced(announced) => announced.fmt(f),
+            Self::Silent(reason) => reason.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for Announced {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, (vip, links)) in self.vips.iter().enumerate() {
+            let comma = if i == 0 { "" } else { ", " };
+            write!(f, "{comma}{vip} on {}", names(links))?;
+        }
+        if !self.missing.is_empty() {
+            write!(f, "; not on this node: {}", names(&self.missing))?;
+        }
+        Ok(())
+    }
+}
+
+fn names(links: &[LinkName]) -> String {
+    if links.is_empty() {
+        return "no link".into();
+    }
+    let names: Vec<_> = links.iter().map(ToString::to_string).collect();
+    names.join(" ")
+}
