@@ -1,0 +1,178 @@
+//! Kernel programs of the bench: a generator of ARP requests, a sink that counts the answers, wrappers that restore a
+//! frame before the program under test, and programs that do next to nothing, to subtract.
+//!
+//! It knows no table of the speaker: the program under test comes from the object that ships, by tail call.
+//! Frames: RFC 826.
+
+#![cfg_attr(target_arch = "bpf", no_std, no_main)]
+
+#[cfg(target_arch = "bpf")]
+mod raw;
+#[cfg(target_arch = "bpf")]
+mod wire;
+
+#[cfg(target_arch = "bpf")]
+mod programs {
+    use crate::raw::{self, Packet};
+    use crate::wire::{ANSWERS, ARP_HALVES, NS_HALVES, OTHERS, SENT, SENT_HALVES};
+    use aya_ebpf::bindings::xdp_action::{XDP_ABORTED, XDP_DROP, XDP_PASS, XDP_TX};
+    use aya_ebpf::macros::{classifier, xdp};
+    use aya_ebpf::programs::{TcContext, XdpContext};
+
+    /// Writes the ordered request as the next client and sends it out of the link that it pretends to come from.
+    #[xdp]
+    fn bench_gen(ctx: XdpContext) -> u32 {
+        let Some(order) = raw::order() else {
+            return XDP_ABORTED;
+        };
+        let packet = Packet::from(&ctx);
+        if !packet.write::<SENT_HALVES>(&order.frame) {
+            return XDP_ABORTED;
+        }
+        let sequence = raw::count(SENT);
+        let client = sequence as u32 & order.client_mask;
+        for last_byte_of in [ETH_SOURCE, SENDER_MAC, SENDER_IP] {
+            packet.store(last_byte_of, client as u8);
+        }
+        if order.stamps == 1 {
+            raw::stamp(client, sequence);
+        }
+        XDP_TX
+    }
+
+    /// Counts answers for the ordered address and takes every ARP frame away.
+    #[xdp]
+    fn bench_sink(ctx: XdpContext) -> u32 {
+        let packet = Packet::from(&ctx);
+        if packet.load(ETHERTYPE) != Some(ARP) {
+            return XDP_PASS;
+        }
+        let (Some(order), Some(asked)) = (raw::order(), packet.load::<u8>(TARGET_IP)) else {
+            return XDP_DROP;
+        };
+        let vip = [order.frame[19], order.frame[20]];
+        let is_answer = packet.load(OPERATION) == Some(REPLY) && packet.load(SPA) == Some(vip);
+        if !is_answer {
+            raw::count(OTHERS);
+            return XDP_DROP;
+        }
+        raw::count(ANSWERS);
+        if order.stamps == 1 {
+            raw::sample(u32::from(asked));
+        }
+        XDP_DROP
+    }
+
+    /// The cheapest end of a frame: what the generator alone costs.
+    #[xdp]
+    fn bench_drop(_ctx: XdpContext) -> u32 {
+        XDP_DROP
+    }
+
+    #[xdp]
+    fn bench_xdp_empty(_ctx: XdpContext) -> u32 {
+        XDP_PASS
+    }
+
+    #[xdp]
+    fn bench_xdp_arp(ctx: XdpContext) -> u32 {
+        if let Some(order) = raw::order() {
+            Packet::from(&ctx).write::<ARP_HALVES>(&order.frame);
+        }
+        raw::go_on_xdp(&ctx);
+        XDP_ABORTED
+    }
+
+    #[xdp]
+    fn bench_xdp_ns(ctx: XdpContext) -> u32 {
+        if let Some(order) = raw::order() {
+            Packet::from(&ctx).write::<NS_HALVES>(&order.frame);
+        }
+        raw::go_on_xdp(&ctx);
+        XDP_ABORTED
+    }
+
+    #[classifier]
+    fn bench_tc_empty(_ctx: TcContext) -> i32 {
+        NEXT
+    }
+
+    #[classifier]
+    fn bench_tc_arp(ctx: TcContext) -> i32 {
+        if let Some(order) = raw::order() {
+            Packet::from(&ctx).write::<ARP_HALVES>(&order.frame);
+        }
+        raw::go_on_tc(&ctx);
+        NOWHERE
+    }
+
+    #[classifier]
+    fn bench_tc_ns(ctx: TcContext) -> i32 {
+        if let Some(order) = raw::order() {
+            Packet::from(&ctx).write::<NS_HALVES>(&order.frame);
+        }
+        raw::go_on_tc(&ctx);
+        NOWHERE
+    }
+
+    /// One reading of the boot clock.
+    #[classifier]
+    fn bench_tc_clock(_ctx: TcContext) -> i32 {
+        seen(raw::boot_ns() != 0)
+    }
+
+    /// One hash lookup.
+    #[classifier]
+    fn bench_tc_hash(_ctx: TcContext) -> i32 {
+        seen(raw::look_up() != 0)
+    }
+
+    /// One update of an LRU hash.
+    #[classifier]
+    fn bench_tc_lru(ctx: TcContext) -> i32 {
+        seen(raw::remember(u64::from(ctx.len())))
+    }
+
+    /// One count in a per-CPU array.
+    #[classifier]
+    fn bench_tc_count(_ctx: TcContext) -> i32 {
+        seen(raw::count(OTHERS) != 0)
+    }
+
+    /// Uses a result, so that it is computed.
+    #[inline(always)]
+    fn seen(good: bool) -> i32 {
+        if good { NEXT } else { NOWHERE }
+    }
+
+    /// To the next program or the stack (TCX_NEXT, TC_ACT_UNSPEC).
+    const NEXT: i32 = -1;
+    /// No program under test: a verdict that none of ours returns.
+    const NOWHERE: i32 = 99;
+
+    const ARP: [u8; 2] = [0x08, 0x06];
+    const REPLY: [u8; 2] = [0, 2];
+    const ETHERTYPE: usize = 12;
+    const OPERATION: usize = 20;
+    const SPA: usize = 28;
+    /// Last bytes of fields.
+    const ETH_SOURCE: usize = 11;
+    const SENDER_MAC: usize = 27;
+    const SENDER_IP: usize = 31;
+    const TARGET_IP: usize = 41;
+}
+
+#[cfg(target_arch = "bpf")]
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}
+
+/// The kernel checks it before it lends its helpers.
+#[cfg(target_arch = "bpf")]
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+
+#[cfg(not(target_arch = "bpf"))]
+fn main() {}
