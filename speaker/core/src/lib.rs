@@ -15,6 +15,7 @@ pub mod plan;
 pub mod problem;
 pub mod selector;
 pub mod service;
+pub mod tables;
 pub mod world;
 
 pub use local::{Link, LinkName, Local};

@@ -1,0 +1,273 @@
+//! From a plan to the content of the kernel's tables, and the order of changes that leads there.
+//!
+//! [`wanted`] gives each (VIP, link) its slot, [`changes`] sorts what must be written so that stopping after any of the writes
+//! does no harm: nothing is answered that neither the old nor the new plan answers, whatever stops answering does so before
+//! anything starts, and an entry never stands without its link, its filter bit and its counters. It knows nothing of maps;
+//! whoever owns them applies the changes in order and keeps [`Tables`] as a mirror.
+
+use crate::diff::{Change, diff};
+use crate::local::Local;
+use crate::object::{Kind, ObjectKey};
+use crate::plan::{L2Entry, Plan};
+use crate::problem::Problem;
+use speaker_ebpf::abi::{
+    Entry, LINKS_MAX, LinkValue, MEMBERS_MAX, MacAddr, MacKey, MemberValue, Mode, SLOTS_MAX, VipKey,
+};
+use speaker_proto::Mac;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The content of the tables that the agent writes.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Tables {
+    /// `VIPS`.
+    pub vips: BTreeMap<VipKey, Entry>,
+    /// Words of `FILTER` that are not zero.
+    pub filter: BTreeMap<u32, u64>,
+    /// `LINKS`.
+    pub links: BTreeMap<u32, LinkValue>,
+    /// `MEMBERS`.
+    pub members: BTreeMap<MacKey, MemberValue>,
+    /// Keys of `STATS`: slots that have counters.
+    pub slots: BTreeSet<u32>,
+}
+
+/// What the tables should hold, and what did not fit.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Wanted {
+    /// The content.
+    pub tables: Tables,
+    /// Tables that are full; everything else is served.
+    pub problems: Vec<Problem>,
+}
+
+/// One write.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum TableChange {
+    /// To `VIPS`.
+    Vip(Change<VipKey, Entry>),
+    /// To a word of `FILTER`; removed means zero.
+    Filter(Change<u32, u64>),
+    /// To `LINKS`.
+    Link(Change<u32, LinkValue>),
+    /// To `MEMBERS`.
+    Member(Change<MacKey, MemberValue>),
+    /// A slot that no entry uses is about to be used: its counters exist and are zero, its token bucket is full, it is not fenced.
+    ResetSlot(u32),
+    /// No entry uses the slot any more: its counters go.
+    FreeSlot(u32),
+}
+
+/// What the tables should hold so that `plan` is true. Slots of entries that `have` are kept; `members` are the
+/// hardware addresses of all nodes of ours.
+pub fn wanted(plan: &Plan, local: &Local, members: &BTreeSet<Mac>, have: &Tables) -> Wanted {
+    let mut problems = Vec::new();
+    let mut full = |table: &str, room: u32, left: usize| {
+        if left > 0 {
+            problems.push(Problem {
+                object: ObjectKey::new(Kind::Node, "", local.node.as_str()),
+                origin: "tables".into(),
+                field: table.into(),
+                why: format!("full: it has room for {room}, {left} more are not served"),
+            });
+        }
+    };
+    let (vips, left) = place(entries(plan, local), &have.vips);
+    full("hg_vips", SLOTS_MAX, left);
+    let links = local
+        .links
+        .values()
+        .map(|link| (link.ifindex, LinkValue::new(mac(link.mac))));
+    let links = links.take(LINKS_MAX as usize).collect();
+    full(
+        "hg_links",
+        LINKS_MAX,
+        local.links.len().saturating_sub(LINKS_MAX as usize),
+    );
+    let armed = MemberValue {
+        disarmed_until_ns: 0,
+    };
+    let known = |key| have.members.get(&key).copied().unwrap_or(armed);
+    let keys = members.iter().map(|m| MacKey::new(mac(*m)));
+    let member_table = keys
+        .take(MEMBERS_MAX as usize)
+        .map(|key| (key, known(key)))
+        .collect();
+    full(
+        "hg_members",
+        MEMBERS_MAX,
+        members.len().saturating_sub(MEMBERS_MAX as usize),
+    );
+    let tables = Tables {
+        filter: filter(vips.keys()),
+        slots: vips.values().map(Entry::slot).collect(),
+        links,
+        members: member_table,
+        vips,
+    };
+    Wanted { tables, problems }
+}
+
+const fn mac(mac: Mac) -> MacAddr {
+    MacAddr(mac.0)
+}
+
+/// The entries of a plan by key, for links that exist.
+fn entries(plan: &Plan, local: &Local) -> BTreeMap<VipKey, L2Entry> {
+    let key = |(vip, link): &(speaker_proto::Vip, crate::LinkName)| {
+        let link = local.links.get(link)?;
+        Some(VipKey::new(vip.0.into(), link.ifindex))
+    };
+    let entries = plan.l2.iter();
+    entries
+        .filter_map(|(pair, entry)| Some((key(pair)?, *entry)))
+        .collect()
+}
+
+/// Gives every entry a slot, keeping those that it has, and says how many did not fit. Entries that answer come before known ones,
+/// since a known one that is missing only lets another part of the kernel answer.
+fn place(
+    entries: BTreeMap<VipKey, L2Entry>,
+    have: &BTreeMap<VipKey, Entry>,
+) -> (BTreeMap<VipKey, Entry>, usize) {
+    let is_known = |entry: &L2Entry| entry.mode == Mode::Known;
+    let left = entries.len().saturating_sub(SLOTS_MAX as usize);
+    let mut served: Vec<(VipKey, L2Entry, Option<u32>)> = entries
+        .into_iter()
+        .map(|(key, entry)| (key, entry, have.get(&key).map(Entry::slot)))
+        .collect();
+    if left > 0 {
+        served.sort_by_key(|(key, entry, slot)| (is_known(entry), slot.is_none(), *key));
+        served.truncate(SLOTS_MAX as usize);
+    }
+    let mut used = BTreeSet::new();
+    for (_, _, slot) in &mut served {
+        // A slot out of range or used twice was written by nobody sane: it is not kept.
+        *slot = slot.filter(|slot| *slot < SLOTS_MAX && used.insert(*slot));
+    }
+    let mut free = (0..SLOTS_MAX).filter(|slot| !used.contains(slot));
+    let slotted = served.into_iter().filter_map(|(key, entry, slot)| {
+        let slot = slot.or_else(|| free.next())?;
+        Some((key, Entry::new(entry.mode, entry.epoch.0, slot)))
+    });
+    (slotted.collect(), left)
+}
+
+fn filter<'k>(keys: impl Iterator<Item = &'k VipKey>) -> BTreeMap<u32, u64> {
+    let mut words = BTreeMap::new();
+    for (word, bit) in keys.map(|key| key.addr().filter_bit()) {
+        *words.entry(word).or_default() |= bit;
+    }
+    words
+}
+
+/// The writes that lead from `have` to `want`, in the order in which they must be made.
+pub fn changes(have: &Tables, want: &Tables) -> Vec<TableChange> {
+    let mut falling_silent = Vec::new();
+    let mut silent = Vec::new();
+    let mut answering = Vec::new();
+    for change in diff(&have.vips, &want.vips) {
+        let was_silent = |key| have.vips.get(key).and_then(Entry::mode) != Some(Mode::Answer);
+        match &change {
+            Change::Remove(_) => falling_silent.push(change),
+            Change::Put(_, entry) if entry.mode() == Some(Mode::Answer) => answering.push(change),
+            Change::Put(key, entry) if !was_silent(key) && keeps_slot(have, key, entry) => {
+                falling_silent.push(change);
+            }
+            Change::Put(..) => silent.push(change),
+        }
+    }
+    let widened = union(&have.filter, &want.filter);
+    let (link_puts, link_removals) = split(diff(&have.links, &want.links));
+    let (member_puts, member_removals) = split(diff(&have.members, &want.members));
+    let vips = |changes: Vec<_>| changes.into_iter().map(TableChange::Vip);
+    vips(falling_silent)
+        .chain(link_puts.into_iter().map(TableChange::Link))
+        .chain(member_puts.into_iter().map(TableChange::Member))
+        .chain(
+            diff(&have.filter, &widened)
+                .into_iter()
+                .map(TableChange::Filter),
+        )
+        .chain(
+            new_slots(have, want)
+                .into_iter()
+                .map(TableChange::ResetSlot),
+        )
+        .chain(vips(silent))
+        .chain(vips(answering))
+        .chain(
+            have.slots
+                .difference(&want.slots)
+                .copied()
+                .map(TableChange::FreeSlot),
+        )
+        .chain(
+            diff(&widened, &want.filter)
+                .into_iter()
+                .map(TableChange::Filter),
+        )
+        .chain(member_removals.into_iter().map(TableChange::Member))
+        .chain(link_removals.into_iter().map(TableChange::Link))
+        .collect()
+}
+
+fn keeps_slot(have: &Tables, key: &VipKey, entry: &Entry) -> bool {
+    have.vips
+        .get(key)
+        .is_some_and(|old| old.slot() == entry.slot())
+}
+
+/// Slots that an entry starts to use, and those in use that have no counters.
+fn new_slots(have: &Tables, want: &Tables) -> BTreeSet<u32> {
+    let taken = want
+        .vips
+        .iter()
+        .filter(|(key, entry)| !keeps_slot(have, key, entry));
+    let taken = taken.map(|(_, entry)| entry.slot());
+    taken
+        .chain(want.slots.difference(&have.slots).copied())
+        .collect()
+}
+
+fn union(a: &BTreeMap<u32, u64>, b: &BTreeMap<u32, u64>) -> BTreeMap<u32, u64> {
+    let mut union = a.clone();
+    for (word, bits) in b {
+        *union.entry(*word).or_default() |= bits;
+    }
+    union
+}
+
+/// Puts and removals.
+fn split<K, V>(changes: Vec<Change<K, V>>) -> (Vec<Change<K, V>>, Vec<Change<K, V>>) {
+    changes
+        .into_iter()
+        .partition(|change| matches!(change, Change::Put(..)))
+}
+
+impl Tables {
+    /// Makes one change in the mirror, as it was made in the kernel.
+    pub fn apply(&mut self, change: &TableChange) {
+        fn make<K: Ord + Clone, V: Clone>(table: &mut BTreeMap<K, V>, change: &Change<K, V>) {
+            match change {
+                Change::Put(key, value) => table.insert(key.clone(), value.clone()),
+                Change::Remove(key) => table.remove(key),
+            };
+        }
+        match change {
+            TableChange::Vip(change) => make(&mut self.vips, change),
+            TableChange::Filter(change) => make(&mut self.filter, change),
+            TableChange::Link(change) => make(&mut self.links, change),
+            TableChange::Member(change) => make(&mut self.members, change),
+            TableChange::ResetSlot(slot) => {
+                self.slots.insert(*slot);
+            }
+            TableChange::FreeSlot(slot) => {
+                self.slots.remove(slot);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "tables_tests.rs"]
+mod tests;

@@ -1,0 +1,218 @@
+use super::*;
+use crate::local::{Link, LinkName};
+use proptest::prelude::*;
+use speaker_proto::{Epoch, GroupKey, Vip};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// The modes of addresses on links, both by number.
+type Wish = BTreeMap<(u32, u32), (Mode, u64)>;
+
+fn vip(number: u32) -> Vip {
+    let ip = match number % 2 {
+        0 => IpAddr::from(Ipv4Addr::from(0xc000_0200 + number)),
+        _ => IpAddr::from(Ipv6Addr::from(0x2001_0db8 << 96 | u128::from(number))),
+    };
+    Vip(ip)
+}
+
+fn name(number: u32) -> LinkName {
+    format!("eth{number}").into()
+}
+
+fn local(links: impl IntoIterator<Item = u32>) -> Local {
+    let mut local = Local::new("n1".parse().unwrap());
+    let link = |number: u32| Link {
+        ifindex: number + 1,
+        mac: Mac([2, 0, 0, 0, 0, u8::try_from(number).unwrap()]),
+        is_up: true,
+        has_carrier: true,
+        has_arp: true,
+        has_ndp: true,
+    };
+    local.links = links.into_iter().map(|n| (name(n), link(n))).collect();
+    local
+}
+
+fn plan(wish: &Wish) -> Plan {
+    let entry = |(mode, epoch): (Mode, u64), number| L2Entry {
+        mode,
+        epoch: Epoch(epoch),
+        group: GroupKey(vip(number).0),
+    };
+    Plan {
+        is_complete: true,
+        l2: wish
+            .iter()
+            .map(|((number, link), w)| ((vip(*number), name(*link)), entry(*w, *number)))
+            .collect(),
+        ..Plan::default()
+    }
+}
+
+fn after(have: &Tables, want: &Wish) -> Tables {
+    let links = want.keys().map(|(_, link)| *link).collect::<BTreeSet<_>>();
+    wanted(&plan(want), &local(links), &BTreeSet::new(), have).tables
+}
+
+fn answers(tables: &Tables) -> BTreeSet<VipKey> {
+    let answering = |e: &Entry| e.mode() == Some(Mode::Answer);
+    let entries = tables.vips.iter();
+    entries
+        .filter(|(_, e)| answering(e))
+        .map(|(key, _)| *key)
+        .collect()
+}
+
+/// Every entry has its link, its filter bit and its counters, and no slot is used twice.
+fn assert_sound(tables: &Tables) {
+    let slots: BTreeSet<u32> = tables.vips.values().map(Entry::slot).collect();
+    assert_eq!(slots.len(), tables.vips.len(), "a slot is used twice");
+    for (key, entry) in &tables.vips {
+        let (word, bit) = key.addr().filter_bit();
+        assert!(
+            tables.slots.contains(&entry.slot()),
+            "no counters: {entry:?}"
+        );
+        assert!(
+            tables.links.contains_key(&key.ifindex()),
+            "no link: {key:?}"
+        );
+        assert_ne!(
+            tables.filter.get(&word).copied().unwrap_or(0) & bit,
+            0,
+            "no filter bit: {key:?}"
+        );
+    }
+}
+
+fn wishes() -> impl Strategy<Value = Wish> {
+    let mode = prop_oneof![Just(Mode::Answer), Just(Mode::Draining), Just(Mode::Known)];
+    proptest::collection::btree_map((0_u32..12, 0_u32..3), (mode, 0_u64..3), 0..30)
+}
+
+proptest! {
+    #[test]
+    fn any_prefix_of_the_changes_is_safe(old in wishes(), new in wishes()) {
+        let have = after(&Tables::default(), &old);
+        let want = after(&have, &new);
+        let (before, wished) = (answers(&have), answers(&want));
+        let mut now = have.clone();
+        assert_sound(&now);
+        for change in changes(&have, &want) {
+            if let TableChange::ResetSlot(slot) = change {
+                prop_assert!(now.vips.values().all(|e| e.slot() != slot), "reset while in use");
+            }
+            now.apply(&change);
+            assert_sound(&now);
+            let answering = answers(&now);
+            prop_assert!(answering.is_subset(&before.union(&wished).copied().collect()));
+            let has_started = answering.iter().any(|key| !before.contains(key));
+            prop_assert!(!has_started || answering.is_subset(&wished), "starts before all stopped");
+        }
+        prop_assert_eq!(now, want);
+    }
+
+    #[test]
+    fn an_entry_keeps_its_slot(old in wishes(), new in wishes()) {
+        let have = after(&Tables::default(), &old);
+        let want = after(&have, &new);
+        for (key, entry) in &want.vips {
+            if let Some(before) = have.vips.get(key) {
+                prop_assert_eq!(before.slot(), entry.slot());
+            }
+        }
+    }
+
+    #[test]
+    fn a_slot_is_reset_before_another_entry_uses_it(old in wishes(), new in wishes()) {
+        let have = after(&Tables::default(), &old);
+        let want = after(&have, &new);
+        let mut fresh = BTreeSet::new();
+        for change in changes(&have, &want) {
+            match change {
+                TableChange::ResetSlot(slot) => {
+                    fresh.insert(slot);
+                }
+                TableChange::Vip(Change::Put(key, entry)) if !have.vips.contains_key(&key) => {
+                    prop_assert!(fresh.contains(&entry.slot()));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_true_already_changes_nothing(wish in wishes()) {
+        let have = after(&Tables::default(), &wish);
+        let again = after(&have, &wish);
+        prop_assert_eq!(changes(&have, &again), vec![]);
+    }
+}
+
+/// `count` addresses on one link.
+fn many(count: u32, mode: Mode) -> Wish {
+    (0..count).map(|number| ((number, 0), (mode, 1))).collect()
+}
+
+#[test]
+fn a_full_table_is_a_problem_and_the_rest_is_served() {
+    let wanted = wanted(
+        &plan(&many(SLOTS_MAX + 3, Mode::Answer)),
+        &local([0]),
+        &BTreeSet::new(),
+        &Tables::default(),
+    );
+    assert_eq!(wanted.tables.vips.len(), SLOTS_MAX as usize);
+    let [problem] = &wanted.problems[..] else {
+        panic!("{:?}", wanted.problems);
+    };
+    assert_eq!(problem.field, "hg_vips");
+    assert_eq!(
+        problem.why,
+        "full: it has room for 65536, 3 more are not served"
+    );
+}
+
+#[test]
+fn a_known_entry_makes_room_for_one_that_answers() {
+    let have = after(&Tables::default(), &many(SLOTS_MAX, Mode::Known));
+    let mut wish = many(SLOTS_MAX, Mode::Known);
+    wish.insert((SLOTS_MAX, 0), (Mode::Answer, 1));
+    let want = after(&have, &wish);
+    let key = VipKey::new(vip(SLOTS_MAX).0.into(), 1);
+    assert!(want.vips.contains_key(&key));
+    assert_eq!(want.vips.len(), SLOTS_MAX as usize);
+}
+
+#[test]
+fn slots_that_were_written_by_nobody_sane_are_not_kept() {
+    let key = |number| VipKey::new(vip(number).0.into(), 1);
+    let wish = many(3, Mode::Answer);
+    let mut have = after(&Tables::default(), &wish);
+    have.vips.insert(key(0), Entry::new(Mode::Answer, 1, 1));
+    have.vips
+        .insert(key(2), Entry::new(Mode::Answer, 1, SLOTS_MAX));
+    let want = after(&have, &wish);
+    assert_sound(&want);
+    let mut now = have.clone();
+    for change in changes(&have, &want) {
+        now.apply(&change);
+    }
+    assert_eq!(now, want);
+}
+
+#[test]
+fn a_member_that_is_disarmed_stays_so() {
+    let macs = BTreeSet::from([Mac([2, 0, 0, 0, 0, 1]), Mac([2, 0, 0, 0, 0, 2])]);
+    let key = MacKey::new(MacAddr([2, 0, 0, 0, 0, 1]));
+    let disarmed = MemberValue {
+        disarmed_until_ns: 9,
+    };
+    let have = Tables {
+        members: BTreeMap::from([(key, disarmed)]),
+        ..Tables::default()
+    };
+    let want = wanted(&Plan::default(), &local([]), &macs, &have).tables;
+    assert_eq!(want.members[&key], disarmed);
+    assert_eq!(want.members.len(), 2);
+}
