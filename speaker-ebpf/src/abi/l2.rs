@@ -13,7 +13,9 @@ impl Addr {
     /// From the four bytes of an IPv4 address in network order.
     #[inline(always)]
     pub const fn v4(b: [u8; 4]) -> Self {
-        Self([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, b[0], b[1], b[2], b[3]])
+        Self([
+            0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, b[0], b[1], b[2], b[3],
+        ])
     }
 
     /// From the sixteen bytes of an IPv6 address in network order.
@@ -58,7 +60,9 @@ impl From<IpAddr> for Addr {
 impl From<Addr> for IpAddr {
     fn from(addr: Addr) -> Self {
         match addr.0 {
-            [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d] => Ipv4Addr::new(a, b, c, d).into(),
+            [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d] => {
+                Ipv4Addr::new(a, b, c, d).into()
+            }
             octets => Ipv6Addr::from(octets).into(),
         }
     }
@@ -154,13 +158,22 @@ impl Entry {
     /// An entry in `mode` under `slot`, taken in `epoch`; the node-wide deadline applies.
     #[inline(always)]
     pub const fn new(mode: Mode, epoch: u64, slot: u32) -> Self {
-        Self { epoch, deadline_ns: 0, slot, mode: mode as u8, pad: [0; 3] }
+        Self {
+            epoch,
+            deadline_ns: 0,
+            slot,
+            mode: mode as u8,
+            pad: [0; 3],
+        }
     }
 
     /// The same entry with a deadline of its own (BOOTTIME nanoseconds); 0 means the node-wide one.
     #[inline(always)]
     pub const fn until(self, deadline_ns: u64) -> Self {
-        Self { deadline_ns, ..self }
+        Self {
+            deadline_ns,
+            ..self
+        }
     }
 
     /// The mode; `None` if the byte is none of ours.

@@ -7,8 +7,8 @@
 pub mod l2;
 
 pub use l2::{
-    Addr, AskerKey, AskerValue, Claim, ClaimKind, Entry, Global, LinkValue, MacAddr, MacKey, MemberValue, Mode,
-    NodeValue, Outcome, SlotStats, Traffic, VipKey,
+    Addr, AskerKey, AskerValue, Claim, ClaimKind, Entry, Global, LinkValue, MacAddr, MacKey,
+    MemberValue, Mode, NodeValue, Outcome, SlotStats, Traffic, VipKey,
 };
 
 /// One map of the object: how it is called in the kernel and which layout it has.
@@ -41,33 +41,82 @@ pub const ASKERS_MAX: u32 = 65_536;
 pub const CLAIMS_BYTES: u32 = 65_536;
 
 /// (address, ifindex) to entry; hash of [`VipKey`] to [`Entry`].
-pub const VIPS: MapSpec = MapSpec { name: "hg_vips", layout: 1, entries_max: SLOTS_MAX };
+pub const VIPS: MapSpec = MapSpec {
+    name: "hg_vips",
+    layout: 1,
+    entries_max: SLOTS_MAX,
+};
 /// Bitmap of announced addresses, asked before any lookup; array of `u64` words.
-pub const FILTER: MapSpec = MapSpec { name: "hg_filter", layout: 1, entries_max: FILTER_WORDS };
+pub const FILTER: MapSpec = MapSpec {
+    name: "hg_filter",
+    layout: 1,
+    entries_max: FILTER_WORDS,
+};
 /// The node-wide deadline; array with the one element [`NodeValue`], memory-mapped by the agent.
-pub const NODE: MapSpec = MapSpec { name: "hg_node", layout: 1, entries_max: 1 };
+pub const NODE: MapSpec = MapSpec {
+    name: "hg_node",
+    layout: 1,
+    entries_max: 1,
+};
 /// Fence generation per slot, incremented by the program only; array of `u64`.
-pub const FENCE: MapSpec = MapSpec { name: "hg_fence", layout: 1, entries_max: SLOTS_MAX };
+pub const FENCE: MapSpec = MapSpec {
+    name: "hg_fence",
+    layout: 1,
+    entries_max: SLOTS_MAX,
+};
 /// Cleared generation per slot, written by the agent only; array of `u64`. Fenced iff it differs from `FENCE`.
-pub const CLEARED: MapSpec = MapSpec { name: "hg_cleared", layout: 1, entries_max: SLOTS_MAX };
+pub const CLEARED: MapSpec = MapSpec {
+    name: "hg_cleared",
+    layout: 1,
+    entries_max: SLOTS_MAX,
+};
 /// ifindex (`u32`) to [`LinkValue`]; hash.
-pub const LINKS: MapSpec = MapSpec { name: "hg_links", layout: 1, entries_max: LINKS_MAX };
+pub const LINKS: MapSpec = MapSpec {
+    name: "hg_links",
+    layout: 1,
+    entries_max: LINKS_MAX,
+};
 /// [`MacKey`] to [`MemberValue`]; hash.
-pub const MEMBERS: MapSpec = MapSpec { name: "hg_members", layout: 1, entries_max: MEMBERS_MAX };
+pub const MEMBERS: MapSpec = MapSpec {
+    name: "hg_members",
+    layout: 1,
+    entries_max: MEMBERS_MAX,
+};
 /// [`AskerKey`] to [`AskerValue`]; LRU hash, written by the program only.
-pub const ASKERS: MapSpec = MapSpec { name: "hg_askers", layout: 1, entries_max: ASKERS_MAX };
+pub const ASKERS: MapSpec = MapSpec {
+    name: "hg_askers",
+    layout: 1,
+    entries_max: ASKERS_MAX,
+};
 /// Slot (`u32`) to [`SlotStats`]; per-CPU hash without preallocation, so that memory follows the slots in use.
-pub const STATS: MapSpec = MapSpec { name: "hg_stats", layout: 1, entries_max: SLOTS_MAX };
+pub const STATS: MapSpec = MapSpec {
+    name: "hg_stats",
+    layout: 1,
+    entries_max: SLOTS_MAX,
+};
 /// Slot to [`Traffic`]; per-CPU array.
-pub const TRAFFIC: MapSpec = MapSpec { name: "hg_traffic", layout: 1, entries_max: SLOTS_MAX };
+pub const TRAFFIC: MapSpec = MapSpec {
+    name: "hg_traffic",
+    layout: 1,
+    entries_max: SLOTS_MAX,
+};
 /// [`Global`] (as `u32`) to a `u64` count; per-CPU array.
-pub const GLOBALS: MapSpec = MapSpec { name: "hg_globals", layout: 1, entries_max: Global::ALL.len() as u32 };
+pub const GLOBALS: MapSpec = MapSpec {
+    name: "hg_globals",
+    layout: 1,
+    entries_max: Global::ALL.len() as u32,
+};
 /// [`Claim`]s of our VIPs by others; ring buffer. A hint: fences and counters are the truth.
-pub const CLAIMS: MapSpec = MapSpec { name: "hg_claims", layout: 1, entries_max: CLAIMS_BYTES };
+pub const CLAIMS: MapSpec = MapSpec {
+    name: "hg_claims",
+    layout: 1,
+    entries_max: CLAIMS_BYTES,
+};
 
 /// Every map of the object.
-pub const MAPS: [MapSpec; 12] =
-    [VIPS, FILTER, NODE, FENCE, CLEARED, LINKS, MEMBERS, ASKERS, STATS, TRAFFIC, GLOBALS, CLAIMS];
+pub const MAPS: [MapSpec; 12] = [
+    VIPS, FILTER, NODE, FENCE, CLEARED, LINKS, MEMBERS, ASKERS, STATS, TRAFFIC, GLOBALS, CLAIMS,
+];
 
 /// After this long past the node-wide deadline every verdict is `Next`: a program that outlived its agent
 /// blacks nothing out. Nanoseconds.

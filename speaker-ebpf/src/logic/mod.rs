@@ -1,6 +1,9 @@
 //! What becomes of a frame.
 
-use crate::abi::{Addr, AskerKey, AskerValue, Claim, Entry, Global, LinkValue, MacAddr, MemberValue, Outcome, VipKey};
+use crate::abi::{
+    Addr, AskerKey, AskerValue, Claim, Entry, Global, LinkValue, MacAddr, MemberValue, Outcome,
+    VipKey,
+};
 
 /// The tables as the program sees them.
 pub trait Maps {
