@@ -18,15 +18,22 @@ pub fn diff<K: Ord + Clone, V: PartialEq + Clone>(
     have: &BTreeMap<K, V>,
     want: &BTreeMap<K, V>,
 ) -> Vec<Change<K, V>> {
-    let puts = want
-        .iter()
-        .filter(|(key, value)| have.get(key) != Some(value))
-        .map(|(key, value)| Change::Put(key.clone(), value.clone()));
-    let removals = have
-        .keys()
-        .filter(|key| !want.contains_key(key))
-        .map(|key| Change::Remove(key.clone()));
-    puts.chain(removals).collect()
+    let mut puts = Vec::new();
+    let mut removals = Vec::new();
+    // Both are walked once in step: a lookup per key would cost several times as much in large tables.
+    let mut old = have.iter().peekable();
+    for (key, value) in want {
+        while let Some((gone, _)) = old.next_if(|(k, _)| *k < key) {
+            removals.push(Change::Remove(gone.clone()));
+        }
+        let before = old.next_if(|(k, _)| *k == key).map(|(_, value)| value);
+        if before != Some(value) {
+            puts.push(Change::Put(key.clone(), value.clone()));
+        }
+    }
+    removals.extend(old.map(|(gone, _)| Change::Remove(gone.clone())));
+    puts.append(&mut removals);
+    puts
 }
 
 /// A table that can be read whole and changed key by key.

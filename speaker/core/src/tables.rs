@@ -6,14 +6,14 @@
 //! whoever owns them applies the changes in order and keeps [`Tables`] as a mirror.
 
 use crate::diff::{Change, diff};
-use crate::local::Local;
+use crate::local::{LinkName, Local};
 use crate::object::{Kind, ObjectKey};
 use crate::plan::{L2Entry, Plan};
 use crate::problem::Problem;
 use speaker_ebpf::abi::{
     Entry, LINKS_MAX, LinkValue, MEMBERS_MAX, MacAddr, MacKey, MemberValue, Mode, SLOTS_MAX, VipKey,
 };
-use speaker_proto::Mac;
+use speaker_proto::{Mac, Vip};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The content of the tables that the agent writes.
@@ -111,40 +111,57 @@ const fn mac(mac: Mac) -> MacAddr {
     MacAddr(mac.0)
 }
 
-/// The entries of a plan by key, for links that exist.
-fn entries(plan: &Plan, local: &Local) -> BTreeMap<VipKey, L2Entry> {
-    let key = |(vip, link): &(speaker_proto::Vip, crate::LinkName)| {
+/// The entries of a plan in the order of their keys, for links that exist.
+fn entries(plan: &Plan, local: &Local) -> Vec<(VipKey, L2Entry)> {
+    let key = |(vip, link): &(Vip, LinkName)| {
         let link = local.links.get(link)?;
         Some(VipKey::new(vip.0.into(), link.ifindex))
     };
     let entries = plan.l2.iter();
-    entries
+    let mut entries: Vec<_> = entries
         .filter_map(|(pair, entry)| Some((key(pair)?, *entry)))
-        .collect()
+        .collect();
+    // First the links of each address, then addresses: the second is done already unless there are odd ones.
+    for of_one_address in entries.chunk_by_mut(|(a, _), (b, _)| a.addr() == b.addr()) {
+        of_one_address.sort_unstable_by_key(|(key, _)| *key);
+    }
+    entries.sort_by_key(|(key, _)| *key);
+    entries
 }
 
 /// Gives every entry a slot, keeping those that it has, and says how many did not fit. Entries that answer come before known ones,
 /// since a known one that is missing only lets another part of the kernel answer.
 fn place(
-    entries: BTreeMap<VipKey, L2Entry>,
+    entries: Vec<(VipKey, L2Entry)>,
     have: &BTreeMap<VipKey, Entry>,
 ) -> (BTreeMap<VipKey, Entry>, usize) {
-    let is_known = |entry: &L2Entry| entry.mode == Mode::Known;
     let left = entries.len().saturating_sub(SLOTS_MAX as usize);
-    let mut served: Vec<(VipKey, L2Entry, Option<u32>)> = entries
-        .into_iter()
-        .map(|(key, entry)| (key, entry, have.get(&key).map(Entry::slot)))
+    let mut old = have.iter().peekable();
+    let mut slot_of = |key: &VipKey| {
+        while old.next_if(|(k, _)| *k < key).is_some() {}
+        old.next_if(|(k, _)| *k == key)
+            .map(|(_, entry)| entry.slot())
+    };
+    let served = entries.into_iter();
+    let mut served: Vec<_> = served
+        .map(|(key, entry)| (key, entry, slot_of(&key)))
         .collect();
     if left > 0 {
-        served.sort_by_key(|(key, entry, slot)| (is_known(entry), slot.is_none(), *key));
+        served.sort_by_key(|(key, entry, slot)| (entry.mode == Mode::Known, slot.is_none(), *key));
         served.truncate(SLOTS_MAX as usize);
     }
-    let mut used = BTreeSet::new();
+    let mut used = vec![false; SLOTS_MAX as usize];
     for (_, _, slot) in &mut served {
         // A slot out of range or used twice was written by nobody sane: it is not kept.
-        *slot = slot.filter(|slot| *slot < SLOTS_MAX && used.insert(*slot));
+        let kept = slot
+            .take()
+            .filter(|slot| used.get(*slot as usize) == Some(&false));
+        if let Some(kept) = kept {
+            used[kept as usize] = true;
+            *slot = Some(kept);
+        }
     }
-    let mut free = (0..SLOTS_MAX).filter(|slot| !used.contains(slot));
+    let mut free = (0..SLOTS_MAX).filter(|slot| !used[*slot as usize]);
     let slotted = served.into_iter().filter_map(|(key, entry, slot)| {
         let slot = slot.or_else(|| free.next())?;
         Some((key, Entry::new(entry.mode, entry.epoch.0, slot)))
@@ -165,12 +182,17 @@ pub fn changes(have: &Tables, want: &Tables) -> Vec<TableChange> {
     let mut falling_silent = Vec::new();
     let mut silent = Vec::new();
     let mut answering = Vec::new();
+    let mut new_slots: BTreeSet<u32> = want.slots.difference(&have.slots).copied().collect();
     for change in diff(&have.vips, &want.vips) {
-        let was_silent = |key| have.vips.get(key).and_then(Entry::mode) != Some(Mode::Answer);
+        if let Change::Put(key, entry) = &change
+            && !keeps_slot(have, key, entry)
+        {
+            new_slots.insert(entry.slot());
+        }
         match &change {
             Change::Remove(_) => falling_silent.push(change),
             Change::Put(_, entry) if entry.mode() == Some(Mode::Answer) => answering.push(change),
-            Change::Put(key, entry) if !was_silent(key) && keeps_slot(have, key, entry) => {
+            Change::Put(key, entry) if answers(have, key) && keeps_slot(have, key, entry) => {
                 falling_silent.push(change);
             }
             Change::Put(..) => silent.push(change),
@@ -188,11 +210,7 @@ pub fn changes(have: &Tables, want: &Tables) -> Vec<TableChange> {
                 .into_iter()
                 .map(TableChange::Filter),
         )
-        .chain(
-            new_slots(have, want)
-                .into_iter()
-                .map(TableChange::ResetSlot),
-        )
+        .chain(new_slots.into_iter().map(TableChange::ResetSlot))
         .chain(vips(silent))
         .chain(vips(answering))
         .chain(
@@ -211,22 +229,14 @@ pub fn changes(have: &Tables, want: &Tables) -> Vec<TableChange> {
         .collect()
 }
 
+fn answers(have: &Tables, key: &VipKey) -> bool {
+    have.vips.get(key).and_then(Entry::mode) == Some(Mode::Answer)
+}
+
 fn keeps_slot(have: &Tables, key: &VipKey, entry: &Entry) -> bool {
     have.vips
         .get(key)
         .is_some_and(|old| old.slot() == entry.slot())
-}
-
-/// Slots that an entry starts to use, and those in use that have no counters.
-fn new_slots(have: &Tables, want: &Tables) -> BTreeSet<u32> {
-    let taken = want
-        .vips
-        .iter()
-        .filter(|(key, entry)| !keeps_slot(have, key, entry));
-    let taken = taken.map(|(_, entry)| entry.slot());
-    taken
-        .chain(want.slots.difference(&have.slots).copied())
-        .collect()
 }
 
 fn union(a: &BTreeMap<u32, u64>, b: &BTreeMap<u32, u64>) -> BTreeMap<u32, u64> {

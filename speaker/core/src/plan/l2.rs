@@ -26,11 +26,17 @@ pub(super) fn entries(
     held: &Held,
     local: &Local,
 ) -> BTreeMap<(Vip, LinkName), L2Entry> {
-    let mut entries = Vec::new();
+    // The two families apart: then each is in order nearly as it comes, and sorting costs little.
+    let (mut entries, mut entries_v6) = (Vec::new(), Vec::new());
     for group in &survey.groups.list {
         let holding = held.get(&group.key).filter(|_| group.owner.is_some());
         let active = holding.filter(|holding| mode(holding.hold) != Mode::Known);
         for vip in vips(survey, group) {
+            let entries = if vip.0.is_ipv4() {
+                &mut entries
+            } else {
+                &mut entries_v6
+            };
             let choice = active.and_then(|_| choice(survey, group, vip));
             for (name, link) in &local.links {
                 let is_chosen = choice.as_ref().is_some_and(|c| c.has(name));
@@ -39,6 +45,7 @@ pub(super) fn entries(
             }
         }
     }
+    entries.append(&mut entries_v6);
     known_duplicates(survey, local, &mut entries);
     entries.into_iter().collect()
 }
