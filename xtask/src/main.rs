@@ -2,9 +2,13 @@
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+use xtask::lab;
 
-fn main() -> Result<()> {
+fn main() -> Result<ExitCode> {
     match Cli::parse().command {
+        Command::Lab(request) => request.run(),
+        Command::LabBackend(backend) => backend.serve().map(|()| ExitCode::SUCCESS),
     }
 }
 
@@ -17,4 +21,9 @@ struct Cli {
 }
 
 #[derive(Subcommand)]
-enum Command {}
+enum Command {
+    Lab(lab::command::Request),
+    /// What a pod of the lab runs.
+    #[command(hide = true)]
+    LabBackend(lab::backend::Backend),
+}

@@ -1,0 +1,452 @@
+//! A cluster's network in namespaces of one machine, with real speakers on it.
+//!
+//! [`Lab::up`] makes client, switch, nodes and pods ([`topology`]), backends in the pods ([`backend`]), a service proxy on
+//! the nodes ([`proxy`]) and a speaker on each, all following one folder of manifests. [`command`] is `cargo xtask lab`;
+//! the suite in `tests/system` makes labs with manifests of its own. Nothing here takes part in answering for a VIP, and
+//! no VIP is ever put on an interface.
+
+pub mod backend;
+pub mod command;
+pub mod net;
+pub mod proxy;
+mod record;
+mod show;
+pub mod speaker;
+pub mod topology;
+
+use anyhow::{Context, Result, bail, ensure};
+use net::{NETNS_DIR, Netns};
+use proxy::{Frontend, Proxy};
+use record::{Process, Record};
+use rustix::process::Signal;
+use speaker::Speaker;
+use std::collections::BTreeMap;
+use std::fs::{self, File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+use topology::Topology;
+
+/// What a lab is made of.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// First part of the namespaces' names, and the name of the lab's folder.
+    pub prefix: String,
+    /// The folder of manifests, which is copied.
+    pub manifests: PathBuf,
+    /// The folder in which the lab has its own.
+    pub home: PathBuf,
+    /// The speaker's binary.
+    pub speaker: PathBuf,
+    /// The binary whose subcommand `lab-backend` is a backend.
+    pub backend: PathBuf,
+    /// A mounted bpffs, or a folder in one; at the usual place it is mounted when it is not.
+    pub bpffs: PathBuf,
+    /// Folder of the speakers' control sockets.
+    pub run_dir: PathBuf,
+}
+
+impl Options {
+    /// The lab of `cargo xtask lab`, with the places that a speaker has by default.
+    pub fn sample() -> Self {
+        let target = target_dir();
+        Self {
+            prefix: "hg".to_owned(),
+            manifests: workspace().join("deploy/samples"),
+            home: target.join("lab"),
+            speaker: target.join("debug/speaker"),
+            backend: target.join("debug/xtask"),
+            bpffs: PathBuf::from(BPFFS),
+            run_dir: PathBuf::from("/run/heliograph"),
+        }
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.home.join(&self.prefix)
+    }
+
+    fn record(&self) -> PathBuf {
+        self.folder().join("lab.json")
+    }
+}
+
+/// A lab that is up; taken down when dropped.
+#[derive(Debug)]
+pub struct Lab {
+    options: Options,
+    topology: Topology,
+    record: Record,
+    backends: Vec<Child>,
+    proxy: Option<Proxy>,
+    speakers: BTreeMap<String, Speaker>,
+    /// Held for as long as the lab is up.
+    lock: Option<File>,
+}
+
+impl Lab {
+    /// Brings everything up; after a failure nothing is left.
+    ///
+    /// # Errors
+    /// When such a lab is up already, a privilege or a tool is missing, or a part does not come up.
+    pub fn up(options: Options) -> Result<Self> {
+        let mut lab = Self::without_speakers(options)?;
+        let nodes: Vec<String> = lab.topology.nodes.iter().map(|n| n.name.clone()).collect();
+        for node in &nodes {
+            lab.start_speaker(node)?;
+        }
+        for node in &nodes {
+            lab.speaker(node)?.wait_until_ready()?;
+        }
+        Ok(lab)
+    }
+
+    /// Brings up all but the speakers.
+    ///
+    /// # Errors
+    /// As [`Lab::up`].
+    pub fn without_speakers(options: Options) -> Result<Self> {
+        ensure!(
+            rustix::process::geteuid().is_root(),
+            "the lab makes network namespaces and loads eBPF programs: run it as root"
+        );
+        let folder = options.folder();
+        fs::create_dir_all(&folder)
+            .with_context(|| format!("failed to make {}", folder.display()))?;
+        let lock = lock(&options)?;
+        if let Some(left) = Record::load(&options.record())? {
+            eprintln!("lab: an earlier lab ended without cleaning up; doing that now");
+            left.undo()?;
+        }
+        let mut lab = Self {
+            topology: Topology::new(&options.prefix),
+            options,
+            record: Record::default(),
+            backends: Vec::new(),
+            proxy: None,
+            speakers: BTreeMap::new(),
+            lock: Some(lock),
+        };
+        lab.prepare()?;
+        lab.make_namespaces()?;
+        lab.topology.wire()?;
+        lab.start_backends()?;
+        let nodes = lab.topology.nodes.iter();
+        let nodes = nodes
+            .map(|node| (node.name.clone(), node.netns.clone()))
+            .collect();
+        lab.proxy = Some(Proxy::start(&lab.manifests(), &nodes)?);
+        Ok(lab)
+    }
+
+    fn note(&mut self, change: impl FnOnce(&mut Record)) -> Result<()> {
+        change(&mut self.record);
+        self.record.save(&self.options.record())
+    }
+
+    /// Folders, manifests and the bpffs.
+    fn prepare(&mut self) -> Result<()> {
+        let owner = Process::running(std::process::id(), "the lab")?;
+        self.note(|record| record.owner = Some(owner))?;
+        for folder in ["manifests", "state", "log"] {
+            let folder = self.folder().join(folder);
+            if folder.exists() {
+                fs::remove_dir_all(&folder)?;
+            }
+            fs::create_dir(&folder)?;
+        }
+        copy(&self.options.manifests, &self.manifests())?;
+        self.mount_bpffs()?;
+        let nodes = self.topology.nodes.iter().map(|node| node.name.clone());
+        for node in nodes.collect::<Vec<_>>() {
+            for folder in [self.pins(&node), self.options.run_dir.join(&node)] {
+                ensure!(
+                    !folder.exists(),
+                    "{} is there already: another speaker runs as {node}, or ran and was not cleaned up \
+                     (`speaker cleanup --node-name {node}`)",
+                    folder.display()
+                );
+                self.note(|record| record.folders.push(folder))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn mount_bpffs(&mut self) -> Result<()> {
+        let at = self.options.bpffs.clone();
+        if is_in_bpffs(&at)? {
+            return Ok(());
+        }
+        let place = Path::new(BPFFS);
+        ensure!(
+            at.starts_with(place),
+            "{} is not in a mounted bpffs",
+            at.display()
+        );
+        if !is_in_bpffs(place)? {
+            eprintln!("lab: mounting a bpffs at {BPFFS} (it goes when the lab goes)");
+            self.note(|record| record.mounted = Some(place.to_owned()))?;
+            net::run(Command::new("mount").args(["-t", "bpf", "bpf", BPFFS]))?;
+        }
+        if at != place {
+            self.note(|record| record.folders.push(at.clone()))?;
+            fs::create_dir(&at).with_context(|| format!("failed to make {}", at.display()))?;
+        }
+        Ok(())
+    }
+
+    fn make_namespaces(&mut self) -> Result<()> {
+        let made_netns_dir = !Path::new(NETNS_DIR).exists();
+        self.note(|record| record.made_netns_dir = made_netns_dir)?;
+        let all: Vec<Netns> = self.topology.namespaces().into_iter().cloned().collect();
+        for netns in all {
+            ensure!(
+                !netns.exists(),
+                "a network namespace {} is there already, and no lab has recorded it as its own",
+                netns.name()
+            );
+            self.note(|record| record.namespaces.push(netns.name().to_owned()))?;
+            netns.create()?;
+        }
+        Ok(())
+    }
+
+    fn start_backends(&mut self) -> Result<()> {
+        let binary = &self.options.backend;
+        ensure!(
+            binary.exists(),
+            "{} is missing: `cargo build -p xtask`",
+            binary.display()
+        );
+        let mut started = Vec::new();
+        for node in &self.topology.nodes {
+            for pod in &node.pods {
+                let mut command = pod.netns.command(binary);
+                command.args(["lab-backend", "--pod", &pod.name, "--node", &node.name]);
+                let log = self.folder().join("log").join(format!("{}.log", pod.name));
+                started.push((spawn(&mut command, &log)?, format!("backend {}", pod.name)));
+            }
+        }
+        for (child, what) in started {
+            self.adopt(&child, what)?;
+            self.backends.push(child);
+        }
+        Ok(())
+    }
+
+    fn adopt(&mut self, child: &Child, what: String) -> Result<()> {
+        let process = Process::running(child.id(), what)?;
+        self.note(|record| record.processes.push(process))
+    }
+
+    /// Starts the speaker of a node that has none running.
+    ///
+    /// # Errors
+    /// When its binary is missing or cannot be started.
+    pub fn start_speaker(&mut self, node: &str) -> Result<()> {
+        let Some(at) = self.topology.node(node) else {
+            bail!("the lab has no node {node}");
+        };
+        let speaker = Speaker::start(&speaker::Start {
+            binary: &self.options.speaker,
+            node: at,
+            manifests: &self.manifests(),
+            state_dir: &self.folder().join("state").join(node),
+            run_dir: &self.options.run_dir,
+            bpffs: &self.options.bpffs,
+            log: &self.folder().join("log").join(format!("{node}.log")),
+        })?;
+        let process = Process::running(speaker.id(), format!("speaker {node}"));
+        self.speakers.insert(node.to_owned(), speaker);
+        match process {
+            Ok(process) => self.note(|record| record.processes.push(process)),
+            Err(_) => self.speaker(node)?.wait_until_ready(), // says why it has ended
+        }
+    }
+
+    /// The running speaker of a node.
+    ///
+    /// # Errors
+    /// When none was started there.
+    pub fn speaker(&mut self, node: &str) -> Result<&mut Speaker> {
+        self.speakers
+            .get_mut(node)
+            .with_context(|| format!("no speaker was started on {node}"))
+    }
+
+    /// The last words of every speaker.
+    pub fn speakers_say(&self) -> String {
+        let tails = self
+            .speakers
+            .iter()
+            .map(|(node, s)| format!("{node}:\n{}", s.log_tail()));
+        tails.collect()
+    }
+
+    /// The namespaces and addresses.
+    pub fn topology(&self) -> &Topology {
+        &self.topology
+    }
+
+    /// The lab's own folder.
+    pub fn folder(&self) -> PathBuf {
+        self.options.folder()
+    }
+
+    /// The lab's copy of the manifests, which speakers and proxy follow.
+    pub fn manifests(&self) -> PathBuf {
+        self.folder().join("manifests")
+    }
+
+    /// Where the speaker of a node pins its maps and links.
+    pub fn pins(&self, node: &str) -> PathBuf {
+        self.options.bpffs.join("heliograph").join(node)
+    }
+
+    /// What the service proxy serves at present: all services that have addresses.
+    ///
+    /// # Errors
+    /// When the manifests cannot be listed.
+    pub fn frontends(&self) -> Result<Vec<Frontend>> {
+        Ok(proxy::frontends(&self.manifests())?.0)
+    }
+
+    /// Takes everything down.
+    ///
+    /// # Errors
+    /// With what would not go.
+    pub fn down(mut self) -> Result<()> {
+        self.take_down()
+    }
+
+    fn take_down(&mut self) -> Result<()> {
+        let Some(lock) = self.lock.take() else {
+            return Ok(());
+        };
+        self.proxy = None;
+        for speaker in self.speakers.values_mut() {
+            speaker.ask_to_stop();
+        }
+        for speaker in self.speakers.values_mut() {
+            speaker.stop()?;
+        }
+        for backend in &mut self.backends {
+            backend.kill().context("failed to end a backend")?;
+            backend.wait().context("failed to wait for a backend")?;
+        }
+        self.record.undo()?;
+        remove_home(&self.options)?;
+        drop(lock);
+        Ok(())
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        if let Err(error) = self.take_down() {
+            eprintln!("lab: {error:#}");
+        }
+    }
+}
+
+/// Takes down the lab of these options, whoever keeps it up, or what is left of it. Whether there was one.
+///
+/// # Errors
+/// With what would not go.
+pub fn down(options: &Options) -> Result<bool> {
+    let Some(record) = Record::load(&options.record())? else {
+        return Ok(false);
+    };
+    if let Some(owner) = record.owner.as_ref().filter(|owner| owner.is_alive()) {
+        eprintln!("lab: asking {owner} to end");
+        owner.signal(Signal::TERM);
+        ensure!(owner.wait(OWNER_PATIENCE), "{owner} does not end");
+    }
+    let lock = lock(options)?;
+    // What the owner has cleaned up is gone, and so is the record.
+    if let Some(left) = Record::load(&options.record())? {
+        left.undo()?;
+    }
+    remove_home(options)?;
+    drop(lock);
+    Ok(true)
+}
+
+fn lock(options: &Options) -> Result<File> {
+    fs::create_dir_all(&options.home)?;
+    let path = options.home.join(format!("{}.lock", options.prefix));
+    let file = File::create(&path).with_context(|| format!("failed to make {}", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            bail!(
+                "a lab of this name is up: end it with Ctrl-C there or `cargo xtask lab down` here"
+            )
+        }
+        Err(TryLockError::Error(error)) => Err(error).context("failed to lock the lab's folder"),
+    }
+}
+
+fn remove_home(options: &Options) -> Result<()> {
+    let folder = options.folder();
+    if folder.exists() {
+        fs::remove_dir_all(&folder)
+            .with_context(|| format!("failed to remove {}", folder.display()))?;
+    }
+    Ok(())
+}
+
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    let entries =
+        fs::read_dir(from).with_context(|| format!("failed to list {}", from.display()))?;
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_type()?.is_file() {
+            fs::copy(entry.path(), to.join(entry.file_name()))?;
+        }
+    }
+    Ok(())
+}
+
+/// A background process of its own group, so that Ctrl-C reaches only the lab, which ends it in order.
+fn spawn(command: &mut Command, log: &Path) -> Result<Child> {
+    use std::os::unix::process::CommandExt;
+    let log = File::options()
+        .create(true)
+        .append(true)
+        .open(log)
+        .with_context(|| format!("failed to open {}", log.display()))?;
+    command
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .process_group(0)
+        .spawn()
+        .with_context(|| format!("failed to start {command:?}"))
+}
+
+/// Whether a path is there and lies in a bpffs.
+fn is_in_bpffs(path: &Path) -> Result<bool> {
+    match rustix::fs::statfs(path) {
+        Ok(stat) => Ok(stat.f_type == BPFFS_MAGIC),
+        Err(rustix::io::Errno::NOENT) => Ok(false),
+        Err(error) => Err(error).with_context(|| format!("failed to look at {}", path.display())),
+    }
+}
+
+/// The folder of the workspace.
+pub fn workspace() -> PathBuf {
+    let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
+    xtask
+        .parent()
+        .expect("xtask is a folder of the workspace")
+        .to_owned()
+}
+
+/// Where cargo builds.
+pub fn target_dir() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from)
+}
+
+const BPFFS: &str = "/sys/fs/bpf";
+const BPFFS_MAGIC: rustix::fs::FsWord = 0xcafe_4a11; // BPF_FS_MAGIC of linux/magic.h
+const OWNER_PATIENCE: Duration = Duration::from_secs(30);

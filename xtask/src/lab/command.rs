@@ -1,0 +1,144 @@
+//! `cargo xtask lab`: the lab on the sample manifests, shown to a person or lent to a command.
+
+use super::{Lab, Options, down, net, show};
+use anyhow::{Context, Result};
+use clap::{Args, Subcommand};
+use rustix::process::{Pid, Signal, kill_process};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitCode, ExitStatus};
+use std::time::{Duration, Instant};
+
+/// A small cluster's network in namespaces of this machine, with a speaker on each of three nodes.
+///
+/// Makes a client, a switch and three nodes with pods behind them, puts a service proxy of nftables rules on the nodes,
+/// starts a speaker on each from `deploy/samples`, shows who answers for which VIP, and stays up until Ctrl-C.
+#[derive(Args, Debug)]
+pub struct Request {
+    #[command(subcommand)]
+    action: Option<Action>,
+    /// Run this in the client's namespace once the VIPs are served, take the lab down and end with its status.
+    ///
+    /// HELIOGRAPH_VIPS holds the addresses of the HTTP services with their ports (`192.0.2.100:80 [2001:db8::100]:80`),
+    /// HELIOGRAPH_UDP and HELIOGRAPH_TCP those of the others.
+    #[arg(long, value_name = "CMD")]
+    exec: Option<String>,
+    /// Use these manifests instead; nodes and pods must be those of the samples.
+    #[arg(long, value_name = "DIR")]
+    manifests: Option<PathBuf>,
+    /// Show the commands that make the lab.
+    #[arg(short, long)]
+    verbose: bool,
+}
+
+#[derive(Subcommand, Clone, Copy, PartialEq, Eq, Debug)]
+enum Action {
+    /// Bring the lab up and keep it up until Ctrl-C (the default).
+    Up,
+    /// Take down the lab that is up, or what a crashed one has left.
+    Down,
+}
+
+impl Request {
+    /// Does it.
+    ///
+    /// # Errors
+    /// When something is missing, does not come up, or does not go away.
+    pub fn run(self) -> Result<ExitCode> {
+        let mut options = Options::sample();
+        if let Some(manifests) = self.manifests {
+            options.manifests = manifests;
+        }
+        net::show_commands(self.verbose);
+        if self.action == Some(Action::Down) {
+            let was_up = down(&options)?;
+            eprintln!("lab: {}", if was_up { "gone" } else { "there is none" });
+            return Ok(ExitCode::SUCCESS);
+        }
+        build()?;
+        let mut signals = Signals::new([SIGINT, SIGTERM]).context("failed to catch signals")?;
+        eprintln!("lab: making a client, a switch, three nodes, their pods; starting the speakers");
+        let lab = Lab::up(options)?;
+        let vips = show::wait_until_served(&lab, || signals.pending().next().is_some())?;
+        let Some(vips) = vips else {
+            lab.down()?;
+            return Ok(ExitCode::from(INTERRUPTED));
+        };
+        if let Some(command) = self.exec {
+            let status = exec(&lab, &command, &vips, &mut signals);
+            lab.down()?;
+            return status.map(code);
+        }
+        show::everything(&lab, &vips)?;
+        signals.forever().next();
+        eprintln!("\nlab: taking everything down");
+        lab.down()?;
+        eprintln!("lab: gone");
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Runs the command in the client's namespace to its end.
+fn exec(lab: &Lab, command: &str, vips: &show::Vips, signals: &mut Signals) -> Result<ExitStatus> {
+    let mut child = lab
+        .topology()
+        .client
+        .command("sh")
+        .args(["-c", command])
+        .env("HELIOGRAPH_VIPS", &vips.http)
+        .env("HELIOGRAPH_TCP", &vips.tcp)
+        .env("HELIOGRAPH_UDP", &vips.udp)
+        .spawn()
+        .context("failed to run the command")?;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(status);
+        }
+        if signals.pending().next().is_some() {
+            return end(&mut child);
+        }
+        std::thread::sleep(POLL);
+    }
+}
+
+/// After Ctrl-C the terminal has told the command too; `lab down` tells only us.
+fn end(child: &mut Child) -> Result<ExitStatus> {
+    if let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
+        let _ = kill_process(pid, Signal::TERM);
+    }
+    let until = Instant::now() + KIND;
+    while Instant::now() < until {
+        if let Some(status) = child.try_wait()? {
+            return Ok(status);
+        }
+        std::thread::sleep(POLL);
+    }
+    child.kill()?;
+    Ok(child.wait()?)
+}
+
+/// As a shell would give it on.
+fn code(status: ExitStatus) -> ExitCode {
+    let number = status
+        .code()
+        .or_else(|| status.signal().map(|signal| 128 + signal));
+    ExitCode::from(number.and_then(|n| u8::try_from(n).ok()).unwrap_or(1))
+}
+
+fn build() -> Result<()> {
+    eprintln!("lab: building the speaker");
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command
+        .current_dir(super::workspace())
+        .args(["build", "--quiet", "--package", "speaker"]);
+    let status = command.status().context("failed to run cargo")?;
+    anyhow::ensure!(status.success(), "the speaker does not build");
+    Ok(())
+}
+
+const POLL: Duration = Duration::from_millis(20);
+const KIND: Duration = Duration::from_secs(3);
+const INTERRUPTED: u8 = 130;

@@ -1,0 +1,169 @@
+//! A speaker process on a node of the lab, and questions to it over its command line.
+
+use super::net;
+use super::topology::Node;
+use anyhow::{Context, Result, bail, ensure};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+/// A started speaker.
+#[derive(Debug)]
+pub struct Speaker {
+    node: String,
+    binary: PathBuf,
+    run_dir: PathBuf,
+    log: PathBuf,
+    child: Child,
+}
+
+/// What it is started with.
+pub(super) struct Start<'a> {
+    pub(super) binary: &'a Path,
+    pub(super) node: &'a Node,
+    pub(super) manifests: &'a Path,
+    pub(super) state_dir: &'a Path,
+    pub(super) run_dir: &'a Path,
+    pub(super) bpffs: &'a Path,
+    pub(super) log: &'a Path,
+}
+
+impl Speaker {
+    pub(super) fn start(start: &Start<'_>) -> Result<Self> {
+        let binary = start.binary;
+        ensure!(
+            binary.exists(),
+            "{} is missing: `cargo build -p speaker`",
+            binary.display()
+        );
+        let mut command = start.node.netns.command(binary);
+        command.args(["run", "--node-name", &start.node.name]);
+        command.arg("--manifests").arg(start.manifests);
+        command.arg("--state-dir").arg(start.state_dir);
+        command.arg("--run-dir").arg(start.run_dir);
+        command.arg("--bpffs").arg(start.bpffs);
+        Ok(Self {
+            node: start.node.name.clone(),
+            binary: binary.to_owned(),
+            run_dir: start.run_dir.to_owned(),
+            log: start.log.to_owned(),
+            child: super::spawn(&mut command, start.log)?,
+        })
+    }
+
+    /// Its pid.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits until it answers on its control socket.
+    ///
+    /// # Errors
+    /// When it ends or takes too long, with the last lines of its log.
+    pub fn wait_until_ready(&mut self) -> Result<()> {
+        let until = Instant::now() + READY_MAX;
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                bail!(
+                    "the speaker of {} ended with {status}:\n{}",
+                    self.node,
+                    self.log_tail()
+                );
+            }
+            let Err(error) = self.ctl(&["status"]) else {
+                return Ok(());
+            };
+            if Instant::now() >= until {
+                let tail = self.log_tail();
+                return Err(error.context(format!(
+                    "the speaker of {} did not come up within {} s:\n{tail}",
+                    self.node,
+                    READY_MAX.as_secs()
+                )));
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// What `speaker ctl` prints for these words.
+    ///
+    /// # Errors
+    /// When it ends badly, with what it said.
+    pub fn ctl(&self, words: &[&str]) -> Result<String> {
+        let mut command = Command::new(&self.binary);
+        command
+            .args(["ctl", "--node", &self.node, "--run-dir"])
+            .arg(&self.run_dir);
+        net::output(command.args(words))
+    }
+
+    /// What `speaker ctl … -o json` says.
+    ///
+    /// # Errors
+    /// When it ends badly or says something else.
+    pub fn ctl_json(&self, words: &[&str]) -> Result<Value> {
+        let words: Vec<&str> = words.iter().copied().chain(["-o", "json"]).collect();
+        let text = self.ctl(&words)?;
+        serde_json::from_str(&text).with_context(|| format!("ctl {words:?} is not JSON: {text}"))
+    }
+
+    /// The last lines of its log.
+    pub fn log_tail(&self) -> String {
+        let text = fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        let from = lines.len().saturating_sub(LOG_LINES);
+        lines[from..]
+            .iter()
+            .map(|line| format!("    {line}\n"))
+            .collect()
+    }
+
+    /// Asks it to end; [`Speaker::stop`] waits for it.
+    pub(super) fn ask_to_stop(&mut self) {
+        self.signal(Signal::TERM);
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&mut self, signal: Signal) {
+        // A child that was waited for has no pid any more that would be its own.
+        if matches!(self.child.try_wait(), Ok(None))
+            && let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw)
+        {
+            let _ = kill_process(pid, signal);
+        }
+    }
+
+    /// Ends it in order, or by force when it takes too long; how it ended.
+    ///
+    /// # Errors
+    /// When it cannot be waited for.
+    pub fn stop(&mut self) -> Result<std::process::ExitStatus> {
+        self.ask_to_stop();
+        let until = Instant::now() + STOP_MAX;
+        while Instant::now() < until {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status);
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        self.child.kill()?;
+        Ok(self.child.wait()?)
+    }
+
+    /// Ends it at once, as a crash would.
+    ///
+    /// # Errors
+    /// When it cannot be waited for.
+    pub fn kill(&mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+}
+
+const READY_MAX: Duration = Duration::from_secs(20);
+const STOP_MAX: Duration = Duration::from_secs(5);
+const LOG_LINES: usize = 30;

@@ -1,0 +1,5 @@
+//! The chores of the repository, one module each, for `main.rs` and for the suites in `tests/system`.
+//!
+//! Nothing here is part of the product: it builds, shows and tests the speaker from outside, through its command line.
+
+pub mod lab;
