@@ -1,0 +1,268 @@
+//! Everything of the kernel's side, read and never written.
+//!
+//! Opened from the pins, so that it works beside the agent and also when there is none. For `ctl`, metrics and
+//! `docs/bpftool.md`; knows nothing of how it is shown.
+
+use super::attach::Hook;
+use super::maps::{ArrayTable, CpuArray, CpuHash, HashTable};
+use super::pins::{PinnedHook, Pins};
+use super::{facts, tc};
+use crate::netlink::Client;
+use anyhow::{Context, Result};
+use aya::maps::MapInfo;
+use aya::programs::links::{FdLink, PinnedLink};
+use serde::Serialize;
+use speaker_ebpf::abi::{self, Entry, Global, MAPS, MapSpec, Outcome, SlotStats, Traffic, VipKey};
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::IpAddr;
+use std::path::Path;
+
+/// A read-only view of the pinned maps.
+pub(crate) struct Sight {
+    pins: Pins,
+    vips: HashTable<VipKey, Entry, 20, 24>,
+    node: ArrayTable,
+    fence: ArrayTable,
+    cleared: ArrayTable,
+    stats: CpuHash<SlotStats, 96>,
+    traffic: CpuArray<Traffic, 16>,
+    globals: CpuArray<u64, 8>,
+}
+
+/// One VIP on one link, as the kernel has it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub(crate) struct SlotSight {
+    /// The VIP.
+    pub(crate) vip: IpAddr,
+    /// The link's index.
+    pub(crate) ifindex: u32,
+    /// `answer`, `draining` or `known`.
+    pub(crate) mode: &'static str,
+    /// Which taking it is.
+    pub(crate) epoch: u64,
+    /// Its own deadline in BOOTTIME nanoseconds; 0: the node's.
+    pub(crate) deadline_ns: u64,
+    /// Index of fence and counters.
+    pub(crate) slot: u32,
+    /// Whether a claim keeps it silent.
+    pub(crate) is_fenced: bool,
+    /// Neighbour frames by what became of them, summed over the CPUs.
+    pub(crate) outcomes: BTreeMap<&'static str, u64>,
+    /// Frames handed to the stack.
+    pub(crate) packets: u64,
+    /// Their bytes.
+    pub(crate) bytes: u64,
+}
+
+/// A counter that belongs to no VIP.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub(crate) struct GlobalCount {
+    /// What is counted.
+    pub(crate) name: &'static str,
+    /// How often, on all CPUs.
+    pub(crate) count: u64,
+}
+
+/// A pinned map.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub(crate) struct MapSight {
+    /// Its kernel name.
+    pub(crate) name: &'static str,
+    /// The kernel's number of it, for `bpftool map dump id`.
+    pub(crate) id: u32,
+    /// Its type, such as `Hash`.
+    pub(crate) kind: String,
+    /// The layout version of its keys and values.
+    pub(crate) layout: u32,
+    /// Bytes of a key.
+    pub(crate) key_bytes: u32,
+    /// Bytes of a value (on one CPU).
+    pub(crate) value_bytes: u32,
+    /// Entries at most (bytes, for the ring).
+    pub(crate) entries_max: u32,
+    /// Bytes of kernel memory, as far as the kernel says.
+    pub(crate) memory_bytes: Option<u64>,
+    /// Where it is pinned.
+    pub(crate) pin: String,
+}
+
+/// A link that the program is attached to.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub(crate) struct LinkSight {
+    /// The link's index.
+    pub(crate) ifindex: u32,
+    /// Its name; empty if it is gone.
+    pub(crate) name: String,
+    /// The hook.
+    pub(crate) hook: Hook,
+    /// The kernel's number of the program, for `bpftool prog show id`; `None` for a clsact filter.
+    pub(crate) program: Option<u32>,
+}
+
+impl Sight {
+    /// Opens the maps pinned under `pin_dir` (`<bpffs>/heliograph/<node>`).
+    pub(crate) fn open(pin_dir: &Path) -> Result<Self> {
+        let pins = Pins::new(pin_dir);
+        Ok(Self {
+            vips: HashTable::open(&pins, &abi::VIPS)?,
+            node: ArrayTable::open(&pins, &abi::NODE)?,
+            fence: ArrayTable::open(&pins, &abi::FENCE)?,
+            cleared: ArrayTable::open(&pins, &abi::CLEARED)?,
+            stats: CpuHash::open(&pins, &abi::STATS)?,
+            traffic: CpuArray::open(&pins, &abi::TRAFFIC)?,
+            globals: CpuArray::open(&pins, &abi::GLOBALS)?,
+            pins,
+        })
+    }
+
+    /// The node-wide deadline in BOOTTIME nanoseconds; 0: never armed.
+    pub(crate) fn deadline_ns(&self) -> Result<u64> {
+        self.node.get(0)
+    }
+
+    /// Every VIP on every link, in order of address and link.
+    pub(crate) fn slots(&self) -> Result<Vec<SlotSight>> {
+        let rows: BTreeMap<VipKey, Entry> = self.vips.rows().collect::<Result<_>>()?;
+        rows.into_iter()
+            .map(|(key, entry)| self.slot(key, entry))
+            .collect()
+    }
+
+    /// The counters that belong to no VIP.
+    pub(crate) fn globals(&self) -> Result<Vec<GlobalCount>> {
+        let count = |global: &Global| {
+            let count = self.globals.get(*global as u32)?.iter().sum();
+            Ok(GlobalCount {
+                name: name_of_global(*global),
+                count,
+            })
+        };
+        Global::ALL.iter().map(count).collect()
+    }
+
+    /// Every pinned map.
+    pub(crate) fn maps(&self) -> Result<Vec<MapSight>> {
+        MAPS.iter().map(|spec| self.map(spec)).collect()
+    }
+
+    /// Every link that the program is attached to, in the calling thread's network namespace.
+    pub(crate) fn links(&self) -> Result<Vec<LinkSight>> {
+        let netlink = Client::open()?;
+        let named: BTreeMap<u32, String> = facts::links(&netlink)?.into_iter().collect();
+        let mut links = Vec::new();
+        for ((ifindex, pinned), path) in self.pins.links().context("failed to list pinned links")? {
+            let link = FdLink::from(PinnedLink::from_pin(&path)?);
+            let xdp = facts::of(&netlink, ifindex)?.and_then(|facts| facts.xdp);
+            let hook = match pinned {
+                PinnedHook::Tcx => Hook::Tcx,
+                PinnedHook::Xdp if xdp.is_some_and(|xdp| xdp.is_native) => Hook::XdpNative,
+                PinnedHook::Xdp => Hook::XdpGeneric,
+            };
+            let name = named.get(&ifindex).cloned().unwrap_or_default();
+            links.push(LinkSight {
+                ifindex,
+                name,
+                hook,
+                program: Some(link.info()?.program_id()),
+            });
+        }
+        for (ifindex, name) in named {
+            if tc::has_clsact(&netlink, ifindex)? {
+                links.push(LinkSight {
+                    ifindex,
+                    name,
+                    hook: Hook::Clsact,
+                    program: None,
+                });
+            }
+        }
+        links.sort_by_key(|link| (link.ifindex, link.hook));
+        Ok(links)
+    }
+
+    fn slot(&self, key: VipKey, entry: Entry) -> Result<SlotSight> {
+        let slot = entry.slot();
+        let stats = self.stats.get(slot)?.unwrap_or_default();
+        let count = |outcome: &Outcome| {
+            (
+                name_of_outcome(*outcome),
+                stats.iter().map(|cpu| cpu.of(*outcome)).sum(),
+            )
+        };
+        let traffic = self.traffic.get(slot)?;
+        Ok(SlotSight {
+            vip: key.addr().into(),
+            ifindex: key.ifindex(),
+            mode: name_of_mode(entry),
+            epoch: entry.epoch(),
+            deadline_ns: entry.deadline_ns(),
+            slot,
+            is_fenced: self.fence.get(slot)? != self.cleared.get(slot)?,
+            outcomes: Outcome::ALL.iter().map(count).collect(),
+            packets: traffic.iter().map(|cpu| cpu.packets).sum(),
+            bytes: traffic.iter().map(|cpu| cpu.bytes).sum(),
+        })
+    }
+
+    fn map(&self, spec: &MapSpec) -> Result<MapSight> {
+        let path = self.pins.map(spec);
+        let info = MapInfo::from_pin(&path)
+            .with_context(|| format!("failed to look at {}", path.display()))?;
+        Ok(MapSight {
+            name: spec.name,
+            id: info.id(),
+            kind: format!("{:?}", info.map_type()?),
+            layout: spec.layout,
+            key_bytes: info.key_size(),
+            value_bytes: info.value_size(),
+            entries_max: info.max_entries(),
+            memory_bytes: info.fd().ok().and_then(|fd| memory_bytes(&fd)),
+            pin: path.display().to_string(),
+        })
+    }
+}
+
+/// `memlock` of the descriptor's fdinfo (proc_pid_fdinfo(5)): the only place where the kernel says it.
+fn memory_bytes(map: &impl std::os::fd::AsFd) -> Option<u64> {
+    use std::os::fd::AsRawFd;
+    let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", map.as_fd().as_raw_fd())).ok()?;
+    info.lines()
+        .find_map(|line| line.strip_prefix("memlock:")?.trim().parse().ok())
+}
+
+fn name_of_mode(entry: Entry) -> &'static str {
+    match entry.mode() {
+        Some(abi::Mode::Answer) => "answer",
+        Some(abi::Mode::Draining) => "draining",
+        Some(abi::Mode::Known) => "known",
+        None => "unreadable",
+    }
+}
+
+fn name_of_outcome(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Answered => "answered",
+        Outcome::NotOwner => "not_owner",
+        Outcome::Lapsed => "lapsed",
+        Outcome::Fenced => "fenced",
+        Outcome::Draining => "draining",
+        Outcome::Limited => "limited",
+        Outcome::Malformed => "malformed",
+        Outcome::Foreign => "foreign",
+        Outcome::Spoofed => "spoofed",
+        Outcome::Claimed => "claimed",
+    }
+}
+
+fn name_of_global(global: Global) -> &'static str {
+    match global {
+        Global::Arp => "arp",
+        Global::Ndp => "ndp",
+        Global::Malformed => "malformed",
+        Global::RingFull => "ring_full",
+        Global::BadEntry => "bad_entry",
+        Global::Orphaned => "orphaned",
+        Global::NoRoom => "no_room",
+    }
+}

@@ -1,0 +1,79 @@
+//! The kernel's tables behind [`speaker_core::tables`]: read whole once, then changed by its writes in its order.
+//!
+//! Fences belong to slots and are lowered here when a slot gets a new owner or a claim is settled. Knows
+//! nothing of what is right.
+
+use super::maps::{ArrayTable, CpuArray, CpuHash, HashTable};
+use super::pins::Pins;
+use anyhow::Result;
+use speaker_core::diff::Table;
+use speaker_core::tables::{TableChange, Tables};
+use speaker_ebpf::abi::{self, Entry, LinkValue, MacKey, MemberValue, SlotStats, Traffic, VipKey};
+
+/// Everything in the kernel that the deciding loop writes.
+pub(crate) struct KernelTables {
+    vips: HashTable<VipKey, Entry, 20, 24>,
+    filter: ArrayTable,
+    links: HashTable<u32, LinkValue, 4, 8>,
+    members: HashTable<MacKey, MemberValue, 8, 8>,
+    fence: ArrayTable,
+    cleared: ArrayTable,
+    stats: CpuHash<SlotStats, 96>,
+    traffic: CpuArray<Traffic, 16>,
+}
+
+impl KernelTables {
+    pub(super) fn open(pins: &Pins) -> Result<Self> {
+        Ok(Self {
+            vips: HashTable::open(pins, &abi::VIPS)?,
+            filter: ArrayTable::open(pins, &abi::FILTER)?,
+            links: HashTable::open(pins, &abi::LINKS)?,
+            members: HashTable::open(pins, &abi::MEMBERS)?,
+            fence: ArrayTable::open(pins, &abi::FENCE)?,
+            cleared: ArrayTable::open(pins, &abi::CLEARED)?,
+            stats: CpuHash::open(pins, &abi::STATS)?,
+            traffic: CpuArray::open(pins, &abi::TRAFFIC)?,
+        })
+    }
+
+    /// Everything that the kernel holds now: the mirror to start from, and to repair against.
+    pub(crate) fn read(&self) -> Result<Tables> {
+        Ok(Tables {
+            vips: self.vips.read()?,
+            filter: self.filter.read()?,
+            links: self.links.read()?,
+            members: self.members.read()?,
+            slots: self.stats.keys()?,
+        })
+    }
+
+    /// Makes one change.
+    pub(crate) fn apply(&mut self, change: &TableChange) -> Result<()> {
+        match change {
+            TableChange::Vip(change) => self.vips.apply(change),
+            TableChange::Filter(change) => self.filter.apply(change),
+            TableChange::Link(change) => self.links.apply(change),
+            TableChange::Member(change) => self.members.apply(change),
+            TableChange::ResetSlot(slot) => self.reset_slot(*slot),
+            TableChange::FreeSlot(slot) => self.stats.remove(*slot),
+        }
+    }
+
+    /// Whether the slot's fence is up.
+    pub(crate) fn is_fenced(&self, slot: u32) -> Result<bool> {
+        Ok(self.fence.get(slot)? != self.cleared.get(slot)?)
+    }
+
+    /// Lowers the slot's fence: the claims so far are settled. One that comes meanwhile raises it again.
+    pub(crate) fn clear_fence(&mut self, slot: u32) -> Result<()> {
+        let generation = self.fence.get(slot)?;
+        self.cleared.set(slot, generation)
+    }
+
+    /// Counters at zero, a full token bucket, no fence.
+    fn reset_slot(&mut self, slot: u32) -> Result<()> {
+        self.stats.zero(slot)?;
+        self.traffic.zero(slot)?;
+        self.clear_fence(slot)
+    }
+}

@@ -1,0 +1,201 @@
+//! What the kernel's messages say of all links, and which of these may announce.
+//!
+//! Parsed as each message arrives; no socket here. Rules of MetalLB's speaker ("interfaces"), plus one of
+//! our own: a bond in mode balance-alb rewrites ARP replies itself and is refused.
+
+use super::exclude::Exclude;
+use super::links::Links;
+use netlink_packet_route::address::{
+    AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage,
+};
+use netlink_packet_route::link::{
+    BondMode, InfoBond, InfoData, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage,
+};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use speaker_core::{Link, LinkName};
+use speaker_proto::Mac;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv6Addr};
+
+/// All links and their link-local addresses.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(super) struct Picture {
+    devices: BTreeMap<u32, Device>,
+    /// Link-local addresses that can be used, by link.
+    link_locals: BTreeSet<(u32, Ipv6Addr)>,
+}
+
+/// One link as its latest message has it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Device {
+    name: String,
+    flags: LinkFlags,
+    /// `None` for anything but Ethernet.
+    mac: Option<Mac>,
+    is_enslaved: bool,
+    bond: Option<BondMode>,
+}
+
+impl Picture {
+    /// Takes one message in: a link or an address that came, changed or went.
+    pub(super) fn take(&mut self, message: &RouteNetlinkMessage) {
+        match message {
+            RouteNetlinkMessage::NewLink(link) if is_of_the_link_itself(link) => {
+                self.devices.insert(link.header.index, Device::from(link));
+            }
+            RouteNetlinkMessage::DelLink(link) if is_of_the_link_itself(link) => {
+                let gone = link.header.index;
+                self.devices.remove(&gone);
+                self.link_locals.retain(|(ifindex, _)| *ifindex != gone);
+            }
+            RouteNetlinkMessage::NewAddress(address) => {
+                if let Some((key, is_usable)) = link_local(address) {
+                    match is_usable {
+                        true => self.link_locals.insert(key),
+                        false => self.link_locals.remove(&key),
+                    };
+                }
+            }
+            RouteNetlinkMessage::DelAddress(address) => {
+                if let Some((key, _)) = link_local(address) {
+                    self.link_locals.remove(&key);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The links by what they may do.
+    pub(super) fn links(&self, exclude: &Exclude) -> Links {
+        let mut links = Links::default();
+        for (&ifindex, device) in &self.devices {
+            if exclude.contains(&device.name) {
+                continue;
+            }
+            let name = LinkName(device.name.as_str().into());
+            match self.link(ifindex, device) {
+                Ok(link) => {
+                    links.announcing.insert(name, link);
+                }
+                Err(NotAnnouncing::ByNature) => {
+                    links.others.insert(name);
+                }
+                Err(NotAnnouncing::Refused(why)) => {
+                    links.refused.insert(name.clone(), why);
+                    links.others.insert(name);
+                }
+            }
+        }
+        links
+    }
+
+    fn link(&self, ifindex: u32, device: &Device) -> Result<Link, NotAnnouncing> {
+        let flags = device.flags;
+        let Some(mac) = device.mac else {
+            return Err(NotAnnouncing::ByNature);
+        };
+        if device.is_enslaved || flags.intersects(LinkFlags::Noarp | LinkFlags::Loopback) {
+            return Err(NotAnnouncing::ByNature);
+        }
+        if device.bond == Some(BondMode::BalanceAlb) {
+            return Err(NotAnnouncing::Refused(
+                "a bond in mode balance-alb rewrites ARP replies by itself; use another mode"
+                    .to_owned(),
+            ));
+        }
+        let of_link = (ifindex, Ipv6Addr::UNSPECIFIED)..=(ifindex, Ipv6Addr::from([0xff; 16]));
+        Ok(Link {
+            ifindex,
+            mac,
+            is_up: flags.contains(LinkFlags::Up),
+            has_carrier: flags.contains(LinkFlags::LowerUp),
+            has_arp: flags.contains(LinkFlags::Broadcast),
+            has_ndp: self.link_locals.range(of_link).next().is_some(),
+        })
+    }
+}
+
+/// Why a link does not announce.
+enum NotAnnouncing {
+    /// Nobody expects it to.
+    ByNature,
+    /// Somebody might.
+    Refused(String),
+}
+
+/// Bridges and wireless drivers send messages of other families and parts of the state under the same type.
+fn is_of_the_link_itself(link: &LinkMessage) -> bool {
+    let is_wireless_event =
+        |attribute: &LinkAttribute| matches!(attribute, LinkAttribute::Wireless(_));
+    link.header.interface_family == AddressFamily::Unspec
+        && !link.attributes.iter().any(is_wireless_event)
+}
+
+impl From<&LinkMessage> for Device {
+    fn from(link: &LinkMessage) -> Self {
+        let is_ethernet = link.header.link_layer_type == LinkLayerType::Ether;
+        let mut device = Self {
+            name: String::new(),
+            flags: link.header.flags,
+            mac: None,
+            is_enslaved: false,
+            bond: None,
+        };
+        for attribute in &link.attributes {
+            match attribute {
+                LinkAttribute::IfName(name) => device.name.clone_from(name),
+                LinkAttribute::Address(bytes) if is_ethernet => {
+                    device.mac = bytes.as_slice().try_into().ok().map(Mac);
+                }
+                LinkAttribute::Controller(ifindex) => device.is_enslaved = *ifindex != 0,
+                LinkAttribute::LinkInfo(infos) => device.bond = infos.iter().find_map(bond_mode),
+                _ => {}
+            }
+        }
+        device
+    }
+}
+
+fn bond_mode(info: &LinkInfo) -> Option<BondMode> {
+    let LinkInfo::Data(InfoData::Bond(rows)) = info else {
+        return None;
+    };
+    rows.iter().find_map(|row| match row {
+        InfoBond::Mode(mode) => Some(*mode),
+        _ => None,
+    })
+}
+
+/// Link and address of a link-local address, and whether it may be used: not tentative (RFC 4862 §5.4) and no
+/// duplicate. Optimistic ones may (RFC 4429).
+fn link_local(message: &AddressMessage) -> Option<((u32, Ipv6Addr), bool)> {
+    let address = message
+        .attributes
+        .iter()
+        .find_map(|attribute| match attribute {
+            AddressAttribute::Address(IpAddr::V6(address)) => Some(*address),
+            _ => None,
+        })?;
+    if !address.is_unicast_link_local() {
+        return None;
+    }
+    let header = message.header.flags;
+    let flags = message
+        .attributes
+        .iter()
+        .find_map(|attribute| match attribute {
+            AddressAttribute::Flags(flags) => Some(*flags),
+            _ => None,
+        });
+    let has =
+        |short, long| header.contains(short) || flags.is_some_and(|flags| flags.contains(long));
+    let is_tentative = has(AddressHeaderFlags::Tentative, AddressFlags::Tentative);
+    let is_optimistic = has(AddressHeaderFlags::Optimistic, AddressFlags::Optimistic);
+    let is_duplicate = has(AddressHeaderFlags::Dadfailed, AddressFlags::Dadfailed);
+    let is_usable = !is_duplicate && (!is_tentative || is_optimistic);
+    Some(((message.header.index, address), is_usable))
+}
+
+#[cfg(test)]
+#[path = "picture_tests.rs"]
+mod tests;
