@@ -247,8 +247,10 @@ fn union(a: &BTreeMap<u32, u64>, b: &BTreeMap<u32, u64>) -> BTreeMap<u32, u64> {
     union
 }
 
+type Changes<K, V> = Vec<Change<K, V>>;
+
 /// Puts and removals.
-fn split<K, V>(changes: Vec<Change<K, V>>) -> (Vec<Change<K, V>>, Vec<Change<K, V>>) {
+fn split<K, V>(changes: Changes<K, V>) -> (Changes<K, V>, Changes<K, V>) {
     changes
         .into_iter()
         .partition(|change| matches!(change, Change::Put(..)))

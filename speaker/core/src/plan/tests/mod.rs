@@ -1,9 +1,17 @@
+//! Fixtures of the tests of the planner, and the tests by area.
+
+mod announce;
+mod groups;
+mod memo;
+
 use super::*;
 use crate::crd::{AddressRange, L2Advertisement, Pool};
 use crate::local::Link;
 use crate::node::Node;
 use crate::object::Object;
-use crate::service::{Endpoint, EndpointSlice, Family, FamilyPolicy, Service, TrafficPolicy};
+use crate::service::{
+    Endpoint, EndpointSlice, Family, FamilyPolicy, Protocol, Service, ServicePort, TrafficPolicy,
+};
 use speaker_proto::Mac;
 
 fn id(name: &str) -> ServiceId {
@@ -96,6 +104,24 @@ fn advertisement() -> L2Advertisement {
     }
 }
 
+/// Endpoints on these nodes only, and nobody else may announce.
+fn local_policy(mut service: Service) -> Service {
+    service.policy = TrafficPolicy::Local;
+    service
+}
+
+/// With a sharing key and a port.
+fn sharing(mut service: Service, key: &str, port: u16) -> Service {
+    let annotation = "metallb.io/allow-shared-ip".to_owned();
+    service.annotations.insert(annotation, key.to_owned());
+    service.ports = vec![ServicePort {
+        name: String::new(),
+        protocol: Protocol::Tcp,
+        port,
+    }];
+    service
+}
+
 /// Three nodes, one pool, one advertisement for all of it, everything synced.
 fn world() -> World {
     let mut world = World::default();
@@ -154,34 +180,25 @@ fn plan_of(world: &World, local: &Local) -> Plan {
     plan(world, &members(world), &held, local, &mut Memo::default())
 }
 
-#[test]
-fn one_node_answers_and_the_others_know() {
-    // The order for 192.0.2.10 is n2, n3, n1.
-    let world = with(world(), service("web", &["192.0.2.10"]), &["n1"]);
-    for name in ["n1", "n2", "n3"] {
-        let plan = plan_of(&world, &local(name));
-        let wanted = if name == "n2" {
-            Mode::Answer
-        } else {
-            Mode::Known
-        };
-        assert_eq!(plan.l2.len(), 2);
-        assert!(
-            plan.l2.values().all(|entry| entry.mode == wanted),
-            "{name}: {plan}"
-        );
-        let is_announced = matches!(plan.outcomes[&id("web")], Outcome::Announced(_));
-        assert_eq!(is_announced, name == "n2");
+/// Whom this node says is elected, or why it is silent.
+fn reason(plan: &Plan, name: &str) -> Reason {
+    match &plan.outcomes[&id(name)] {
+        Outcome::Silent(reason) => reason.clone(),
+        Outcome::Announced(announced) => panic!("announced: {announced}"),
     }
 }
 
-#[test]
-fn before_everything_is_synced_a_plan_is_incomplete() {
-    let mut world = with(world(), service("web", &["192.0.2.10"]), &["n1"]);
-    world.synced.remove(&Kind::EndpointSlice);
-    let plan = plan_of(&world, &local("n2"));
-    assert!(!plan.is_complete);
-    assert_eq!(plan.l2, BTreeMap::new());
-    let reason = Reason::NotSynced(Kind::EndpointSlice);
-    assert_eq!(plan.outcomes[&id("web")], Outcome::Silent(reason));
+fn announced<'p>(plan: &'p Plan, name: &str) -> &'p Announced {
+    match &plan.outcomes[&id(name)] {
+        Outcome::Announced(announced) => announced,
+        Outcome::Silent(reason) => panic!("silent: {reason}"),
+    }
+}
+
+/// Modes by address and link, as text.
+fn modes(plan: &Plan) -> Vec<String> {
+    let mode = |((vip, link), entry): (&(Vip, LinkName), &L2Entry)| {
+        format!("{vip} {link} {:?}", entry.mode)
+    };
+    plan.l2.iter().map(mode).collect()
 }

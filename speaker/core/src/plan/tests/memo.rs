@@ -1,0 +1,192 @@
+//! What is remembered never shows.
+
+use super::*;
+use proptest::prelude::*;
+
+/// One change of the world or of who is alive.
+#[derive(Clone, Debug)]
+enum Change {
+    Endpoints(u8, Vec<u8>),
+    Service {
+        name: u8,
+        ip: u8,
+        is_local: bool,
+        is_shared: bool,
+    },
+    NoService(u8),
+    Unavailable(u8, bool),
+    NoNode(u8),
+    Preferred(Option<u8>),
+    Alive(u8, bool),
+    Xxh3(bool),
+}
+
+fn changes() -> impl Strategy<Value = Change> {
+    let nodes = proptest::collection::vec(0_u8..12, 0..4);
+    prop_oneof![
+        3 => (0_u8..6, nodes).prop_map(|(name, nodes)| Change::Endpoints(name, nodes)),
+        3 => (0_u8..6, 0_u8..5, any::<bool>(), any::<bool>()).prop_map(
+            |(name, ip, is_local, is_shared)| Change::Service { name, ip, is_local, is_shared }
+        ),
+        1 => (0_u8..6).prop_map(Change::NoService),
+        2 => (0_u8..12, any::<bool>()).prop_map(|(n, is)| Change::Unavailable(n, is)),
+        1 => (0_u8..12).prop_map(Change::NoNode),
+        1 => proptest::option::of(0_u8..12).prop_map(Change::Preferred),
+        2 => (0_u8..12, any::<bool>()).prop_map(|(n, is)| Change::Alive(n, is)),
+        1 => any::<bool>().prop_map(Change::Xxh3),
+    ]
+}
+
+fn name(number: u8) -> String {
+    format!("n{number}")
+}
+
+struct Scene {
+    world: World,
+    dead: BTreeSet<NodeName>,
+    local: Local,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let mut world = world();
+        for number in 0..12 {
+            let mut node = node(&name(number));
+            node.labels.insert("name".into(), name(number));
+            world.put(Ok(Object::Node(node)));
+        }
+        Self {
+            world,
+            dead: BTreeSet::new(),
+            local: local("n1"),
+        }
+    }
+
+    fn change(&mut self, change: &Change) {
+        match change {
+            Change::Endpoints(name, nodes) => {
+                let nodes: Vec<_> = nodes.iter().map(|n| format!("n{n}")).collect();
+                let nodes: Vec<_> = nodes.iter().map(String::as_str).collect();
+                let slice = slice(&format!("s{name}"), &nodes);
+                self.world.put(Ok(Object::EndpointSlice(slice)));
+            }
+            Change::Service {
+                name,
+                ip,
+                is_local,
+                is_shared,
+            } => {
+                let mut service = service(&format!("s{name}"), &[&format!("192.0.2.{ip}")]);
+                if *is_shared {
+                    service = sharing(service, "k", u16::from(*name));
+                }
+                if *is_local {
+                    service = local_policy(service);
+                }
+                self.world.put(Ok(Object::Service(service)));
+            }
+            Change::NoService(name) => {
+                let key = crate::ObjectKey::new(Kind::Service, "default", format!("s{name}"));
+                self.world.gone(&key);
+            }
+            Change::Unavailable(number, is) => {
+                let mut node = node(&name(*number));
+                node.network_unavailable = *is;
+                node.labels.insert("name".into(), name(*number));
+                self.world.put(Ok(Object::Node(node)));
+            }
+            Change::NoNode(number) => {
+                self.world
+                    .gone(&crate::ObjectKey::new(Kind::Node, "", name(*number)));
+            }
+            Change::Preferred(number) => self.prefer(*number),
+            Change::Alive(number, true) => {
+                self.dead.remove(&name(*number).parse().unwrap());
+            }
+            Change::Alive(number, false) => {
+                self.dead.insert(name(*number).parse().unwrap());
+            }
+            Change::Xxh3(is) => {
+                self.local.rules.election = if *is {
+                    crate::election::Election::Xxh3
+                } else {
+                    crate::election::Election::Sha256
+                };
+            }
+        }
+    }
+
+    fn prefer(&mut self, number: Option<u8>) {
+        use crate::selector::{Operator, Requirement, Selector};
+        let mut ad = advertisement();
+        ad.preferred_nodes = number
+            .map(|number| crate::crd::PreferredNodes {
+                weight: 10,
+                selector: Selector {
+                    requirements: [Requirement {
+                        key: "name".into(),
+                        operator: Operator::In([name(number)].into()),
+                    }]
+                    .into(),
+                },
+            })
+            .into_iter()
+            .collect();
+        self.world.put(Ok(Object::L2Advertisement(ad)));
+    }
+
+    fn members(&self) -> Members {
+        members(&self.world)
+            .difference(&self.dead)
+            .cloned()
+            .collect()
+    }
+
+    /// What is elected and planned, if elected means held.
+    fn decide(&self, memo: &mut Memo) -> (BTreeSet<GroupKey>, Plan) {
+        let members = self.members();
+        let elected = elected(&self.world, &members, &self.local, memo);
+        let holding = Holding {
+            hold: Hold::Holding,
+            epoch: Epoch(1),
+        };
+        let held = elected.iter().map(|key| (*key, holding)).collect();
+        let plan = plan(&self.world, &members, &held, &self.local, memo);
+        (elected, plan)
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_plan_with_memory_is_the_plan_without(
+        changes in proptest::collection::vec(changes(), 1..40),
+    ) {
+        let mut scene = Scene::new();
+        let mut memo = Memo::default();
+        for change in &changes {
+            scene.change(change);
+            prop_assert_eq!(scene.decide(&mut memo), scene.decide(&mut Memo::default()));
+        }
+    }
+
+    #[test]
+    fn no_group_has_two_owners_and_each_with_a_candidate_has_one(
+        changes in proptest::collection::vec(changes(), 1..20),
+    ) {
+        let mut scene = Scene::new();
+        changes.iter().for_each(|change| scene.change(change));
+        let mut owners: BTreeMap<GroupKey, usize> = BTreeMap::new();
+        let mut wanted = BTreeSet::new();
+        for name in scene.members() {
+            scene.local.node = name;
+            let (elected, plan) = scene.decide(&mut Memo::default());
+            elected.iter().for_each(|key| *owners.entry(*key).or_default() += 1);
+            wanted.extend(plan.outcomes.values().filter_map(|outcome| match outcome {
+                Outcome::Announced(announced) => Some(announced.group),
+                Outcome::Silent(_) => None,
+            }));
+        }
+        prop_assert!(owners.values().all(|count| *count == 1));
+        prop_assert_eq!(wanted, owners.into_keys().collect::<BTreeSet<_>>());
+    }
+}
