@@ -5,10 +5,13 @@
 #![forbid(unsafe_code)]
 
 pub mod allocator;
+pub mod annotations;
 pub mod crd;
 pub mod diff;
 pub mod election;
 pub mod local;
+pub mod manifest;
+pub mod names;
 pub mod node;
 pub mod object;
 pub mod plan;

@@ -1,6 +1,9 @@
 //! L2Advertisement: which pools are announced on which nodes and links.
 
-use crate::selector::Selector;
+use super::schema;
+use crate::object::ObjectKey;
+use crate::problem::Faults;
+use crate::selector::{self, Selector};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A parsed `metallb.io/v1beta1` L2Advertisement.
@@ -33,4 +36,58 @@ pub struct PreferredNodes {
     pub weight: u32,
     /// Which nodes.
     pub selector: Selector,
+}
+
+impl TryFrom<(&ObjectKey, schema::L2Advertisement)> for L2Advertisement {
+    type Error = Faults;
+
+    fn try_from((key, raw): (&ObjectKey, schema::L2Advertisement)) -> Result<Self, Faults> {
+        let mut faults = Faults::default();
+        let spec = raw.spec;
+        let mut pools = BTreeSet::new();
+        for (i, pool) in spec.ip_address_pools.into_iter().enumerate() {
+            if pools.contains(&pool) {
+                let why = format!("{pool:?} stands there twice");
+                faults.push(format!("spec.ipAddressPools[{i}]"), why);
+            }
+            pools.insert(pool);
+        }
+        let mut selectors =
+            |field: &str, raw| selector::parse_list(&format!("spec.{field}"), raw, &mut faults);
+        let pool_selectors = selectors("ipAddressPoolSelectors", spec.ip_address_pool_selectors);
+        let node_selectors = selectors("nodeSelectors", spec.node_selectors);
+        let service_selectors = selectors("serviceSelectors", spec.service_selectors);
+        let mut preferred_nodes = Vec::with_capacity(spec.preferred_node_selectors.len());
+        for (i, raw) in spec.preferred_node_selectors.into_iter().enumerate() {
+            preferred_nodes.extend(preference(i, raw, &mut faults));
+        }
+        faults.none_or(|| Self {
+            name: key.name.clone(),
+            namespace: key.namespace.clone(),
+            annotations: raw.metadata.annotations.unwrap_or_default(),
+            pools,
+            pool_selectors,
+            node_selectors,
+            interfaces: spec.interfaces.into_iter().collect(),
+            service_selectors,
+            preferred_nodes,
+        })
+    }
+}
+
+fn preference(
+    i: usize,
+    raw: schema::PreferredNodeSelector,
+    faults: &mut Faults,
+) -> Option<PreferredNodes> {
+    let field = format!("spec.preferredNodeSelectors[{i}]");
+    let selector = selector::parse(&format!("{field}.preference"), raw.preference, faults);
+    match u32::try_from(raw.weight) {
+        Ok(weight @ 1..=100) => Some(PreferredNodes { weight, selector }),
+        Ok(_) | Err(_) => {
+            let why = format!("{} is not between 1 and 100", raw.weight);
+            faults.push(format!("{field}.weight"), why);
+            None
+        }
+    }
 }

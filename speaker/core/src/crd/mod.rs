@@ -3,6 +3,7 @@
 pub mod advertisement;
 pub mod community;
 pub mod pool;
+pub mod schema;
 
 pub use advertisement::{L2Advertisement, PreferredNodes};
 pub use community::Community;

@@ -1,7 +1,11 @@
 //! IPAddressPool: the addresses that services may get.
 
-use crate::selector::{Labels, Selector};
+use super::schema;
+use crate::object::ObjectKey;
+use crate::problem::Faults;
+use crate::selector::{self, Labels, Selector};
 use std::collections::BTreeSet;
+use std::fmt;
 use std::net::IpAddr;
 
 /// A parsed `metallb.io/v1beta1` IPAddressPool.
@@ -37,9 +41,46 @@ pub struct AddressRange {
 }
 
 impl AddressRange {
+    /// The addresses of `address/bits`. Bits past the prefix are ignored; an IPv4-mapped block counts as IPv4.
+    fn of_cidr(text: &str) -> Result<Self, String> {
+        let bad = || format!("{text:?} is neither address/bits nor first-last");
+        let (address, bits) = text.split_once('/').ok_or_else(bad)?;
+        let ip: IpAddr = address.parse().map_err(|_| bad())?;
+        let bits = Some(bits).filter(|bits| bits.bytes().all(|b| b.is_ascii_digit()));
+        let bits: u8 = bits.and_then(|bits| bits.parse().ok()).ok_or_else(bad)?;
+        let (ip, bits) = match ip.to_canonical() {
+            IpAddr::V4(v4) if ip.is_ipv6() && bits >= 96 => (IpAddr::V4(v4), bits - 96),
+            IpAddr::V4(_) | IpAddr::V6(_) => (ip, bits),
+        };
+        let net = ipnet::IpNet::new(ip, bits).map_err(|_| bad())?;
+        Ok(match net {
+            ipnet::IpNet::V4(net) => Self {
+                first: net.network().into(),
+                last: net.broadcast().into(),
+            },
+            ipnet::IpNet::V6(net) => Self {
+                first: net.network().into(),
+                last: net.broadcast().into(),
+            },
+        })
+    }
+
+    /// Whether the two have an address in common.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        self.first.is_ipv4() == other.first.is_ipv4()
+            && self.first <= other.last
+            && other.first <= self.last
+    }
+
     /// Whether `ip` lies inside.
     pub fn contains(&self, ip: IpAddr) -> bool {
         self.first.is_ipv4() == ip.is_ipv4() && self.first <= ip && ip <= self.last
+    }
+}
+
+impl fmt::Display for AddressRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.first, self.last)
     }
 }
 
@@ -63,4 +104,94 @@ pub struct ServiceAllocation {
     pub namespace_selectors: Vec<Selector>,
     /// Services by label.
     pub service_selectors: Vec<Selector>,
+}
+
+impl TryFrom<(&ObjectKey, schema::IPAddressPool)> for Pool {
+    type Error = Faults;
+
+    fn try_from((key, raw): (&ObjectKey, schema::IPAddressPool)) -> Result<Self, Faults> {
+        let mut faults = Faults::default();
+        let ranges = ranges(&raw.spec.addresses, &mut faults);
+        let allocation = raw
+            .spec
+            .service_allocation
+            .map(|raw| allocation(raw, &mut faults));
+        faults.none_or(|| Self {
+            name: key.name.clone(),
+            namespace: key.namespace.clone(),
+            created: raw.metadata.creation_timestamp.map(|time| time.0),
+            labels: raw.metadata.labels.unwrap_or_default(),
+            annotations: raw.metadata.annotations.unwrap_or_default(),
+            ranges,
+            auto_assign: raw.spec.auto_assign,
+            avoid_buggy_ips: raw.spec.avoid_buggy_ips,
+            allocation,
+        })
+    }
+}
+
+fn ranges(addresses: &[String], faults: &mut Faults) -> Vec<AddressRange> {
+    if addresses.is_empty() {
+        faults.push("spec.addresses", "is empty");
+    }
+    let mut ranges: Vec<AddressRange> = Vec::with_capacity(addresses.len());
+    for (i, text) in addresses.iter().enumerate() {
+        let field = || format!("spec.addresses[{i}]");
+        let Some(Some(range)) = faults.take(field, range(text)) else {
+            continue;
+        };
+        if let Some(other) = ranges.iter().find(|other| other.overlaps(&range)) {
+            faults.push(field(), format!("{text:?} overlaps {other}"));
+        }
+        ranges.push(range);
+    }
+    ranges
+}
+
+/// A CIDR or two addresses with `-` between; `None` for a range from IPv4 to IPv6, which MetalLB accepts and takes
+/// nothing from.
+fn range(text: &str) -> Result<Option<AddressRange>, String> {
+    let Some((first, last)) = text.split_once('-') else {
+        return AddressRange::of_cidr(text).map(Some);
+    };
+    let end = |end: &str| {
+        let end = end.trim();
+        let ip: IpAddr = end
+            .parse()
+            .map_err(|_| format!("{text:?} is no range: {end:?} is no address"))?;
+        Ok::<_, String>(ip.to_canonical())
+    };
+    let (first, last) = (end(first)?, end(last)?);
+    if wide(first) > wide(last) {
+        return Err(format!("{text:?} is no range: {first} is after {last}"));
+    }
+    Ok((first.is_ipv4() == last.is_ipv4()).then_some(AddressRange { first, last }))
+}
+
+/// The address as a number of 128 bits, IPv4 in its mapped form.
+fn wide(ip: IpAddr) -> u128 {
+    match ip {
+        IpAddr::V4(ip) => ip.to_ipv6_mapped().to_bits(),
+        IpAddr::V6(ip) => ip.to_bits(),
+    }
+}
+
+fn allocation(raw: schema::ServiceAllocationSpec, faults: &mut Faults) -> ServiceAllocation {
+    let field = "spec.serviceAllocation";
+    let mut namespaces = BTreeSet::new();
+    for (i, namespace) in raw.namespaces.into_iter().enumerate() {
+        if namespaces.contains(&namespace) {
+            let why = format!("{namespace:?} stands there twice");
+            faults.push(format!("{field}.namespaces[{i}]"), why);
+        }
+        namespaces.insert(namespace);
+    }
+    let mut selectors =
+        |name: &str, raw| selector::parse_list(&format!("{field}.{name}"), raw, faults);
+    ServiceAllocation {
+        priority: raw.priority,
+        namespaces,
+        namespace_selectors: selectors("namespaceSelectors", raw.namespace_selectors),
+        service_selectors: selectors("serviceSelectors", raw.service_selectors),
+    }
 }

@@ -1,0 +1,272 @@
+//! One document: which kind it is of, and who reads it.
+
+use super::native::{self, Parsed};
+use super::{Manifests, Note, unnamed};
+use crate::annotations;
+use crate::crd::schema;
+use crate::names;
+use crate::object::{Kind, Object, ObjectKey};
+use crate::problem::{Fault, Faults, Problem};
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+/// Reads a document, or each item of a list.
+pub(super) fn read(origin: &str, value: Value, config_namespace: &str, into: &mut Manifests) {
+    let Value::Object(mut map) = value else {
+        if !value.is_null() {
+            into.objects.push(Err(unnamed(
+                origin,
+                "is no object with apiVersion and kind",
+            )));
+        }
+        return;
+    };
+    let Some(items) = list_items(&mut map) else {
+        one(origin, map, config_namespace, into);
+        return;
+    };
+    for (i, item) in items.into_iter().enumerate() {
+        let origin = format!("{origin}.items[{i}]");
+        match item {
+            Value::Object(item) => one(&origin, item, config_namespace, into),
+            Value::Null
+            | Value::Bool(_)
+            | Value::Number(_)
+            | Value::String(_)
+            | Value::Array(_) => {
+                into.objects.push(Err(unnamed(
+                    &origin,
+                    "is no object with apiVersion and kind",
+                )));
+            }
+        }
+    }
+}
+
+/// The items of a `List` or of a list of one kind, each with its kind.
+fn list_items(map: &mut Map<String, Value>) -> Option<Vec<Value>> {
+    let kind = map.get("kind")?.as_str()?.strip_suffix("List")?.to_owned();
+    let version = map.get("apiVersion").cloned();
+    let Value::Array(mut items) = map.remove("items")? else {
+        return None;
+    };
+    if !kind.is_empty() {
+        for item in items.iter_mut().filter_map(Value::as_object_mut) {
+            item.entry("kind")
+                .or_insert_with(|| Value::from(kind.as_str()));
+            if let Some(version) = &version {
+                item.entry("apiVersion").or_insert_with(|| version.clone());
+            }
+        }
+    }
+    Some(items)
+}
+
+/// How a kind is treated.
+enum Treatment {
+    Read(Kind),
+    Aside(&'static str),
+    Wrong(Fault),
+}
+
+fn one(origin: &str, map: Map<String, Value>, config_namespace: &str, into: &mut Manifests) {
+    let text = |field: &str| map.get(field).and_then(Value::as_str).unwrap_or("");
+    let (version, kind) = (text("apiVersion").to_owned(), text("kind").to_owned());
+    let kind = match treatment(&version, &kind) {
+        Treatment::Read(kind) => kind,
+        Treatment::Aside(why) => {
+            into.notes.push(Note {
+                origin: origin.to_owned(),
+                subject: subject(&kind, &map),
+                why: why.to_owned(),
+            });
+            return;
+        }
+        Treatment::Wrong(fault) => {
+            let mut problem = unnamed(origin, fault.why);
+            problem.field = fault.field;
+            into.objects.push(Err(problem));
+            return;
+        }
+    };
+    let key = match key(kind, &map, config_namespace) {
+        Ok(key) => key,
+        Err(fault) => {
+            let mut problem = unnamed(origin, fault.why);
+            problem.field = fault.field;
+            into.objects.push(Err(problem));
+            return;
+        }
+    };
+    object(origin, key, map, config_namespace, into);
+}
+
+fn treatment(version: &str, kind: &str) -> Treatment {
+    if version.is_empty() || kind.is_empty() {
+        let field = if kind.is_empty() {
+            "kind"
+        } else {
+            "apiVersion"
+        };
+        return Treatment::Wrong(Fault::new(field, "is missing"));
+    }
+    let (group, number) = version.rsplit_once('/').unwrap_or(("", version));
+    let read = READ
+        .iter()
+        .find(|(g, _, k)| (*g, k.as_str()) == (group, kind));
+    match read {
+        Some((_, n, kind)) if *n == number => Treatment::Read(*kind),
+        Some((_, n, _)) => {
+            let why = format!("{number:?} is not served, {n:?} is");
+            Treatment::Wrong(Fault::new("apiVersion", why))
+        }
+        None if group != METALLB_GROUP => Treatment::Aside("not a kind that is read here"),
+        None if LATER.contains(&kind) => Treatment::Aside("this version does not act on it"),
+        None => {
+            let known = READ.iter().map(|(_, _, kind)| kind.as_str()).chain(LATER);
+            let why = match names::nearest(kind, known) {
+                Some(near) => format!("MetalLB has no kind {kind:?}; {near:?} perhaps"),
+                None => format!("MetalLB has no kind {kind:?}"),
+            };
+            Treatment::Wrong(Fault::new("kind", why))
+        }
+    }
+}
+
+/// Kind, namespace and name for a note.
+fn subject(kind: &str, map: &Map<String, Value>) -> String {
+    let metadata = map.get("metadata");
+    let text = |field| metadata.and_then(|m| m.get(field)).and_then(Value::as_str);
+    match (text("namespace"), text("name")) {
+        (Some(namespace), Some(name)) => format!("{kind} {namespace}/{name}"),
+        (None, Some(name)) => format!("{kind} {name}"),
+        (_, None) => kind.to_owned(),
+    }
+}
+
+fn key(kind: Kind, map: &Map<String, Value>, config_namespace: &str) -> Result<ObjectKey, Fault> {
+    let metadata = map.get("metadata");
+    let text = |field: &str| match metadata.and_then(|m| m.get(field)) {
+        None => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text.as_str())),
+        Some(_) => Err(Fault::new(format!("metadata.{field}"), "is no text")),
+    };
+    let name = text("name")?.filter(|name| !name.is_empty());
+    let name = name.ok_or_else(|| Fault::new("metadata.name", "is missing"))?;
+    let namespace = match kind {
+        Kind::Namespace | Kind::Node | Kind::Document => "",
+        Kind::Service | Kind::EndpointSlice => text("namespace")?.unwrap_or("default"),
+        Kind::Pool | Kind::L2Advertisement | Kind::Community => {
+            text("namespace")?.unwrap_or(config_namespace)
+        }
+    };
+    Ok(ObjectKey::new(kind, namespace, name))
+}
+
+fn object(
+    origin: &str,
+    key: ObjectKey,
+    map: Map<String, Value>,
+    config_namespace: &str,
+    into: &mut Manifests,
+) {
+    let parsed = parse(&key, map, config_namespace);
+    match parsed {
+        Ok(Parsed::Object(object)) => {
+            let is_service = matches!(object, Object::Service(_));
+            let problem = annotations::check(&object).into_problem(key, origin);
+            if is_service || problem.is_none() {
+                into.objects.push(Ok(object));
+            }
+            into.objects.extend(problem.map(Err));
+        }
+        Ok(Parsed::Aside(why)) => into.notes.push(Note {
+            origin: origin.to_owned(),
+            subject: key.to_string(),
+            why: why.to_owned(),
+        }),
+        Err(faults) => into
+            .objects
+            .extend(faults.into_problem(key, origin).map(Err::<Object, Problem>)),
+    }
+}
+
+fn parse(
+    key: &ObjectKey,
+    map: Map<String, Value>,
+    config_namespace: &str,
+) -> Result<Parsed, Faults> {
+    native::check_names(key)?;
+    let object = match key.kind {
+        Kind::Namespace => Object::Namespace(native::namespace(typed(map)?)),
+        Kind::Node => Object::Node(native::node(typed(map)?)?),
+        Kind::Service => Object::Service(native::service(key, typed(map)?)?),
+        Kind::EndpointSlice => return native::endpoint_slice(key, typed(map)?),
+        Kind::Pool => {
+            let raw: schema::IPAddressPool = config(key, map, config_namespace)?;
+            Object::Pool((key, raw).try_into()?)
+        }
+        Kind::L2Advertisement => {
+            let raw: schema::L2Advertisement = config(key, map, config_namespace)?;
+            Object::L2Advertisement((key, raw).try_into()?)
+        }
+        Kind::Community => {
+            let raw: schema::Community = config(key, map, config_namespace)?;
+            Object::Community((key, raw).try_into()?)
+        }
+        Kind::Document => return Err(Fault::new("kind", "is not known").into()),
+    };
+    Ok(Parsed::Object(object))
+}
+
+/// A resource of MetalLB, which counts only in one namespace. `spec` may be left out, as MetalLB's schema has it:
+/// the fields that are required are missed one by one.
+fn config<T: DeserializeOwned>(
+    key: &ObjectKey,
+    mut map: Map<String, Value>,
+    config_namespace: &str,
+) -> Result<T, Faults> {
+    if key.namespace != config_namespace {
+        let why = format!(
+            "is {:?}, configuration is read from {config_namespace:?} only",
+            key.namespace
+        );
+        return Err(Fault::new("metadata.namespace", why).into());
+    }
+    map.entry("spec")
+        .or_insert_with(|| Value::Object(Map::new()));
+    typed(map)
+}
+
+fn typed<T: DeserializeOwned>(map: Map<String, Value>) -> Result<T, Faults> {
+    serde_path_to_error::deserialize(Value::Object(map)).map_err(|error| {
+        let path = error.path().to_string();
+        let field = if path == "." { String::new() } else { path };
+        Fault::new(field, error.into_inner().to_string()).into()
+    })
+}
+
+const METALLB_GROUP: &str = "metallb.io";
+
+/// Group, version and kind of what is read.
+const READ: [(&str, &str, Kind); 7] = [
+    ("", "v1", Kind::Namespace),
+    ("", "v1", Kind::Node),
+    ("", "v1", Kind::Service),
+    ("discovery.k8s.io", "v1", Kind::EndpointSlice),
+    (METALLB_GROUP, "v1beta1", Kind::Pool),
+    (METALLB_GROUP, "v1beta1", Kind::L2Advertisement),
+    (METALLB_GROUP, "v1beta1", Kind::Community),
+];
+
+/// Kinds of MetalLB's group that layer 2 does without.
+const LATER: [&str; 8] = [
+    "BGPPeer",
+    "BGPAdvertisement",
+    "BFDProfile",
+    "MetalLB",
+    "ServiceL2Status",
+    "ServiceBGPStatus",
+    "ConfigurationState",
+    "AddressPool",
+];

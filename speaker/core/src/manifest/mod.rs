@@ -1,0 +1,87 @@
+//! Manifests: Kubernetes YAML or JSON, into objects or what is wrong with them.
+//!
+//! Where there is no API server this module stands in for it: it fills in defaults, refuses what the API server and
+//! MetalLB's webhooks refuse of one object, and leaves checks between objects to [`crate::World`]. It knows nothing
+//! of files but the name they go by in messages.
+//!
+//! People apply folders that hold more than is read here. A kind that is not ours is a [`Note`], never a problem;
+//! what looks like a misspelt kind of ours is a problem.
+
+mod document;
+mod native;
+mod text;
+
+use crate::object::{Kind, Object, ObjectKey};
+use crate::problem::Problem;
+use serde::Serialize;
+use std::fmt;
+
+/// The namespace in which MetalLB looks for its configuration unless told otherwise.
+pub const DEFAULT_NAMESPACE: &str = "metallb-system";
+
+/// What a file holds, in its order.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Manifests {
+    /// Objects, and what is wrong with others. A problem right after its own object stands beside it: the object is
+    /// in force, but not all of it.
+    pub objects: Vec<Result<Object, Problem>>,
+    /// What was left aside, and why.
+    pub notes: Vec<Note>,
+}
+
+/// Something that was left aside without being wrong.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
+pub struct Note {
+    /// The file and document.
+    pub origin: String,
+    /// Kind, namespace and name as they stand there.
+    pub subject: String,
+    /// Why, as a fragment that continues the subject.
+    pub why: String,
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}: {}", self.origin, self.subject, self.why)
+    }
+}
+
+/// Reads the text of one file. `origin` names the file in messages; configuration counts only in
+/// `config_namespace`, which is also where it is taken to be when it names none.
+pub fn read(origin: &str, text: &str, config_namespace: &str) -> Manifests {
+    let mut manifests = Manifests::default();
+    for document in text::split(text) {
+        let origin = format!("{origin}#{}", document.number);
+        if document.number > DOCUMENTS_MAX {
+            let why = format!(
+                "and the documents after it are past the limit of {DOCUMENTS_MAX} in a file"
+            );
+            manifests.objects.push(Err(unnamed(&origin, why)));
+            break;
+        }
+        match text::values(&document) {
+            Ok(values) => {
+                for value in values {
+                    document::read(&origin, value, config_namespace, &mut manifests);
+                }
+            }
+            Err(why) => manifests.objects.push(Err(unnamed(&origin, why))),
+        }
+    }
+    manifests
+}
+
+/// A problem of a document whose object is not known.
+fn unnamed(origin: &str, why: impl Into<String>) -> Problem {
+    Problem {
+        object: ObjectKey::new(Kind::Document, "", origin),
+        origin: origin.to_owned(),
+        field: String::new(),
+        why: why.into(),
+    }
+}
+
+const DOCUMENTS_MAX: usize = 20_000; // more than the objects of a large cluster
+
+#[cfg(test)]
+mod tests;
