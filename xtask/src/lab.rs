@@ -165,7 +165,14 @@ impl Lab {
                      (`speaker cleanup --node-name {node}`)",
                     folder.display()
                 );
-                self.note(|record| record.folders.push(folder))?;
+                let parent = folder
+                    .parent()
+                    .filter(|parent| !parent.exists())
+                    .map(Path::to_owned);
+                self.note(|record| {
+                    record.parents.extend(parent);
+                    record.folders.push(folder);
+                })?;
             }
         }
         Ok(())

@@ -13,8 +13,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// Everything to undo.
+/// Everything to undo; a lab of an older build may have written fewer fields.
 #[derive(Serialize, Deserialize, Clone, Debug, Default)]
+#[serde(default)]
 pub(super) struct Record {
     /// The process that keeps the lab up.
     pub(super) owner: Option<Process>,
@@ -24,7 +25,9 @@ pub(super) struct Record {
     pub(super) processes: Vec<Process>,
     /// Folders that did not exist before: pins, sockets.
     pub(super) folders: Vec<PathBuf>,
-    /// Where a bpffs was mounted.
+    /// Parents of those that did not exist either; they go when nobody else uses them.
+    pub(super) parents: Vec<PathBuf>,
+    /// Where a bpffs was mounted; it goes when nobody else uses it.
     pub(super) mounted: Option<PathBuf>,
     /// Whether the folder of namespace handles was not there before.
     pub(super) made_netns_dir: bool,
@@ -156,11 +159,15 @@ impl Record {
         for folder in self.folders.iter().rev() {
             attempt(remove(folder));
         }
-        if let Some(at) = &self.mounted {
+        for parent in self.parents.iter().rev() {
+            // Another's folder in it is what keeps it.
+            let _ = fs::remove_dir(parent);
+        }
+        if let Some(at) = self.mounted.as_deref().filter(|at| is_unused_bpffs(at)) {
             attempt(net::run(Command::new("umount").arg(at)));
         }
         if self.made_netns_dir {
-            attempt(remove_netns_dir());
+            remove_netns_dir();
         }
         if faults.is_empty() {
             return Ok(());
@@ -178,24 +185,30 @@ fn remove(folder: &Path) -> Result<()> {
     }
 }
 
+/// Whether a bpffs has nothing but what every new one has, the kernel's own `maps.debug` and `progs.debug`.
+fn is_unused_bpffs(at: &Path) -> bool {
+    let is_own = |path: PathBuf| path.extension().is_some_and(|e| e == "debug");
+    super::is_in_bpffs(at).unwrap_or(false)
+        && fs::read_dir(at).is_ok_and(|all| all.flatten().all(|entry| is_own(entry.path())))
+}
+
+fn is_empty(folder: &Path) -> bool {
+    fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none())
+}
+
 /// `ip netns` has mounted the folder on itself; somebody else's namespaces keep it.
-fn remove_netns_dir() -> Result<()> {
-    let Ok(mut entries) = fs::read_dir(NETNS_DIR) else {
-        return Ok(());
-    };
-    if entries.next().is_some() {
-        return Ok(());
-    }
-    // Not mounted when no namespace was made; then removing the folder is all.
-    drop(net::run(Command::new("umount").arg(NETNS_DIR)));
-    match fs::remove_dir(NETNS_DIR) {
-        Err(error) if error.kind() != ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("failed to remove {NETNS_DIR}"))
+fn remove_netns_dir() {
+    for _ in 0..NETNS_MOUNTS_MAX {
+        if !is_empty(Path::new(NETNS_DIR)) || fs::remove_dir(NETNS_DIR).is_ok() {
+            return;
         }
-        Ok(()) | Err(_) => Ok(()),
+        if net::run(Command::new("umount").arg(NETNS_DIR)).is_err() {
+            return;
+        }
     }
 }
 
+const NETNS_MOUNTS_MAX: usize = 8;
 const POLL: Duration = Duration::from_millis(10);
 const KIND: Duration = Duration::from_secs(5); // the speaker's clean stop takes less than two
 

@@ -70,9 +70,9 @@ fn table(out: &mut String, family: Family, frontends: &[&Frontend], node: &str) 
     let key = format!("{ip} daddr . meta l4proto . th dport");
     writeln!(
         out,
-        "  chain reject-chain {{ reject }}\n  \
-           chain services {{ {key} vmap @service-ips }}\n  \
-           chain service-endpoints-check {{ {key} vmap @no-endpoint-services }}"
+        "  chain reject-chain {{ reject; }}\n  \
+           chain services {{ {key} vmap @service-ips; }}\n  \
+           chain service-endpoints-check {{ {key} vmap @no-endpoint-services; }}"
     )?;
     out.push_str(HOOKS);
     writeln!(out, "}}")
@@ -111,7 +111,7 @@ fn service(
         usable.len(),
         goals.join(", ")
     );
-    writeln!(out, "  chain service-{name} {{ {choice} }}")?;
+    writeln!(out, "  chain service-{name} {{ {choice}; }}")?;
     let marked = match frontend.policy {
         Policy::Cluster => "jump mark-for-masquerade\n    ",
         Policy::Local => "",
@@ -176,7 +176,7 @@ fn dotted(at: SocketAddr) -> String {
 }
 
 const MASQUERADE: &str = "  \
-  chain mark-for-masquerade { meta mark set meta mark or 0x4000 }
+  chain mark-for-masquerade { meta mark set meta mark or 0x4000; }
   chain masquerading {
     meta mark and 0x4000 == 0 return
     meta mark set meta mark xor 0x4000
@@ -193,9 +193,9 @@ const HOOKS: &str = "  \
     type filter hook output priority -110; policy accept;
     ct state new jump service-endpoints-check
   }
-  chain nat-prerouting { type nat hook prerouting priority dstnat; policy accept; jump services }
-  chain nat-output { type nat hook output priority -100; policy accept; jump services }
-  chain nat-postrouting { type nat hook postrouting priority srcnat; policy accept; jump masquerading }
+  chain nat-prerouting { type nat hook prerouting priority dstnat; policy accept; jump services; }
+  chain nat-output { type nat hook output priority -100; policy accept; jump services; }
+  chain nat-postrouting { type nat hook postrouting priority srcnat; policy accept; jump masquerading; }
 ";
 
 #[cfg(test)]
