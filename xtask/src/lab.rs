@@ -6,6 +6,7 @@
 //! no VIP is ever put on an interface.
 
 pub mod backend;
+pub mod client;
 pub mod command;
 pub mod net;
 pub mod proxy;
@@ -57,7 +58,7 @@ impl Options {
             speaker: target.join("debug/speaker"),
             backend: target.join("debug/xtask"),
             bpffs: PathBuf::from(BPFFS),
-            run_dir: PathBuf::from("/run/heliograph"),
+            run_dir: PathBuf::from(RUN_DIR),
         }
     }
 
@@ -280,6 +281,11 @@ impl Lab {
             .with_context(|| format!("no speaker was started on {node}"))
     }
 
+    /// The speakers by node.
+    pub fn speakers(&self) -> &BTreeMap<String, Speaker> {
+        &self.speakers
+    }
+
     /// The last words of every speaker.
     pub fn speakers_say(&self) -> String {
         let tails = self
@@ -454,6 +460,7 @@ pub fn target_dir() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from)
 }
 
+const RUN_DIR: &str = "/run/heliograph";
 const BPFFS: &str = "/sys/fs/bpf";
 const BPFFS_MAGIC: rustix::fs::FsWord = 0xcafe_4a11; // BPF_FS_MAGIC of linux/magic.h
 const OWNER_PATIENCE: Duration = Duration::from_secs(30);

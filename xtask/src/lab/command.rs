@@ -71,7 +71,7 @@ impl Request {
             lab.down()?;
             return status.map(code);
         }
-        show::everything(&lab, &vips)?;
+        show::everything(&lab)?;
         signals.forever().next();
         eprintln!("\nlab: taking everything down");
         lab.down()?;

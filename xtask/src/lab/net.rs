@@ -5,8 +5,12 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
+use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -109,6 +113,62 @@ impl Netns {
             }
             Ok(())
         })?
+    }
+
+    /// The addresses of all interfaces.
+    ///
+    /// # Errors
+    /// When they cannot be listed.
+    pub fn addresses(&self) -> Result<Vec<IpAddr>> {
+        #[derive(Deserialize)]
+        struct Link {
+            addr_info: Vec<Address>,
+        }
+        #[derive(Deserialize)]
+        struct Address {
+            local: IpAddr,
+        }
+        let links: Vec<Link> = self.list(&["address"])?;
+        Ok(links
+            .into_iter()
+            .flat_map(|link| link.addr_info)
+            .map(|address| address.local)
+            .collect())
+    }
+
+    /// The hardware addresses of all interfaces.
+    ///
+    /// # Errors
+    /// When they cannot be listed.
+    pub fn macs(&self) -> Result<Vec<String>> {
+        #[derive(Deserialize)]
+        struct Link {
+            address: Option<String>,
+        }
+        let links: Vec<Link> = self.list(&["link"])?;
+        Ok(links.into_iter().filter_map(|link| link.address).collect())
+    }
+
+    /// The neighbours with their hardware addresses, as far as they are known.
+    ///
+    /// # Errors
+    /// When they cannot be listed.
+    pub fn neighbours(&self) -> Result<BTreeMap<IpAddr, String>> {
+        #[derive(Deserialize)]
+        struct Neighbour {
+            dst: IpAddr,
+            lladdr: Option<String>,
+        }
+        let all: Vec<Neighbour> = self.list(&["neigh"])?;
+        Ok(all
+            .into_iter()
+            .filter_map(|n| Some((n.dst, n.lladdr?)))
+            .collect())
+    }
+
+    fn list<T: DeserializeOwned>(&self, what: &[&str]) -> Result<Vec<T>> {
+        let text = self.output("ip", &[&["-json"], what, &["show"]].concat())?;
+        serde_json::from_str(&text).with_context(|| format!("failed to read {what:?}: {text}"))
     }
 
     /// What a command inside prints on its standard output.

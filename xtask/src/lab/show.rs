@@ -1,10 +1,13 @@
-//! Waits for the VIPs and shows who answers for what.
+//! Waits for the VIPs, and shows a person who answers for what and that no stack did.
+
+mod evidence;
+mod picture;
 
 use super::Lab;
+use super::client::ask;
 use super::proxy::{Frontend, Protocol};
-use anyhow::{Result, bail};
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use super::speaker::Speaker;
+use anyhow::{Context, Result, bail};
 use std::time::{Duration, Instant};
 
 /// The VIPs that are served, each list as `address:port` words.
@@ -18,7 +21,7 @@ pub(super) struct Vips {
     pub(super) udp: String,
 }
 
-/// Waits until every service of the manifests has addresses and its HTTP ports answer; none after `interrupted`.
+/// Waits until every service of the manifests has addresses and all of them answer; none after `interrupted`.
 ///
 /// # Errors
 /// When that takes too long, with what is missing and the speakers' last words.
@@ -37,8 +40,13 @@ pub(super) fn wait_until_served(
             return Ok(Some(vips(&frontends)));
         }
         if Instant::now() >= until {
+            let missing = if frontends.is_empty() {
+                "no service has an address".to_owned()
+            } else {
+                format!("no answer from {}", silent.join(", "))
+            };
             bail!(
-                "not served within {} s: {silent:?}\n{}",
+                "{missing} after {} s\n{}",
                 SERVED_MAX.as_secs(),
                 lab.speakers_say()
             );
@@ -47,29 +55,14 @@ pub(super) fn wait_until_served(
     }
 }
 
-/// The HTTP frontends that do not answer the client yet.
-fn silent(lab: &Lab, frontends: &[Frontend]) -> Result<Vec<SocketAddr>> {
-    let http = frontends
-        .iter()
-        .filter(|f| f.is_http)
-        .map(Frontend::address);
-    let http: Vec<SocketAddr> = http.collect();
-    lab.topology()
-        .client
-        .enter(|| http.into_iter().filter(|at| get(*at).is_err()).collect())
-}
-
-/// Asks for `/` and returns the body.
-pub(super) fn get(at: SocketAddr) -> std::io::Result<String> {
-    let mut stream = TcpStream::connect_timeout(&at, ANSWER_MAX)?;
-    stream.set_read_timeout(Some(ANSWER_MAX))?;
-    write!(stream, "GET / HTTP/1.1\r\nHost: {at}\r\n\r\n")?;
-    let mut answer = String::new();
-    stream.take(1 << 16).read_to_string(&mut answer)?;
-    let body = answer
-        .split_once("\r\n\r\n")
-        .map(|(_, body)| body.to_owned());
-    body.ok_or_else(|| std::io::Error::other("no HTTP answer"))
+/// The frontends that do not answer the client yet.
+fn silent(lab: &Lab, frontends: &[Frontend]) -> Result<Vec<String>> {
+    lab.topology().client.enter(|| {
+        let silent = frontends.iter().filter(|f| ask(f).is_err());
+        silent
+            .map(|f| format!("{}://{}", f.protocol, f.address()))
+            .collect()
+    })
 }
 
 fn vips(frontends: &[Frontend]) -> Vips {
@@ -87,10 +80,80 @@ fn vips(frontends: &[Frontend]) -> Vips {
     }
 }
 
-pub(super) fn everything(_lab: &Lab, vips: &Vips) -> Result<()> {
-    println!("{vips:?}");
+/// The whole show: answers, evidence, picture, and what to try next.
+///
+/// # Errors
+/// When a VIP does not answer any more, or something other than the program answered.
+pub(super) fn everything(lab: &Lab) -> Result<()> {
+    let frontends = lab.frontends()?;
+    let before = evidence::counters(lab)?;
+    forget_neighbours(lab)?;
+    println!("\nThe client asks every VIP:\n");
+    for frontend in &frontends {
+        println!("  {}", line(lab, frontend)?);
+    }
+    println!("\nWho said where the VIPs are:\n");
+    evidence::show(lab, &frontends, &before)?;
+    picture::show(lab, &frontends)?;
+    next(lab, &frontends);
     Ok(())
 }
 
+/// The client asks anew where each VIP is.
+fn forget_neighbours(lab: &Lab) -> Result<()> {
+    lab.topology().client.ip("neigh flush dev eth0")
+}
+
+/// One question and its answer; HTTP by `curl`, as anybody would.
+fn line(lab: &Lab, frontend: &Frontend) -> Result<String> {
+    let client = &lab.topology().client;
+    let at = frontend.address();
+    let service = &frontend.service;
+    if frontend.is_http {
+        let url = format!("http://{at}/");
+        let answer = client.output("curl", &["-sS", "--max-time", "5", &url])?;
+        return Ok(format!(
+            "{:<22} curl {url:<30} {}",
+            service,
+            answer.trim_end()
+        ));
+    }
+    let answer = client.enter(|| ask(frontend))?;
+    let answer = answer.with_context(|| format!("no answer from {at}"))?;
+    let question = format!("{}://{at}", frontend.protocol);
+    Ok(format!("{service:<22}      {question:<30} {answer}"))
+}
+
+fn next(lab: &Lab, frontends: &[Frontend]) {
+    let Some(first) = frontends.first() else {
+        return;
+    };
+    let (service, vip) = (&first.service, first.vip);
+    let node = "n1";
+    let ctl = lab
+        .speakers()
+        .values()
+        .next()
+        .map(Speaker::ctl_words)
+        .unwrap_or_default();
+    let pins = lab.pins(node);
+    let client = lab.topology().client.path();
+    println!(
+        "\nTo try next, in another terminal:\n\n  \
+         {ctl} status            # also: plan, vips, links, maps, counters, watch\n  \
+         {ctl} why {service}\n  \
+         nsenter --net={client} curl http://{at}/\n  \
+         nsenter --net={client} arping -c 3 -I eth0 {vip}\n  \
+         ls {pins}               # bpftool map dump pinned {pins}/<map>\n  \
+         $EDITOR {manifests}/nodes.yaml   # take a node away: its VIPs move\n  \
+         tail -f {logs}/{node}.log\n\n\
+         Ctrl-C here, or `cargo xtask lab down` there, takes everything away.",
+        client = client.display(),
+        at = first.address(),
+        pins = pins.display(),
+        manifests = lab.manifests().display(),
+        logs = lab.folder().join("log").display(),
+    );
+}
+
 const SERVED_MAX: Duration = Duration::from_secs(30);
-const ANSWER_MAX: Duration = Duration::from_secs(1);

@@ -110,6 +110,24 @@ impl Speaker {
         serde_json::from_str(&text).with_context(|| format!("ctl {words:?} is not JSON: {text}"))
     }
 
+    /// The beginning of a `speaker ctl` command for this speaker.
+    pub fn ctl_words(&self) -> String {
+        let mut words = format!("{} ctl --node {}", self.binary.display(), self.node);
+        if self.run_dir != Path::new(super::RUN_DIR) {
+            words += &format!(" --run-dir {}", self.run_dir.display());
+        }
+        words
+    }
+
+    /// How many neighbour requests its program has answered.
+    ///
+    /// # Errors
+    /// When the counters cannot be had.
+    pub fn answered(&self) -> Result<u64> {
+        let counters = self.ctl_json(&["counters"])?;
+        Ok(sum(&counters, "answered"))
+    }
+
     /// The last lines of its log.
     pub fn log_tail(&self) -> String {
         let text = fs::read_to_string(&self.log).unwrap_or_default();
@@ -161,6 +179,18 @@ impl Speaker {
         self.child.kill()?;
         self.child.wait()?;
         Ok(())
+    }
+}
+
+/// The sum of the numbers under this key, wherever it is.
+fn sum(value: &Value, key: &str) -> u64 {
+    match value {
+        Value::Object(fields) => {
+            let own = fields.get(key).and_then(Value::as_u64);
+            own.unwrap_or_else(|| fields.values().map(|field| sum(field, key)).sum())
+        }
+        Value::Array(items) => items.iter().map(|item| sum(item, key)).sum(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => 0,
     }
 }
 
