@@ -4,7 +4,9 @@
 //! should be done comes out as values. That is what lets the simulator run the real machines.
 #![forbid(unsafe_code)]
 
+pub mod announce;
 pub mod id;
+pub mod neighbour;
 pub mod pulse;
 pub mod time;
 
