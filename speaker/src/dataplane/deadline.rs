@@ -7,7 +7,6 @@ use super::pins::Pins;
 use anyhow::{Context, Result};
 use aya::maps::MapData;
 use speaker_ebpf::abi::{self, NodeValue};
-use speaker_proto::Time;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::ptr::{self, NonNull};
@@ -49,14 +48,14 @@ impl DeadlineCell {
         Ok(Self { page })
     }
 
-    /// The deadline in force; zero if it was never armed.
-    pub(crate) fn load(&self) -> Time {
-        Time::from_ns(self.word().load(Ordering::Relaxed))
+    /// The deadline in force in BOOTTIME nanoseconds; zero if it was never armed.
+    pub(crate) fn load(&self) -> u64 {
+        self.word().load(Ordering::Acquire)
     }
 
     /// Puts a deadline in force, for every CPU at once.
-    pub(crate) fn store(&mut self, deadline: Time) {
-        self.word().store(deadline.ns(), Ordering::Release);
+    pub(crate) fn store(&self, deadline_ns: u64) {
+        self.word().store(deadline_ns, Ordering::Release);
     }
 
     fn word(&self) -> &AtomicU64 {

@@ -11,7 +11,7 @@
 mod askers;
 mod attach;
 mod claims;
-mod deadline;
+pub(crate) mod deadline;
 mod facts;
 mod load;
 mod maps;
@@ -25,7 +25,7 @@ mod xdp;
 pub(crate) use askers::{Asker, Askers};
 pub(crate) use attach::{AttachMode, AttachReport, Hook, Step, StepResult};
 pub(crate) use claims::Claims;
-pub(crate) use deadline::DeadlineCell;
+use deadline::DeadlineCell;
 pub(crate) use sight::{GlobalCount, LinkSight, MapSight, Sight, SlotSight};
 pub(crate) use tables::KernelTables;
 

@@ -1,0 +1,28 @@
+//! Finds the kernel object that the speaker embeds.
+//!
+//! It is built by `cargo xtask build-ebpf` into the workspace's `target/ebpf`; `HELIOGRAPH_EBPF_OBJECT` names
+//! another one.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+const OVERRIDE: &str = "HELIOGRAPH_EBPF_OBJECT";
+
+fn main() {
+    println!("cargo::rerun-if-env-changed={OVERRIDE}");
+    let object = env::var_os(OVERRIDE).map_or_else(built, PathBuf::from);
+    println!("cargo::rerun-if-changed={}", object.display());
+    if object.is_file() {
+        println!("cargo::rustc-env={OVERRIDE}={}", object.display());
+    } else {
+        println!(
+            "cargo::error=the kernel object {} does not exist; build it with: cargo xtask build-ebpf",
+            object.display()
+        );
+    }
+}
+
+fn built() -> PathBuf {
+    let package = env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it for build scripts");
+    Path::new(&package).join("../target/ebpf/heliograph.o")
+}
