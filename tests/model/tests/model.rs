@@ -1,0 +1,1 @@
+//! Behaviour of the functional core: folders of data in, text out.
