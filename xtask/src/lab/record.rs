@@ -188,7 +188,7 @@ fn remove(folder: &Path) -> Result<()> {
 /// Whether a bpffs has nothing but what every new one has, the kernel's own `maps.debug` and `progs.debug`.
 fn is_unused_bpffs(at: &Path) -> bool {
     let is_own = |path: PathBuf| path.extension().is_some_and(|e| e == "debug");
-    super::is_in_bpffs(at).unwrap_or(false)
+    super::place::is_in_bpffs(at).unwrap_or(false)
         && fs::read_dir(at).is_ok_and(|all| all.flatten().all(|entry| is_own(entry.path())))
 }
 

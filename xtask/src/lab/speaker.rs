@@ -113,7 +113,7 @@ impl Speaker {
     /// The beginning of a `speaker ctl` command for this speaker.
     pub fn ctl_words(&self) -> String {
         let mut words = format!("{} ctl --node {}", self.binary.display(), self.node);
-        if self.run_dir != Path::new(super::RUN_DIR) {
+        if self.run_dir != Path::new(super::place::RUN_DIR) {
             words += &format!(" --run-dir {}", self.run_dir.display());
         }
         words
