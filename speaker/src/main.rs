@@ -1,2 +1,41 @@
 //! Heliograph's one binary.
-fn main() {}
+//!
+//! Parses the command line and hands over; it decides nothing.
+
+mod dataplane;
+mod edge;
+mod netlink;
+mod report;
+mod run;
+mod settings;
+
+use anyhow::Result;
+use clap::Parser;
+use settings::Settings;
+use settings::args::{Cli, Command};
+use std::process::ExitCode;
+use std::time::SystemTime;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse_from(settings::command_line(std::env::args_os()));
+    match obey(cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("speaker: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn obey(command: Command) -> Result<()> {
+    match command {
+        Command::Run(args) => {
+            let settings = Settings::read(*args)?;
+            let _log = report::log::init(settings.log_level, settings.log_format, SystemTime::now)?;
+            for note in &settings.notes {
+                tracing::info!(op = "startup", "{note}");
+            }
+            run::run(settings)
+        }
+    }
+}

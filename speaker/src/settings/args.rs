@@ -1,0 +1,141 @@
+//! The command line as typed: one definition gives parsing, `--help` and the environment.
+//!
+//! Checks one argument at a time; what depends on two of them is [`super::Settings`]'.
+
+use super::inert::Inert;
+use super::{EXCLUSIONS, election};
+use crate::dataplane::{AnswerRate, AttachMode};
+use crate::report::log::{Format, Level};
+use clap::builder::BoolishValueParser;
+use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
+use speaker_core::election::Election;
+use speaker_proto::NodeName;
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+/// Heliograph: external addresses for Kubernetes LoadBalancer services, answered in the kernel.
+#[derive(Parser, Debug)]
+#[command(
+    name = "speaker",
+    version,
+    max_term_width = 100,
+    disable_help_subcommand = true,
+    args_override_self = true,
+    after_help = "MetalLB's flags and environment are understood, with one dash or two."
+)]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What the binary can be asked to do.
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    /// Announce the services of a directory of manifests from this node
+    Run(Box<RunArgs>),
+}
+
+/// Flags of `speaker run`.
+#[derive(Args, Debug)]
+pub(crate) struct RunArgs {
+    /// Directory of Kubernetes manifests (*.yaml, *.yml, *.json); every change takes effect at once
+    #[arg(long, value_name = "DIR")]
+    pub(crate) manifests: PathBuf,
+
+    /// Name of this node, as its Node manifest has it
+    #[arg(long, value_name = "NAME", env = "METALLB_NODE_NAME")]
+    pub(crate) node_name: NodeName,
+
+    /// Where to keep what outlives a reboot
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state_dir: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) places: Places,
+
+    /// Where the program hooks in: auto, tc, tcx, clsact, xdp-native or xdp-generic. XDP falls back to TC, TC from
+    /// TCX (kernel 6.6) to clsact; `speaker ctl links` says what was tried and why
+    #[arg(long, value_name = "HOOK", default_value_t = AttachMode::default())]
+    pub(crate) attach: AttachMode,
+
+    /// Port of /metrics on 127.0.0.1; 0 turns it off
+    #[arg(long, default_value_t = 7472)]
+    pub(crate) port: u16,
+
+    /// Port of /healthz and /readyz on 127.0.0.1; 0 turns it off
+    #[arg(long, value_name = "PORT", default_value_t = 17472)]
+    pub(crate) health_probe_port: u16,
+
+    /// Least severe line that is logged
+    #[arg(long, value_name = "LEVEL", value_enum, default_value_t)]
+    pub(crate) log_level: Level,
+
+    /// Look of log lines; auto is text on a terminal and json elsewhere
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
+    pub(crate) log_format: Format,
+
+    /// Order of candidates: sha256 as in MetalLB, or xxh3, cheaper with thousands of nodes. The same on every node
+    #[arg(long, value_name = "ORDER", default_value_t, value_parser = election)]
+    pub(crate) election: Election,
+
+    /// Links that never announce, in the form of MetalLB's excludel2.yaml. If the usual file is missing, MetalLB's
+    /// default list counts
+    #[arg(long, value_name = "FILE", default_value = EXCLUSIONS)]
+    pub(crate) exclude_links: PathBuf,
+
+    /// Let nodes announce that carry the label node.kubernetes.io/exclude-from-external-load-balancers
+    #[arg(long, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true",
+          value_parser = BoolishValueParser::new(), action = ArgAction::Set, value_name = "BOOL")]
+    pub(crate) ignore_exclude_lb: bool,
+
+    /// Namespace in which pools and advertisements count
+    #[arg(long, value_name = "NAMESPACE", env = "METALLB_NAMESPACE",
+          default_value = speaker_core::manifest::DEFAULT_NAMESPACE)]
+    pub(crate) namespace: String,
+
+    /// Serve only services of this loadBalancerClass; without it only those that have none
+    #[arg(
+        long,
+        value_name = "CLASS",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub(crate) lb_class: String,
+
+    /// ARP and NDP answers per second for a VIP on a link and CPU; 0 lifts the limit
+    #[arg(long, value_name = "N", default_value_t = AnswerRate::default().per_second)]
+    pub(crate) answer_rate: u32,
+
+    /// Answers at once for a VIP that was not asked for in a while
+    #[arg(long, value_name = "N", default_value_t = AnswerRate::default().burst)]
+    pub(crate) answer_burst: u32,
+
+    /// Leave arp_announce of announcing links as it is (else it is set to 2, so that an IPVS node never asks with a
+    /// VIP as its own address)
+    #[arg(long)]
+    pub(crate) no_arp_announce: bool,
+
+    #[command(flatten)]
+    pub(crate) inert: Inert,
+}
+
+/// Where a speaker keeps what others find it by.
+#[derive(Args, Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Places {
+    /// Directory of control sockets, one folder per node in it
+    #[arg(long, value_name = "DIR", default_value = "/run/heliograph")]
+    pub(crate) run_dir: PathBuf,
+
+    /// The bpf file system in which maps and links are pinned
+    #[arg(long, value_name = "DIR", default_value = "/sys/fs/bpf")]
+    pub(crate) bpffs: PathBuf,
+}
+
+/// The long name of every flag of every subcommand.
+pub(super) fn long_names() -> BTreeSet<String> {
+    let cli = Cli::command();
+    let flags = cli.get_subcommands().flat_map(clap::Command::get_arguments);
+    let names = flags.filter_map(|arg| arg.get_long()).map(str::to_owned);
+    names.chain(["help".to_owned()]).collect()
+}

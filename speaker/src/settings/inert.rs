@@ -1,0 +1,135 @@
+//! Flags and environment of MetalLB's speaker that mean nothing here, taken and noted instead of refused.
+//!
+//! From the reference of flags of MetalLB 0.15; a deployment that sets them must start unchanged.
+
+use clap::parser::ValueSource;
+use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
+use std::ffi::OsString;
+
+/// The inert flags that were given.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Inert(Vec<String>);
+
+/// A flag without effect.
+struct Flag {
+    name: &'static str,
+    env: Option<&'static str>,
+    /// Whether it is a Go boolean, which takes its value after `=` only.
+    is_switch: bool,
+    why: &'static str,
+}
+
+impl Inert {
+    /// What to log about them.
+    pub(super) fn notes(self) -> Vec<String> {
+        self.0
+    }
+
+    fn take(&mut self, matches: &ArgMatches) {
+        for flag in &FLAGS {
+            let how = match matches.value_source(flag.name) {
+                Some(ValueSource::CommandLine) => format!("--{}", flag.name),
+                Some(ValueSource::EnvVariable) => flag.env.unwrap_or(flag.name).to_owned(),
+                Some(_) | None => continue,
+            };
+            self.0.push(format!("{how} has no effect: {}", flag.why));
+        }
+    }
+}
+
+impl Args for Inert {
+    fn augment_args(command: Command) -> Command {
+        FLAGS.iter().fold(command, |command, flag| {
+            let arg = Arg::new(flag.name)
+                .long(flag.name)
+                .hide(true)
+                .value_parser(clap::value_parser!(OsString))
+                .num_args(if flag.is_switch { 0..=1 } else { 1..=1 })
+                .require_equals(flag.is_switch);
+            command.arg(match flag.env {
+                Some(env) => arg.env(env),
+                None => arg,
+            })
+        })
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for Inert {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let mut inert = Self::default();
+        inert.take(matches);
+        Ok(inert)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        self.take(matches);
+        Ok(())
+    }
+}
+
+const fn value(name: &'static str, env: Option<&'static str>, why: &'static str) -> Flag {
+    Flag {
+        name,
+        env,
+        is_switch: false,
+        why,
+    }
+}
+
+const fn switch(name: &'static str, why: &'static str) -> Flag {
+    Flag {
+        name,
+        env: None,
+        is_switch: true,
+        why,
+    }
+}
+
+const MEMBERS: &str = "the members are the Node manifests";
+const PLAIN: &str = "metrics are plain HTTP on loopback";
+const NO_BGP: &str = "it announces by layer 2 alone";
+
+const FLAGS: [Flag; 18] = [
+    value(
+        "host",
+        Some("METALLB_HOST"),
+        "MetalLB does not use it either",
+    ),
+    value(
+        "pod-name",
+        Some("METALLB_POD_NAME"),
+        "there is no pod that status objects could belong to",
+    ),
+    value("pprof-bind-address", None, "there is no Go profiler"),
+    value("ml-bindaddr", Some("METALLB_ML_BIND_ADDR"), MEMBERS),
+    value("ml-bindport", Some("METALLB_ML_BIND_PORT"), MEMBERS),
+    value("ml-labels", Some("METALLB_ML_LABELS"), MEMBERS),
+    value(
+        "ml-secret-key-path",
+        Some("METALLB_ML_SECRET_KEY_PATH"),
+        MEMBERS,
+    ),
+    switch("ml-wan-config", MEMBERS),
+    value(
+        "bgp-debounce-timeout",
+        Some("METALLB_BGP_DEBOUNCE_TIMEOUT"),
+        NO_BGP,
+    ),
+    value("bgp-type", Some("METALLB_BGP_TYPE"), NO_BGP),
+    value("frr-config-file", Some("FRR_CONFIG_FILE"), NO_BGP),
+    value(
+        "frr-reloader-pid-file",
+        Some("FRR_RELOADER_PID_FILE"),
+        NO_BGP,
+    ),
+    value("frrk8s-namespace", Some("FRRK8S_NAMESPACE"), NO_BGP),
+    switch("frrk8s-secret-passthrough", NO_BGP),
+    value("tls-min-version", None, PLAIN),
+    value("tls-cipher-suites", None, PLAIN),
+    value("tls-curve-preferences", None, PLAIN),
+    value("metrics-cert-dir", None, PLAIN),
+];

@@ -1,0 +1,189 @@
+use super::args::{Cli, Command};
+use super::*;
+use clap::Parser;
+
+fn args(flags: &[&str]) -> Result<RunArgs, String> {
+    let words = ["speaker", "run", "--manifests", "/m", "-node-name=n1"]
+        .iter()
+        .chain(flags);
+    let typed = command_line(words.map(OsString::from));
+    match Cli::try_parse_from(typed)
+        .map_err(|error| error.to_string())?
+        .command
+    {
+        Command::Run(args) => Ok(*args),
+        other => Err(format!("{other:?}")),
+    }
+}
+
+fn settings(flags: &[&str]) -> Settings {
+    Settings::resolve(args(flags).unwrap(), None).unwrap()
+}
+
+fn refused(flags: &[&str], why: &str) {
+    let error = match args(flags) {
+        Ok(args) => format!("{:#}", Settings::resolve(args, None).unwrap_err()),
+        Err(error) => error,
+    };
+    assert!(error.contains(why), "{flags:?}: {error}");
+}
+
+#[test]
+fn little_need_be_said() {
+    let settings = settings(&[]);
+    assert_eq!(settings.node.as_str(), "n1");
+    assert_eq!(settings.run_dir, Path::new("/run/heliograph/n1"));
+    assert_eq!(
+        settings.ctl_socket(),
+        Path::new("/run/heliograph/n1/ctl.sock")
+    );
+    assert_eq!(settings.pin_dir, Path::new("/sys/fs/bpf/heliograph/n1"));
+    assert_eq!(settings.attach, AttachMode::Tc);
+    assert_eq!(settings.metrics, Some("127.0.0.1:7472".parse().unwrap()));
+    assert_eq!(settings.health, Some("127.0.0.1:17472".parse().unwrap()));
+    assert_eq!(settings.namespace, "metallb-system");
+    assert_eq!(settings.rules, Rules::default());
+    assert_eq!(
+        (settings.log_level, settings.log_format),
+        (Level::Info, Format::Auto)
+    );
+    assert!(settings.sets_arp_announce);
+    assert!(
+        settings.excluded.contains("veth0"),
+        "the default list of MetalLB counts"
+    );
+    assert!(settings.notes.is_empty(), "{:?}", settings.notes);
+}
+
+#[test]
+fn metallb_5_1_flags_of_go_have_one_dash() {
+    let settings = settings(&[
+        "-log-level=debug",
+        "-port",
+        "9120",
+        "-ignore-exclude-lb=true",
+        "-lb-class=example.com/lb",
+        "--namespace=lb",
+    ]);
+    assert_eq!(settings.log_level, Level::Debug);
+    assert_eq!(settings.metrics.map(|address| address.port()), Some(9120));
+    assert!(settings.rules.ignores_exclude_label);
+    assert_eq!(settings.rules.class.as_deref(), Some("example.com/lb"));
+    assert_eq!(settings.namespace, "lb");
+}
+
+#[test]
+fn a_go_boolean_is_true_without_a_value() {
+    assert!(
+        settings(&["-ignore-exclude-lb"])
+            .rules
+            .ignores_exclude_label
+    );
+    assert!(
+        settings(&["--ignore-exclude-lb=1"])
+            .rules
+            .ignores_exclude_label
+    );
+    assert!(
+        !settings(&["-ignore-exclude-lb=F"])
+            .rules
+            .ignores_exclude_label
+    );
+}
+
+#[test]
+fn short_flags_and_what_follows_two_dashes_stay_as_they_are() {
+    let typed = ["speaker", "-h", "-x", "-port", "--", "-port"].map(OsString::from);
+    assert_eq!(
+        command_line(typed.into_iter()),
+        ["speaker", "-h", "-x", "--port", "--", "-port"]
+    );
+}
+
+#[test]
+fn metallb_5_1_flags_without_effect_are_taken_and_noted() {
+    let settings = settings(&[
+        "-ml-bindaddr=192.0.2.1",
+        "--ml-bindport",
+        "7946",
+        "-ml-wan-config",
+        "-frrk8s-secret-passthrough=false",
+        "-host=a",
+        "-tls-min-version=VersionTLS13",
+    ]);
+    assert_eq!(settings.notes.len(), 6, "{:?}", settings.notes);
+    assert!(
+        settings.notes[0].starts_with("--host has no effect: "),
+        "{:?}",
+        settings.notes
+    );
+    let wan = "--ml-wan-config has no effect: the members are the Node manifests";
+    assert!(
+        settings.notes.iter().any(|note| note == wan),
+        "{:?}",
+        settings.notes
+    );
+}
+
+#[test]
+fn zero_turns_an_endpoint_off() {
+    let settings = settings(&["--port=0", "--health-probe-port=0"]);
+    assert_eq!((settings.metrics, settings.health), (None, None));
+}
+
+#[test]
+fn what_makes_no_sense_is_refused_with_its_flag() {
+    refused(
+        &["--port=7", "--health-probe-port=7"],
+        "--port and --health-probe-port",
+    );
+    refused(&["--node-name", "A_b"], "not a node name");
+    refused(&["--attach", "xdp"], "--attach");
+    refused(&["--election", "md5"], "sha256 or xxh3");
+    refused(&["--log-level", "loud"], "--log-level");
+    refused(&["--namespace", ""], "--namespace is empty");
+    refused(&["--answer-rate=-1"], "--answer-rate");
+    refused(&["--no-such"], "--no-such");
+}
+
+#[test]
+fn a_file_of_exclusions_replaces_the_default_list() {
+    let text = "announcedInterfacesToExclude: ['^wan']";
+    let settings = Settings::resolve(args(&[]).unwrap(), Some(text)).unwrap();
+    assert!(settings.excluded.contains("wan0"));
+    assert!(!settings.excluded.contains("veth0"));
+    let error = Settings::resolve(
+        args(&[]).unwrap(),
+        Some("announcedInterfacesToExclude: ['(']"),
+    )
+    .unwrap_err();
+    assert!(
+        format!("{error:#}").contains("/etc/metallb/excludel2.yaml"),
+        "{error:#}"
+    );
+}
+
+#[test]
+fn the_usual_file_of_exclusions_may_be_missing_but_no_other_one() {
+    let error = exclusions(Path::new("/no/such/file")).unwrap_err();
+    assert!(
+        format!("{error:#}").contains("/no/such/file (--exclude-links)"),
+        "{error:#}"
+    );
+}
+
+#[test]
+fn the_command_line_is_sound() {
+    use clap::CommandFactory;
+    Cli::command().debug_assert();
+    let help = Cli::command()
+        .find_subcommand_mut("run")
+        .unwrap()
+        .render_long_help()
+        .to_string();
+    assert!(help.contains("--manifests <DIR>"));
+    assert!(
+        !help.contains("ml-labels"),
+        "what has no effect is not offered"
+    );
+}
