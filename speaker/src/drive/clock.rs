@@ -4,11 +4,17 @@ use rustix::time::{ClockId, clock_gettime};
 use speaker_proto::Time;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
 
 /// The present moment.
 pub(crate) fn now() -> Time {
     let t = clock_gettime(ClockId::Boottime);
     Time::from_ns(t.tv_sec.unsigned_abs() * 1_000_000_000 + t.tv_nsec.unsigned_abs())
+}
+
+/// The calendar's time, for people to read; nothing is decided by it.
+pub(crate) fn wall() -> SystemTime {
+    SystemTime::now()
 }
 
 /// A moment that one thread writes and another reads.
