@@ -1,12 +1,18 @@
-//! Where the node meets its networks: links, groups, announcements, settings.
+//! Where the node meets its networks: links, groups, frames, settings.
 //!
 //! [`LinkWatch`] says which links may announce; [`Groups`] has the kernel listen to the VIPs' multicast groups;
-//! [`Announcer`] sends gratuitous frames as told; [`ArpSetting`] keeps VIPs out of the kernel's own questions. Knows nothing of
-//! the kernel program and its maps.
+//! [`FrameSender`] sends what the announcing machine says; [`ArpSetting`] keeps VIPs out of the kernel's own questions.
+//! Knows nothing of the kernel program and its maps, nor of which VIPs are ours.
 
+mod arp_setting;
 mod exclude;
+mod groups;
 mod links;
+mod packet;
 mod picture;
 
+pub(crate) use arp_setting::{ArpSetting, restore as restore_arp_setting};
 pub(crate) use exclude::Exclude;
+pub(crate) use groups::{Groups, Member, clean as clean_groups};
 pub(crate) use links::{LinkWatch, Links};
+pub(crate) use packet::FrameSender;
