@@ -1,0 +1,245 @@
+//! The thread that decides and writes the kernel's tables.
+//!
+//! It drives the [`Agent`] and is the only writer of the tables. It waits for nobody: what it says leaves through
+//! channels that never block, so that a hung worker (or a log that nobody reads) cannot stop it. A turn is finished at
+//! least every [`TURN_MAX`], which is what the pulse goes by.
+
+use super::clock::{Stamp, now};
+use super::pulse::{PulseHandle, Said};
+use crate::dataplane::KernelTables;
+use anyhow::{Context, Result};
+use speaker_core::agent::{Agent, Event, Input, Output};
+use speaker_core::plan::{Held, Plan};
+use speaker_core::tables::{self, TableChange, Tables};
+use speaker_core::{Local, Problem, World};
+use speaker_proto::{Machine, Span, Time};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::thread;
+use tokio::sync::{mpsc, watch};
+
+/// Everything that stands behind the tables at one moment, for whoever wants to see it.
+#[derive(Clone, Debug)]
+pub(crate) struct View {
+    /// When it was made.
+    pub(crate) at: Time,
+    /// The objects in force.
+    pub(crate) world: Arc<World>,
+    /// The plan in force.
+    pub(crate) plan: Arc<Plan>,
+    /// What the kernel's tables hold.
+    pub(crate) tables: Arc<Tables>,
+    /// What this node knows of itself.
+    pub(crate) local: Local,
+    /// What it holds.
+    pub(crate) held: Held,
+    /// Tables that are full.
+    pub(crate) problems: Vec<Problem>,
+    /// Whether a deadline is in force.
+    pub(crate) is_armed: bool,
+    /// What the thread has done so far.
+    pub(crate) work: Work,
+}
+
+/// What the deciding thread has done.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Work {
+    /// Plans applied.
+    pub(crate) plans: u64,
+    /// Writes to the kernel's tables.
+    pub(crate) writes: u64,
+    /// How long the last plan took from decision to the last write.
+    pub(crate) last: Span,
+    /// Writes that were needed although no plan changed: somebody else wrote.
+    pub(crate) repairs: u64,
+    /// Plans that failed to apply.
+    pub(crate) failures: u64,
+    /// Events that nobody took in time.
+    pub(crate) events_lost: u64,
+}
+
+/// Where the thread's results go.
+pub(crate) struct Outlets {
+    /// Changes for the operator; a full channel loses and counts them.
+    pub(crate) events: mpsc::Sender<Event>,
+    /// The newest view.
+    pub(crate) views: watch::Sender<Option<Arc<View>>>,
+}
+
+/// The deciding loop with everything it owns.
+pub(crate) struct Decide {
+    agent: Agent,
+    kernel: KernelTables,
+    mirror: Arc<Tables>,
+    pulse: PulseHandle,
+    said: Receiver<Said>,
+    decided: Stamp,
+    outlets: Outlets,
+    problems: Vec<Problem>,
+    is_armed: bool,
+    work: Work,
+    repair_at: Time,
+}
+
+impl Decide {
+    /// `kernel` as it was read into `mirror`; `said` is what the pulse says.
+    pub(crate) fn new(
+        agent: Agent,
+        kernel: KernelTables,
+        mirror: Tables,
+        pulse: PulseHandle,
+        said: Receiver<Said>,
+        decided: Stamp,
+        outlets: Outlets,
+    ) -> Self {
+        Self {
+            agent,
+            kernel,
+            mirror: Arc::new(mirror),
+            is_armed: pulse.adopted,
+            pulse,
+            said,
+            decided,
+            outlets,
+            problems: Vec::new(),
+            work: Work::default(),
+            repair_at: now() + REPAIR_EVERY,
+        }
+    }
+
+    /// Starts the thread. It ends when every sender of `inbox` is gone.
+    pub(crate) fn spawn(mut self, inbox: Receiver<Input>) -> Result<thread::JoinHandle<()>> {
+        self.decided.touch();
+        thread::Builder::new()
+            .name("decide".into())
+            .spawn(move || while self.turn(&inbox) {})
+            .context("failed to start the deciding thread")
+    }
+
+    /// One turn: what came in, what is due, and the stamp that the pulse reads. `false`: nothing can come any more.
+    fn turn(&mut self, inbox: &Receiver<Input>) -> bool {
+        let first = match inbox.recv_timeout(self.wait().into()) {
+            Ok(input) => Some(input),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => return false,
+        };
+        while let Ok(said) = self.said.try_recv() {
+            self.is_armed = said == Said::Armed;
+            self.take(match said {
+                Said::Armed => Input::Armed,
+                Said::Lapsed { deadline } => Input::Lapsed { deadline },
+            });
+        }
+        for input in first.into_iter().chain(inbox.try_iter().take(INPUTS_PER_TURN)) {
+            self.take(input);
+        }
+        self.agent.expire(now());
+        self.flush();
+        self.repair();
+        self.decided.touch();
+        true
+    }
+
+    fn wait(&self) -> Span {
+        let due = self.agent.deadline().map_or(TURN_MAX, |(at, _)| at.since(now()));
+        due.min(TURN_MAX)
+    }
+
+    fn take(&mut self, input: Input) {
+        self.agent.input(now(), input);
+        self.flush();
+    }
+
+    fn flush(&mut self) {
+        while let Some(output) = self.agent.output() {
+            match output {
+                Output::Apply(plan) => {
+                    let result = self.apply(&plan).map_err(|error| format!("{error:#}"));
+                    self.work.plans += 1;
+                    self.work.failures += u64::from(result.is_err());
+                    self.agent.input(now(), Input::Applied(result));
+                    self.publish();
+                }
+                Output::Arm => self.pulse.arm(),
+                Output::Event(event) => {
+                    self.work.events_lost += u64::from(self.outlets.events.try_send(event).is_err());
+                }
+            }
+        }
+    }
+
+    fn apply(&mut self, plan: &Plan) -> Result<()> {
+        let started = now();
+        let wanted = tables::wanted(plan, self.agent.local(), &BTreeSet::new(), &self.mirror);
+        self.problems = wanted.problems;
+        let changes = tables::changes(&self.mirror, &wanted.tables);
+        self.write(&changes)?;
+        self.work.last = now().since(started);
+        Ok(())
+    }
+
+    fn write(&mut self, changes: &[TableChange]) -> Result<()> {
+        for change in changes {
+            if let Err(error) = self.kernel.apply(change) {
+                self.mirror = Arc::new(self.kernel.read().context("failed to read the tables")?);
+                return Err(error).context("failed to write a table");
+            }
+            Arc::make_mut(&mut self.mirror).apply(change);
+            self.work.writes += 1;
+        }
+        Ok(())
+    }
+
+    /// Compares the kernel with what was written to it and mends what somebody else changed.
+    fn repair(&mut self) {
+        if now() < self.repair_at {
+            return;
+        }
+        self.repair_at = now() + REPAIR_EVERY;
+        let mended = self.kernel.read().and_then(|found| {
+            let changes = tables::changes(&found, &self.mirror);
+            if changes.is_empty() {
+                return Ok(0);
+            }
+            let wanted = Arc::clone(&self.mirror);
+            self.mirror = Arc::new(found);
+            self.write(&changes)?;
+            debug_assert_eq!(*self.mirror, *wanted);
+            Ok(changes.len() as u64)
+        });
+        match mended {
+            Ok(0) => {}
+            Ok(count) => {
+                self.work.repairs += count;
+                self.publish();
+            }
+            Err(error) => {
+                let _full_is_counted_elsewhere =
+                    self.outlets.events.try_send(Event::NotApplied(format!("{error:#}")));
+            }
+        }
+    }
+
+    fn publish(&self) {
+        let view = View {
+            at: now(),
+            world: Arc::clone(self.agent.world()),
+            plan: Arc::clone(self.agent.plan()),
+            tables: Arc::clone(&self.mirror),
+            local: self.agent.local().clone(),
+            held: self.agent.held().clone(),
+            problems: self.problems.clone(),
+            is_armed: self.is_armed,
+            work: self.work,
+        };
+        self.outlets.views.send_replace(Some(Arc::new(view)));
+    }
+}
+
+/// A turn is finished at least this often; the pulse stops trusting the loop after 100 ms.
+const TURN_MAX: Span = Span::ms(40);
+/// Inputs taken in one turn besides the first, so that a flood does not make it long.
+const INPUTS_PER_TURN: usize = 256;
+/// How often the kernel's tables are compared with what was written to them.
+const REPAIR_EVERY: Span = Span::s(30);
