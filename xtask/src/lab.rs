@@ -52,14 +52,23 @@ impl Lab {
     /// When such a lab is up already, a privilege or a tool is missing, or a part does not come up.
     pub fn up(options: Options) -> Result<Self> {
         let mut lab = Self::without_speakers(options)?;
-        let nodes: Vec<String> = lab.topology.nodes.iter().map(|n| n.name.clone()).collect();
-        for node in &nodes {
-            lab.start_speaker(node)?;
-        }
-        for node in &nodes {
-            lab.speaker(node)?.wait_until_ready()?;
-        }
+        lab.start_speakers()?;
         Ok(lab)
+    }
+
+    /// Starts a speaker on every node and waits until they are ready.
+    ///
+    /// # Errors
+    /// When one does not come up, with the last lines of its log.
+    pub fn start_speakers(&mut self) -> Result<()> {
+        let nodes: Vec<String> = self.topology.nodes.iter().map(|n| n.name.clone()).collect();
+        for node in &nodes {
+            self.start_speaker(node)?;
+        }
+        for node in &nodes {
+            self.speaker(node)?.wait_until_ready()?;
+        }
+        Ok(())
     }
 
     /// Brings up all but the speakers.

@@ -136,17 +136,21 @@ impl Netns {
             .collect())
     }
 
-    /// The hardware addresses of all interfaces.
+    /// The hardware address of every interface, by name.
     ///
     /// # Errors
     /// When they cannot be listed.
-    pub fn macs(&self) -> Result<Vec<String>> {
+    pub fn macs(&self) -> Result<BTreeMap<String, String>> {
         #[derive(Deserialize)]
         struct Link {
+            ifname: String,
             address: Option<String>,
         }
         let links: Vec<Link> = self.list(&["link"])?;
-        Ok(links.into_iter().filter_map(|link| link.address).collect())
+        Ok(links
+            .into_iter()
+            .filter_map(|link| Some((link.ifname, link.address?)))
+            .collect())
     }
 
     /// The neighbours with their hardware addresses, as far as they are known.

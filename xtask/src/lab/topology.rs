@@ -148,18 +148,20 @@ impl Node {
         for pod in &self.pods {
             pod.wire(self)?;
         }
-        let routes: Vec<String> = nodes
-            .iter()
-            .filter(|other| other.number != self.number)
-            .flat_map(|other| {
-                let number = other.number;
-                [
-                    format!("route add 10.244.{number}.0/24 via {}", other.v4()),
-                    format!("route add fd00:10:244:{number}::/64 via {}", other.v6()),
-                ]
-            })
-            .collect();
-        self.netns.ip(&routes.join("\n"))
+        self.netns.ip(&self.routes_to_pods(nodes))
+    }
+
+    /// The `ip` commands that lead to the pods of all other nodes.
+    pub fn routes_to_pods(&self, nodes: &[Self]) -> String {
+        let others = nodes.iter().filter(|other| other.number != self.number);
+        let routes = others.flat_map(|other| {
+            let number = other.number;
+            [
+                format!("route replace 10.244.{number}.0/24 via {}", other.v4()),
+                format!("route replace fd00:10:244:{number}::/64 via {}", other.v6()),
+            ]
+        });
+        routes.collect::<Vec<_>>().join("\n")
     }
 }
 

@@ -45,7 +45,7 @@ pub(super) fn show(lab: &Lab, frontends: &[Frontend]) -> Result<()> {
 pub(super) fn answerers(lab: &Lab) -> Result<BTreeMap<IpAddr, String>> {
     let mut nodes = BTreeMap::new();
     for node in &lab.topology().nodes {
-        for mac in node.netns.macs()? {
+        for mac in node.netns.macs()?.into_values() {
             nodes.insert(mac, node.name.clone());
         }
     }

@@ -1,0 +1,334 @@
+//! Labs for end-to-end tests: the sample manifests, changed as a test wants, and questions that wait for their answer.
+//!
+//! Panics instead of returning errors, as tests do. One lab at a time: two cores do not carry more, and figures of one
+//! would be disturbed by the next.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::fs;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::ops::{Deref, DerefMut};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+use xtask::lab::client::ask;
+use xtask::lab::net::{NETNS_DIR, Netns};
+use xtask::lab::proxy::Frontend;
+use xtask::lab::{Lab, Options, target_dir, workspace};
+
+/// A lab of one test, taken down when it ends.
+pub struct TestLab {
+    lab: Option<Lab>,
+    _turn: MutexGuard<'static, ()>,
+}
+
+impl TestLab {
+    /// The sample manifests, unchanged.
+    pub fn sample() -> Self {
+        Self::with(&[])
+    }
+
+    /// The sample manifests with changes: file, what to find in it, what to put there instead. A file that the samples
+    /// do not have begins empty.
+    #[track_caller]
+    pub fn with(changes: &[(&str, &str, &str)]) -> Self {
+        Self::prepared(changes, |_| {})
+    }
+
+    /// As [`TestLab::with`], and `prepare` sees the network before the first speaker starts.
+    #[track_caller]
+    pub fn prepared(changes: &[(&str, &str, &str)], prepare: impl FnOnce(&Lab)) -> Self {
+        let turn = turn();
+        let options = Options {
+            prefix: "hgtest".to_owned(),
+            bpffs: PathBuf::from("/sys/fs/bpf/hgtest"),
+            run_dir: PathBuf::from("/run/hgtest"),
+            ..Options::sample()
+        };
+        let mut lab = Lab::without_speakers(options).expect("the network comes up");
+        for (file, from, to) in changes {
+            edit(&lab.manifests(), file, from, to);
+        }
+        prepare(&lab);
+        lab.start_speakers().expect("the speakers come up");
+        Self {
+            lab: Some(lab),
+            _turn: turn,
+        }
+    }
+
+    /// Changes a manifest of the running lab, in one step as a careful writer would.
+    #[track_caller]
+    pub fn edit(&self, file: &str, from: &str, to: &str) {
+        edit(&self.manifests(), file, from, to);
+    }
+
+    /// Gives a node the label that takes it out of the election.
+    #[track_caller]
+    pub fn exclude(&self, node: &str) {
+        let name = format!("    kubernetes.io/hostname: {node}\n");
+        self.edit(
+            "nodes.yaml",
+            &name,
+            &format!("{name}    {EXCLUDE_LABEL}: \"\"\n"),
+        );
+    }
+
+    /// The frontends of a service, once it has addresses.
+    #[track_caller]
+    pub fn frontends_of(&self, service: &str) -> Vec<Frontend> {
+        self.eventually(&format!("{service} has addresses"), || {
+            let all = self.lab().frontends().expect("the manifests can be listed");
+            let own: Vec<Frontend> = all.into_iter().filter(|f| f.service == service).collect();
+            if own.is_empty() {
+                Err("none yet")
+            } else {
+                Ok(own)
+            }
+        })
+    }
+
+    /// What the client gets from a frontend, once it answers.
+    #[track_caller]
+    pub fn answer(&self, frontend: &Frontend) -> Answer {
+        let what = format!("{} answers at {}", frontend.service, frontend.address());
+        Answer::of(&self.eventually(&what, || self.in_client(|| ask(frontend))))
+    }
+
+    /// Runs `f` in the client's namespace.
+    pub fn in_client<T: Send>(&self, f: impl FnOnce() -> T + Send) -> T {
+        self.client()
+            .enter(f)
+            .expect("the client's namespace is there")
+    }
+
+    /// The client's namespace.
+    pub fn client(&self) -> &Netns {
+        &self.topology().client
+    }
+
+    /// The namespace of a node.
+    #[track_caller]
+    pub fn netns(&self, node: &str) -> &Netns {
+        &self
+            .topology()
+            .node(node)
+            .expect("the lab has this node")
+            .netns
+    }
+
+    /// The node that answers the client for an address, asked anew; none when nobody does.
+    pub fn holder(&self, vip: IpAddr) -> Option<String> {
+        let mac = self.resolve(vip)?;
+        let nodes = self.topology().nodes.iter();
+        let mut owners = nodes.filter(|node| {
+            let own = node.netns.macs().expect("links can be listed");
+            own.values().any(|own| *own == mac)
+        });
+        owners.next().map(|node| node.name.clone())
+    }
+
+    /// The hardware address that the client is given for an address, asked anew.
+    pub fn resolve(&self, vip: IpAddr) -> Option<String> {
+        let client = self.client();
+        // An entry that is not there is what is wanted.
+        let _ = client.ip(&format!("neigh del {vip} dev eth0"));
+        let any = if vip.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+        self.in_client(|| {
+            let socket = UdpSocket::bind(any).expect("a port is free");
+            // Port 9 discards; what matters is that the kernel looks for the neighbour.
+            let _ = socket.send_to(b"", SocketAddr::new(vip, 9));
+        });
+        let until = Instant::now() + RESOLVED_MAX;
+        loop {
+            let neighbours = client.neighbours().expect("neighbours can be listed");
+            if let Some(mac) = neighbours.get(&vip) {
+                return Some(mac.clone());
+            }
+            if Instant::now() >= until {
+                return None;
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Waits until `check` is well, and returns what it found.
+    #[track_caller]
+    pub fn eventually<T, E: Debug>(&self, what: &str, check: impl FnMut() -> Result<T, E>) -> T {
+        within(PATIENCE, check).unwrap_or_else(|why| {
+            panic!(
+                "not within {} s: {what}: {why:?}\n{}",
+                PATIENCE.as_secs(),
+                self.speakers_say()
+            )
+        })
+    }
+
+    /// Waits until the holder of an address is as wanted.
+    #[track_caller]
+    pub fn until_held(&self, vip: IpAddr, wanted: impl Fn(Option<&str>) -> bool) -> Option<String> {
+        self.eventually(&format!("the holder of {vip} is as wanted"), || {
+            let holder = self.holder(vip);
+            if wanted(holder.as_deref()) {
+                Ok(holder)
+            } else {
+                Err(holder)
+            }
+        })
+    }
+
+    fn lab(&self) -> &Lab {
+        self.lab.as_ref().expect("the lab is up until dropped")
+    }
+}
+
+impl Deref for TestLab {
+    type Target = Lab;
+
+    fn deref(&self) -> &Lab {
+        self.lab()
+    }
+}
+
+impl DerefMut for TestLab {
+    fn deref_mut(&mut self) -> &mut Lab {
+        self.lab.as_mut().expect("the lab is up until dropped")
+    }
+}
+
+impl Drop for TestLab {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!("{}", self.speakers_say());
+        }
+        let gone = self.lab.take().map_or(Ok(()), Lab::down);
+        if !thread::panicking() {
+            gone.expect("the lab goes without a trace");
+        }
+    }
+}
+
+/// The `key=value` words of a backend's answer.
+#[derive(Debug)]
+pub struct Answer(BTreeMap<String, String>);
+
+impl Answer {
+    fn of(text: &str) -> Self {
+        let words = text
+            .split_whitespace()
+            .filter_map(|word| word.split_once('='));
+        Self(
+            words
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .collect(),
+        )
+    }
+
+    /// The pod that answered.
+    pub fn pod(&self) -> &str {
+        &self.0["pod"]
+    }
+
+    /// The node of the pod.
+    pub fn node(&self) -> &str {
+        &self.0["node"]
+    }
+
+    /// Whom the pod saw as its client.
+    pub fn client(&self) -> IpAddr {
+        self.0["client"]
+            .parse()
+            .expect("a backend writes an address")
+    }
+}
+
+/// Repeats `check` until it is well or time is up, and returns its last word.
+///
+/// # Errors
+/// The last error of `check`.
+pub fn within<T, E>(time: Duration, mut check: impl FnMut() -> Result<T, E>) -> Result<T, E> {
+    let until = Instant::now() + time;
+    loop {
+        match check() {
+            Ok(found) => return Ok(found),
+            Err(why) if Instant::now() >= until => return Err(why),
+            Err(_) => thread::sleep(Duration::from_millis(50)),
+        }
+    }
+}
+
+#[track_caller]
+fn edit(dir: &Path, file: &str, from: &str, to: &str) {
+    let path = dir.join(file);
+    let text = fs::read_to_string(&path).unwrap_or_default();
+    assert!(text.contains(from), "{file} has no {from:?}");
+    let draft = path.with_extension("draft");
+    fs::write(&draft, text.replacen(from, to, 1)).expect("the lab's folder can be written");
+    fs::rename(&draft, &path).expect("the lab's folder can be written");
+}
+
+/// Keeps other labs of this suite away while held.
+pub fn turn() -> MutexGuard<'static, ()> {
+    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    built();
+    turn
+}
+
+/// The built `xtask`.
+pub fn xtask() -> PathBuf {
+    Options::sample().backend
+}
+
+/// What a lab whose namespaces begin with `prefix` should have taken away and has not.
+pub fn left_behind(prefix: &str) -> Vec<String> {
+    let mut left: Vec<String> = fs::read_dir(NETNS_DIR)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .filter(|name| name.starts_with(prefix))
+        .collect();
+    let options = Options::sample();
+    for node in ["n1", "n2", "n3"] {
+        for folder in [
+            options.bpffs.join("heliograph").join(node),
+            options.run_dir.join(node),
+        ] {
+            if folder.exists() {
+                left.push(folder.display().to_string());
+            }
+        }
+    }
+    left
+}
+
+/// Builds what the lab runs, once for a run of the suite.
+fn built() {
+    static BUILT: OnceLock<()> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let status = Command::new(env!("CARGO"))
+            .current_dir(workspace())
+            .args([
+                "build",
+                "--quiet",
+                "--package",
+                "speaker",
+                "--package",
+                "xtask",
+            ])
+            .env("CARGO_TARGET_DIR", target_dir())
+            .status()
+            .expect("cargo runs");
+        assert!(status.success(), "speaker or xtask do not build");
+    });
+}
+
+/// The label that takes a node out of the election.
+pub const EXCLUDE_LABEL: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
+
+static TURN: Mutex<()> = Mutex::new(());
+
+const PATIENCE: Duration = Duration::from_secs(15);
+const RESOLVED_MAX: Duration = Duration::from_millis(600);

@@ -1,0 +1,93 @@
+//! Speakers that go and come back while traffic runs.
+
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+use system_tests::lab::TestLab;
+
+#[test]
+fn a_restart_loses_nothing_of_a_thousand_datagrams_a_second() {
+    let mut lab = TestLab::sample();
+    let echo = lab.frontends_of("default/echo-udp").remove(0);
+    let holder = lab.until_held(echo.vip, |holder| holder.is_some()).unwrap();
+    lab.answer(&echo);
+    let client = lab.client().clone();
+    let stop = AtomicBool::new(false);
+    let (sent, lost) = thread::scope(|scope| {
+        let traffic = scope.spawn(|| client.enter(|| echo_until(echo.address(), &stop)).unwrap());
+        // Without this the client would go on by what it has in its table, and no answer would be needed.
+        scope.spawn(|| forget_until(&client, echo.vip, &stop));
+        thread::sleep(Duration::from_secs(1));
+        let status = lab.speaker(&holder).unwrap().stop().unwrap();
+        assert!(status.success(), "a clean stop: {status}");
+        lab.start_speaker(&holder).unwrap();
+        lab.speaker(&holder).unwrap().wait_until_ready().unwrap();
+        thread::sleep(Duration::from_secs(1));
+        stop.store(true, Ordering::Relaxed);
+        traffic.join().unwrap()
+    });
+    println!("restart of the holder under 1 kpps of UDP echo: {lost} lost of {sent}");
+    assert_eq!(lost, 0, "of {sent}");
+}
+
+#[test]
+fn a_killed_speaker_falls_silent_and_takes_its_vips_again() {
+    let mut lab = TestLab::sample();
+    let web = lab.frontends_of("default/web").remove(0);
+    let holder = lab.until_held(web.vip, |holder| holder.is_some()).unwrap();
+    lab.speaker(&holder).unwrap().kill().unwrap();
+    thread::sleep(DEADLINE_PASSED);
+    assert_eq!(lab.holder(web.vip), None, "the deadline has passed");
+    lab.start_speaker(&holder).unwrap();
+    lab.speaker(&holder).unwrap().wait_until_ready().unwrap();
+    lab.until_held(web.vip, |now| now == Some(&holder));
+    lab.answer(&web);
+}
+
+/// Sends a numbered datagram each millisecond and counts those that never come back: sent, lost.
+fn echo_until(at: SocketAddr, stop: &AtomicBool) -> (usize, usize) {
+    let any = if at.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+    let socket = UdpSocket::bind(any).unwrap();
+    socket.connect(at).unwrap();
+    socket.set_read_timeout(Some(LATE)).unwrap();
+    let mut sent = 0;
+    let mut back = Vec::new();
+    thread::scope(|scope| {
+        let receiver = scope.spawn(|| receive(&socket));
+        let start = Instant::now();
+        while !stop.load(Ordering::Relaxed) {
+            let number = u32::try_from(sent).unwrap();
+            if socket.send(&number.to_be_bytes()).is_ok() {
+                sent += 1;
+            }
+            let next = start + Duration::from_millis(number.into());
+            thread::sleep(next.saturating_duration_since(Instant::now()));
+        }
+        back = receiver.join().unwrap();
+    });
+    back.sort_unstable();
+    back.dedup();
+    (sent, sent - back.len())
+}
+
+/// Numbers that come back, until none has for a while.
+fn receive(socket: &UdpSocket) -> Vec<u32> {
+    let mut numbers = Vec::new();
+    let mut buffer = [0; 64];
+    while let Ok(length) = socket.recv(&mut buffer) {
+        numbers.push(u32::from_be_bytes(buffer[..length].try_into().unwrap()));
+    }
+    numbers
+}
+
+fn forget_until(client: &xtask::lab::net::Netns, vip: IpAddr, stop: &AtomicBool) {
+    while !stop.load(Ordering::Relaxed) {
+        // Not there while the kernel is still asking.
+        let _ = client.ip(&format!("neigh del {vip} dev eth0"));
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+const LATE: Duration = Duration::from_millis(1500);
+const DEADLINE_PASSED: Duration = Duration::from_millis(700); // 500 ms of layer 2's L5.1, and some
