@@ -32,10 +32,8 @@ pub struct Candidate {
 /// Sorts `candidates` so that the first one should answer for the group: by score, then by rank. A loser that leaves or
 /// comes back moves nothing, since no rank depends on who else is there.
 pub fn order(election: Election, key: GroupKey, mut candidates: Vec<Candidate>) -> Vec<Candidate> {
-    candidates.sort_by_cached_key(|c| {
-        let rank = rank(election, key, &c.node);
-        (Reverse(c.score), rank, c.node.clone())
-    });
+    let mut ranking = Ranking::new(election, key);
+    candidates.sort_by_cached_key(|c| (Reverse(c.score), ranking.rank(&c.node), c.node.clone()));
     candidates
 }
 
@@ -45,22 +43,47 @@ pub fn winner<'c>(
     key: GroupKey,
     candidates: impl IntoIterator<Item = &'c Candidate>,
 ) -> Option<&'c Candidate> {
+    let mut ranking = Ranking::new(election, key);
     candidates
         .into_iter()
-        .map(|c| (Reverse(c.score), rank(election, key, &c.node), c))
+        .map(|c| (Reverse(c.score), ranking.rank(&c.node), c))
         .min()
         .map(|(_, _, winner)| winner)
 }
 
-/// The hash of `node '#' key`; the smaller, the earlier. XXH3 fills the first half only.
-pub fn rank(election: Election, key: GroupKey, node: &NodeName) -> [u8; 32] {
-    let text = format!("{node}#{key}");
-    match election {
-        Election::Sha256 => Sha256::digest(text).into(),
-        Election::Xxh3 => {
-            let mut rank = [0; 32];
-            rank[..16].copy_from_slice(&xxh3_128(text.as_bytes()).to_be_bytes());
-            rank
+/// A place in the order of a group: the smaller, the earlier. XXH3 fills the first half only.
+pub type Rank = [u8; 32];
+
+/// Ranks nodes for one group: the hash of `node '#' key`.
+#[derive(Clone, Debug)]
+pub struct Ranking {
+    election: Election,
+    suffix: String,
+    text: Vec<u8>,
+}
+
+impl Ranking {
+    /// For the group with `key`.
+    pub fn new(election: Election, key: GroupKey) -> Self {
+        Self {
+            election,
+            suffix: format!("#{key}"),
+            text: Vec::new(),
+        }
+    }
+
+    /// The rank of `node`.
+    pub fn rank(&mut self, node: &NodeName) -> Rank {
+        self.text.clear();
+        self.text.extend_from_slice(node.as_str().as_bytes());
+        self.text.extend_from_slice(self.suffix.as_bytes());
+        match self.election {
+            Election::Sha256 => Sha256::digest(&self.text).into(),
+            Election::Xxh3 => {
+                let mut rank = [0; 32];
+                rank[..16].copy_from_slice(&xxh3_128(&self.text).to_be_bytes());
+                rank
+            }
         }
     }
 }

@@ -21,7 +21,7 @@ fn names(candidates: &[Candidate]) -> Vec<&str> {
     candidates.iter().map(|c| c.node.as_str()).collect()
 }
 
-fn hex(rank: [u8; 32]) -> String {
+fn hex(rank: Rank) -> String {
     rank.iter().map(|b| format!("{b:02x}")).collect()
 }
 
@@ -84,7 +84,7 @@ const VECTORS: [(&str, &str, &str); 10] = [
 #[test]
 fn the_rank_is_the_digest_of_node_hash_address() {
     for (name, ip, digest) in VECTORS {
-        let rank = rank(Election::Sha256, key(ip), &node(name));
+        let rank = Ranking::new(Election::Sha256, key(ip)).rank(&node(name));
         assert_eq!(hex(rank), digest, "{name}#{ip}");
     }
 }

@@ -21,6 +21,8 @@ pub(super) struct Group {
     pub(super) members: Vec<usize>,
     /// The elected node; `None`: its services have no candidate, or none in common.
     pub(super) owner: Option<NodeName>,
+    /// Whether `owner` is up to date.
+    is_judged: bool,
 }
 
 /// All groups, and who is in none.
@@ -91,6 +93,7 @@ impl Groups {
                 key: key(&members)?,
                 members,
                 owner: None,
+                is_judged: false,
             })
         };
         self.list = sets.into_values().filter_map(group).collect();
@@ -103,13 +106,28 @@ impl Groups {
         }
     }
 
-    /// Elects anew where a demand is fresh; everywhere, if `all`.
-    pub(super) fn elect(&mut self, demands: &Demands, ranks: &mut Ranks, all: bool) {
-        for group in &mut self.list {
-            if all || group.members.iter().any(|i| demands.fresh.contains(i)) {
-                group.owner = group.winner(&demands.list, ranks);
+    /// Elects anew where a demand is fresh, until about `hashes_max` hashes have been computed. Whether every group has
+    /// its owner.
+    pub(super) fn elect(
+        &mut self,
+        demands: &Demands,
+        ranks: &mut Ranks,
+        hashes_max: usize,
+    ) -> bool {
+        for i in &demands.fresh {
+            if let Some(at) = self.of[*i] {
+                self.list[at].is_judged = false;
             }
         }
+        let hashes_end = ranks.hashes.saturating_add(hashes_max);
+        for group in self.list.iter_mut().filter(|group| !group.is_judged) {
+            if ranks.hashes >= hashes_end {
+                return false;
+            }
+            group.owner = group.winner(&demands.list, ranks);
+            group.is_judged = true;
+        }
+        true
     }
 }
 

@@ -197,33 +197,55 @@ struct Survey<'m> {
 
 impl Memo {
     fn survey(&mut self, world: &World, members: &Members, local: &Local) -> Survey<'_> {
+        self.advance(world, members, local, usize::MAX);
+        Survey {
+            setting: self.setting.as_ref().expect("advancing leaves a setting"),
+            demands: &self.demands,
+            groups: &self.groups,
+        }
+    }
+
+    fn advance(
+        &mut self,
+        world: &World,
+        members: &Members,
+        local: &Local,
+        hashes_max: usize,
+    ) -> bool {
         let kept = self
             .setting
             .take()
             .filter(|s| s.is_of(world, members, local));
         let is_new = kept.is_none();
-        if is_new {
-            self.demands = Demands::default();
-        }
+        let old = std::mem::take(&mut self.demands);
+        let demands = if is_new { Demands::default() } else { old };
         let setting = kept.unwrap_or_else(|| Setting::new(world, members, local));
         let setting = self.setting.insert(setting);
         if is_new {
             self.ranks.meet(setting.rules.election, &setting.everyone());
         }
-        self.demands = demand::demands(setting, world, std::mem::take(&mut self.demands));
-        let regroup = self.demands.is_regrouped;
-        if regroup {
+        self.demands = demand::demands(setting, world, demands);
+        if is_new || self.demands.is_regrouped {
             self.groups = Groups::new(&self.demands.list);
             self.ranks
                 .keep(&self.groups.list.iter().map(|g| g.key).collect());
         }
-        self.groups.elect(&self.demands, &mut self.ranks, regroup);
-        Survey {
-            setting,
-            demands: &self.demands,
-            groups: &self.groups,
-        }
+        self.groups
+            .elect(&self.demands, &mut self.ranks, hashes_max)
     }
+}
+
+/// Does a part of the work of the next [`elected`] or [`plan`], and says whether all of it is done. Ranking thousands of nodes
+/// for each of thousands of groups takes a second or two the first time, which is longer than a deciding thread may
+/// be away: it calls this with `hashes_max` (some 10 hashes a microsecond) until it returns true.
+pub fn prepare(
+    world: &World,
+    members: &Members,
+    local: &Local,
+    memo: &mut Memo,
+    hashes_max: usize,
+) -> bool {
+    memo.advance(world, members, local, hashes_max)
 }
 
 impl Survey<'_> {

@@ -3,7 +3,7 @@
 //! Ranking a thousand nodes for each of ten thousand groups takes about a second; a node that comes or goes must not cost that
 //! again. So the first few of all nodes ever seen are kept, and a candidate among them is found without hashing.
 
-use crate::election::{self, Candidate, Election};
+use crate::election::{self, Candidate, Election, Rank, Ranking};
 use speaker_proto::{GroupKey, NodeName};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,12 +15,14 @@ pub(super) struct Ranks {
     seen: Vec<NodeName>,
     known: BTreeSet<NodeName>,
     firsts: BTreeMap<GroupKey, Firsts>,
+    /// Hashes computed so far.
+    pub(super) hashes: usize,
 }
 
 /// The nodes of smallest rank among the first `counted` of those seen.
 #[derive(Clone, Debug, Default)]
 struct Firsts {
-    nodes: Vec<([u8; 32], NodeName)>,
+    nodes: Vec<(Rank, NodeName)>,
     counted: usize,
 }
 
@@ -56,30 +58,33 @@ impl Ranks {
             return self.smallest(key, best);
         }
         let firsts = self.firsts.entry(key).or_default();
-        firsts.count(self.election, key, &self.seen);
+        self.hashes += firsts.count(self.election, key, &self.seen);
         let known = firsts.nodes.iter().map(|(_, node)| node);
         let first = known.into_iter().find(|node| best.contains(node)).cloned();
         first.or_else(|| self.smallest(key, best))
     }
 
-    fn smallest(&self, key: GroupKey, nodes: &BTreeSet<NodeName>) -> Option<NodeName> {
-        let ranked = nodes
-            .iter()
-            .map(|n| (election::rank(self.election, key, n), n));
+    fn smallest(&mut self, key: GroupKey, nodes: &BTreeSet<NodeName>) -> Option<NodeName> {
+        self.hashes += nodes.len();
+        let mut ranking = Ranking::new(self.election, key);
+        let ranked = nodes.iter().map(|node| (ranking.rank(node), node));
         ranked.min().map(|(_, node)| node.clone())
     }
 
     /// The first of candidates with scores.
-    pub(super) fn winner(&self, key: GroupKey, candidates: &[Candidate]) -> Option<NodeName> {
+    pub(super) fn winner(&mut self, key: GroupKey, candidates: &[Candidate]) -> Option<NodeName> {
+        self.hashes += candidates.len();
         election::winner(self.election, key, candidates).map(|winner| winner.node.clone())
     }
 }
 
 impl Firsts {
-    /// Ranks those of `seen` that are not ranked yet.
-    fn count(&mut self, election: Election, key: GroupKey, seen: &[NodeName]) {
-        for node in &seen[self.counted..] {
-            let rank = election::rank(election, key, node);
+    /// Ranks those of `seen` that are not ranked yet, and says how many they were.
+    fn count(&mut self, election: Election, key: GroupKey, seen: &[NodeName]) -> usize {
+        let new = &seen[self.counted..];
+        let mut ranking = Ranking::new(election, key);
+        for node in new {
+            let rank = ranking.rank(node);
             let is_first = self.nodes.len() < FIRSTS
                 || self.nodes.last().is_some_and(|(last, _)| rank < *last);
             if is_first {
@@ -89,6 +94,7 @@ impl Firsts {
             }
         }
         self.counted = seen.len();
+        new.len()
     }
 }
 

@@ -142,6 +142,11 @@ impl Scene {
             .collect()
     }
 
+    /// Some of the work, and then perhaps never the rest before something else changes.
+    fn prepare_in_part(&self, memo: &mut Memo) {
+        prepare(&self.world, &self.members(), &self.local, memo, 10);
+    }
+
     /// What is elected and planned, if elected means held.
     fn decide(&self, memo: &mut Memo) -> (BTreeSet<GroupKey>, Plan) {
         let members = self.members();
@@ -156,6 +161,31 @@ impl Scene {
     }
 }
 
+#[test]
+fn the_last_service_may_leave_together_with_a_node() {
+    let mut scene = Scene::new();
+    let mut memo = Memo::default();
+    scene.change(&Change::Service {
+        name: 1,
+        ip: 1,
+        is_local: false,
+        is_shared: false,
+    });
+    scene.decide(&mut memo);
+    scene.change(&Change::NoService(1));
+    scene.change(&Change::NoNode(3));
+    assert_eq!(
+        scene.decide(&mut memo),
+        (
+            BTreeSet::new(),
+            Plan {
+                is_complete: true,
+                ..Plan::default()
+            }
+        )
+    );
+}
+
 proptest! {
     #[test]
     fn a_plan_with_memory_is_the_plan_without(
@@ -165,8 +195,22 @@ proptest! {
         let mut memo = Memo::default();
         for change in &changes {
             scene.change(change);
+            scene.prepare_in_part(&mut memo);
             prop_assert_eq!(scene.decide(&mut memo), scene.decide(&mut Memo::default()));
         }
+    }
+
+    #[test]
+    fn a_plan_prepared_over_many_changes_is_the_same(
+        changes in proptest::collection::vec(changes(), 1..40),
+    ) {
+        let mut scene = Scene::new();
+        let mut memo = Memo::default();
+        for change in &changes {
+            scene.change(change);
+            scene.prepare_in_part(&mut memo);
+        }
+        prop_assert_eq!(scene.decide(&mut memo), scene.decide(&mut Memo::default()));
     }
 
     #[test]
