@@ -24,6 +24,18 @@ impl Addr {
         Self(b)
     }
 
+    /// From an IPv4 address as a word that lies in memory in network order.
+    #[inline(always)]
+    pub fn v4_word(word: u32) -> Self {
+        bytemuck::cast([0, 0, u32::from_ne_bytes([0, 0, 0xff, 0xff]), word])
+    }
+
+    /// From an IPv6 address as two words that lie in memory in network order.
+    #[inline(always)]
+    pub fn v6_words(words: [u64; 2]) -> Self {
+        bytemuck::cast(words)
+    }
+
     /// The bytes, in network order.
     #[inline(always)]
     pub const fn bytes(&self) -> [u8; 16] {
@@ -33,19 +45,11 @@ impl Addr {
     /// The bit of the address filter that this address sets: word index and mask.
     #[inline(always)]
     pub fn filter_bit(&self) -> (u32, u64) {
-        let (hi, lo) = halves(&self.0);
+        let [hi, lo]: [u64; 2] = bytemuck::cast(self.0);
         // Fibonacci hashing: one multiplication, the top 16 bits are the index of the bit.
         let bit = (hi ^ lo.rotate_left(32)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48;
         ((bit >> 6) as u32, 1 << (bit & 63))
     }
-}
-
-#[inline(always)]
-fn halves(b: &[u8; 16]) -> (u64, u64) {
-    (
-        u64::from_ne_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]),
-        u64::from_ne_bytes([b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]]),
-    )
 }
 
 impl From<IpAddr> for Addr {
@@ -82,6 +86,20 @@ pub struct MacAddr(pub [u8; 6]);
 impl MacAddr {
     /// The address every station listens to.
     pub const BROADCAST: Self = Self([0xff; 6]);
+
+    /// From the lower 48 bits of a number.
+    #[inline(always)]
+    pub const fn from_number(number: u64) -> Self {
+        let [_, _, a, b, c, d, e, f] = number.to_be_bytes();
+        Self([a, b, c, d, e, f])
+    }
+
+    /// As a number of 48 bits.
+    #[inline(always)]
+    pub const fn number(self) -> u64 {
+        let [a, b, c, d, e, f] = self.0;
+        u64::from_be_bytes([0, 0, a, b, c, d, e, f])
+    }
 
     /// Whether the group bit is set (broadcast included).
     #[inline(always)]
@@ -345,15 +363,25 @@ impl Outcome {
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Pod, Zeroable)]
 pub struct SlotStats {
+    /// [`Outcome::Answered`].
     pub answered: u64,
+    /// [`Outcome::NotOwner`].
     pub not_owner: u64,
+    /// [`Outcome::Lapsed`].
     pub lapsed: u64,
+    /// [`Outcome::Fenced`].
     pub fenced: u64,
+    /// [`Outcome::Draining`].
     pub draining: u64,
+    /// [`Outcome::Limited`].
     pub limited: u64,
+    /// [`Outcome::Malformed`].
     pub malformed: u64,
+    /// [`Outcome::Foreign`].
     pub foreign: u64,
+    /// [`Outcome::Spoofed`].
     pub spoofed: u64,
+    /// [`Outcome::Claimed`].
     pub claimed: u64,
     /// Tokens left, in nanoseconds of credit.
     pub bucket_ns: u64,
@@ -377,6 +405,23 @@ impl SlotStats {
             Outcome::Claimed => self.claimed,
         }
     }
+
+    /// The counter of one outcome.
+    #[inline(always)]
+    pub const fn counter(&mut self, outcome: Outcome) -> &mut u64 {
+        match outcome {
+            Outcome::Answered => &mut self.answered,
+            Outcome::NotOwner => &mut self.not_owner,
+            Outcome::Lapsed => &mut self.lapsed,
+            Outcome::Fenced => &mut self.fenced,
+            Outcome::Draining => &mut self.draining,
+            Outcome::Limited => &mut self.limited,
+            Outcome::Malformed => &mut self.malformed,
+            Outcome::Foreign => &mut self.foreign,
+            Outcome::Spoofed => &mut self.spoofed,
+            Outcome::Claimed => &mut self.claimed,
+        }
+    }
 }
 
 /// Value of `TRAFFIC` on one CPU: what was handed to the stack for a VIP.
@@ -397,7 +442,7 @@ pub enum Global {
     Arp,
     /// Neighbour discovery frames looked at.
     Ndp,
-    /// Neighbour frames not as the RFCs want them, whatever they asked for.
+    /// Neighbour frames not as the RFCs want them, that name a VIP of the table or nothing that can be read.
     Malformed,
     /// The claims ring was full: a hint was lost.
     RingFull,

@@ -118,6 +118,12 @@ pub const MAPS: [MapSpec; 12] = [
     VIPS, FILTER, NODE, FENCE, CLEARED, LINKS, MEMBERS, ASKERS, STATS, TRAFFIC, GLOBALS, CLAIMS,
 ];
 
+/// Nanoseconds of credit that one answer costs: 1,000 answers a second per slot and CPU.
+pub const ANSWER_INTERVAL_NS: u64 = 1_000_000;
+
+/// Nanoseconds of credit that a slot saves up at most: a burst of 2,000 answers.
+pub const ANSWER_BURST_NS: u64 = 2_000 * ANSWER_INTERVAL_NS;
+
 /// After this long past the node-wide deadline every verdict is `Next`: a program that outlived its agent
 /// blacks nothing out. Nanoseconds.
 pub const ORPHAN_AFTER_NS: u64 = 600 * 1_000_000_000;

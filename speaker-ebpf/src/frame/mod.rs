@@ -1,5 +1,12 @@
 //! A frame as the hooks show it: loads and stores at offsets, nothing beyond its end.
+//!
+//! The modules below recognise and rewrite; whether a frame is answered is none of their business.
 
+pub mod arp;
+pub mod ip;
+pub mod ndp;
+
+use crate::abi::MacAddr;
 use bytemuck::Pod;
 
 /// One received Ethernet frame. Offsets count from the first byte of the Ethernet header.
@@ -10,6 +17,11 @@ pub trait Frame {
     /// Bytes from the Ethernet header on, also those not yet pulled.
     fn len(&self) -> u32;
 
+    /// Whether there is not a single byte.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// Whether a VLAN tag was taken off into metadata: such a frame belongs to another device.
     fn is_tagged(&self) -> bool;
 
@@ -19,12 +31,56 @@ pub trait Frame {
     /// Makes the first `len` bytes loadable and writable. `false`: the frame is shorter, or memory is short.
     fn pull(&mut self, len: u32) -> bool;
 
-    /// A copy of the value at `offset`; `None` past the end of what was pulled.
+    /// A copy of the value at `offset`; `None` past the end of what was pulled. Values are fields of headers: 1, 2, 4, 6, 8
+    /// or 16 bytes.
     fn load<T: Pod>(&self, offset: usize) -> Option<T>;
 
-    /// Overwrites the value at `offset`; `None` past the end of what was pulled.
+    /// Overwrites the value at `offset`; `None` past the end of what was pulled. Sizes as for [`Frame::load`].
     fn store<T: Pod>(&mut self, offset: usize, value: T) -> Option<()>;
 
     /// Makes the frame `extra` bytes longer at its end. `false`: no room.
     fn grow(&mut self, extra: u32) -> bool;
+}
+
+/// Source and destination of a frame.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Ether {
+    /// Destination.
+    pub dst: MacAddr,
+    /// Source.
+    pub src: MacAddr,
+}
+
+impl Ether {
+    /// From the head of a frame; `None` if it is shorter.
+    #[inline(always)]
+    pub fn read<F: Frame>(frame: &F) -> Option<Self> {
+        Some(Self {
+            dst: frame.load(0)?,
+            src: frame.load(6)?,
+        })
+    }
+
+    /// Over the head of a frame; `None` if it is shorter.
+    #[inline(always)]
+    pub fn write<F: Frame>(&self, frame: &mut F) -> Option<()> {
+        frame.store(0, self.dst)?;
+        frame.store(6, self.src)
+    }
+}
+
+/// Where the Ethernet payload begins.
+pub const ETHER_BYTES: usize = 14;
+
+/// Where the EtherType is.
+pub const ETHERTYPE_AT: usize = 12;
+
+/// EtherTypes that are looked at; whatever else, tagged frames (0x8100, 0x88a8) among it, is passed.
+pub mod ethertype {
+    /// RFC 826.
+    pub const ARP: [u8; 2] = [0x08, 0x06];
+    /// RFC 894.
+    pub const IPV4: [u8; 2] = [0x08, 0x00];
+    /// RFC 2464.
+    pub const IPV6: [u8; 2] = [0x86, 0xdd];
 }

@@ -1,9 +1,63 @@
 //! What becomes of a frame.
+//!
+//! One function for every hook and for the host's model: neighbour frames are judged in [`announce`], everything else goes on
+//! to the stack and is counted if it is for a VIP. It trusts the tables and knows nothing of who fills them.
+
+mod announce;
 
 use crate::abi::{
     Addr, AskerKey, AskerValue, Claim, Entry, Global, LinkValue, MacAddr, MemberValue, Outcome,
-    VipKey,
+    SLOTS_MAX, SlotStats, VipKey,
 };
+use crate::frame::{ETHERTYPE_AT, Frame, ethertype, ip, ndp};
+
+/// Decides about a frame and, where the verdict is [`Verdict::Reply`], turns it into the reply.
+#[inline(always)]
+pub fn handle<F: Frame, M: Maps>(frame: &mut F, maps: &mut M) -> Verdict {
+    if frame.is_tagged() || !frame.is_for_us() {
+        return Verdict::Next;
+    }
+    match frame.load::<[u8; 2]>(ETHERTYPE_AT) {
+        Some(ethertype::IPV4) => {
+            if let Some(destination) = ip::v4_destination(frame) {
+                hand_over(frame, maps, destination);
+            }
+            Verdict::Next
+        }
+        Some(ethertype::IPV6) => ipv6(frame, maps),
+        Some(ethertype::ARP) => announce::arp(frame, maps),
+        Some(_) | None => Verdict::Next,
+    }
+}
+
+#[inline(always)]
+fn ipv6<F: Frame, M: Maps>(frame: &mut F, maps: &mut M) -> Verdict {
+    if ip::v6_next_header(frame) == Some(ip::ICMPV6)
+        && let Some(ndp::SOLICITATION | ndp::ADVERTISEMENT) = ip::v6_first_byte(frame)
+    {
+        return announce::ndp(frame, maps);
+    }
+    if let Some(destination) = ip::v6_destination(frame) {
+        hand_over(frame, maps, destination);
+    }
+    Verdict::Next
+}
+
+/// Counts a packet for the stack, if it is for a VIP of this link.
+#[inline(always)]
+fn hand_over<F: Frame, M: Maps>(frame: &F, maps: &mut M, destination: Addr) {
+    if !maps.may_know(&destination) {
+        return;
+    }
+    let Some(entry) = maps.vip(&VipKey::new(destination, frame.ifindex())) else {
+        return;
+    };
+    if entry.slot() < SLOTS_MAX {
+        maps.traffic(entry.slot(), frame.len());
+    } else {
+        maps.count(Global::BadEntry);
+    }
+}
 
 /// The tables as the program sees them.
 pub trait Maps {
@@ -19,6 +73,8 @@ pub trait Maps {
     fn is_fenced(&self, slot: u32) -> bool;
     /// Raises the slot's fence; the new generation.
     fn fence(&mut self, slot: u32) -> u64;
+    /// The slot's fence generation as it is.
+    fn fence_gen(&self, slot: u32) -> u64;
     /// What answers on a link carry; `None`: the link does not announce.
     fn link(&self, ifindex: u32) -> Option<LinkValue>;
     /// The member that owns a hardware address.
@@ -46,4 +102,17 @@ pub enum Verdict {
     Drop,
     /// Rewritten in place: back out of the link it came in on.
     Reply,
+}
+
+/// Fills the bucket in `stats` up to `now`, `burst` at most, and takes `interval` out of it if it can; all in nanoseconds
+/// of credit. A slot that never answered has a full bucket.
+#[inline(always)]
+pub fn refill(stats: &mut SlotStats, now: u64, interval: u64, burst: u64) -> bool {
+    // Another CPU's clock may be a little behind: that is no time at all.
+    let elapsed = now.saturating_sub(stats.bucket_at_ns);
+    let credit = stats.bucket_ns.saturating_add(elapsed).min(burst);
+    stats.bucket_at_ns = now;
+    let is_enough = credit >= interval;
+    stats.bucket_ns = if is_enough { credit - interval } else { credit };
+    is_enough
 }

@@ -1,0 +1,139 @@
+//! IPv4 and IPv6 headers as far as the program needs them, and the Internet checksum (RFC 1071).
+//!
+//! It looks at destinations only: what a packet carries is the stack's business.
+
+use super::{ETHER_BYTES, Frame};
+use crate::abi::Addr;
+use bytemuck::Pod;
+
+/// Next header of ICMPv6.
+pub const ICMPV6: u8 = 58;
+
+/// An IPv6 header, without extension headers (RFC 8200 §3).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Ipv6 {
+    /// Six, if it is one.
+    pub version: u8,
+    /// Bytes after this header.
+    pub payload_bytes: u16,
+    /// What follows.
+    pub next_header: u8,
+    /// Hops left.
+    pub hop_limit: u8,
+    /// Source, as it lies in memory.
+    pub src: [u64; 2],
+    /// Destination, as it lies in memory.
+    pub dst: [u64; 2],
+}
+
+impl Ipv6 {
+    /// From a frame of [`IPV6_END`] bytes or more.
+    #[inline(always)]
+    pub fn read<F: Frame>(frame: &F) -> Option<Self> {
+        let first = u64::from_be(frame.load(ETHER_BYTES)?);
+        Some(Self {
+            version: (first >> 60) as u8,
+            payload_bytes: (first >> 16) as u16,
+            next_header: (first >> 8) as u8,
+            hop_limit: first as u8,
+            src: frame.load(SRC_AT)?,
+            dst: frame.load(DST_AT)?,
+        })
+    }
+
+    /// Over the header in a frame, with neither traffic class nor flow label.
+    #[inline(always)]
+    pub fn write<F: Frame>(&self, frame: &mut F) -> Option<()> {
+        let first = u64::from(self.version) << 60
+            | u64::from(self.payload_bytes) << 16
+            | u64::from(self.next_header) << 8
+            | u64::from(self.hop_limit);
+        frame.store(ETHER_BYTES, first.to_be())?;
+        frame.store(SRC_AT, self.src)?;
+        frame.store(DST_AT, self.dst)
+    }
+}
+
+/// Where the IPv6 header ends in a frame.
+pub const IPV6_END: usize = DST_AT + 16;
+
+const SRC_AT: usize = ETHER_BYTES + 8;
+const DST_AT: usize = SRC_AT + 16;
+
+/// The destination of an IPv4 packet; `None` if the frame ends before it.
+#[inline(always)]
+pub fn v4_destination<F: Frame>(frame: &mut F) -> Option<Addr> {
+    load_pulling(frame, ETHER_BYTES + 16).map(Addr::v4_word)
+}
+
+/// The destination of an IPv6 packet; `None` if the frame ends before it.
+#[inline(always)]
+pub fn v6_destination<F: Frame>(frame: &mut F) -> Option<Addr> {
+    load_pulling(frame, DST_AT).map(Addr::v6_words)
+}
+
+/// The next header of an IPv6 packet; `None` if the frame ends before it.
+#[inline(always)]
+pub fn v6_next_header<F: Frame>(frame: &mut F) -> Option<u8> {
+    load_pulling(frame, ETHER_BYTES + 6)
+}
+
+/// The first byte after the IPv6 header; `None` if the frame ends before it.
+#[inline(always)]
+pub fn v6_first_byte<F: Frame>(frame: &mut F) -> Option<u8> {
+    load_pulling(frame, IPV6_END)
+}
+
+/// Loads, and pulls only if that fails: headers are at hand in all but a few drivers, so that packets which are not ours
+/// cost no pull.
+#[inline(always)]
+fn load_pulling<F: Frame, T: Pod>(frame: &mut F, offset: usize) -> Option<T> {
+    if let Some(value) = frame.load(offset) {
+        return Some(value);
+    }
+    if !frame.pull((offset + size_of::<T>()) as u32) {
+        return None;
+    }
+    frame.load(offset)
+}
+
+/// A running Internet checksum. The sum does not depend on byte order, so words are added as they lie in memory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Sum(u64);
+
+impl Sum {
+    /// Adds a word of eight bytes that lies at an even distance from the start.
+    #[inline(always)]
+    pub const fn word(self, word: u64) -> Self {
+        // Two halves of 32 bits leave 32 bits for carries: enough for four thousand million words.
+        Self(self.0 + (word & 0xffff_ffff) + (word >> 32))
+    }
+
+    /// Adds sixteen bytes.
+    #[inline(always)]
+    pub const fn address(self, words: [u64; 2]) -> Self {
+        self.word(words[0]).word(words[1])
+    }
+
+    /// Adds the rest of the pseudo-header of ICMPv6 (RFC 8200 §8.1).
+    #[inline(always)]
+    pub const fn icmpv6(self, payload_bytes: u16) -> Self {
+        self.word((((payload_bytes as u64) << 32) | ICMPV6 as u64).to_be())
+    }
+
+    /// The sum folded to sixteen bits, as it lies in memory: all ones if the checksum among the bytes was right.
+    #[inline(always)]
+    pub const fn folded(self) -> u16 {
+        let sum = (self.0 & 0xffff_ffff) + (self.0 >> 32);
+        let sum = (sum & 0xffff) + (sum >> 16);
+        let sum = (sum & 0xffff) + (sum >> 16);
+        let sum = (sum & 0xffff) + (sum >> 16);
+        sum as u16
+    }
+
+    /// The checksum to store where zero was added, as it lies in memory.
+    #[inline(always)]
+    pub const fn checksum(self) -> u16 {
+        !self.folded()
+    }
+}

@@ -1,0 +1,295 @@
+//! Frames as TC and XDP hand them over. The only place that touches packet memory.
+//!
+//! Every access compares "past the end" against the end of the packet first, in the form that verifiers from 5.10 on follow,
+//! and derives its pointer anew, because pulling and growing move the packet. Words are read whole although headers leave them
+//! unaligned: x86-64 and arm64 allow that for packets, and the compiler is only kept from it by the rule for its own memory.
+
+use aya_ebpf::EbpfContext;
+use aya_ebpf::bindings::{__sk_buff, xdp_md};
+use aya_ebpf::helpers::{bpf_redirect, bpf_skb_change_tail, bpf_xdp_adjust_tail};
+use aya_ebpf::programs::{TcContext, XdpContext};
+use bytemuck::Pod;
+use core::arch::asm;
+use core::ffi::c_void;
+use core::mem::{offset_of, transmute_copy};
+use speaker_ebpf::frame::Frame;
+
+/// A socket buffer at TC ingress.
+pub(super) struct Skb<'a> {
+    ctx: &'a TcContext,
+}
+
+impl<'a> Skb<'a> {
+    #[inline(always)]
+    pub(super) fn new(ctx: &'a TcContext) -> Self {
+        Self { ctx }
+    }
+
+    /// Where the bytes at hand begin and end.
+    #[inline(always)]
+    fn bounds(&self) -> (usize, usize) {
+        // SAFETY: the offsets are the context's own.
+        unsafe {
+            (
+                packet_pointer::<{ offset_of!(__sk_buff, data) }>(self.ctx.as_ptr()),
+                packet_pointer::<{ offset_of!(__sk_buff, data_end) }>(self.ctx.as_ptr()),
+            )
+        }
+    }
+
+    /// Sends the frame out of the link that it came in on; what the hook returns for that.
+    #[inline(always)]
+    pub(super) fn send_back(&self) -> i32 {
+        // SAFETY: the helper takes numbers only.
+        unsafe { bpf_redirect(self.ifindex(), EGRESS) as i32 }
+    }
+}
+
+impl Frame for Skb<'_> {
+    #[inline(always)]
+    fn ifindex(&self) -> u32 {
+        // SAFETY: the context is the kernel's own and lives as long as the program runs.
+        unsafe { (*self.ctx.skb.skb).ifindex }
+    }
+
+    #[inline(always)]
+    fn len(&self) -> u32 {
+        self.ctx.len()
+    }
+
+    #[inline(always)]
+    fn is_tagged(&self) -> bool {
+        // SAFETY: as in `ifindex`.
+        unsafe { (*self.ctx.skb.skb).vlan_present != 0 }
+    }
+
+    #[inline(always)]
+    fn is_for_us(&self) -> bool {
+        // SAFETY: as in `ifindex`.
+        unsafe { (*self.ctx.skb.skb).pkt_type <= PACKET_MULTICAST }
+    }
+
+    #[inline(always)]
+    fn pull(&mut self, len: u32) -> bool {
+        self.ctx.pull_data(len).is_ok()
+    }
+
+    #[inline(always)]
+    fn load<T: Pod>(&self, offset: usize) -> Option<T> {
+        let (start, end) = self.bounds();
+        load(start, end, offset)
+    }
+
+    #[inline(always)]
+    fn store<T: Pod>(&mut self, offset: usize, value: T) -> Option<()> {
+        let (start, end) = self.bounds();
+        store(start, end, offset, value)
+    }
+
+    #[inline(always)]
+    fn grow(&mut self, extra: u32) -> bool {
+        // SAFETY: the context is the kernel's own; packet pointers are not kept across the call.
+        unsafe { bpf_skb_change_tail(self.ctx.skb.skb, self.len() + extra, 0) == 0 }
+    }
+}
+
+/// A frame at an XDP hook.
+pub(super) struct Xdp<'a> {
+    ctx: &'a XdpContext,
+}
+
+impl<'a> Xdp<'a> {
+    #[inline(always)]
+    pub(super) fn new(ctx: &'a XdpContext) -> Self {
+        Self { ctx }
+    }
+
+    /// Where the frame begins and ends.
+    #[inline(always)]
+    fn bounds(&self) -> (usize, usize) {
+        // SAFETY: the offsets are the context's own.
+        unsafe {
+            (
+                packet_pointer::<{ offset_of!(xdp_md, data) }>(self.ctx.as_ptr()),
+                packet_pointer::<{ offset_of!(xdp_md, data_end) }>(self.ctx.as_ptr()),
+            )
+        }
+    }
+}
+
+impl Frame for Xdp<'_> {
+    #[inline(always)]
+    fn ifindex(&self) -> u32 {
+        self.ctx.ingress_ifindex() as u32
+    }
+
+    #[inline(always)]
+    fn len(&self) -> u32 {
+        let (start, end) = self.bounds();
+        (end - start) as u32
+    }
+
+    /// A tag that the hardware took off cannot be seen here: the loader keeps this hook off such links.
+    #[inline(always)]
+    fn is_tagged(&self) -> bool {
+        false
+    }
+
+    /// Not known before the stack has looked; the logic compares hardware addresses where it matters.
+    #[inline(always)]
+    fn is_for_us(&self) -> bool {
+        true
+    }
+
+    /// The whole frame is at hand.
+    #[inline(always)]
+    fn pull(&mut self, len: u32) -> bool {
+        self.len() >= len
+    }
+
+    #[inline(always)]
+    fn load<T: Pod>(&self, offset: usize) -> Option<T> {
+        let (start, end) = self.bounds();
+        load(start, end, offset)
+    }
+
+    #[inline(always)]
+    fn store<T: Pod>(&mut self, offset: usize, value: T) -> Option<()> {
+        let (start, end) = self.bounds();
+        store(start, end, offset, value)
+    }
+
+    #[inline(always)]
+    fn grow(&mut self, extra: u32) -> bool {
+        // SAFETY: as in `Skb::grow`.
+        unsafe { bpf_xdp_adjust_tail(self.ctx.as_ptr().cast(), extra as i32) == 0 }
+    }
+}
+
+/// A packet pointer out of a context. The field has 32 bits, the verifier makes it a pointer of 64; a compiler that knew of
+/// the 32 might clear the upper half again, and the pointer would be none any more.
+#[inline(always)]
+unsafe fn packet_pointer<const FIELD: usize>(ctx: *mut c_void) -> usize {
+    let pointer;
+    // SAFETY: the caller names a field of the context.
+    unsafe {
+        asm!("{pointer} = *(u32 *)({ctx} + {field})", pointer = out(reg) pointer, ctx = in(reg) ctx,
+            field = const FIELD, options(pure, readonly, nostack));
+    }
+    pointer
+}
+
+#[inline(always)]
+fn load<T: Pod>(start: usize, end: usize, offset: usize) -> Option<T> {
+    if start + offset + size_of::<T>() > end {
+        return None;
+    }
+    let at = start + offset;
+    // SAFETY: the bytes lie within the packet, as just compared; the words read are as long as the value, and any bit
+    // pattern is a value of a plain-old-data type.
+    unsafe {
+        Some(match size_of::<T>() {
+            1 => transmute_copy(&read_1(at)),
+            2 => transmute_copy(&read_2(at)),
+            4 => transmute_copy(&read_4(at)),
+            6 => transmute_copy(&(read_4(at) | read_2(at + 4) << 32)),
+            8 => transmute_copy(&read_8(at)),
+            16 => transmute_copy(&[read_8(at), read_8(at + 8)]),
+            _ => return None,
+        })
+    }
+}
+
+#[inline(always)]
+fn store<T: Pod>(start: usize, end: usize, offset: usize, value: T) -> Option<()> {
+    if start + offset + size_of::<T>() > end {
+        return None;
+    }
+    let at = start + offset;
+    let mut words = [0u64; 2];
+    // SAFETY: the bytes lie within the packet, as just compared; the words written are as long as the value.
+    unsafe {
+        (&raw mut words).cast::<T>().write_unaligned(value);
+        let [low, high] = words;
+        match size_of::<T>() {
+            1 => asm!("*(u8 *)({at} + 0) = {word}", at = in(reg) at, word = in(reg) low),
+            2 => write_2(at, low),
+            4 => write_4(at, low),
+            6 => {
+                write_4(at, low);
+                write_2(at + 4, low >> 32);
+            }
+            8 => write_8(at, low),
+            16 => {
+                write_8(at, low);
+                write_8(at + 8, high);
+            }
+            _ => return None,
+        }
+    }
+    Some(())
+}
+
+/// `PACKET_MULTICAST` of `linux/if_packet.h`; own address and broadcast come before it, other hosts and loops after.
+const PACKET_MULTICAST: u32 = 2;
+
+/// `bpf_redirect` without `BPF_F_INGRESS`.
+const EGRESS: u64 = 0;
+
+#[inline(always)]
+unsafe fn read_1(at: usize) -> u64 {
+    let word;
+    // SAFETY: the caller compared against the end of the packet.
+    unsafe {
+        asm!("{word} = *(u8 *)({at} + 0)", word = out(reg) word, at = in(reg) at, options(pure, readonly, nostack));
+    }
+    word
+}
+
+#[inline(always)]
+unsafe fn read_2(at: usize) -> u64 {
+    let word;
+    // SAFETY: the caller compared against the end of the packet.
+    unsafe {
+        asm!("{word} = *(u16 *)({at} + 0)", word = out(reg) word, at = in(reg) at, options(pure, readonly, nostack));
+    }
+    word
+}
+
+#[inline(always)]
+unsafe fn read_4(at: usize) -> u64 {
+    let word;
+    // SAFETY: the caller compared against the end of the packet.
+    unsafe {
+        asm!("{word} = *(u32 *)({at} + 0)", word = out(reg) word, at = in(reg) at, options(pure, readonly, nostack));
+    }
+    word
+}
+
+#[inline(always)]
+unsafe fn read_8(at: usize) -> u64 {
+    let word;
+    // SAFETY: the caller compared against the end of the packet.
+    unsafe {
+        asm!("{word} = *(u64 *)({at} + 0)", word = out(reg) word, at = in(reg) at, options(pure, readonly, nostack));
+    }
+    word
+}
+
+#[inline(always)]
+unsafe fn write_2(at: usize, word: u64) {
+    // SAFETY: the caller compared against the end of the packet.
+    unsafe { asm!("*(u16 *)({at} + 0) = {word}", at = in(reg) at, word = in(reg) word) };
+}
+
+#[inline(always)]
+unsafe fn write_4(at: usize, word: u64) {
+    // SAFETY: the caller compared against the end of the packet.
+    unsafe { asm!("*(u32 *)({at} + 0) = {word}", at = in(reg) at, word = in(reg) word) };
+}
+
+#[inline(always)]
+unsafe fn write_8(at: usize, word: u64) {
+    // SAFETY: the caller compared against the end of the packet.
+    unsafe { asm!("*(u64 *)({at} + 0) = {word}", at = in(reg) at, word = in(reg) word) };
+}

@@ -1,0 +1,30 @@
+//! Entry points: one per hook, both with the same logic. Verdicts become the hook's own return values here.
+
+use super::ctx::{Skb, Xdp};
+use super::maps::Kernel;
+use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS, XDP_TX};
+use aya_ebpf::bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC};
+use aya_ebpf::macros::{classifier, xdp};
+use aya_ebpf::programs::{TcContext, XdpContext};
+use speaker_ebpf::logic::{Verdict, handle};
+
+/// TC ingress, by TCX or clsact: `TC_ACT_UNSPEC` is `TCX_NEXT`, so that programs behind this one run.
+#[classifier]
+fn heliograph_tc(ctx: TcContext) -> i32 {
+    let mut frame = Skb::new(&ctx);
+    match handle(&mut frame, &mut Kernel) {
+        Verdict::Next => TC_ACT_UNSPEC,
+        Verdict::Drop => TC_ACT_SHOT,
+        Verdict::Reply => frame.send_back(),
+    }
+}
+
+/// XDP, native or generic.
+#[xdp]
+fn heliograph_xdp(ctx: XdpContext) -> u32 {
+    match handle(&mut Xdp::new(&ctx), &mut Kernel) {
+        Verdict::Next => XDP_PASS,
+        Verdict::Drop => XDP_DROP,
+        Verdict::Reply => XDP_TX,
+    }
+}

@@ -1,0 +1,213 @@
+//! The maps of the object, exactly as `speaker_ebpf::abi` lays them out. The only place that touches map memory.
+//!
+//! Keys and values carry their own types into BTF, so that `bpftool map dump` prints fields and not bytes.
+
+use aya_ebpf::Global as Constant;
+use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, BPF_NOEXIST};
+use aya_ebpf::btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf};
+use aya_ebpf::helpers::bpf_ktime_get_boot_ns;
+use aya_ebpf::macros::btf_map;
+use core::arch::asm;
+use speaker_ebpf::abi::{
+    self, Addr, AskerKey, AskerValue, Claim, Entry, Global, LinkValue, MacAddr, MacKey,
+    MemberValue, NodeValue, Outcome, SlotStats, Traffic, VipKey,
+};
+use speaker_ebpf::logic::{Maps, refill};
+
+#[btf_map(name = "hg_vips")]
+static VIPS: HashMap<VipKey, Entry, { abi::VIPS.entries_max as usize }> = HashMap::new();
+
+#[btf_map(name = "hg_filter")]
+static FILTER: Array<u64, { abi::FILTER.entries_max as usize }> = Array::new();
+
+#[btf_map(name = "hg_node")]
+static NODE: Array<NodeValue, { abi::NODE.entries_max as usize }, { BPF_F_MMAPABLE as usize }> =
+    Array::new();
+
+#[btf_map(name = "hg_fence")]
+static FENCE: Array<u64, { abi::FENCE.entries_max as usize }> = Array::new();
+
+#[btf_map(name = "hg_cleared")]
+static CLEARED: Array<u64, { abi::CLEARED.entries_max as usize }> = Array::new();
+
+#[btf_map(name = "hg_links")]
+static LINKS: HashMap<u32, LinkValue, { abi::LINKS.entries_max as usize }> = HashMap::new();
+
+#[btf_map(name = "hg_members")]
+static MEMBERS: HashMap<MacKey, MemberValue, { abi::MEMBERS.entries_max as usize }> =
+    HashMap::new();
+
+#[btf_map(name = "hg_askers")]
+static ASKERS: LruHashMap<AskerKey, AskerValue, { abi::ASKERS.entries_max as usize }> =
+    LruHashMap::new();
+
+#[btf_map(name = "hg_stats")]
+static STATS: PerCpuHashMap<
+    u32,
+    SlotStats,
+    { abi::STATS.entries_max as usize },
+    { BPF_F_NO_PREALLOC as usize },
+> = PerCpuHashMap::new();
+
+#[btf_map(name = "hg_traffic")]
+static TRAFFIC: PerCpuArray<Traffic, { abi::TRAFFIC.entries_max as usize }> = PerCpuArray::new();
+
+#[btf_map(name = "hg_globals")]
+static GLOBALS: PerCpuArray<u64, { abi::GLOBALS.entries_max as usize }> = PerCpuArray::new();
+
+#[btf_map(name = "hg_claims")]
+static CLAIMS: RingBuf<(), { abi::CLAIMS.entries_max as usize }> = RingBuf::new();
+
+/// Nanoseconds of credit that an answer costs; the loader may set it, and 0 lifts the limit.
+#[unsafe(no_mangle)]
+static ANSWER_INTERVAL_NS: Constant<u64> = Constant::new(abi::ANSWER_INTERVAL_NS);
+
+/// Nanoseconds of credit at most; the loader may set it.
+#[unsafe(no_mangle)]
+static ANSWER_BURST_NS: Constant<u64> = Constant::new(abi::ANSWER_BURST_NS);
+
+/// The kernel's tables.
+pub(super) struct Kernel;
+
+impl Maps for Kernel {
+    #[inline(always)]
+    fn now(&self) -> u64 {
+        // SAFETY: the helper takes nothing and returns a number.
+        unsafe { bpf_ktime_get_boot_ns() }
+    }
+
+    #[inline(always)]
+    fn may_know(&self, addr: &Addr) -> bool {
+        let (word, mask) = addr.filter_bit();
+        FILTER.get(word).is_some_and(|bits| bits & mask != 0)
+    }
+
+    #[inline(always)]
+    fn vip(&self, key: &VipKey) -> Option<Entry> {
+        // SAFETY: the value is copied at once; an update by the agent replaces the element as a whole.
+        unsafe { VIPS.get(key).copied() }
+    }
+
+    #[inline(always)]
+    fn deadline(&self) -> u64 {
+        let Some(node) = NODE.get_ptr(0) else {
+            return 0;
+        };
+        // SAFETY: the element exists as long as the map; the agent writes the word through its memory mapping, so it is
+        // read once and as a whole.
+        unsafe { (&raw const (*node).deadline_ns).read_volatile() }
+    }
+
+    #[inline(always)]
+    fn is_fenced(&self, slot: u32) -> bool {
+        let cleared = CLEARED.get_ptr(slot).map_or(0, read);
+        self.fence_gen(slot) != cleared
+    }
+
+    #[inline(always)]
+    fn fence(&mut self, slot: u32) -> u64 {
+        if let Some(generation) = FENCE.get_ptr_mut(slot) {
+            // SAFETY: the element exists as long as the map. This is the one atomic instruction that kernels before 5.12
+            // have, and the compiler offers none for targets without compare-and-swap.
+            unsafe { asm!("lock *(u64 *)({word} + 0) += {one}", word = in(reg) generation, one = in(reg) 1u64) };
+        }
+        self.fence_gen(slot)
+    }
+
+    #[inline(always)]
+    fn fence_gen(&self, slot: u32) -> u64 {
+        FENCE.get_ptr(slot).map_or(0, read)
+    }
+
+    #[inline(always)]
+    fn link(&self, ifindex: u32) -> Option<LinkValue> {
+        // SAFETY: as in `vip`.
+        unsafe { LINKS.get(ifindex).copied() }
+    }
+
+    #[inline(always)]
+    fn member(&self, mac: &MacAddr) -> Option<MemberValue> {
+        // SAFETY: as in `vip`.
+        unsafe { MEMBERS.get(MacKey::new(*mac)).copied() }
+    }
+
+    #[inline(always)]
+    fn take_token(&mut self, slot: u32, now: u64) -> bool {
+        let (interval, burst) = (ANSWER_INTERVAL_NS.load(), ANSWER_BURST_NS.load());
+        if interval == 0 {
+            return true;
+        }
+        let Some(stats) = stats(slot) else {
+            return false;
+        };
+        // SAFETY: this CPU's copy, and nothing else runs on this CPU until the program ends.
+        let stats = unsafe { &mut *stats };
+        refill(stats, now, interval, burst)
+    }
+
+    #[inline(always)]
+    fn bump(&mut self, slot: u32, outcome: Outcome) {
+        let Some(stats) = stats(slot) else {
+            return;
+        };
+        // SAFETY: as in `take_token`.
+        unsafe { *(*stats).counter(outcome) += 1 };
+    }
+
+    #[inline(always)]
+    fn count(&mut self, global: Global) {
+        if let Some(count) = GLOBALS.get_ptr_mut(global as u32) {
+            // SAFETY: as in `take_token`.
+            unsafe { *count += 1 };
+        }
+    }
+
+    #[inline(always)]
+    fn traffic(&mut self, slot: u32, bytes: u32) {
+        if let Some(traffic) = TRAFFIC.get_ptr_mut(slot) {
+            // SAFETY: as in `take_token`.
+            unsafe {
+                (*traffic).packets += 1;
+                (*traffic).bytes += u64::from(bytes);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn remember(&mut self, key: &AskerKey, value: &AskerValue) {
+        if let Some(known) = ASKERS.get_ptr_mut(key) {
+            // SAFETY: the element stays an asker's even if it is recycled at this moment; then one time stamp is wrong.
+            let known = unsafe { &mut *known };
+            if known.mac == value.mac {
+                known.seen_ns = value.seen_ns;
+                return;
+            }
+        }
+        // A full table makes room by itself. Where it cannot, one client learns of a takeover later.
+        let _ = ASKERS.insert(key, value, 0);
+    }
+
+    #[inline(always)]
+    fn claim(&mut self, claim: &Claim) {
+        if CLAIMS.output_untyped::<Claim>(claim, 0).is_err() {
+            self.count(Global::RingFull);
+        }
+    }
+}
+
+/// This CPU's counters of a slot, made on first use. `None`: memory is short.
+#[inline(always)]
+fn stats(slot: u32) -> Option<*mut SlotStats> {
+    if let Some(stats) = STATS.get_ptr_mut(slot) {
+        return Some(stats);
+    }
+    let zero: SlotStats = bytemuck::Zeroable::zeroed();
+    let _ = STATS.insert(slot, zero, u64::from(BPF_NOEXIST));
+    STATS.get_ptr_mut(slot)
+}
+
+#[inline(always)]
+fn read(word: *const u64) -> u64 {
+    // SAFETY: an element of an array map exists as long as the map; aligned words are read as a whole.
+    unsafe { word.read_volatile() }
+}
