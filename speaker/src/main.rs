@@ -8,6 +8,8 @@ mod netlink;
 mod report;
 mod run;
 mod settings;
+#[cfg(test)]
+mod testnet;
 
 use anyhow::Result;
 use clap::Parser;

@@ -1,7 +1,8 @@
 //! The links of this node, as events tell of them.
 //!
 //! Multicast groups say that something changed; each message carries a link's or address's whole state, so the
-//! picture is kept by overwriting. When messages were lost it is taken anew. Nothing is polled. Knows nothing of VIPs;
+//! picture is kept by overwriting. When messages were lost it is taken anew. Nothing is polled; the kernel itself tells
+//! of a second carrier change within a second only after that second. Knows nothing of VIPs;
 //! which links may announce follows MetalLB's rules (not excluded, not enslaved, ARP or NDP makes sense).
 
 use super::exclude::Exclude;

@@ -16,3 +16,6 @@ pub(crate) use exclude::Exclude;
 pub(crate) use groups::{Groups, Member, clean as clean_groups};
 pub(crate) use links::{LinkWatch, Links};
 pub(crate) use packet::FrameSender;
+
+#[cfg(test)]
+mod netns_tests;

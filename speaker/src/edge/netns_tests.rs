@@ -1,0 +1,266 @@
+//! The edge against a real kernel, in namespaces of its own.
+
+use super::*;
+use crate::testnet::{TestNet, eventually};
+use speaker_core::LinkName;
+use speaker_proto::announce::{Answered, Asker};
+use speaker_proto::{Epoch, Mac, Vip};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv6Addr;
+use std::time::{Duration, Instant};
+
+fn vip6() -> Ipv6Addr {
+    "2001:db8::10".parse().unwrap()
+}
+
+fn eth0() -> LinkName {
+    LinkName("eth0".into())
+}
+
+/// Runs `script` beside a watch of the namespace's links; `script` gets a function that waits for a condition and
+/// returns how long that took.
+fn watching(
+    net: &TestNet,
+    script: impl FnOnce(&dyn Fn(&str, &dyn Fn(&Links) -> bool) -> Duration) + Send,
+) {
+    net.here.enter(|| {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let guard = runtime.enter();
+        let (watch, links) = LinkWatch::open(Exclude::nothing()).unwrap();
+        drop(guard);
+        runtime.spawn(watch.run());
+        script(&|what, is_so| {
+            let begun = Instant::now();
+            eventually(what, || is_so(&links.borrow()));
+            begun.elapsed()
+        });
+    });
+}
+
+#[test]
+fn links_are_followed_by_events_within_milliseconds() {
+    let net = TestNet::new();
+    watching(&net, |wait| {
+        let link = |links: &Links| links.announcing.get(&eth0()).cloned();
+        wait("carrier and a link-local address", &|links| {
+            link(links).is_some_and(|link| link.is_usable() && link.has_arp && link.has_ndp)
+        });
+        net.there.run("ip link set eth0 down");
+        wait("carrier loss", &|links| {
+            link(links).is_some_and(|link| !link.has_carrier)
+        });
+        net.there.run("ip link set eth0 up");
+        wait("carrier", &|links| {
+            link(links).is_some_and(|link| link.is_usable())
+        });
+        net.here.run("ip link set eth0 address 02:00:00:00:00:77");
+        let mac = Mac([2, 0, 0, 0, 0, 0x77]);
+        wait("a new hardware address", &|links| {
+            link(links).is_some_and(|link| link.mac == mac)
+        });
+        net.here.run("ip link add br0 type bridge");
+        net.here.run("ip link set eth0 master br0");
+        wait("a port of a bridge", &|links| {
+            links.others.contains(&eth0()) && links.announcing.contains_key(&LinkName("br0".into()))
+        });
+        net.here.run("ip link set eth0 nomaster");
+        wait("leaving the bridge", &|links| {
+            links.announcing.contains_key(&eth0())
+        });
+        net.here.run("ip link set eth0 name lan0");
+        wait("a new name", &|links| {
+            links.announcing.contains_key(&LinkName("lan0".into())) && link(links).is_none()
+        });
+        net.here.run("ip link set lan0 down");
+        let took = wait("down", &|links| {
+            links
+                .announcing
+                .get(&LinkName("lan0".into()))
+                .is_some_and(|link| !link.is_up && !link.has_ndp)
+        });
+        assert!(took < Duration::from_millis(100), "{took:?}");
+        net.here.run("ip link del lan0");
+        wait("deletion", &|links| {
+            !links.announcing.contains_key(&LinkName("lan0".into()))
+        });
+    });
+}
+
+#[test]
+fn a_flood_of_events_ends_in_a_true_picture() {
+    let net = TestNet::new();
+    watching(&net, |wait| {
+        let batch: String = (0..400)
+            .map(|n| format!("link add b{n} type bridge\nlink set b{n} up\n"))
+            .chain((0..399).map(|n| format!("link del b{n}\n")))
+            .collect();
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        std::io::Write::write_all(&mut file, batch.as_bytes()).unwrap();
+        net.here
+            .run(&format!("ip -batch {}", file.path().display()));
+        let last = LinkName("b399".into());
+        wait("only the last bridge", &|links| {
+            links.announcing.contains_key(&last) && links.announcing.len() == 2
+        });
+    });
+}
+
+fn groups_of(net: &TestNet) -> String {
+    net.here.run("ip -6 maddr show dev eth0")
+}
+
+const GROUP: &str = "ff02::1:ff00:10";
+
+#[test]
+fn l6_6_the_kernel_listens_for_a_vip_and_does_not_answer_itself() {
+    let net = TestNet::new();
+    let ifindex = net.here.ifindex("eth0");
+    let names = BTreeMap::from([(ifindex, "eth0".to_owned())]);
+    let wanted = BTreeSet::from([(vip6(), ifindex)]);
+    net.there
+        .run("ip -6 addr add 2001:db8::1/64 dev eth0 nodad");
+    net.here.enter(|| {
+        // A stranger's entry, which must be left alone.
+        net.here.run("ip -6 neigh add proxy 2001:db8::99 dev eth0");
+        let mut groups = Groups::open().unwrap();
+        assert!(groups.sync(&wanted, &names).unwrap().is_empty());
+        assert!(groups_of(&net).contains(GROUP));
+        drop(groups);
+        assert!(groups_of(&net).contains(GROUP), "it survives the process");
+        let asked = net
+            .there
+            .start("ndisc6 -1 -r 2 -w 300 2001:db8::10 eth0")
+            .wait()
+            .unwrap();
+        assert!(!asked.success(), "nobody answers for the VIP");
+
+        net.here.run("ip link set eth0 down");
+        net.here.run("ip link set eth0 up");
+        let mut groups = Groups::open().unwrap();
+        assert!(groups.sync(&wanted, &names).unwrap().is_empty());
+        eventually("the group on the link that came back", || {
+            groups_of(&net).contains(GROUP)
+        });
+
+        net.here.run("ip -6 neigh add proxy 2001:db8::99 dev eth0");
+        assert!(groups.sync(&BTreeSet::new(), &names).unwrap().is_empty());
+        assert!(!groups_of(&net).contains(GROUP));
+        groups.sync(&wanted, &names).unwrap();
+        assert_eq!(clean_groups().unwrap(), [(vip6(), ifindex)]);
+        assert!(clean_groups().unwrap().is_empty());
+        let strangers = net.here.run("ip -6 neigh show proxy");
+        assert!(strangers.contains("2001:db8::99"), "{strangers}");
+    });
+}
+
+#[test]
+fn l6_6_where_the_kernel_answers_for_proxies_a_socket_joins_instead() {
+    let net = TestNet::new();
+    let ifindex = net.here.ifindex("eth0");
+    let names = BTreeMap::from([(ifindex, "eth0".to_owned())]);
+    let wanted: BTreeSet<Member> = (0..100)
+        .map(|n| (Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, n), ifindex))
+        .collect();
+    net.here
+        .write("/proc/sys/net/ipv6/conf/eth0/proxy_ndp", "1");
+    net.here.enter(|| {
+        let mut groups = Groups::open().unwrap();
+        assert!(groups.sync(&wanted, &names).unwrap().is_empty());
+        assert!(groups_of(&net).contains("ff02::1:ff00:63"));
+        assert_eq!(net.here.run("ip -6 neigh show proxy"), "");
+        assert!(groups.sync(&BTreeSet::new(), &names).unwrap().is_empty());
+        assert!(!groups_of(&net).contains("ff02::1:ff00:63"));
+    });
+}
+
+#[test]
+fn gratuitous_frames_change_what_a_client_knows() {
+    let net = TestNet::new();
+    net.there.run("ip addr add 192.0.2.1/24 dev eth0");
+    net.there
+        .run("ip -6 addr add 2001:db8::1/64 dev eth0 nodad");
+    let old = "02:00:00:00:00:55";
+    net.there.run(&format!(
+        "ip neigh add 192.0.2.10 lladdr {old} nud stale dev eth0"
+    ));
+    net.there.run(&format!(
+        "ip neigh add 2001:db8::10 lladdr {old} nud stale dev eth0"
+    ));
+    let answered = Answered {
+        mac: Mac([2, 0, 0, 0, 0, 7]),
+        epoch: Epoch(1),
+    };
+    let place = |ip: &str| (Vip(ip.parse().unwrap()), net.here.ifindex("eth0"));
+    net.here.enter(|| {
+        let sender = FrameSender::open().unwrap();
+        assert_eq!(sender.gratuitous(place("192.0.2.10"), answered).unwrap(), 2);
+        assert_eq!(
+            sender.gratuitous(place("2001:db8::10"), answered).unwrap(),
+            1
+        );
+    });
+    for vip in ["192.0.2.10", "2001:db8::10"] {
+        eventually("the new hardware address", || {
+            net.there
+                .run(&format!("ip neigh show {vip}"))
+                .contains("02:00:00:00:00:07")
+        });
+    }
+}
+
+#[test]
+fn l6_5_a_client_that_is_asked_by_unicast_learns_the_address() {
+    let net = TestNet::new();
+    net.there.run("ip link set eth0 address 02:00:00:00:00:99");
+    net.there.run("ip addr add 192.0.2.1/24 dev eth0");
+    net.there
+        .run("ip -6 addr add 2001:db8::1/64 dev eth0 nodad");
+    let answered = Answered {
+        mac: Mac([2, 0, 0, 0, 0, 7]),
+        epoch: Epoch(1),
+    };
+    let ifindex = net.here.ifindex("eth0");
+    let pairs = [("192.0.2.10", "192.0.2.1"), ("2001:db8::10", "2001:db8::1")];
+    net.here.enter(|| {
+        let sender = FrameSender::open().unwrap();
+        for (vip, client) in pairs {
+            let asker = Asker {
+                place: (Vip(vip.parse().unwrap()), ifindex),
+                client: client.parse().unwrap(),
+                mac: Mac([2, 0, 0, 0, 0, 0x99]),
+            };
+            sender.tell(asker, answered).unwrap();
+        }
+    });
+    for (vip, _) in pairs {
+        eventually("the VIP among the client's neighbours", || {
+            net.there
+                .run(&format!("ip neigh show {vip}"))
+                .contains("02:00:00:00:00:07")
+        });
+    }
+}
+
+#[test]
+fn a_frame_on_a_link_that_is_gone_is_an_error_and_no_more() {
+    let net = TestNet::new();
+    let answered = Answered {
+        mac: Mac([2, 0, 0, 0, 0, 7]),
+        epoch: Epoch(1),
+    };
+    net.here.enter(|| {
+        let sender = FrameSender::open().unwrap();
+        let place = (Vip("192.0.2.10".parse().unwrap()), 4711);
+        assert_eq!(
+            sender
+                .gratuitous(place, answered)
+                .unwrap_err()
+                .raw_os_error(),
+            Some(libc::ENXIO)
+        );
+    });
+}
