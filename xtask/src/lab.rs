@@ -251,6 +251,14 @@ impl Lab {
             .with_context(|| format!("no speaker was started on {node}"))
     }
 
+    /// Whether every speaker still runs.
+    ///
+    /// # Errors
+    /// When one has ended, with the last lines of its log.
+    pub fn check_speakers(&mut self) -> Result<()> {
+        self.speakers.values_mut().try_for_each(Speaker::check)
+    }
+
     /// The speakers by node.
     pub fn speakers(&self) -> &BTreeMap<String, Speaker> {
         &self.speakers

@@ -290,6 +290,7 @@ pub fn left_behind(prefix: &str) -> Vec<String> {
         .map(|entry| entry.file_name().to_string_lossy().into_owned())
         .filter(|name| name.starts_with(prefix))
         .collect();
+    left.extend(processes());
     let options = Options::sample();
     for node in ["n1", "n2", "n3"] {
         for folder in [
@@ -302,6 +303,17 @@ pub fn left_behind(prefix: &str) -> Vec<String> {
         }
     }
     left
+}
+
+/// Speakers and backends that run; of another lab there is none while this suite runs.
+fn processes() -> impl Iterator<Item = String> {
+    let lines = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let lines = lines.filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
+    let lines = lines.map(|line| String::from_utf8_lossy(&line).replace('\0', " "));
+    let ours = target_dir().display().to_string();
+    lines.filter(move |line| {
+        line.starts_with(&ours) && (line.contains(" lab-backend ") || line.contains("speaker run "))
+    })
 }
 
 /// Builds what the lab runs, once for a run of the suite.

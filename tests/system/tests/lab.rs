@@ -1,16 +1,20 @@
 //! The way of the README, end to end: manifests in, answers from pods out, through programs of real speakers.
 //!
 //! Every test has a lab of its own ([`system_tests::lab`]) on the manifests in `deploy/samples`.
-#![expect(clippy::unwrap_used, reason = "tests panic, also in the functions beside them")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "tests panic, also in the functions beside them"
+)]
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::process::Command;
 use system_tests::lab::TestLab;
 use xtask::lab::proxy::Protocol;
 use xtask::lab::topology::{CLIENT_V4, CLIENT_V6};
 use xtask::lab::workspace;
 
+#[path = "lab/command.rs"]
+mod command;
 #[path = "lab/links.rs"]
 mod links;
 #[path = "lab/neighbour.rs"]
@@ -195,29 +199,6 @@ fn a_broken_document_hides_no_other_and_withdraws_nothing() {
     assert!(status.contains("pools.yaml"), "{status}");
     assert_eq!(lab.holder(web.vip), holder);
     lab.answer(web);
-}
-
-#[test]
-fn exec_lends_the_client_and_ends_with_the_commands_status() {
-    let script = "for vip in $HELIOGRAPH_VIPS; do curl -sS --max-time 5 \"http://$vip/\" || exit 1; done; exit 7";
-    let turn = system_tests::lab::turn();
-    let output = Command::new(system_tests::lab::xtask())
-        .args(["lab", "--exec", script])
-        .current_dir(workspace())
-        .output()
-        .unwrap();
-    let (out, err) = (
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr),
-    );
-    assert_eq!(output.status.code(), Some(7), "{err}");
-    assert_eq!(
-        out.lines().filter(|line| line.contains("pod=")).count(),
-        4,
-        "{out}\n{err}"
-    );
-    assert_eq!(system_tests::lab::left_behind("hg-"), Vec::<String>::new());
-    drop(turn);
 }
 
 /// The part of `nodes.yaml` that is this node.

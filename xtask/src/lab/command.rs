@@ -23,13 +23,13 @@ pub struct Request {
     ///
     /// HELIOGRAPH_VIPS holds the addresses of the HTTP services with their ports (`192.0.2.100:80 [2001:db8::100]:80`),
     /// HELIOGRAPH_UDP and HELIOGRAPH_TCP those of the others.
-    #[arg(long, value_name = "CMD")]
+    #[arg(long, value_name = "CMD", global = true)]
     exec: Option<String>,
     /// Use these manifests instead; nodes and pods must be those of the samples.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", global = true)]
     manifests: Option<PathBuf>,
     /// Show the commands that make the lab.
-    #[arg(short, long)]
+    #[arg(short, long, global = true)]
     verbose: bool,
 }
 
@@ -48,6 +48,7 @@ impl Request {
     /// When something is missing, does not come up, or does not go away.
     pub fn run(self) -> Result<ExitCode> {
         let mut options = Options::sample();
+        options.backend = std::env::current_exe().context("failed to find the own binary")?;
         if let Some(manifests) = self.manifests {
             options.manifests = manifests;
         }
@@ -60,8 +61,8 @@ impl Request {
         build()?;
         let mut signals = Signals::new([SIGINT, SIGTERM]).context("failed to catch signals")?;
         eprintln!("lab: making a client, a switch, three nodes, their pods; starting the speakers");
-        let lab = Lab::up(options)?;
-        let vips = show::wait_until_served(&lab, || signals.pending().next().is_some())?;
+        let mut lab = Lab::up(options)?;
+        let vips = show::wait_until_served(&mut lab, || signals.pending().next().is_some())?;
         let Some(vips) = vips else {
             lab.down()?;
             return Ok(ExitCode::from(INTERRUPTED));

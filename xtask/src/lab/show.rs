@@ -26,25 +26,23 @@ pub(super) struct Vips {
 /// # Errors
 /// When that takes too long, with what is missing and the speakers' last words.
 pub(super) fn wait_until_served(
-    lab: &Lab,
+    lab: &mut Lab,
     mut interrupted: impl FnMut() -> bool,
 ) -> Result<Option<Vips>> {
     let until = Instant::now() + SERVED_MAX;
-    loop {
-        if interrupted() {
-            return Ok(None);
-        }
+    while !interrupted() {
+        lab.check_speakers()?;
         let frontends = lab.frontends()?;
-        let silent = silent(lab, &frontends)?;
-        if !frontends.is_empty() && silent.is_empty() {
+        let client = &lab.topology().client;
+        let silent = client.enter(|| frontends.iter().find(|frontend| ask(frontend).is_err()))?;
+        if !frontends.is_empty() && silent.is_none() {
             return Ok(Some(vips(&frontends)));
         }
         if Instant::now() >= until {
-            let missing = if frontends.is_empty() {
-                "no service has an address".to_owned()
-            } else {
-                format!("no answer from {}", silent.join(", "))
-            };
+            let missing = silent.map_or_else(
+                || "no service has an address".to_owned(),
+                |f| format!("{} does not answer at {}", f.service, f.address()),
+            );
             bail!(
                 "{missing} after {} s\n{}",
                 SERVED_MAX.as_secs(),
@@ -53,16 +51,7 @@ pub(super) fn wait_until_served(
         }
         std::thread::sleep(Duration::from_millis(100));
     }
-}
-
-/// The frontends that do not answer the client yet.
-fn silent(lab: &Lab, frontends: &[Frontend]) -> Result<Vec<String>> {
-    lab.topology().client.enter(|| {
-        let silent = frontends.iter().filter(|f| ask(f).is_err());
-        silent
-            .map(|f| format!("{}://{}", f.protocol, f.address()))
-            .collect()
-    })
+    Ok(None)
 }
 
 fn vips(frontends: &[Frontend]) -> Vips {

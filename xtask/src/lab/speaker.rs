@@ -66,13 +66,7 @@ impl Speaker {
     pub fn wait_until_ready(&mut self) -> Result<()> {
         let until = Instant::now() + READY_MAX;
         loop {
-            if let Some(status) = self.child.try_wait()? {
-                bail!(
-                    "the speaker of {} ended with {status}:\n{}",
-                    self.node,
-                    self.log_tail()
-                );
-            }
+            self.check()?;
             let Err(error) = self.ctl(&["status"]) else {
                 return Ok(());
             };
@@ -86,6 +80,18 @@ impl Speaker {
             }
             std::thread::sleep(Duration::from_millis(50));
         }
+    }
+
+    /// Whether it still runs.
+    ///
+    /// # Errors
+    /// When it has ended, with the last lines of its log.
+    pub fn check(&mut self) -> Result<()> {
+        if let Some(status) = self.child.try_wait()? {
+            let tail = self.log_tail();
+            bail!("the speaker of {} ended with {status}:\n{tail}", self.node);
+        }
+        Ok(())
     }
 
     /// What `speaker ctl` prints for these words.
