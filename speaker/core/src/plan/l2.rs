@@ -3,7 +3,7 @@
 use super::demand::Demand;
 use super::group::Group;
 use super::setting::LinkChoice;
-use super::{Announced, Held, Hold, Holding, L2Entry, Outcome, Reason, Survey};
+use super::{Announced, Held, Hold, Holding, L2Entry, Outcome, Reason, Survey, Unfit};
 use crate::local::{Link, LinkName, Local};
 use speaker_ebpf::abi::Mode;
 use speaker_proto::{Epoch, GroupKey, Vip};
@@ -129,9 +129,13 @@ pub(super) fn outcome(survey: &Survey<'_>, held: &Held, local: &Local, i: usize)
     if let (Some(holding), Some(here)) = (answering, &field.here) {
         return announced(demand, group.key, holding.epoch, local, here);
     }
-    let unfit = survey
-        .setting
-        .why_not(&local.node, field, demand.hosts.as_ref());
+    let is_host = demand
+        .hosts
+        .as_ref()
+        .is_none_or(|hosts| hosts.contains(&local.node));
+    let unfit = field
+        .unfit_here
+        .or((!is_host).then_some(Unfit::NoLocalEndpoints));
     Outcome::Silent(match (unfit, &group.owner) {
         (Some(unfit), _) => Reason::Unfit(unfit),
         (None, None) => Reason::NoCommonCandidate {

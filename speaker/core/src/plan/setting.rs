@@ -39,6 +39,8 @@ pub(super) struct Field {
     pub(super) best: BTreeSet<NodeName>,
     /// The links that they select on this node; `None`: they do not select this node.
     pub(super) here: Option<LinkChoice>,
+    /// Why this node is no candidate, whichever nodes have endpoints.
+    pub(super) unfit_here: Option<Unfit>,
 }
 
 /// Which links of a node may announce.
@@ -122,12 +124,15 @@ impl Setting {
             .map(|(node, _)| node.clone())
             .collect();
         let me = self.node(&self.me);
-        Field {
+        let mut field = Field {
             candidates,
             best,
             here: me.and_then(|me| links(&ads, me)),
+            unfit_here: None,
             ads,
-        }
+        };
+        field.unfit_here = self.why_not(&self.me, &field, None);
+        field
     }
 
     fn node(&self, name: &NodeName) -> Option<&Arc<Node>> {
