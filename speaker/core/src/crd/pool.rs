@@ -87,9 +87,12 @@ impl fmt::Display for AddressRange {
 impl Pool {
     /// Whether this pool may give `ip`.
     pub fn contains(&self, ip: IpAddr) -> bool {
-        let buggy = self.avoid_buggy_ips
-            && matches!(ip, IpAddr::V4(v4) if matches!(v4.octets()[3], 0 | 255));
-        !buggy && self.ranges.iter().any(|range| range.contains(ip))
+        !self.leaves_out(ip) && self.ranges.iter().any(|range| range.contains(ip))
+    }
+
+    /// Whether `avoidBuggyIPs` keeps it from giving `ip`, in its ranges or not.
+    pub fn leaves_out(&self, ip: IpAddr) -> bool {
+        self.avoid_buggy_ips && matches!(ip, IpAddr::V4(v4) if matches!(v4.octets()[3], 0 | 255))
     }
 }
 

@@ -239,11 +239,7 @@ fn config<T: DeserializeOwned>(
 }
 
 fn typed<T: DeserializeOwned>(map: Map<String, Value>) -> Result<T, Faults> {
-    serde_path_to_error::deserialize(Value::Object(map)).map_err(|error| {
-        let path = error.path().to_string();
-        let field = if path == "." { String::new() } else { path };
-        Fault::new(field, error.into_inner().to_string()).into()
-    })
+    super::typed(Value::Object(map)).map_err(Faults::from)
 }
 
 const METALLB_GROUP: &str = "metallb.io";

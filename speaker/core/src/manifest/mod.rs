@@ -12,7 +12,7 @@ mod native;
 mod text;
 
 use crate::object::{Kind, Object, ObjectKey};
-use crate::problem::Problem;
+use crate::problem::{Fault, Problem};
 use serde::Serialize;
 use std::fmt;
 
@@ -69,6 +69,24 @@ pub fn read(origin: &str, text: &str, config_namespace: &str) -> Manifests {
         }
     }
     manifests
+}
+
+/// The values of a text that is one document, or none.
+pub(crate) fn values(text: &str) -> Result<Vec<serde_json::Value>, String> {
+    let mut values = Vec::new();
+    for document in text::split(text) {
+        values.extend(text::values(&document)?);
+    }
+    Ok(values)
+}
+
+/// A value as a type, or the first field that does not fit.
+pub(crate) fn typed<T: serde::de::DeserializeOwned>(value: serde_json::Value) -> Result<T, Fault> {
+    serde_path_to_error::deserialize(value).map_err(|error| {
+        let path = error.path().to_string();
+        let field = if path == "." { String::new() } else { path };
+        Fault::new(field, error.into_inner().to_string())
+    })
 }
 
 /// A problem of a document whose object is not known.

@@ -176,6 +176,7 @@ fn assignments_come_before_the_status() {
     let assignment = Assignment {
         ips: vec!["192.0.2.10".parse().unwrap()],
         pool: "main".into(),
+        sharing: None,
     };
     world.assignments = Some([(id("web"), assignment)].into());
     let plan = plan_of(&world, &local("n2"));

@@ -1,0 +1,76 @@
+//! What the allocator has to say about a service, in MetalLB's words: tools match on them.
+
+use crate::service::ServiceId;
+use serde::Serialize;
+
+/// One event of one service.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Event {
+    /// The service.
+    pub service: ServiceId,
+    /// What kind of event.
+    pub reason: EventReason,
+    /// The text for people.
+    pub message: String,
+}
+
+/// The kinds of events.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
+pub enum EventReason {
+    /// An address was given.
+    Allocated,
+    /// What was held may not be held any more.
+    ClearAssignment,
+    /// The address of the second family cannot be given.
+    AdditionFailed,
+    /// No address can be given.
+    AllocationFailed,
+    /// The request for addresses cannot be read, and what is held stays.
+    LoadBalancerFailed,
+    /// The status holds two addresses of one family, or more than two.
+    StatusFamilies,
+    /// Both families are required, and the cluster gave an address of only one.
+    NotEnoughClusterIps,
+    /// An annotation with MetalLB's old prefix is in use.
+    DeprecatedAnnotation,
+}
+
+impl EventReason {
+    /// The reason as it stands in the event.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Allocated => "IPAllocated",
+            Self::ClearAssignment => "ClearAssignment",
+            Self::AdditionFailed => "AdditionalAssignFailed",
+            Self::AllocationFailed => "AllocationFailed",
+            Self::LoadBalancerFailed => "LoadBalancerFailed",
+            Self::StatusFamilies => "nolbIPsIPFamily",
+            Self::NotEnoughClusterIps => "not enough clusterips",
+            Self::DeprecatedAnnotation => "deprecatedAnnotation",
+        }
+    }
+
+    /// Whether someone should look: an event of type Warning, not Normal.
+    pub const fn is_warning(self) -> bool {
+        match self {
+            Self::Allocated | Self::ClearAssignment | Self::AdditionFailed => false,
+            Self::AllocationFailed
+            | Self::LoadBalancerFailed
+            | Self::StatusFamilies
+            | Self::NotEnoughClusterIps
+            | Self::DeprecatedAnnotation => true,
+        }
+    }
+
+    /// Whether the event comes back with every pass while its cause lasts. Only its first time is news.
+    pub const fn is_standing(self) -> bool {
+        match self {
+            Self::Allocated | Self::ClearAssignment | Self::StatusFamilies => false,
+            Self::AdditionFailed
+            | Self::AllocationFailed
+            | Self::LoadBalancerFailed
+            | Self::NotEnoughClusterIps
+            | Self::DeprecatedAnnotation => true,
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! The text of `allocations.yaml`, in which speakers of one directory agree on who holds what.
+//!
+//! One of them writes, the others read. The text is sorted and says the same for the same assignments, so that it
+//! can be compared and kept under version control.
+
+use super::{Assignment, Assignments, Port, Sharing};
+use crate::manifest;
+use crate::object::{Kind, ObjectKey};
+use crate::problem::{Fault, Problem};
+use crate::service::{Protocol, ServiceId};
+use serde::Deserialize;
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use std::net::IpAddr;
+
+/// The text for these assignments.
+pub fn render(assignments: &Assignments) -> String {
+    let mut text = format!("{HEADER}version: {VERSION}\nallocations:");
+    if assignments.is_empty() {
+        text.push_str(" []");
+    }
+    text.push('\n');
+    for (id, assignment) in assignments {
+        let ips: Vec<_> = assignment
+            .ips
+            .iter()
+            .map(|ip| quoted(&ip.to_string()))
+            .collect();
+        let lines = format!(
+            "- service: {}\n  pool: {}\n  addresses: [{}]\n",
+            quoted(&id.to_string()),
+            quoted(&assignment.pool),
+            ips.join(", ")
+        );
+        text.push_str(&lines);
+        if let Some(sharing) = &assignment.sharing {
+            render_sharing(sharing, &mut text);
+        }
+    }
+    text
+}
+
+fn render_sharing(sharing: &Sharing, text: &mut String) {
+    let ports: Vec<_> = sharing
+        .ports
+        .iter()
+        .map(|(protocol, port)| format!("{protocol}/{port}"))
+        .collect();
+    let (key, backend) = (quoted(&sharing.key), quoted(&sharing.backend));
+    writeln!(
+        text,
+        "  sharing: {{key: {key}, backend: {backend}, ports: [{}]}}",
+        ports.join(", ")
+    )
+    .expect("writing to a String cannot fail");
+}
+
+/// JSON's quotes, which YAML reads too: names may look like numbers, and addresses end in colons.
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+/// Reads the text back. An empty text holds nothing. On an error nothing of the text may be used, and it may not be
+/// written over: what it says is lost only when a person decides so.
+pub fn parse(origin: &str, text: &str) -> Result<Assignments, Problem> {
+    let problem = |fault: Fault| Problem {
+        object: ObjectKey::new(Kind::Document, "", origin),
+        origin: origin.to_owned(),
+        field: fault.field,
+        why: fault.why,
+    };
+    let mut values = manifest::values(text).map_err(|why| problem(Fault::new("", why)))?;
+    let value = match (values.pop(), values.pop()) {
+        (None, _) => return Ok(Assignments::new()),
+        (Some(value), None) => value,
+        (Some(_), Some(_)) => return Err(problem(Fault::new("", "holds more than one document"))),
+    };
+    let file: File = manifest::typed(value).map_err(problem)?;
+    if file.version != VERSION {
+        let why = format!("is {}, only {VERSION} is known", file.version);
+        return Err(problem(Fault::new("version", why)));
+    }
+    assignments(file.allocations).map_err(problem)
+}
+
+fn assignments(entries: Vec<Entry>) -> Result<Assignments, Fault> {
+    let mut assignments = Assignments::new();
+    for (i, entry) in entries.into_iter().enumerate() {
+        let fault = |field: &str, why: &str| Fault::new(format!("allocations[{i}].{field}"), why);
+        let Some((namespace, name)) = entry.service.split_once('/') else {
+            return Err(fault("service", "is not namespace/name"));
+        };
+        let families: BTreeSet<_> = entry.addresses.iter().map(IpAddr::is_ipv4).collect();
+        if entry.addresses.is_empty() || families.len() != entry.addresses.len() {
+            return Err(fault(
+                "addresses",
+                "is not one address, or one of each family",
+            ));
+        }
+        let sharing = entry.sharing.map(sharing).transpose();
+        let assignment = Assignment {
+            ips: entry.addresses,
+            pool: entry.pool,
+            sharing: sharing.map_err(|why| fault("sharing.ports", &why))?,
+        };
+        let id = ServiceId {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        };
+        if assignments.insert(id, assignment).is_some() {
+            return Err(fault("service", "stands there twice"));
+        }
+    }
+    Ok(assignments)
+}
+
+fn sharing(raw: RawSharing) -> Result<Sharing, String> {
+    let ports: Result<BTreeSet<Port>, String> = raw.ports.iter().map(|text| port(text)).collect();
+    Ok(Sharing {
+        key: raw.key,
+        backend: raw.backend,
+        ports: ports?,
+    })
+}
+
+fn port(text: &str) -> Result<Port, String> {
+    let bad = || format!("{text:?} is not protocol/port");
+    let (protocol, port) = text.split_once('/').ok_or_else(bad)?;
+    let protocols = [Protocol::Tcp, Protocol::Udp, Protocol::Sctp];
+    let protocol = protocols
+        .into_iter()
+        .find(|known| known.to_string() == protocol);
+    Ok((protocol.ok_or_else(bad)?, port.parse().map_err(|_| bad())?))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    version: u32,
+    allocations: Vec<Entry>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    service: String,
+    pool: String,
+    addresses: Vec<IpAddr>,
+    #[serde(default)]
+    sharing: Option<RawSharing>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawSharing {
+    key: String,
+    backend: String,
+    ports: Vec<String>,
+}
+
+const VERSION: u32 = 1;
+
+const HEADER: &str = "\
+# The addresses that the services of this directory hold, as the allocator of one speaker gave them.
+# It is written by whichever speaker holds its lock, and read by the others. A line taken out frees an address;
+# change it by hand only while no speaker runs.
+";
