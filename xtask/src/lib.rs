@@ -2,4 +2,7 @@
 //!
 //! Nothing here is part of the product: it builds, shows and tests the speaker from outside, through its command line.
 
+pub mod apt;
+pub mod ebpf;
 pub mod lab;
+pub mod tools;

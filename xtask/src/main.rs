@@ -3,10 +3,11 @@
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
-use xtask::lab;
+use xtask::{ebpf, lab};
 
 fn main() -> Result<ExitCode> {
     match Cli::parse().command {
+        Command::BuildEbpf(request) => request.run().map(|()| ExitCode::SUCCESS),
         Command::Lab(request) => request.run(),
         Command::LabBackend(backend) => backend.serve().map(|()| ExitCode::SUCCESS),
     }
@@ -22,6 +23,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    BuildEbpf(ebpf::BuildEbpf),
     Lab(lab::command::Request),
     /// What a pod of the lab runs.
     #[command(hide = true)]

@@ -181,7 +181,7 @@ impl Pod {
                 0,
                 0x10 + u16::from(pod),
             ),
-            link: format!("pod{pod}"),
+            link: format!("veth{pod}"),
             name,
         }
     }

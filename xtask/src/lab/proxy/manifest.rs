@@ -78,7 +78,7 @@ pub fn frontends(dir: &Path) -> Result<(Vec<Frontend>, Vec<String>)> {
         };
         if path.file_name().is_some_and(|name| name == ALLOCATIONS) {
             match serde_norway::from_str(&text) {
-                Ok(given) => read.allocations = given,
+                Ok(Allocations { allocations }) => read.allocations = allocations,
                 Err(error) => read.faults.push(format!("{}: {error}", path.display())),
             }
             continue;
@@ -128,7 +128,7 @@ fn documents(text: &str) -> impl Iterator<Item = String> {
 struct Read {
     services: BTreeMap<String, Service>,
     slices: Vec<Slice>,
-    allocations: BTreeMap<String, Allocation>,
+    allocations: Vec<Allocation>,
     faults: Vec<String>,
 }
 
@@ -172,15 +172,12 @@ impl Read {
         if service.spec.kind != "LoadBalancer" {
             return Vec::new();
         }
-        match self.allocations.get(id) {
-            Some(given) => given.ips.clone(),
-            None => service
-                .status
-                .load_balancer
-                .ingress
-                .iter()
-                .filter_map(|i| i.ip)
-                .collect(),
+        match self.allocations.iter().find(|given| given.service == id) {
+            Some(given) => given.addresses.clone(),
+            None => {
+                let ingress = &service.status.load_balancer.ingress;
+                ingress.iter().filter_map(|ingress| ingress.ip).collect()
+            }
         }
     }
 
@@ -331,8 +328,14 @@ fn yes() -> bool {
 }
 
 #[derive(Deserialize)]
+struct Allocations {
+    allocations: Vec<Allocation>,
+}
+
+#[derive(Deserialize)]
 struct Allocation {
-    ips: Vec<IpAddr>,
+    service: String,
+    addresses: Vec<IpAddr>,
 }
 
 /// Where the allocator of the speakers keeps what it gave.
