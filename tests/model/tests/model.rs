@@ -1,1 +1,3 @@
 //! Behaviour of the functional core: folders of data in, text out.
+
+mod scenario;
