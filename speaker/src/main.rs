@@ -3,8 +3,10 @@
 //! Parses the command line and hands over; it decides nothing.
 
 mod dataplane;
+mod drive;
 mod edge;
 mod netlink;
+mod privileges;
 mod report;
 mod run;
 mod settings;

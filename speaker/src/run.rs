@@ -1,13 +1,173 @@
 //! `speaker run`: where every part of the speaker meets.
+//!
+//! Everything that needs a capability is opened on the main thread; then capabilities are dropped, and only then do
+//! threads start. What each thread is for, and what it means when one hangs, is in `docs/architecture.md`.
 
+use crate::dataplane::{self, Dataplane};
+use crate::drive::announce::Announcer;
+use crate::drive::clock::Stamp;
+use crate::drive::decide::{Decide, Outlets, View};
+use crate::drive::links::{Attached, Follow};
+use crate::drive::pulse::{self, PulseHandle};
+use crate::edge::{ArpSetting, FrameSender, Groups, LinkWatch};
+use crate::privileges;
 use crate::settings::Settings;
-use anyhow::Result;
+use anyhow::{Context, Result};
+use speaker_core::Local;
+use speaker_core::agent::{Agent, Event, Input};
+use speaker_core::tables::Tables;
+use speaker_ebpf::abi::{Entry, Mode, VipKey};
+use speaker_proto::{Epoch, Span, Vip};
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
 
-/// Runs the speaker until it is told to stop.
+/// Runs the speaker until SIGTERM or SIGINT. The kernel then goes on answering for the restart grace, for the
+/// next process to take over.
 ///
 /// # Errors
-/// When something is missing that it cannot work without.
+/// When something is missing that it cannot work without, or a part that must not end does.
 pub(crate) fn run(settings: Settings) -> Result<()> {
-    tracing::info!(node = %settings.node, op = "startup", "speaker started");
+    privileges::check()?;
+    private_dir(&settings.run_dir)?;
+    let kernel = Kernel::open(&settings)?;
+    privileges::drop_the_rest()?;
+    let (speaker, parts) = start(&settings, kernel)?;
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("failed to start the runtime")?
+        .block_on(serve(&settings, speaker, parts))
+}
+
+/// Everything that was opened while the capabilities were there.
+struct Kernel {
+    dataplane: Dataplane,
+    frames: FrameSender,
+    groups: Groups,
+    arp_setting: Option<ArpSetting>,
+}
+
+impl Kernel {
+    fn open(settings: &Settings) -> Result<Self> {
+        let dataplane = Dataplane::open(&dataplane::Settings {
+            pin_dir: settings.pin_dir.clone(),
+            attach: settings.attach,
+            rate: settings.rate,
+        })?;
+        for replaced in &dataplane.replaced {
+            tracing::warn!(
+                map = replaced.map,
+                reason = replaced.why,
+                event = "mapReplaced",
+                "a pinned map could not be kept; what it held is gone"
+            );
+        }
+        let arp_setting = settings.sets_arp_announce.then(|| ArpSetting::open(&settings.run_dir));
+        Ok(Self {
+            dataplane,
+            frames: FrameSender::open()?,
+            groups: Groups::open()?,
+            arp_setting: arp_setting.transpose()?,
+        })
+    }
+}
+
+/// What the runtime's tasks need of the threads.
+struct Speaker {
+    inbox: SyncSender<Input>,
+    pulse: PulseHandle,
+    views: watch::Receiver<Option<Arc<View>>>,
+    events: mpsc::Receiver<Event>,
+}
+
+/// What is still to be moved into tasks.
+struct Parts {
+    dataplane: Dataplane,
+    frames: FrameSender,
+    groups: Groups,
+    arp_setting: Option<ArpSetting>,
+}
+
+/// Starts the two threads on what the last process left.
+fn start(settings: &Settings, kernel: Kernel) -> Result<(Speaker, Parts)> {
+    let Kernel { dataplane, frames, groups, arp_setting } = kernel;
+    let tables = dataplane.tables()?;
+    let mirror = tables.read().context("failed to read the kernel's tables")?;
+    let decided = Stamp::default();
+    let (say, said) = sync_channel(PULSE_WORDS);
+    let pulse = pulse::spawn(dataplane.deadline()?, decided.clone(), move |word| {
+        // Two words at most are under way: a lapse, and the arming that answers it.
+        say.try_send(word).expect("the deciding thread lives as long as the process");
+    })
+    .context("failed to start the pulse thread")?;
+    let adopted = adopted(&mirror);
+    tracing::info!(
+        vips = adopted.len(),
+        deadline = if pulse.is_adopted() { "in force" } else { "passed" },
+        op = "startup",
+        "found pinned tables"
+    );
+    let local = Local { rules: settings.rules.clone(), ..Local::new(settings.node.clone()) };
+    let agent = Agent::new(local, adopted, pulse.is_adopted());
+    let (inbox, inputs) = sync_channel(INBOX);
+    let (events_in, events) = mpsc::channel(EVENTS);
+    let (views_in, views) = watch::channel(None);
+    let outlets = Outlets { events: events_in, views: views_in };
+    Decide::new(agent, tables, mirror, pulse.clone(), said, decided, outlets).spawn(inputs)?;
+    let speaker = Speaker { inbox, pulse, views, events };
+    Ok((speaker, Parts { dataplane, frames, groups, arp_setting }))
+}
+
+/// VIPs that the kernel answers for, by the epoch of their taking.
+fn adopted(tables: &Tables) -> BTreeMap<Vip, Epoch> {
+    let answers = |(key, entry): (&VipKey, &Entry)| {
+        (entry.mode() == Some(Mode::Answer))
+            .then(|| (Vip(key.addr().into()), Epoch(entry.epoch())))
+    };
+    tables.vips.iter().filter_map(answers).collect()
+}
+
+async fn serve(settings: &Settings, speaker: Speaker, parts: Parts) -> Result<()> {
+    let (watch_links, links) = LinkWatch::open(settings.excluded.clone())?;
+    let askers = parts.dataplane.askers()?;
+    let (sent, _gratuitous) = watch::channel(BTreeMap::new());
+    let announcer = Announcer::new(parts.frames, askers, parts.groups, sent);
+    let (attached, _attached) = watch::channel(Attached::new());
+    let follow = Follow {
+        dataplane: parts.dataplane,
+        arp_setting: parts.arp_setting,
+        inbox: speaker.inbox.clone(),
+        attached,
+    };
+    let mut terminate = signal(SignalKind::terminate()).context("failed to watch signals")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("failed to watch signals")?;
+    tokio::select! {
+        ended = watch_links.run() => ended.and(Err(anyhow::anyhow!("the link watch ended"))),
+        ended = follow.run(links) => ended.and(Err(anyhow::anyhow!("the links' task ended"))),
+        () = announcer.run(speaker.views.clone()) => Err(anyhow::anyhow!("the announcer ended")),
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+    }?;
+    speaker.pulse.promise(settings.restart_grace);
+    tracing::info!(op = "shutdown", "speaker stopped; the kernel goes on answering for the restart grace");
     Ok(())
 }
+
+fn private_dir(dir: &Path) -> Result<()> {
+    fs::create_dir_all(dir).with_context(|| format!("failed to make {}", dir.display()))?;
+    fs::set_permissions(dir, fs::Permissions::from_mode(0o700))
+        .with_context(|| format!("failed to close {} to others", dir.display()))
+}
+
+/// Objects on their way to the deciding thread; a source that is faster waits.
+const INBOX: usize = 1024;
+/// Changes on their way to the log; more than that at once are lost and counted.
+const EVENTS: usize = 4096;
+/// Words of the pulse that the deciding thread has not heard.
+const PULSE_WORDS: usize = 8;

@@ -19,7 +19,7 @@ use anyhow::{Context, Result, ensure};
 use args::RunArgs;
 use speaker_core::election::Election;
 use speaker_core::local::Rules;
-use speaker_proto::NodeName;
+use speaker_proto::{NodeName, Span};
 use std::ffi::OsString;
 use std::fs;
 use std::io::ErrorKind;
@@ -57,6 +57,8 @@ pub(crate) struct Settings {
     pub(crate) excluded: Exclude,
     /// Where configuration objects count.
     pub(crate) namespace: String,
+    /// How long the kernel goes on answering after a stop.
+    pub(crate) restart_grace: Span,
     /// Whether `arp_announce` is set to 2 on announcing links.
     pub(crate) sets_arp_announce: bool,
     /// What was given and has no effect, to be logged.
@@ -102,6 +104,7 @@ impl Settings {
             },
             excluded,
             namespace: args.namespace,
+            restart_grace: Span::s(args.restart_grace),
             sets_arp_announce: !args.no_arp_announce,
             notes: args.inert.notes(),
         })

@@ -97,7 +97,7 @@ impl Decide {
             agent,
             kernel,
             mirror: Arc::new(mirror),
-            is_armed: pulse.adopted,
+            is_armed: pulse.is_adopted(),
             pulse,
             said,
             decided,
@@ -143,7 +143,8 @@ impl Decide {
 
     fn wait(&self) -> Span {
         let due = self.agent.deadline().map_or(TURN_MAX, |(at, _)| at.since(now()));
-        due.min(TURN_MAX)
+        // The pulse answers an asking within microseconds, but cannot wake this thread.
+        due.min(if self.is_armed { TURN_MAX } else { ARMING_TURN })
     }
 
     fn take(&mut self, input: Input) {
@@ -239,6 +240,8 @@ impl Decide {
 
 /// A turn is finished at least this often; the pulse stops trusting the loop after 100 ms.
 const TURN_MAX: Span = Span::ms(40);
+/// Turns while no deadline is in force.
+const ARMING_TURN: Span = Span::ms(5);
 /// Inputs taken in one turn besides the first, so that a flood does not make it long.
 const INPUTS_PER_TURN: usize = 256;
 /// How often the kernel's tables are compared with what was written to them.

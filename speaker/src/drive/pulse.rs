@@ -5,9 +5,9 @@
 
 use super::clock::{Stamp, now};
 use crate::dataplane::deadline::DeadlineCell;
-use speaker_proto::pulse::{Input, Output, Pulse};
+use speaker_proto::pulse::{Input, Output, PERIOD, Pulse};
 use speaker_proto::{Machine, Span, Time};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
 
@@ -23,19 +23,36 @@ pub(crate) enum Said {
     },
 }
 
-/// The deciding thread's side of the pulse.
+/// The pulse as seen from other threads.
+#[derive(Clone)]
 pub(crate) struct PulseHandle {
-    arm: SyncSender<()>,
-    /// Whether a deadline of the last process was adopted.
-    pub(crate) adopted: bool,
+    asks: SyncSender<Ask>,
+    adopted: bool,
+}
+
+enum Ask {
+    Arm,
+    Promise(Span, SyncSender<()>),
 }
 
 impl PulseHandle {
-    /// Asks for a first deadline. Asking twice is harmless.
+    /// Whether a deadline of the last process was in force at the start.
+    pub(crate) fn is_adopted(&self) -> bool {
+        self.adopted
+    }
+
+    /// Asks for a first deadline. Asking twice is harmless; it never blocks.
     pub(crate) fn arm(&self) {
-        match self.arm.try_send(()) {
-            Ok(()) | Err(TrySendError::Full(())) => {}
-            Err(TrySendError::Disconnected(())) => unreachable!("the pulse thread lives as long as the process"),
+        // A full channel means that the thread has been asked and not yet answered.
+        let _asked_already = self.asks.try_send(Ask::Arm);
+    }
+
+    /// Leaves the kernel `grace` for a successor, and waits until that is written. A pulse that does not answer has not
+    /// renewed either: then the ordinary deadline stands.
+    pub(crate) fn promise(&self, grace: Span) {
+        let (done, written) = sync_channel(1);
+        if self.asks.try_send(Ask::Promise(grace, done)).is_ok() {
+            let _written_or_hung = written.recv_timeout(PERIOD.into());
         }
     }
 }
@@ -48,23 +65,28 @@ pub(crate) fn spawn(
 ) -> std::io::Result<PulseHandle> {
     let pulse = Pulse::new(now(), Time::from_ns(cell.load()));
     let adopted = pulse.is_armed();
-    let (arm, asked) = sync_channel(1);
+    let (asks, asked) = sync_channel(ASKS);
     thread::Builder::new()
         .name("pulse".into())
         .spawn(move || drive(pulse, &cell, &decided, &asked, say))?;
-    Ok(PulseHandle { arm, adopted })
+    Ok(PulseHandle { asks, adopted })
 }
 
 fn drive(
     mut pulse: Pulse,
     cell: &DeadlineCell,
     decided: &Stamp,
-    asked: &Receiver<()>,
+    asked: &Receiver<Ask>,
     say: impl Fn(Said),
 ) {
     loop {
+        let mut written = None;
         match asked.recv_timeout(until_turn(&pulse)) {
-            Ok(()) => pulse.input(now(), Input::Arm),
+            Ok(Ask::Arm) => pulse.input(now(), Input::Arm),
+            Ok(Ask::Promise(grace, done)) => {
+                pulse.input(now(), Input::Promise(grace));
+                written = Some(done);
+            }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
         }
@@ -81,6 +103,10 @@ fn drive(
                 Output::Lapsed { deadline } => say(Said::Lapsed { deadline }),
             }
         }
+        if let Some(done) = written {
+            let _nobody_waits_any_more = done.try_send(());
+            return;
+        }
     }
 }
 
@@ -88,3 +114,6 @@ fn until_turn(pulse: &Pulse) -> Duration {
     let (at, _) = pulse.deadline().expect("a pulse always has a next turn");
     at.since(now()).max(Span::from_ns(1)).into()
 }
+
+/// Arming and the promise at the end.
+const ASKS: usize = 2;

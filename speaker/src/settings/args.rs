@@ -111,6 +111,10 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "N", default_value_t = AnswerRate::default().burst)]
     pub(crate) answer_burst: u32,
 
+    /// How long the kernel goes on answering after SIGTERM, for the next process to take over (0 to 60 s)
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(..=60))]
+    pub(crate) restart_grace: u64,
+
     /// Leave arp_announce of announcing links as it is (else it is set to 2, so that an IPVS node never asks with a
     /// VIP as its own address)
     #[arg(long)]

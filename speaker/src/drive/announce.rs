@@ -1,0 +1,138 @@
+//! What was taken is announced, and the kernel listens to the right groups.
+//!
+//! Follows the views of the deciding thread: entries that answer go to the announcing machine, whose frames go out
+//! here; IPv6 VIPs are joined before they may be needed.
+
+use super::clock::now;
+use super::decide::View;
+use crate::dataplane::Askers;
+use crate::edge::{FrameSender, Groups};
+use anyhow::Result;
+use speaker_core::tables::Tables;
+use speaker_ebpf::abi::Mode;
+use speaker_proto::announce::{Announce, Answered, Asker, Input, Output, Place};
+use speaker_proto::{Epoch, Mac, Machine, Vip};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::sleep;
+
+/// Frames sent, by VIP; MetalLB counts each gratuitous frame.
+pub(crate) type GratuitousSent = BTreeMap<Vip, u64>;
+
+/// Everything that announcing needs.
+pub(crate) struct Announcer {
+    machine: Announce,
+    frames: FrameSender,
+    askers: Askers,
+    groups: Groups,
+    sent: watch::Sender<GratuitousSent>,
+}
+
+impl Announcer {
+    /// `sent` is told of every gratuitous frame.
+    pub(crate) fn new(
+        frames: FrameSender,
+        askers: Askers,
+        groups: Groups,
+        sent: watch::Sender<GratuitousSent>,
+    ) -> Self {
+        Self { machine: Announce::new(), frames, askers, groups, sent }
+    }
+
+    /// Follows `views` until they end.
+    pub(crate) async fn run(mut self, mut views: watch::Receiver<Option<Arc<View>>>) {
+        loop {
+            let due = self.machine.deadline().map(|(at, _)| Duration::from(at.since(now())));
+            tokio::select! {
+                changed = views.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    let view = views.borrow_and_update().clone();
+                    if let Some(view) = view {
+                        self.take(&view);
+                    }
+                }
+                () = sleep(due.unwrap_or(Duration::MAX)), if due.is_some() => self.machine.expire(now()),
+            }
+            self.flush();
+        }
+    }
+
+    fn take(&mut self, view: &View) {
+        let names =
+            view.local.links.iter().map(|(name, link)| (link.ifindex, name.to_string())).collect();
+        match self.groups.sync(&members(&view.tables), &names) {
+            Ok(failed) => {
+                for ((vip, ifindex), error) in failed {
+                    tracing::warn!(%vip, ifindex, %error, "failed to join or leave the VIP's group");
+                }
+            }
+            Err(error) => {
+                tracing::warn!(error = format!("{error:#}"), "failed to look at the groups");
+            }
+        }
+        let answers = if view.is_armed { answers(&view.tables) } else { BTreeMap::new() };
+        self.machine.input(now(), Input::Answers(answers));
+    }
+
+    fn flush(&mut self) {
+        while let Some(output) = self.machine.output() {
+            match output {
+                Output::Gratuitous(place, answered) => self.gratuitous(place, answered),
+                Output::FindAskers(places) => match self.find(&places) {
+                    Ok(askers) => self.machine.input(now(), Input::Askers(askers)),
+                    Err(error) => {
+                        tracing::warn!(error = format!("{error:#}"), "failed to read who asked");
+                    }
+                },
+                Output::Tell(asker, answered) => {
+                    if let Err(error) = self.frames.tell(asker, answered) {
+                        tracing::debug!(?asker, %error, "failed to tell a client");
+                    }
+                }
+            }
+        }
+    }
+
+    fn gratuitous(&mut self, place: Place, answered: Answered) {
+        match self.frames.gratuitous(place, answered) {
+            Ok(count) => self.sent.send_modify(|sent| *sent.entry(place.0).or_default() += count),
+            Err(error) => {
+                tracing::debug!(vip = %place.0, ifindex = place.1, %error, "failed to announce");
+            }
+        }
+    }
+
+    fn find(&self, places: &BTreeSet<Place>) -> Result<Vec<Asker>> {
+        let askers = self.askers.of(places)?;
+        Ok(askers
+            .into_iter()
+            .map(|asker| Asker { place: (asker.vip, asker.ifindex), client: asker.client, mac: asker.mac })
+            .collect())
+    }
+}
+
+/// The entries that answer, with what their answers carry.
+fn answers(tables: &Tables) -> BTreeMap<Place, Answered> {
+    let answering = tables.vips.iter().filter(|(_, entry)| entry.mode() == Some(Mode::Answer));
+    answering
+        .filter_map(|(key, entry)| {
+            let mac = Mac(tables.links.get(&key.ifindex())?.mac().0);
+            let place = (Vip(key.addr().into()), key.ifindex());
+            Some((place, Answered { mac, epoch: Epoch(entry.epoch()) }))
+        })
+        .collect()
+}
+
+/// IPv6 VIPs in the table, also those of others: an heir must hear the first question after a takeover.
+fn members(tables: &Tables) -> BTreeSet<crate::edge::Member> {
+    let member = |key: &speaker_ebpf::abi::VipKey| match IpAddr::from(key.addr()) {
+        IpAddr::V6(vip) => Some((vip, key.ifindex())),
+        IpAddr::V4(_) => None,
+    };
+    tables.vips.keys().filter_map(member).collect()
+}
