@@ -1,3 +1,7 @@
 //! Behaviour of the functional core: folders of data in, text out.
+#![expect(
+    clippy::unwrap_used,
+    reason = "in a test binary a panic is a failed test"
+)]
 
 mod scenario;
