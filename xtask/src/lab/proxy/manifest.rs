@@ -73,21 +73,9 @@ impl fmt::Display for Protocol {
 pub fn frontends(dir: &Path) -> Result<(Vec<Frontend>, Vec<String>)> {
     let mut read = Read::default();
     for path in files(dir)? {
-        let Ok(text) = std::fs::read_to_string(&path) else {
-            continue; // gone since the listing
-        };
-        if path.file_name().is_some_and(|name| name == ALLOCATIONS) {
-            match serde_norway::from_str(&text) {
-                Ok(Allocations { allocations }) => read.allocations = allocations,
-                Err(error) => read.faults.push(format!("{}: {error}", path.display())),
-            }
-            continue;
-        }
-        for (number, document) in documents(&text).enumerate() {
-            if let Err(error) = read.take(&document) {
-                let fault = format!("{}#{}: {error}", path.display(), number + 1);
-                read.faults.push(fault);
-            }
+        // A file may be gone since the listing.
+        if let Ok(text) = std::fs::read_to_string(&path) {
+            read.file(&path, &text);
         }
     }
     Ok((read.frontends(), read.faults))
@@ -133,6 +121,22 @@ struct Read {
 }
 
 impl Read {
+    fn file(&mut self, path: &Path, text: &str) {
+        if path.file_name().is_some_and(|name| name == ALLOCATIONS) {
+            match serde_norway::from_str(text) {
+                Ok(Allocations { allocations }) => self.allocations = allocations,
+                Err(error) => self.faults.push(format!("{}: {error}", path.display())),
+            }
+            return;
+        }
+        for (number, document) in documents(text).enumerate() {
+            if let Err(error) = self.take(&document) {
+                let fault = format!("{}#{}: {error}", path.display(), number + 1);
+                self.faults.push(fault);
+            }
+        }
+    }
+
     fn take(&mut self, document: &str) -> Result<(), serde_norway::Error> {
         // An empty document has no kind either.
         let kind: Option<Typed> = serde_norway::from_str(document)?;
@@ -340,3 +344,6 @@ struct Allocation {
 
 /// Where the allocator of the speakers keeps what it gave.
 const ALLOCATIONS: &str = "allocations.yaml";
+
+#[cfg(test)]
+mod tests;
