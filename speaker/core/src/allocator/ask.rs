@@ -27,12 +27,6 @@ pub(super) struct Ask {
 
 impl Ask {
     pub(super) fn of(service: &Service) -> Self {
-        let ports: BTreeSet<Port> = service.ports.iter().map(|p| (p.protocol, p.port)).collect();
-        let sharing = annotation(service, "allow-shared-ip").map(|key| Sharing {
-            key: key.to_owned(),
-            backend: backend(service),
-            ports: ports.clone(),
-        });
         let keys = service.annotations.range(OLD_PREFIX.to_owned()..);
         let deprecated = keys
             .map(|(key, _)| key)
@@ -40,8 +34,8 @@ impl Ask {
         Self {
             ips: ips(service),
             pool: annotation(service, "address-pool").map(str::to_owned),
-            sharing,
-            ports,
+            sharing: Sharing::of(service),
+            ports: ports(service),
             deprecated: deprecated.cloned().collect(),
         }
     }
@@ -49,6 +43,29 @@ impl Ask {
     pub(super) fn asks_for_ips(&self) -> bool {
         self.ips.as_ref().is_ok_and(|ips| !ips.is_empty())
     }
+}
+
+impl Sharing {
+    /// On which terms a service shares its addresses; `None` if it does not.
+    pub fn of(service: &Service) -> Option<Self> {
+        let key = annotation(service, "allow-shared-ip")?;
+        Some(Self {
+            key: key.to_owned(),
+            backend: backend(service),
+            ports: ports(service),
+        })
+    }
+
+    /// Whether two services with these terms may hold one address.
+    pub fn agrees_with(&self, other: &Self) -> bool {
+        self.key == other.key
+            && self.backend == other.backend
+            && self.ports.is_disjoint(&other.ports)
+    }
+}
+
+fn ports(service: &Service) -> BTreeSet<Port> {
+    service.ports.iter().map(|p| (p.protocol, p.port)).collect()
 }
 
 /// The value of one of MetalLB's annotations unless it is empty. An empty new one hides an old one.

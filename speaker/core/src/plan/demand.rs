@@ -190,7 +190,7 @@ fn fill(demand: &mut Demand, setting: &mut Setting, raw: &Raw<'_>) -> Result<(),
         .map(|i| setting.advertisement(*i))
         .find(|ad| !ad.service_selectors.is_empty());
     match selective {
-        Some(ad) if sharing_key(raw.service).is_some() => {
+        Some(ad) if has_sharing_annotation(raw.service) => {
             Err(Reason::SharedIpWithServiceSelector {
                 advertisement: ad.name.clone(),
             })
@@ -298,11 +298,12 @@ fn hosts(slices: &[Arc<EndpointSlice>]) -> Option<BTreeSet<NodeName>> {
     )
 }
 
-/// The value of the annotation that lets a service share its address, even an empty one; the newer prefix wins.
-pub(super) fn sharing_key(service: &Service) -> Option<&str> {
-    let annotations = &service.annotations;
-    annotations
-        .get("metallb.io/allow-shared-ip")
-        .or_else(|| annotations.get("metallb.universe.tf/allow-shared-ip"))
-        .map(String::as_str)
+/// Whether a service carries the annotation that lets it share its address, even an empty one.
+fn has_sharing_annotation(service: &Service) -> bool {
+    let keys = [
+        "metallb.io/allow-shared-ip",
+        "metallb.universe.tf/allow-shared-ip",
+    ];
+    keys.iter()
+        .any(|key| service.annotations.contains_key(*key))
 }

@@ -4,10 +4,11 @@
 //! address an older one holds without sharing it is left out. The sharing rule is MetalLB's (its page on IP address sharing).
 
 use super::Reason;
-use super::demand::{Demand, Demands, sharing_key};
+use super::demand::{Demand, Demands};
 use super::ranks::Ranks;
+use crate::allocator::Sharing;
 use crate::election::Candidate;
-use crate::service::{Service, ServiceId, TrafficPolicy};
+use crate::service::{Service, ServiceId};
 use speaker_proto::{GroupKey, NodeName, Vip};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -237,23 +238,10 @@ fn age(demand: &Demand) -> impl Ord {
     )
 }
 
-/// Equal sharing keys that are not empty, equal backends, and no port of the same protocol twice.
 fn may_share(a: &Service, b: &Service) -> bool {
-    let key = |service| sharing_key(service).filter(|key| !key.is_empty());
-    let meets = |p: &crate::service::ServicePort| {
-        let same = |q: &crate::service::ServicePort| (q.protocol, q.port) == (p.protocol, p.port);
-        b.ports.iter().any(same)
-    };
-    key(a).is_some() && key(a) == key(b) && same_backend(a, b) && !a.ports.iter().any(meets)
-}
-
-/// Both Cluster, or both Local with the same pods behind them.
-fn same_backend(a: &Service, b: &Service) -> bool {
-    match (a.policy, b.policy) {
-        (TrafficPolicy::Cluster, TrafficPolicy::Cluster) => true,
-        (TrafficPolicy::Local, TrafficPolicy::Local) => a.selector == b.selector,
-        (TrafficPolicy::Cluster, TrafficPolicy::Local)
-        | (TrafficPolicy::Local, TrafficPolicy::Cluster) => false,
+    match (Sharing::of(a), Sharing::of(b)) {
+        (Some(a), Some(b)) => a.agrees_with(&b),
+        (Some(_) | None, None) | (None, Some(_)) => false,
     }
 }
 

@@ -105,12 +105,15 @@ fn two_may_share_by_key_port_and_backend() {
         }),
         [""; 0]
     );
-    assert_eq!(left_out(|_, b| b.policy = TrafficPolicy::Local), ["b"]);
+    let local_with_pods_of_its_own = |service: &mut Service| {
+        service.policy = TrafficPolicy::Local;
+        service.selector.insert("app".into(), "b".into());
+    };
+    assert_eq!(left_out(|_, b| local_with_pods_of_its_own(b)), ["b"]);
     assert_eq!(
         left_out(|a, b| {
             a.policy = TrafficPolicy::Local;
-            b.policy = TrafficPolicy::Local;
-            b.selector.insert("app".into(), "b".into());
+            local_with_pods_of_its_own(b);
         }),
         ["b"]
     );
