@@ -16,8 +16,10 @@ mod show;
 pub mod speaker;
 pub mod topology;
 
-pub use place::{Options, target_dir, workspace};
+pub use command::build;
+pub use place::Options;
 
+use crate::tools;
 use anyhow::{Context, Result, bail, ensure};
 use net::{NETNS_DIR, Netns};
 use place::{BPFFS, is_in_bpffs};
@@ -85,7 +87,7 @@ impl Lab {
             .with_context(|| format!("failed to make {}", folder.display()))?;
         let lock = lock(&options)?;
         if let Some(left) = Record::load(&options.record())? {
-            eprintln!("lab: an earlier lab ended without cleaning up; doing that now");
+            tools::say("an earlier lab ended without cleaning up; doing that now");
             left.undo()?;
         }
         let mut lab = Self {
@@ -161,7 +163,9 @@ impl Lab {
             at.display()
         );
         if !is_in_bpffs(place)? {
-            eprintln!("lab: mounting a bpffs at {BPFFS} (it goes when the lab goes)");
+            tools::say(&format!(
+                "mounting a bpffs at {BPFFS} (it goes when the lab goes)"
+            ));
             self.note(|record| record.mounted = Some(place.to_owned()))?;
             net::run(Command::new("mount").args(["-t", "bpf", "bpf", BPFFS]))?;
         }
@@ -334,7 +338,7 @@ impl Lab {
 impl Drop for Lab {
     fn drop(&mut self) {
         if let Err(error) = self.take_down() {
-            eprintln!("lab: {error:#}");
+            tools::say(&format!("{error:#}"));
         }
     }
 }
@@ -348,7 +352,7 @@ pub fn down(options: &Options) -> Result<bool> {
         return Ok(false);
     };
     if let Some(owner) = record.owner.as_ref().filter(|owner| owner.is_alive()) {
-        eprintln!("lab: asking {owner} to end");
+        tools::say(&format!("asking {owner} to end"));
         owner.signal(Signal::TERM);
         ensure!(owner.wait(OWNER_PATIENCE), "{owner} does not end");
     }

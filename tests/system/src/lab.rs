@@ -9,14 +9,14 @@ use std::fs;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 use xtask::lab::client::ask;
 use xtask::lab::net::{NETNS_DIR, Netns};
 use xtask::lab::proxy::Frontend;
-use xtask::lab::{Lab, Options, target_dir, workspace};
+use xtask::lab::{Lab, Options};
+use xtask::tools;
 
 /// A lab of one test, taken down when it ends.
 pub struct TestLab {
@@ -310,7 +310,7 @@ fn processes() -> impl Iterator<Item = String> {
     let lines = fs::read_dir("/proc").into_iter().flatten().flatten();
     let lines = lines.filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
     let lines = lines.map(|line| String::from_utf8_lossy(&line).replace('\0', " "));
-    let ours = target_dir().display().to_string();
+    let ours = tools::target().display().to_string();
     lines.filter(move |line| {
         line.starts_with(&ours) && (line.contains(" lab-backend ") || line.contains("speaker run "))
     })
@@ -320,20 +320,9 @@ fn processes() -> impl Iterator<Item = String> {
 fn built() {
     static BUILT: OnceLock<()> = OnceLock::new();
     BUILT.get_or_init(|| {
-        let status = Command::new(env!("CARGO"))
-            .current_dir(workspace())
-            .args([
-                "build",
-                "--quiet",
-                "--package",
-                "speaker",
-                "--package",
-                "xtask",
-            ])
-            .env("CARGO_TARGET_DIR", target_dir())
-            .status()
-            .expect("cargo runs");
-        assert!(status.success(), "speaker or xtask do not build");
+        xtask::lab::build().expect("what the lab needs is there");
+        let mut cargo = tools::cargo();
+        tools::run(cargo.args(["build", "--quiet", "--package", "xtask"])).expect("xtask builds");
     });
 }
 

@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use system_tests::lab::TestLab;
 use xtask::lab::proxy::Protocol;
 use xtask::lab::topology::{CLIENT_V4, CLIENT_V6};
-use xtask::lab::workspace;
+use xtask::tools::root;
 
 #[path = "lab/command.rs"]
 mod command;
@@ -203,7 +203,7 @@ fn a_broken_document_hides_no_other_and_withdraws_nothing() {
 
 /// The part of `nodes.yaml` that is this node.
 fn node(name: &str) -> String {
-    let text = std::fs::read_to_string(workspace().join("deploy/samples/nodes.yaml")).unwrap();
+    let text = std::fs::read_to_string(root().join("deploy/samples/nodes.yaml")).unwrap();
     let mut documents = text.split("---\n");
     let own = documents.find(|document| document.contains(&format!("  name: {name}\n")));
     own.expect("the samples have this node").to_owned()

@@ -1,6 +1,8 @@
 //! `cargo xtask lab`: the lab on the sample manifests, shown to a person or lent to a command.
 
 use super::{Lab, Options, down, net, show};
+use crate::ebpf::{self, Object};
+use crate::tools;
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 use rustix::process::{Pid, Signal, kill_process};
@@ -8,7 +10,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitCode, ExitStatus};
+use std::process::{Child, ExitCode, ExitStatus};
 use std::time::{Duration, Instant};
 
 /// A small cluster's network in namespaces of this machine, with a speaker on each of three nodes.
@@ -55,12 +57,16 @@ impl Request {
         net::show_commands(self.verbose);
         if self.action == Some(Action::Down) {
             let was_up = down(&options)?;
-            eprintln!("lab: {}", if was_up { "gone" } else { "there is none" });
+            tools::say(if was_up {
+                "the lab is gone"
+            } else {
+                "there is no lab"
+            });
             return Ok(ExitCode::SUCCESS);
         }
         build()?;
         let mut signals = Signals::new([SIGINT, SIGTERM]).context("failed to catch signals")?;
-        eprintln!("lab: making a client, a switch, three nodes, their pods; starting the speakers");
+        tools::say("making a client, a switch, three nodes, their pods; starting the speakers");
         let mut lab = Lab::up(options)?;
         let vips = show::wait_until_served(&mut lab, || signals.pending().next().is_some())?;
         let Some(vips) = vips else {
@@ -74,9 +80,9 @@ impl Request {
         }
         show::everything(&lab)?;
         signals.forever().next();
-        eprintln!("\nlab: taking everything down");
+        tools::say("taking the lab down");
         lab.down()?;
-        eprintln!("lab: gone");
+        tools::say("the lab is gone");
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -128,18 +134,29 @@ fn code(status: ExitStatus) -> ExitCode {
     ExitCode::from(number.and_then(|n| u8::try_from(n).ok()).unwrap_or(1))
 }
 
-fn build() -> Result<()> {
-    eprintln!("lab: building the speaker");
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
-    command
-        .current_dir(super::workspace())
-        .args(["build", "--quiet", "--package", "speaker"]);
-    let status = command.status().context("failed to run cargo")?;
-    anyhow::ensure!(status.success(), "the speaker does not build");
-    Ok(())
+/// Installs what the lab needs, and builds what it runs.
+///
+/// # Errors
+/// When something is missing and cannot be had, with the command that would get it.
+pub fn build() -> Result<()> {
+    tools::ensure_packages(PACKAGES, "the lab")?;
+    ebpf::build(Object::Heliograph)?;
+    tools::say("building the speaker");
+    tools::run(tools::cargo().args(["build", "--quiet", "--package", "speaker"]))
 }
 
+/// Namespaces and links, the service proxy, a client's tools, and what a person wants to look with.
+const PACKAGES: &[&str] = &[
+    "bpftool",
+    "curl",
+    "iproute2",
+    "iputils-arping",
+    "mount",
+    "ndisc6",
+    "nftables",
+    "tcpdump",
+    "util-linux",
+];
 const POLL: Duration = Duration::from_millis(20);
 const KIND: Duration = Duration::from_secs(3);
 const INTERRUPTED: u8 = 130;

@@ -1,5 +1,6 @@
 //! Where a lab has its files, and whose binaries it runs.
 
+use crate::tools;
 use anyhow::{Context, Result};
 use std::path::{Path, PathBuf};
 
@@ -25,10 +26,10 @@ pub struct Options {
 impl Options {
     /// The lab of `cargo xtask lab`, with the places that a speaker has by default.
     pub fn sample() -> Self {
-        let target = target_dir();
+        let target = tools::target();
         Self {
             prefix: "hg".to_owned(),
-            manifests: workspace().join("deploy/samples"),
+            manifests: tools::root().join("deploy/samples"),
             home: target.join("lab"),
             speaker: target.join("debug/speaker"),
             backend: target.join("debug/xtask"),
@@ -55,20 +56,6 @@ pub(super) fn is_in_bpffs(path: &Path) -> Result<bool> {
         Err(rustix::io::Errno::NOENT) => Ok(false),
         Err(error) => Err(error).with_context(|| format!("failed to look at {}", path.display())),
     }
-}
-
-/// The folder of the workspace.
-pub fn workspace() -> PathBuf {
-    let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
-    xtask
-        .parent()
-        .expect("xtask is a folder of the workspace")
-        .to_owned()
-}
-
-/// Where cargo builds.
-pub fn target_dir() -> PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from)
 }
 
 /// Where a speaker has its control socket by default.

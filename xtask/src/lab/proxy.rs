@@ -10,6 +10,7 @@ mod rules;
 pub use manifest::{Frontend, Policy, Protocol, frontends};
 
 use super::net::{Netns, feed};
+use crate::tools;
 use anyhow::{Context, Result};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -67,7 +68,7 @@ impl Follower {
     fn follow(&mut self, stopped: &Receiver<()>) {
         while stopped.recv_timeout(TURN) == Err(RecvTimeoutError::Timeout) {
             if let Err(error) = self.turn() {
-                eprintln!("lab: service proxy: {error:#}");
+                tools::say(&format!("service proxy: {error:#}"));
             }
         }
     }
@@ -80,7 +81,7 @@ impl Follower {
         }
         let (frontends, faults) = frontends(&self.dir)?;
         for fault in faults {
-            eprintln!("lab: service proxy: {fault}");
+            tools::say(&format!("service proxy: {fault}"));
         }
         for (node, netns) in &self.nodes {
             let wanted = rules::rules(&frontends, node);

@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use system_tests::lab::{left_behind, turn, xtask};
-use xtask::lab::workspace;
+use xtask::tools::root;
 
 #[test]
 fn exec_lends_the_client_and_ends_with_the_commands_status() {
@@ -11,7 +11,7 @@ fn exec_lends_the_client_and_ends_with_the_commands_status() {
     let turn = turn();
     let output = Command::new(xtask())
         .args(["lab", "--exec", script])
-        .current_dir(workspace())
+        .current_dir(root())
         .output()
         .unwrap();
     let (out, err) = (
@@ -66,7 +66,7 @@ fn down_takes_away_what_a_crash_has_left() {
 fn up() -> Child {
     let mut lab = Command::new(xtask())
         .args(["lab", "up"])
-        .current_dir(workspace())
+        .current_dir(root())
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
@@ -79,7 +79,7 @@ fn up() -> Child {
 fn down() {
     let status = Command::new(xtask())
         .args(["lab", "down"])
-        .current_dir(workspace())
+        .current_dir(root())
         .status();
     assert!(status.unwrap().success());
 }
