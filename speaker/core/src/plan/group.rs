@@ -1,17 +1,16 @@
 //! Which services live and move together, and which node each such group elects.
 //!
 //! Services that share an address form one group: all its addresses, of both families, are on one node. A service whose
-//! address an older one holds without sharing it is left out. The sharing rule is MetalLB's (its page on IP address sharing).
+//! address an older one holds without sharing it is left out.
 
 use super::Reason;
 use super::demand::{Demand, Demands};
 use super::ranks::Ranks;
-use crate::allocator::Sharing;
+use super::sharing::Holders;
 use crate::election::Candidate;
-use crate::service::{Service, ServiceId};
-use speaker_proto::{GroupKey, NodeName, Vip};
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use crate::service::ServiceId;
+use speaker_proto::{GroupKey, NodeName};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Services that share addresses, directly or through others.
@@ -40,52 +39,11 @@ pub(super) struct Groups {
 impl Groups {
     /// Sorts services into groups; nobody is elected yet.
     pub(super) fn new(demands: &[Arc<Demand>]) -> Self {
-        let mut groups = Self::default();
-        let mut parents: Vec<usize> = (0..demands.len()).collect();
-        let shared = shared_addresses(demands);
-        for i in by_age(demands, &shared) {
-            groups.place(demands, &shared, &mut parents, i);
-        }
-        groups.collect(demands, &mut parents);
-        groups
-    }
-
-    /// Joins one service with the older ones that hold its addresses, or finds that it may not.
-    fn place(
-        &mut self,
-        demands: &[Arc<Demand>],
-        shared: &BTreeMap<IpAddr, Vec<usize>>,
-        parents: &mut [usize],
-        i: usize,
-    ) {
-        let mut fellows = BTreeSet::new();
-        for ip in &demands[i].addresses {
-            for other in shared.get(ip).into_iter().flatten().copied() {
-                if !is_older(&demands[other], &demands[i]) || self.duplicates.contains_key(&other) {
-                    continue;
-                }
-                if !may_share(&demands[other].service, &demands[i].service) {
-                    let reason = Reason::DuplicateAddress {
-                        vip: Vip(*ip),
-                        holder: demands[other].id().clone(),
-                    };
-                    self.duplicates.insert(i, reason);
-                    return;
-                }
-                fellows.insert(other);
-            }
-        }
-        for other in fellows {
-            let (a, b) = (root(parents, other), root(parents, i));
-            parents[a.max(b)] = a.min(b);
-        }
-    }
-
-    fn collect(&mut self, demands: &[Arc<Demand>], parents: &mut [usize]) {
+        let mut holders = Holders::of(demands);
         let mut sets: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
         for (i, demand) in demands.iter().enumerate() {
-            if demand.key().is_some() && !self.duplicates.contains_key(&i) {
-                sets.entry(root(parents, i)).or_default().push(i);
+            if demand.key().is_some() && !holders.duplicates.contains_key(&i) {
+                sets.entry(holders.set_of(i)).or_default().push(i);
             }
         }
         let key = |members: &[usize]| members.iter().filter_map(|i| demands[*i].key()).min();
@@ -97,13 +55,18 @@ impl Groups {
                 is_judged: false,
             })
         };
-        self.list = sets.into_values().filter_map(group).collect();
-        self.list.sort_by_key(|group| group.key);
-        self.of = vec![None; demands.len()];
-        for (at, group) in self.list.iter().enumerate() {
+        let mut list: Vec<Group> = sets.into_values().filter_map(group).collect();
+        list.sort_by_key(|group| group.key);
+        let mut of = vec![None; demands.len()];
+        for (at, group) in list.iter().enumerate() {
             for i in &group.members {
-                self.of[*i] = Some(at);
+                of[*i] = Some(at);
             }
+        }
+        Self {
+            list,
+            of,
+            duplicates: holders.duplicates,
         }
     }
 
@@ -198,57 +161,4 @@ fn common(wanting: &[&Demand]) -> Vec<Candidate> {
         })
     };
     nodes.into_iter().filter_map(candidate).collect()
-}
-
-/// Addresses that several services hold, with their places.
-fn shared_addresses(demands: &[Arc<Demand>]) -> BTreeMap<IpAddr, Vec<usize>> {
-    let mut held: Vec<(IpAddr, usize)> = demands
-        .iter()
-        .enumerate()
-        .flat_map(|(i, demand)| demand.addresses.iter().map(move |ip| (*ip, i)))
-        .collect();
-    held.sort_unstable();
-    held.dedup();
-    held.chunk_by(|a, b| a.0 == b.0)
-        .filter(|chunk| chunk.len() > 1)
-        .map(|chunk| (chunk[0].0, chunk.iter().map(|(_, i)| *i).collect()))
-        .collect()
-}
-
-/// The places of those that hold a shared address, older services first.
-fn by_age(demands: &[Arc<Demand>], shared: &BTreeMap<IpAddr, Vec<usize>>) -> Vec<usize> {
-    let holders: BTreeSet<usize> = shared.values().flatten().copied().collect();
-    let mut holders: Vec<usize> = holders.into_iter().collect();
-    holders.sort_by(|a, b| age(&demands[*a]).cmp(&age(&demands[*b])));
-    holders
-}
-
-fn is_older(a: &Demand, b: &Demand) -> bool {
-    age(a) < age(b)
-}
-
-/// Smaller is older: by creation (those without come last), then by UID, then by name.
-fn age(demand: &Demand) -> impl Ord {
-    let service = &demand.service;
-    (
-        service.created.is_none(),
-        service.created,
-        service.uid.clone(),
-        service.id.clone(),
-    )
-}
-
-fn may_share(a: &Service, b: &Service) -> bool {
-    match (Sharing::of(a), Sharing::of(b)) {
-        (Some(a), Some(b)) => a.agrees_with(&b),
-        (Some(_) | None, None) | (None, Some(_)) => false,
-    }
-}
-
-fn root(parents: &mut [usize], mut i: usize) -> usize {
-    while parents[i] != i {
-        parents[i] = parents[parents[i]];
-        i = parents[i];
-    }
-    i
 }

@@ -11,6 +11,7 @@ mod l2;
 mod ranks;
 mod reason;
 mod setting;
+mod sharing;
 mod text;
 
 #[cfg(test)]
