@@ -7,6 +7,7 @@
 pub mod agent;
 pub mod allocator;
 pub mod annotations;
+pub mod config;
 pub mod crd;
 pub mod diff;
 pub mod election;

@@ -4,4 +4,6 @@
     reason = "in a test binary a panic is a failed test"
 )]
 
+mod admission;
+mod allocation;
 mod scenario;

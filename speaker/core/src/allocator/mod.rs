@@ -65,7 +65,7 @@ pub struct Allocation {
     /// What happened, by service in the order in which they were looked at. See [`EventReason::is_standing`] for
     /// those that come back with every pass.
     pub events: Vec<Event>,
-    /// Services that wait for an address, and pools that give none.
+    /// Services that do not have what they ask for.
     pub problems: Vec<Problem>,
 }
 
@@ -85,10 +85,7 @@ pub fn allocate(world: &World, current: &Assignments, class: Option<&str>) -> Al
     let shelves = Shelves::new(world);
     let mut pass = Pass {
         ledger: Ledger::default(),
-        allocation: Allocation {
-            problems: shelves.problems(),
-            ..Allocation::default()
-        },
+        allocation: Allocation::default(),
         shelves,
     };
     if !world.pools.is_empty() {
@@ -100,6 +97,11 @@ pub fn allocate(world: &World, current: &Assignments, class: Option<&str>) -> Al
         }
     }
     pass.allocation
+}
+
+/// Pools that give no new addresses because they overlap an older one. What they gave stays.
+pub(crate) fn overlaps(world: &World) -> Vec<Problem> {
+    Shelves::new(world).problems()
 }
 
 /// A service, what it holds, and what it asks for.

@@ -3,9 +3,9 @@
 //! Nothing is given back while new addresses are given, so that places once found taken need no second look; that is
 //! what keeps a pass linear.
 
+use super::Port;
 use super::ask::Ask;
 use super::ledger::Ledger;
-use super::{ORIGIN, Port};
 use crate::crd::{AddressRange, Pool, ServiceAllocation};
 use crate::object::{Kind, ObjectKey};
 use crate::problem::Problem;
@@ -105,7 +105,7 @@ impl<'w> Shelves<'w> {
         overlaps
             .map(|(pool, overlap)| Problem {
                 object: ObjectKey::new(Kind::Pool, &pool.namespace, &pool.name),
-                origin: ORIGIN.to_owned(),
+                origin: "configuration".to_owned(),
                 field: format!("spec.addresses[{}]", overlap.place),
                 why: format!(
                     "overlaps pool {:?}, which came first; {:?} gives no new addresses until it does not",

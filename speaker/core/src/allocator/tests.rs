@@ -42,5 +42,8 @@ fn check(allocation: &Allocation, expected: &[&str]) {
 fn the_first_free_address_is_given() {
     let text = pool("p", "addresses: [192.0.2.0/30]") + &service("a", "") + &service("b", "");
     let allocation = allocate(&world(&text), &Assignments::new(), None);
-    check(&allocation, &[r#"a p ["192.0.2.0"]"#, r#"b p ["192.0.2.1"]"#]);
+    check(
+        &allocation,
+        &[r#"a p ["192.0.2.0"]"#, r#"b p ["192.0.2.1"]"#],
+    );
 }

@@ -12,6 +12,8 @@ pub struct Community {
     pub name: String,
     /// Its namespace.
     pub namespace: String,
+    /// `metadata.creationTimestamp`: of two that use one name the older stays.
+    pub created: Option<jiff::Timestamp>,
     /// Alias to value (`a:b` or `large:a:b:c`).
     pub communities: BTreeMap<String, String>,
 }
@@ -34,6 +36,7 @@ impl TryFrom<(&ObjectKey, schema::Community)> for Community {
         faults.none_or(|| Self {
             name: key.name.clone(),
             namespace: key.namespace.clone(),
+            created: raw.metadata.creation_timestamp.map(|time| time.0),
             communities,
         })
     }

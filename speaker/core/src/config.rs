@@ -1,0 +1,181 @@
+//! Checks between objects of the configuration, each of which is good by itself.
+//!
+//! MetalLB's webhooks refuse the second of two objects that cannot stand together. Here there may be no webhook, so
+//! that both are there, and the one that came later is at fault: the older by `creationTimestamp` stays, then the
+//! first by name. A configuration that MetalLB accepts though it can have no effect is worth a note, never a problem.
+
+use crate::allocator;
+use crate::crd::{Community, L2Advertisement, Pool};
+use crate::manifest::Note;
+use crate::object::{Kind, ObjectKey};
+use crate::problem::Problem;
+use crate::selector::Selector;
+use crate::world::World;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+impl World {
+    /// What is wrong between objects: pools that overlap an older one, which give no new addresses, and names of
+    /// communities that an older object gives another value or the same.
+    pub fn config_problems(&self) -> Vec<Problem> {
+        let mut problems = allocator::overlaps(self);
+        problems.extend(doubled_communities(self));
+        problems
+    }
+
+    /// What has no effect: advertisements of pools that do not exist. Nothing before pools are synced.
+    pub fn config_notes(&self) -> Vec<Note> {
+        if !self.synced.contains(&Kind::Pool) {
+            return Vec::new();
+        }
+        self.l2_advertisements
+            .values()
+            .flat_map(|advertisement| idle_parts(self, advertisement))
+            .collect()
+    }
+}
+
+fn doubled_communities(world: &World) -> Vec<Problem> {
+    let mut by_age: Vec<&Arc<Community>> = world.communities.values().collect();
+    by_age.sort_by_key(|community| (community.created.is_none(), community.created));
+    let mut owners: BTreeMap<&str, &str> = BTreeMap::new();
+    let mut problems = Vec::new();
+    for object in by_age {
+        for name in object.communities.keys() {
+            let owner = *owners.entry(name).or_insert(&object.name);
+            if owner != object.name {
+                problems.push(Problem {
+                    object: ObjectKey::new(Kind::Community, &object.namespace, &object.name),
+                    origin: ORIGIN.to_owned(),
+                    field: "spec.communities".to_owned(),
+                    why: format!("{name:?} is named by {owner:?} already, which came first"),
+                });
+            }
+        }
+    }
+    problems
+}
+
+fn idle_parts(world: &World, advertisement: &L2Advertisement) -> Vec<Note> {
+    let unknown = advertisement
+        .pools
+        .iter()
+        .filter(|pool| !world.pools.contains_key(*pool));
+    let unknown = unknown.map(|pool| format!("names pool {pool:?}, which does not exist"));
+    let matches = |selector: &Selector| {
+        world
+            .pools
+            .values()
+            .any(|pool: &Arc<Pool>| selector.matches(&pool.labels))
+    };
+    let selectors = advertisement.pool_selectors.iter().enumerate();
+    let idle = selectors.filter(|(_, selector)| !matches(selector));
+    let idle = idle.map(|(i, _)| format!("spec.ipAddressPoolSelectors[{i}] matches no pool"));
+    let key = ObjectKey::new(
+        Kind::L2Advertisement,
+        &advertisement.namespace,
+        &advertisement.name,
+    );
+    let note = |why| Note {
+        origin: ORIGIN.to_owned(),
+        subject: key.to_string(),
+        why,
+    };
+    unknown.chain(idle).map(note).collect()
+}
+
+const ORIGIN: &str = "configuration";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::{DEFAULT_NAMESPACE, read};
+
+    fn world(text: &str) -> World {
+        let mut world = World::default();
+        for object in read("f.yaml", text, DEFAULT_NAMESPACE).objects {
+            world.put(object);
+        }
+        world.synced(Kind::Pool);
+        world
+    }
+
+    fn check(text: &str, problems: &[&str], notes: &[&str]) {
+        let world = world(text);
+        let told: Vec<_> = world
+            .config_problems()
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(told, problems);
+        let told: Vec<_> = world
+            .config_notes()
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(told, notes);
+    }
+
+    fn object(kind: &str, metadata: &str, spec: &str) -> String {
+        format!(
+            "---\napiVersion: metallb.io/v1beta1\nkind: {kind}\nmetadata: {{{metadata}}}\nspec: {{{spec}}}\n"
+        )
+    }
+
+    #[test]
+    fn the_older_of_two_overlapping_pools_stays() {
+        let young = object(
+            "IPAddressPool",
+            "name: a",
+            "addresses: [198.51.100.0/24, 192.0.2.4/30]",
+        );
+        let old = object(
+            "IPAddressPool",
+            "name: z, creationTimestamp: 2026-01-01T00:00:00Z",
+            "addresses: [192.0.2.0-192.0.2.9]",
+        );
+        let why = "configuration: IPAddressPool metallb-system/a: spec.addresses[1]: overlaps pool \"z\", which came \
+                   first; \"a\" gives no new addresses until it does not";
+        check(&(young + &old), &[why], &[]);
+    }
+
+    #[test]
+    fn without_a_time_the_first_by_name_stays() {
+        let first = object("IPAddressPool", "name: a", "addresses: [192.0.2.0/24]");
+        let second = object("IPAddressPool", "name: b", "addresses: [192.0.2.0/32]");
+        let why = "configuration: IPAddressPool metallb-system/b: spec.addresses[0]: overlaps pool \"a\", which came \
+                   first; \"b\" gives no new addresses until it does not";
+        check(&(second + &first), &[why], &[]);
+    }
+
+    #[test]
+    fn a_community_has_one_name_in_all_objects() {
+        let first = object(
+            "Community",
+            "name: a",
+            "communities: [{name: x, value: '1:1'}]",
+        );
+        let second = object(
+            "Community",
+            "name: b",
+            "communities: [{name: x, value: '1:1'}, {name: y, value: '1:2'}]",
+        );
+        let why = "configuration: Community metallb-system/b: spec.communities: \"x\" is named by \"a\" already, \
+                   which came first";
+        check(&(first + &second), &[why], &[]);
+    }
+
+    #[test]
+    fn an_advertisement_of_nothing_is_worth_a_note() {
+        let text = object(
+            "L2Advertisement",
+            "name: l",
+            "ipAddressPools: [gone], ipAddressPoolSelectors: [{matchLabels: {a: b}}]",
+        );
+        let notes = [
+            "configuration: L2Advertisement metallb-system/l: names pool \"gone\", which does not exist",
+            "configuration: L2Advertisement metallb-system/l: spec.ipAddressPoolSelectors[0] matches no pool",
+        ];
+        check(&text, &[], &notes);
+    }
+}
