@@ -129,7 +129,8 @@ pub(crate) fn command_line(typed: impl Iterator<Item = OsString>) -> Vec<OsStrin
 
 /// Where a node's maps and links are pinned.
 pub(crate) fn pin_dir(bpffs: &Path, node: &NodeName) -> PathBuf {
-    bpffs.join(PIN_ROOT).join(node.as_str())
+    // A bpf file system takes no name with a dot; no node name has an underscore.
+    bpffs.join(PIN_ROOT).join(node.as_str().replace('.', "_"))
 }
 
 /// The text of the exclusion file; the usual one may be missing, another one may not.

@@ -16,7 +16,7 @@ pub use l2::{
 pub struct MapSpec {
     /// Kernel name, at most 15 bytes, so that `bpftool map show` prints it whole.
     pub name: &'static str,
-    /// Layout version; part of the pin's file name (`<name>.v<layout>`).
+    /// Layout version; part of the pin's file name (`<name>_v<layout>`).
     pub layout: u32,
     /// Entries at most.
     pub entries_max: u32,

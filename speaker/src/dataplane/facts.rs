@@ -5,6 +5,7 @@
 
 use crate::netlink::Client;
 use anyhow::Result;
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{
     InfoKind, LinkAttribute, LinkInfo, LinkMessage, LinkXdp, XdpAttached,
@@ -83,6 +84,22 @@ pub(super) fn filters(netlink: &Client, ifindex: u32) -> Result<Vec<Filter>> {
     request.header.parent = CLSACT_INGRESS;
     let rows = netlink.dump(RouteNetlinkMessage::GetTrafficFilter(request))?;
     Ok(rows.iter().filter_map(filter_of).collect())
+}
+
+/// Gives a link the qdisc that ingress filters need; one that is there stays as it is.
+pub(super) fn add_clsact(netlink: &Client, ifindex: u32) -> Result<()> {
+    let mut request = TcMessage::with_index(i32::try_from(ifindex)?);
+    request.header.parent = TcHandle::CLSACT;
+    request.header.handle = TcHandle {
+        major: 0xffff,
+        minor: 0,
+    };
+    request.attributes = vec![TcAttribute::Kind("clsact".to_owned())];
+    let request = RouteNetlinkMessage::NewQueueDiscipline(request);
+    match netlink.change(request, NLM_F_CREATE | NLM_F_EXCL) {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        added => Ok(added?),
+    }
 }
 
 fn all(netlink: &Client) -> Result<Vec<LinkMessage>> {

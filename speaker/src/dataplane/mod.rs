@@ -26,6 +26,7 @@ pub(crate) use askers::{Asker, Askers};
 pub(crate) use attach::{AttachMode, AttachReport, Hook, Step, StepResult};
 pub(crate) use claims::Claims;
 use deadline::DeadlineCell;
+pub(crate) use pins::{all_pin_dirs, pin_dir};
 pub(crate) use sight::{GlobalCount, LinkSight, MapSight, Sight, SlotSight};
 pub(crate) use tables::KernelTables;
 
@@ -42,7 +43,7 @@ use std::path::{Path, PathBuf};
 /// How the data plane is to be.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Settings {
-    /// Where maps and links are pinned: `<bpffs>/heliograph/<node>`.
+    /// Where maps and links are pinned: [`pin_dir`].
     pub(crate) pin_dir: PathBuf,
     /// Which hooks to try.
     pub(crate) attach: AttachMode,
@@ -324,3 +325,6 @@ fn xdp_program(ebpf: &mut Ebpf) -> Result<&mut Xdp> {
         .try_into()
         .context("heliograph_xdp is no XDP program")
 }
+
+#[cfg(test)]
+mod kernel_tests;

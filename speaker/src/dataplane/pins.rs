@@ -1,10 +1,12 @@
 //! Where the maps and links of one node are pinned.
 //!
-//! `<bpffs>/heliograph/<node>/<map>.v<layout>` and `link_<ifindex>_<hook>`. Knows paths only, nothing of what the
-//! pinned objects hold.
+//! `<bpffs>/heliograph/<node>/<map>_v<layout>` and `link_<ifindex>_<hook>`. A bpf file system takes no name with a dot,
+//! so those of a node's name become underscores, which no node name has. Knows paths only, nothing of what the pinned
+//! objects hold.
 
 use anyhow::{Context, Result, bail};
 use speaker_ebpf::abi::MapSpec;
+use speaker_proto::NodeName;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
@@ -50,7 +52,7 @@ impl Pins {
 
     /// Where a map is pinned.
     pub(crate) fn map(&self, spec: &MapSpec) -> PathBuf {
-        self.dir.join(format!("{}.v{}", spec.name, spec.layout))
+        self.dir.join(format!("{}_v{}", spec.name, spec.layout))
     }
 
     /// Where the link of a hook on an interface is pinned.
@@ -109,6 +111,20 @@ impl Pins {
     }
 }
 
+/// Where the speaker of a node pins, on the bpf file system at `bpffs`.
+pub(crate) fn pin_dir(bpffs: &Path, node: &NodeName) -> PathBuf {
+    bpffs.join(FOLDER).join(node.as_str().replace('.', "_"))
+}
+
+/// Where all nodes of this machine pin.
+pub(crate) fn all_pin_dirs(bpffs: &Path) -> io::Result<Vec<PathBuf>> {
+    let nodes = Pins::new(&bpffs.join(FOLDER)).files()?;
+    Ok(nodes.into_values().filter(|path| path.is_dir()).collect())
+}
+
+/// Ours among what others keep on a bpf file system.
+const FOLDER: &str = "heliograph";
+
 /// Interface and hook of a link's pin.
 fn parse_link(name: &str) -> Option<(u32, PinnedHook)> {
     let (ifindex, hook) = name.strip_prefix("link_")?.split_once('_')?;
@@ -122,7 +138,7 @@ fn parse_link(name: &str) -> Option<(u32, PinnedHook)> {
 
 /// Name and layout version of a map's pin.
 pub(crate) fn parse_map(name: &str) -> Option<(&str, u32)> {
-    let (map, layout) = name.rsplit_once(".v")?;
+    let (map, layout) = name.rsplit_once("_v")?;
     map.starts_with("hg_")
         .then_some((map, layout.parse().ok()?))
 }
@@ -168,13 +184,27 @@ mod tests {
     }
 
     #[test]
+    fn two_nodes_never_share_a_folder() {
+        let dir = |node: &str| pin_dir(Path::new("/b"), &node.parse().unwrap());
+        assert_eq!(
+            dir("node-a.example.com"),
+            Path::new("/b/heliograph/node-a_example_com")
+        );
+        assert_ne!(dir("a.b"), dir("a-b"));
+        assert!(
+            "a_b".parse::<NodeName>().is_err(),
+            "so the folder's name means one node"
+        );
+    }
+
+    #[test]
     fn names_of_pins_are_read_back() {
         assert_eq!(parse_link("link_12_tcx"), Some((12, PinnedHook::Tcx)));
         assert_eq!(parse_link("link_12_xdp"), Some((12, PinnedHook::Xdp)));
         assert_eq!(parse_link("link_x_tcx"), None);
         assert_eq!(parse_link("link_12_else"), None);
-        assert_eq!(parse_map("hg_vips.v3"), Some(("hg_vips", 3)));
-        assert_eq!(parse_map("other.v3"), None);
+        assert_eq!(parse_map("hg_vips_v3"), Some(("hg_vips", 3)));
+        assert_eq!(parse_map("other_v3"), None);
         assert_eq!(parse_map("hg_vips"), None);
     }
 }

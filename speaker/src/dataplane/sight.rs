@@ -101,7 +101,7 @@ pub(crate) struct LinkSight {
 }
 
 impl Sight {
-    /// Opens the maps pinned under `pin_dir` (`<bpffs>/heliograph/<node>`).
+    /// Opens the maps pinned under `pin_dir` (see `pin_dir`).
     pub(crate) fn open(pin_dir: &Path) -> Result<Self> {
         let pins = Pins::new(pin_dir);
         Ok(Self {

@@ -9,7 +9,7 @@ use super::pins::{PinnedHook, Pins};
 use crate::netlink::Client;
 use anyhow::{Context, Result, bail, ensure};
 use aya::programs::links::{FdLink, LinkOrder, PinnedLink};
-use aya::programs::tc::{self, NlOptions, SchedClassifierLink, TcAttachOptions, TcError, TcHandle};
+use aya::programs::tc::{NlOptions, SchedClassifierLink, TcAttachOptions, TcHandle};
 use aya::programs::{Link, SchedClassifier, TcAttachType};
 use std::fs;
 use std::path::Path;
@@ -68,10 +68,7 @@ pub(super) fn attach_clsact(
     ifindex: u32,
     facts: &Facts,
 ) -> Result<(StepResult, String)> {
-    match tc::qdisc_add_clsact(&facts.name) {
-        Ok(()) | Err(TcError::AlreadyAttached) => {}
-        Err(error) => return Err(error).context("failed to add the clsact qdisc"),
-    }
+    facts::add_clsact(netlink, ifindex).context("failed to add the clsact qdisc")?;
     let filters = facts::filters(netlink, ifindex)?;
     let there = filters.iter().find(|filter| is_at_our_place(filter));
     let (id, result) = match there {

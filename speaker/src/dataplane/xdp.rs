@@ -3,7 +3,7 @@
 //! A link has one program and no other can take its place, so an occupied hook is left to its owner.
 
 use super::attach::StepResult;
-use super::facts::{self, Facts};
+use super::facts;
 use super::pins::{PinnedHook, Pins};
 use crate::netlink::Client;
 use anyhow::{Context, Result, bail, ensure};
@@ -34,14 +34,8 @@ pub(super) fn attach(
             format!("the pinned link could not be kept ({error:#})")
         }
     };
-    if let Some(Facts {
-        xdp: Some(other), ..
-    }) = facts::of(netlink, ifindex)?
-    {
-        bail!(
-            "another's XDP program (id {}) is attached; it is left alone",
-            other.id
-        );
+    if let Some(other) = occupant(netlink, ifindex, program.info()?.id())? {
+        bail!("another's XDP program (id {other}) is attached; it is left alone");
     }
     let mode = if is_native {
         XdpMode::Driver
@@ -82,6 +76,22 @@ fn adopt(
     ensure!(there.is_native == is_native, "it is of the other XDP mode");
     Ok(true)
 }
+
+/// The program on the hook, if any. Ours may still be there after its pin was removed: the kernel lets go of it in the
+/// background within milliseconds, so it is looked for again for a while.
+fn occupant(netlink: &Client, ifindex: u32, ours: u32) -> Result<Option<u32>> {
+    let look = || Ok::<_, anyhow::Error>(facts::of(netlink, ifindex)?.and_then(|facts| facts.xdp));
+    for _ in 0..LOOKS_MAX {
+        match look()? {
+            Some(there) if there.id == ours => std::thread::yield_now(),
+            there => return Ok(there.map(|there| there.id)),
+        }
+    }
+    bail!("the old link is still attached")
+}
+
+/// A look is a request to the kernel of some 50 µs: half a second in all.
+const LOOKS_MAX: usize = 10_000;
 
 /// The system call's own words instead of those of the library's fall-back.
 fn without_detour(error: ProgramError) -> anyhow::Error {
