@@ -120,11 +120,7 @@ pub struct Agent {
 impl Agent {
     /// A node that finds `adopted` VIPs answered for in its kernel, by the epoch of their taking. `armed`: the
     /// deadline of the last process has not passed and was adopted, so they are held without a gap.
-    pub fn new(
-            local: Local,
-        adopted: BTreeMap<Vip, Epoch>,
-        armed: bool,
-    ) -> Self {
+    pub fn new(local: Local, adopted: BTreeMap<Vip, Epoch>, armed: bool) -> Self {
         Self {
             world: Arc::default(),
             local,
@@ -191,7 +187,11 @@ impl Agent {
     }
 
     fn lapsed(&mut self, now: Time, deadline: Time) {
-        self.event(Event::Lapsed { groups: self.held.len(), deadline, seen: now });
+        self.event(Event::Lapsed {
+            groups: self.held.len(),
+            deadline,
+            seen: now,
+        });
         self.power = Power::Lapsed;
         self.adopted.clear();
         self.decided = None;
@@ -219,8 +219,7 @@ impl Agent {
             return;
         }
         let members = self.world.nodes.keys().cloned().collect();
-        let elected =
-            plan::elected(&self.world, &members, &self.local, &mut self.memo);
+        let elected = plan::elected(&self.world, &members, &self.local, &mut self.memo);
         self.hold(&elected);
         let plan = plan::plan(
             &self.world,
@@ -231,7 +230,8 @@ impl Agent {
         );
         self.tell(&plan);
         self.plan = Arc::new(plan);
-        self.outputs.push_back(Output::Apply(Arc::clone(&self.plan)));
+        self.outputs
+            .push_back(Output::Apply(Arc::clone(&self.plan)));
     }
 
     /// Elected means held, as long as a deadline is in force.
@@ -251,7 +251,13 @@ impl Agent {
                             self.epoch = self.epoch.next();
                             self.epoch
                         });
-                        self.held.insert(*group, Holding { hold: Hold::Holding, epoch });
+                        self.held.insert(
+                            *group,
+                            Holding {
+                                hold: Hold::Holding,
+                                epoch,
+                            },
+                        );
                     }
                 }
                 self.adopted.clear();
