@@ -11,3 +11,5 @@ extern crate std;
 pub mod abi;
 pub mod frame;
 pub mod logic;
+#[cfg(not(target_arch = "bpf"))]
+pub mod model;

@@ -4,6 +4,8 @@
 //! to the stack and is counted if it is for a VIP. It trusts the tables and knows nothing of who fills them.
 
 mod announce;
+#[cfg(test)]
+mod tests;
 
 use crate::abi::{
     Addr, AskerKey, AskerValue, Claim, Entry, Global, LinkValue, MacAddr, MemberValue, Outcome,

@@ -1,0 +1,107 @@
+//! A frame in a vector. What has not been pulled can be neither loaded nor written, as in a socket buffer.
+
+use crate::frame::{ETHER_BYTES, Frame};
+use bytemuck::Pod;
+use std::vec::Vec;
+
+/// A frame as a hook would show it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct VecFrame {
+    /// The bytes, from the Ethernet header on.
+    pub bytes: Vec<u8>,
+    /// The link it came in on.
+    pub ifindex: u32,
+    /// Whether a VLAN tag was taken off.
+    pub is_tagged: bool,
+    /// Whether the host is the destination.
+    pub is_for_us: bool,
+    /// How many bytes can be loaded without a pull.
+    pub linear: usize,
+    /// How many bytes the frame can grow by.
+    pub room: u32,
+}
+
+impl VecFrame {
+    /// A frame for this host that came in on `ifindex`, all of it at hand.
+    pub fn new(ifindex: u32, bytes: &[u8]) -> Self {
+        Self {
+            bytes: bytes.to_vec(),
+            ifindex,
+            is_tagged: false,
+            is_for_us: true,
+            linear: bytes.len(),
+            room: 64,
+        }
+    }
+
+    /// The same frame with nothing but the Ethernet header at hand, as some drivers hand it over.
+    pub fn scattered(self) -> Self {
+        Self {
+            linear: ETHER_BYTES,
+            ..self
+        }
+    }
+
+    fn range(&self, offset: usize, size: usize) -> Option<core::ops::Range<usize>> {
+        let end = offset.checked_add(size)?;
+        (end <= self.linear.min(self.bytes.len())).then_some(offset..end)
+    }
+}
+
+impl Frame for VecFrame {
+    fn ifindex(&self) -> u32 {
+        self.ifindex
+    }
+
+    fn len(&self) -> u32 {
+        self.bytes.len() as u32
+    }
+
+    fn is_tagged(&self) -> bool {
+        self.is_tagged
+    }
+
+    fn is_for_us(&self) -> bool {
+        self.is_for_us
+    }
+
+    fn pull(&mut self, len: u32) -> bool {
+        let is_there = len as usize <= self.bytes.len();
+        if is_there {
+            self.linear = self.linear.max(len as usize);
+        }
+        is_there
+    }
+
+    fn load<T: Pod>(&self, offset: usize) -> Option<T> {
+        assert_header_field::<T>();
+        let range = self.range(offset, size_of::<T>())?;
+        Some(bytemuck::pod_read_unaligned(&self.bytes[range]))
+    }
+
+    fn store<T: Pod>(&mut self, offset: usize, value: T) -> Option<()> {
+        assert_header_field::<T>();
+        let range = self.range(offset, size_of::<T>())?;
+        self.bytes[range].copy_from_slice(bytemuck::bytes_of(&value));
+        Some(())
+    }
+
+    fn grow(&mut self, extra: u32) -> bool {
+        if extra > self.room {
+            return false;
+        }
+        self.room -= extra;
+        let len = self.bytes.len() + extra as usize;
+        self.bytes.resize(len, 0);
+        true
+    }
+}
+
+/// The kernel side loads and stores these sizes only.
+fn assert_header_field<T>() {
+    assert!(
+        matches!(size_of::<T>(), 1 | 2 | 4 | 6 | 8 | 16),
+        "no header field has {} bytes",
+        size_of::<T>()
+    );
+}

@@ -1,0 +1,94 @@
+//! What holds for any frame whatever, as one function: replayed over a committed corpus by the tests, called by the fuzzer.
+
+use super::{ReplyKind, Tables, VecFrame, parse_reply, run};
+use crate::abi::{Addr, Entry, LinkValue, MacAddr, MacKey, MemberValue, Mode, VipKey};
+use crate::logic::Verdict;
+use core::net::IpAddr;
+
+/// Runs one frame through the logic and asserts what must hold. The first two bytes choose the tables and how the frame is
+/// handed over; the rest is the frame.
+///
+/// Panics if the logic reads or writes where it may not, changes a frame that it passes or drops, or sends a reply that is not
+/// well-formed or not from us.
+pub fn fuzz_frame(data: &[u8]) {
+    let [choice, pulled, bytes @ ..] = data else {
+        return;
+    };
+    let mut tables = tables(*choice);
+    let mut frame = VecFrame::new(LINK, bytes);
+    frame.linear = frame.linear.min(usize::from(*pulled).max(14));
+    frame.room = u32::from(*choice >> 4);
+    frame.is_tagged = *choice == 0xff;
+    let before = frame.bytes.clone();
+    match run(&mut frame, &mut tables) {
+        Verdict::Next | Verdict::Drop => {
+            assert_eq!(
+                frame.bytes, before,
+                "a frame that is not answered was changed"
+            );
+        }
+        Verdict::Reply => answered(&before, &frame.bytes),
+    }
+}
+
+fn answered(before: &[u8], after: &[u8]) {
+    let reply = match parse_reply(after) {
+        Ok(reply) => reply,
+        Err(why) => panic!("a malformed reply: {why}"),
+    };
+    assert_eq!(MacAddr(reply.from), OWN, "a reply in another's name");
+    assert!(
+        reply.mac.is_none_or(|mac| mac == OWN.0),
+        "a reply for another"
+    );
+    let vips = [VIP4, VIP6].map(IpAddr::from);
+    assert!(vips.contains(&reply.vip), "a reply for {}", reply.vip);
+    match reply.kind {
+        ReplyKind::Arp { target } => {
+            assert_eq!(
+                reply.to, target,
+                "a reply sent elsewhere than to whom it speaks"
+            );
+            assert_eq!(before.len(), after.len(), "an ARP reply of another length");
+            assert_eq!(before[42..], after[42..], "padding was changed");
+        }
+        ReplyKind::Advertisement { .. } => {
+            assert!(
+                after.len() <= before.len().max(86),
+                "an advertisement that is too long"
+            );
+        }
+    }
+}
+
+/// Two VIPs on one link in the mode, and with the deadline, that `choice` has bits for.
+fn tables(choice: u8) -> Tables {
+    let mode = match choice & 3 {
+        0 | 1 => Mode::Answer,
+        2 => Mode::Draining,
+        _ => Mode::Known,
+    };
+    let mut tables = Tables {
+        now_ns: NOW,
+        node_deadline_ns: if choice & 4 == 0 { NOW + 1 } else { NOW },
+        ..Tables::default()
+    };
+    tables.links.insert(LINK, LinkValue::new(OWN));
+    tables.members.insert(
+        MacKey::new(MEMBER),
+        MemberValue {
+            disarmed_until_ns: if choice & 8 == 0 { 0 } else { NOW + 1 },
+        },
+    );
+    for (slot, vip) in [VIP4, VIP6].into_iter().enumerate() {
+        tables.put_vip(VipKey::new(vip, LINK), Entry::new(mode, 7, slot as u32));
+    }
+    tables
+}
+
+const LINK: u32 = 3;
+const NOW: u64 = 1_000_000_000_000;
+const OWN: MacAddr = MacAddr([2, 0, 0, 0, 0, 0x11]);
+const MEMBER: MacAddr = MacAddr([2, 0, 0, 0, 0, 0x22]);
+const VIP4: Addr = Addr::v4([192, 0, 2, 10]);
+const VIP6: Addr = Addr::v6([0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10]);

@@ -1,0 +1,22 @@
+//! The kernel's side on the host: frames in a vector, tables in maps, and an independent reading of replies.
+//!
+//! For the tests of this crate, the kernel suite (which compares it with the real program) and simulators. It knows nothing of
+//! how tables come to be filled.
+
+mod check;
+mod frame;
+mod fuzz;
+mod tables;
+pub mod wire;
+
+pub use check::{Reply, ReplyKind, parse_reply};
+pub use frame::VecFrame;
+pub use fuzz::fuzz_frame;
+pub use tables::{Limit, Tables};
+
+use crate::logic::{Verdict, handle};
+
+/// What the program does with `frame` under `tables`: the verdict, and the frame as it is afterwards.
+pub fn run(frame: &mut VecFrame, tables: &mut Tables) -> Verdict {
+    handle(frame, tables)
+}
