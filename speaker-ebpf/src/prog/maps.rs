@@ -2,7 +2,6 @@
 //!
 //! Keys and values carry their own types into BTF, so that `bpftool map dump` prints fields and not bytes.
 
-use aya_ebpf::Global as Constant;
 use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, BPF_NOEXIST};
 use aya_ebpf::btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf};
 use aya_ebpf::helpers::bpf_ktime_get_boot_ns;
@@ -60,11 +59,23 @@ static CLAIMS: RingBuf<(), { abi::CLAIMS.entries_max as usize }> = RingBuf::new(
 
 /// Nanoseconds of credit that an answer costs; the loader may set it, and 0 lifts the limit.
 #[unsafe(no_mangle)]
-static ANSWER_INTERVAL_NS: Constant<u64> = Constant::new(abi::ANSWER_INTERVAL_NS);
+static ANSWER_INTERVAL_NS: Constant = Constant(abi::ANSWER_INTERVAL_NS);
 
 /// Nanoseconds of credit at most; the loader may set it.
 #[unsafe(no_mangle)]
-static ANSWER_BURST_NS: Constant<u64> = Constant::new(abi::ANSWER_BURST_NS);
+static ANSWER_BURST_NS: Constant = Constant(abi::ANSWER_BURST_NS);
+
+/// A value that the loader may replace. aya's own type has a union whose name kernels refuse in BTF.
+#[repr(transparent)]
+struct Constant(u64);
+
+impl Constant {
+    #[inline(always)]
+    fn load(&self) -> u64 {
+        // SAFETY: a valid reference; volatile, since what is loaded may differ from what was compiled.
+        unsafe { (&raw const self.0).read_volatile() }
+    }
+}
 
 /// The kernel's tables.
 pub(super) struct Kernel;
