@@ -14,7 +14,7 @@ mod wire;
 #[cfg(target_arch = "bpf")]
 mod programs {
     use crate::raw::{self, Packet};
-    use crate::wire::{ANSWERS, ARP_HALVES, NS_HALVES, OTHERS, SENT, SENT_HALVES};
+    use crate::wire::{ANSWERS, CLIENT_MASK_AT, OTHERS, SENT, STAMPS_AT};
     use aya_ebpf::bindings::xdp_action::{XDP_ABORTED, XDP_DROP, XDP_PASS, XDP_TX};
     use aya_ebpf::macros::{classifier, xdp};
     use aya_ebpf::programs::{TcContext, XdpContext};
@@ -26,15 +26,15 @@ mod programs {
             return XDP_ABORTED;
         };
         let packet = Packet::from(&ctx);
-        if !packet.write::<SENT_HALVES>(&order.frame) {
+        if !packet.write::<SENT_HALVES>(order) {
             return XDP_ABORTED;
         }
         let sequence = raw::count(SENT);
-        let client = sequence as u32 & order.client_mask;
+        let client = sequence as u32 & u32::from(order[CLIENT_MASK_AT]);
         for last_byte_of in [ETH_SOURCE, SENDER_MAC, SENDER_IP] {
             packet.store(last_byte_of, client as u8);
         }
-        if order.stamps == 1 {
+        if order[STAMPS_AT] == 1 {
             raw::stamp(client, sequence);
         }
         XDP_TX
@@ -50,14 +50,14 @@ mod programs {
         let (Some(order), Some(asked)) = (raw::order(), packet.load::<u8>(TARGET_IP)) else {
             return XDP_DROP;
         };
-        let vip = [order.frame[19], order.frame[20]];
+        let vip = [order[19], order[20]];
         let is_answer = packet.load(OPERATION) == Some(REPLY) && packet.load(SPA) == Some(vip);
         if !is_answer {
             raw::count(OTHERS);
             return XDP_DROP;
         }
         raw::count(ANSWERS);
-        if order.stamps == 1 {
+        if order[STAMPS_AT] == 1 {
             raw::sample(u32::from(asked));
         }
         XDP_DROP
@@ -77,7 +77,7 @@ mod programs {
     #[xdp]
     fn bench_xdp_arp(ctx: XdpContext) -> u32 {
         if let Some(order) = raw::order() {
-            Packet::from(&ctx).write::<ARP_HALVES>(&order.frame);
+            Packet::from(&ctx).write::<ARP_HALVES>(order);
         }
         raw::go_on_xdp(&ctx);
         XDP_ABORTED
@@ -86,7 +86,7 @@ mod programs {
     #[xdp]
     fn bench_xdp_ns(ctx: XdpContext) -> u32 {
         if let Some(order) = raw::order() {
-            Packet::from(&ctx).write::<NS_HALVES>(&order.frame);
+            Packet::from(&ctx).write::<NS_HALVES>(order);
         }
         raw::go_on_xdp(&ctx);
         XDP_ABORTED
@@ -100,7 +100,7 @@ mod programs {
     #[classifier]
     fn bench_tc_arp(ctx: TcContext) -> i32 {
         if let Some(order) = raw::order() {
-            Packet::from(&ctx).write::<ARP_HALVES>(&order.frame);
+            Packet::from(&ctx).write::<ARP_HALVES>(order);
         }
         raw::go_on_tc(&ctx);
         NOWHERE
@@ -109,7 +109,7 @@ mod programs {
     #[classifier]
     fn bench_tc_ns(ctx: TcContext) -> i32 {
         if let Some(order) = raw::order() {
-            Packet::from(&ctx).write::<NS_HALVES>(&order.frame);
+            Packet::from(&ctx).write::<NS_HALVES>(order);
         }
         raw::go_on_tc(&ctx);
         NOWHERE
@@ -149,6 +149,13 @@ mod programs {
     const NEXT: i32 = -1;
     /// No program under test: a verdict that none of ours returns.
     const NOWHERE: i32 = 99;
+
+    /// Half words of an Ethernet frame with an ARP body.
+    const ARP_HALVES: usize = 21;
+    /// Half words of the shortest frame on a wire (60 bytes without check sum), which is what the generator sends.
+    const SENT_HALVES: usize = 30;
+    /// Half words of a neighbour solicitation with one link-layer option.
+    const NS_HALVES: usize = 43;
 
     const ARP: [u8; 2] = [0x08, 0x06];
     const REPLY: [u8; 2] = [0, 2];

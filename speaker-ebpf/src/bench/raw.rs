@@ -1,6 +1,6 @@
 //! Raw access of the bench's programs: their maps, and packet bytes behind one bounds check.
 
-use crate::wire::{CLIENTS_MAX, COUNTS, FRAME_HALVES, Order, SAMPLES_MAX, Stamp};
+use crate::wire::{Order, SAMPLES_MAX};
 use aya_ebpf::btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, ProgramArray};
 use aya_ebpf::helpers::{bpf_ktime_get_boot_ns, bpf_ktime_get_ns};
 use aya_ebpf::macros::btf_map;
@@ -9,9 +9,9 @@ use aya_ebpf::programs::{TcContext, XdpContext};
 #[btf_map]
 static HB_ORDER: Array<Order, 1> = Array::new();
 #[btf_map]
-static HB_COUNTS: PerCpuArray<u64, COUNTS> = PerCpuArray::new();
+static HB_COUNTS: PerCpuArray<u64, 3> = PerCpuArray::new();
 #[btf_map]
-static HB_STAMPS: Array<Stamp, { CLIENTS_MAX as usize }> = Array::new();
+static HB_STAMPS: Array<Stamp, 256> = Array::new();
 #[btf_map]
 static HB_SAMPLES: Array<u64, { SAMPLES_MAX as usize }> = Array::new();
 #[btf_map]
@@ -22,6 +22,16 @@ static HB_XDP_NEXT: ProgramArray<1> = ProgramArray::new();
 static HB_HASH: HashMap<[u8; 20], [u64; 3], 65536> = HashMap::new();
 #[btf_map]
 static HB_LRU: LruHashMap<[u8; 36], [u64; 2], 65536> = LruHashMap::new();
+
+/// When a client asked last.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Stamp {
+    /// Number of the request, from 1 on.
+    sequence: u64,
+    /// MONOTONIC nanoseconds.
+    at_ns: u64,
+}
 
 /// First and last-plus-one byte of a packet.
 #[derive(Clone, Copy)]
@@ -72,7 +82,7 @@ impl Packet {
 
     /// Overwrites the first `N` half words; whether the packet was long enough.
     #[inline(always)]
-    pub(crate) fn write<const N: usize>(self, frame: &[u16; FRAME_HALVES]) -> bool {
+    pub(crate) fn write<const N: usize>(self, frame: &Order) -> bool {
         if self.start + 2 * N > self.end {
             return false;
         }
