@@ -1,28 +1,39 @@
-//! Why a service is or is not announced here: every candidate in order, and every other node with its reason.
+//! Why a service is or is not announced here: every candidate in order, every other node with its reason, and every link
+//! of this node.
 
-use super::{Held, Members, Memo, Outcome, plan};
+use super::demand::Demand;
+use super::group::Group;
+use super::setting::Field;
+use super::{Held, Members, Memo, Outcome, Reason, Survey, l2, missing_kind};
 use crate::election::order;
-use crate::local::Local;
+use crate::local::{Link, LinkName, Local};
 use crate::service::ServiceId;
 use crate::world::World;
 use serde::Serialize;
+use speaker_proto::NodeName;
+use std::fmt;
 
-/// The whole story of one service, for people and for programs.
+/// The whole story of one service on one node, for people ([`fmt::Display`]) and for programs.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Explanation {
     /// Which service.
     pub service: String,
+    /// Which node tells.
+    pub node: String,
     /// Whether this node announces it.
     pub announced: bool,
     /// The deciding fact.
     pub because: String,
-    /// What MetalLB's speaker calls the reason; `None` if announced.
+    /// What MetalLB's speaker calls the reason; absent if announced.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<&'static str>,
-    /// What would change it; `None` if announced.
+    /// What would change it; absent if announced.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub remedy: Option<String>,
     /// Its addresses, in the order of its status.
     pub addresses: Vec<String>,
     /// The key of its group, the text that is hashed.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
     /// The services that share its addresses.
     pub shares_with: Vec<String>,
@@ -30,6 +41,8 @@ pub struct Explanation {
     pub candidates: Vec<Judged>,
     /// The other nodes, and why each is no candidate.
     pub others: Vec<Judged>,
+    /// The links of this node that may announce, and whether they would.
+    pub links: Vec<JudgedLink>,
 }
 
 /// A node in the light of one service.
@@ -45,7 +58,18 @@ pub struct Judged {
     pub because: Option<String>,
 }
 
-/// The whole story of one service; `None` if there is none of that name.
+/// A link of this node in the light of one service.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct JudgedLink {
+    /// The link.
+    pub link: String,
+    /// Whether it could answer for the service, if this node held it.
+    pub usable: bool,
+    /// Why.
+    pub because: String,
+}
+
+/// The whole story of one service; `None` if there is none of that name. Elects for this one service only.
 pub fn explain(
     world: &World,
     members: &Members,
@@ -53,77 +77,176 @@ pub fn explain(
     local: &Local,
     service: &ServiceId,
 ) -> Option<Explanation> {
-    let mut memo = Memo::default();
-    let mut plan = plan(world, members, held, local, &mut memo);
-    let outcome = plan.outcomes.remove(service)?;
-    let (reason, remedy) = match &outcome {
-        Outcome::Announced(_) => (None, None),
-        Outcome::Silent(reason) => (Some(reason.metallb_name()), Some(reason.remedy())),
-    };
-    let mut explanation = Explanation {
-        service: service.to_string(),
-        announced: reason.is_none(),
-        because: outcome.to_string(),
-        reason,
-        remedy,
-        addresses: Vec::new(),
-        group: None,
-        shares_with: Vec::new(),
-        candidates: Vec::new(),
-        others: Vec::new(),
-    };
-    if plan.is_complete {
-        explanation.tell_nodes(&mut memo, world, members, local, service);
+    if !world.services.contains_key(service) {
+        return None;
     }
+    if let Some(kind) = missing_kind(world) {
+        let outcome = Outcome::Silent(Reason::NotSynced(kind));
+        return Some(Explanation::new(service, local, &outcome));
+    }
+    let mut memo = Memo::default();
+    let (survey, i) = memo.survey_one(world, members, local, service)?;
+    let outcome = l2::outcome(&survey, held, local, i);
+    let mut explanation = Explanation::new(service, local, &outcome);
+    explanation.fill(&survey, local, i);
     Some(explanation)
 }
 
 impl Explanation {
-    fn tell_nodes(
-        &mut self,
-        memo: &mut Memo,
-        world: &World,
-        members: &Members,
-        local: &Local,
-        service: &ServiceId,
-    ) {
-        let survey = memo.survey(world, members, local);
-        let demands = &survey.demands.list;
-        let Ok(i) = demands.binary_search_by(|demand| demand.id().cmp(service)) else {
-            return;
+    fn new(service: &ServiceId, local: &Local, outcome: &Outcome) -> Self {
+        let (reason, remedy) = match outcome {
+            Outcome::Announced(_) => (None, None),
+            Outcome::Silent(reason) => (Some(reason.metallb_name()), Some(reason.remedy())),
         };
-        let demand = &demands[i];
-        self.addresses = demand.addresses.iter().map(ToString::to_string).collect();
+        Self {
+            service: service.to_string(),
+            node: local.node.to_string(),
+            announced: reason.is_none(),
+            because: outcome.to_string(),
+            reason,
+            remedy,
+            addresses: Vec::new(),
+            group: None,
+            shares_with: Vec::new(),
+            candidates: Vec::new(),
+            others: Vec::new(),
+            links: Vec::new(),
+        }
+    }
+
+    fn fill(&mut self, survey: &Survey<'_>, local: &Local, i: usize) {
+        let demands = &survey.demands.list;
+        self.addresses = texts(&demands[i].addresses);
         let group = survey.groups.of[i].map(|at| &survey.groups.list[at]);
-        let (Some(group), Some(field)) = (group, &demand.field) else {
+        let (Some(group), Some(field)) = (group, &demands[i].field) else {
             return;
         };
         self.group = Some(group.key.to_string());
-        let others = group.others(demands, i);
-        self.shares_with = others.iter().map(ToString::to_string).collect();
-        let candidates = order(local.rules.election, group.key, group.candidates(demands));
-        for node in survey.setting.everyone() {
-            if candidates.iter().any(|candidate| candidate.node == node) {
-                continue;
-            }
-            let hosts = demand.hosts.as_ref();
-            let because = match survey.setting.why_not(&node, field, hosts) {
-                Some(unfit) => unfit.to_string(),
-                None => "cannot announce the services that share the address".to_owned(),
-            };
-            self.others.push(Judged {
-                node: node.to_string(),
-                score: None,
-                because: Some(because),
-            });
-        }
-        self.candidates = candidates
-            .into_iter()
-            .map(|candidate| Judged {
-                node: candidate.node.to_string(),
-                score: Some(candidate.score),
-                because: None,
-            })
+        self.shares_with = texts(&group.others(demands, i));
+        self.judge_nodes(survey, local, group, &demands[i], field);
+        let links = local.links.iter();
+        self.links = links
+            .map(|(name, link)| judge_link(name, link, field))
             .collect();
+    }
+
+    fn judge_nodes(
+        &mut self,
+        survey: &Survey<'_>,
+        local: &Local,
+        group: &Group,
+        demand: &Demand,
+        field: &Field,
+    ) {
+        let candidates = group.candidates(&survey.demands.list);
+        let candidates = order(local.rules.election, group.key, candidates);
+        let is_candidate = |node: &NodeName| candidates.iter().any(|c| c.node == *node);
+        let why = |node: &NodeName| {
+            let unfit = survey.setting.why_not(node, field, demand.hosts.as_ref());
+            unfit.map_or_else(|| NOT_COMMON.to_owned(), |unfit| unfit.to_string())
+        };
+        for node in survey.setting.everyone() {
+            if !is_candidate(&node) {
+                self.others.push(Judged {
+                    because: Some(why(&node)),
+                    node: node.to_string(),
+                    score: None,
+                });
+            }
+        }
+        let judged = candidates.into_iter().map(|candidate| Judged {
+            node: candidate.node.to_string(),
+            score: Some(candidate.score),
+            because: None,
+        });
+        self.candidates = judged.collect();
+    }
+}
+
+const NOT_COMMON: &str = "is no candidate of a service that shares the address";
+
+fn judge_link(name: &LinkName, link: &Link, field: &Field) -> JudgedLink {
+    let is_selected = field.here.as_ref().is_some_and(|choice| choice.has(name));
+    let because = match link {
+        _ if !is_selected => "no advertisement selects it",
+        Link { is_up: false, .. } => "it is down",
+        Link {
+            has_carrier: false, ..
+        } => "it has no carrier",
+        Link {
+            has_arp: true,
+            has_ndp: true,
+            ..
+        } => "it speaks ARP and NDP",
+        Link {
+            has_arp: true,
+            has_ndp: false,
+            ..
+        } => "it speaks ARP only: no IPv6 link-local address is ready",
+        Link {
+            has_arp: false,
+            has_ndp: true,
+            ..
+        } => "it speaks NDP only: it has no broadcast",
+        Link {
+            has_arp: false,
+            has_ndp: false,
+            ..
+        } => "it speaks neither ARP nor NDP",
+    };
+    JudgedLink {
+        link: name.to_string(),
+        usable: is_selected && link.is_usable() && (link.has_arp || link.has_ndp),
+        because: because.to_owned(),
+    }
+}
+
+fn texts<T: fmt::Display>(items: &[T]) -> Vec<String> {
+    items.iter().map(ToString::to_string).collect()
+}
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let not = if self.announced { "" } else { "not " };
+        let Self {
+            service,
+            node,
+            because,
+            ..
+        } = self;
+        writeln!(f, "{service} is {not}announced by {node}: {because}")?;
+        if let Some(remedy) = &self.remedy {
+            writeln!(f, "  what would change it: {remedy}")?;
+        }
+        if !self.addresses.is_empty() {
+            writeln!(f, "  addresses: {}", self.addresses.join(", "))?;
+        }
+        if !self.shares_with.is_empty() {
+            writeln!(f, "  shares them with: {}", self.shares_with.join(", "))?;
+        }
+        for (i, candidate) in self.candidates.iter().enumerate() {
+            let head = if i == 0 { "candidates, in order:" } else { "" };
+            let score = candidate.score.unwrap_or_default();
+            writeln!(f, "  {head:22} {} (score {score})", candidate.node)?;
+        }
+        for (i, other) in self.others.iter().enumerate() {
+            let head = if i == 0 { "no candidates:" } else { "" };
+            let because = other.because.as_deref().unwrap_or_default();
+            writeln!(f, "  {head:22} {} {because}", other.node)?;
+        }
+        for (i, link) in self.links.iter().enumerate() {
+            let head = if i == 0 {
+                format!("links of {node}:")
+            } else {
+                String::new()
+            };
+            let can = if link.usable {
+                "can answer"
+            } else {
+                "cannot answer"
+            };
+            writeln!(f, "  {head:22} {} {can}: {}", link.link, link.because)?;
+        }
+        Ok(())
     }
 }

@@ -88,14 +88,25 @@ impl Groups {
             if ranks.hashes >= hashes_end {
                 return false;
             }
-            group.owner = group.winner(&demands.list, ranks);
-            group.is_judged = true;
+            group.elect(&demands.list, ranks);
         }
         true
+    }
+
+    /// Elects for the group of the service at place `i` only.
+    pub(super) fn elect_for(&mut self, i: usize, demands: &[Arc<Demand>], ranks: &mut Ranks) {
+        if let Some(at) = self.of[i] {
+            self.list[at].elect(demands, ranks);
+        }
     }
 }
 
 impl Group {
+    fn elect(&mut self, demands: &[Arc<Demand>], ranks: &mut Ranks) {
+        self.owner = self.winner(demands, ranks);
+        self.is_judged = true;
+    }
+
     fn winner(&self, demands: &[Arc<Demand>], ranks: &mut Ranks) -> Option<NodeName> {
         let wanting = self.wanting(demands);
         let first = wanting.first()?;

@@ -30,7 +30,7 @@ use speaker_ebpf::abi::Mode;
 use speaker_proto::{Epoch, GroupKey, NodeName, Vip};
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use explain::{Explanation, Judged, explain};
+pub use explain::{Explanation, Judged, JudgedLink, explain};
 pub use reason::{Reason, Unfit, Unmatched};
 
 /// Members that are alive.
@@ -204,6 +204,28 @@ impl Memo {
             demands: &self.demands,
             groups: &self.groups,
         }
+    }
+
+    /// With only the group of one service elected, and the place of that service.
+    fn survey_one(
+        &mut self,
+        world: &World,
+        members: &Members,
+        local: &Local,
+        service: &ServiceId,
+    ) -> Option<(Survey<'_>, usize)> {
+        self.advance(world, members, local, 0);
+        let demands = &self.demands.list;
+        let i = demands
+            .binary_search_by(|demand| demand.id().cmp(service))
+            .ok()?;
+        self.groups.elect_for(i, demands, &mut self.ranks);
+        let survey = Survey {
+            setting: self.setting.as_ref()?,
+            demands: &self.demands,
+            groups: &self.groups,
+        };
+        Some((survey, i))
     }
 
     fn advance(

@@ -222,9 +222,33 @@ fn an_explanation_lists_every_node_once() {
             ),
             (
                 "n2",
-                Some("cannot announce the services that share the address")
+                Some("is no candidate of a service that shares the address")
             ),
         ]
     );
     assert!(explain(&world, &members(&world), &held, &local, &id("nobody")).is_none());
+}
+
+#[test]
+fn an_explanation_reads_from_the_fact_to_the_details() {
+    let service = local_policy(service("web", &["192.0.2.10"]));
+    let world = with(world(), service, &["n1", "n3"]);
+    let mut local = local("n2");
+    local.links.get_mut(&"eth1".into()).unwrap().has_carrier = false;
+    let story = explain(&world, &members(&world), &Held::new(), &local, &id("web")).unwrap();
+    let expected = "\
+default/web is not announced by n2: this node has no endpoint that can serve, and the policy is Local
+  what would change it: let a pod behind it become ready on the node, or set externalTrafficPolicy to Cluster
+  addresses: 192.0.2.10
+  candidates, in order:  n3 (score 0)
+                         n1 (score 0)
+  no candidates:         n2 has no endpoint that can serve, and the policy is Local
+  links of n2:           eth0 can answer: it speaks ARP and NDP
+                         eth1 cannot answer: it has no carrier
+";
+    assert_eq!(story.to_string(), expected);
+    let json = serde_json::to_value(&story).unwrap();
+    assert_eq!(json["reason"], "noLocalEndpoints");
+    assert_eq!(json["candidates"][0]["node"], "n3");
+    assert_eq!(json["links"][1]["usable"], false);
 }
