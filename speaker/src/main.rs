@@ -10,6 +10,7 @@ mod privileges;
 mod report;
 mod run;
 mod settings;
+mod source;
 #[cfg(test)]
 mod testnet;
 

@@ -12,6 +12,7 @@ mod tests;
 
 use anyhow::{Context, Result};
 use bound::Bound;
+use caps::CapSet;
 use clap::ValueEnum;
 use line::Line;
 use std::fmt;
@@ -93,7 +94,10 @@ pub(crate) fn init(level: Level, format: Format, clock: Clock) -> Result<Guard> 
     let (lines, queue) = sync_channel(QUEUE_LINES_MAX);
     let writer = std::thread::Builder::new()
         .name("log".to_owned())
-        .spawn(move || write_all(&queue))
+        .spawn(move || {
+            give_up_capabilities();
+            write_all(&queue);
+        })
         .context("failed to start the log's thread")?;
     let layer = Log {
         level: level.filter(),
@@ -195,6 +199,20 @@ impl Log {
         };
         if self.lines.try_send(Some(text)).is_err() {
             LOST.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// The thread starts before the others have given up theirs, and needs none.
+fn give_up_capabilities() {
+    for set in [
+        CapSet::Ambient,
+        CapSet::Inheritable,
+        CapSet::Effective,
+        CapSet::Permitted,
+    ] {
+        if let Err(error) = caps::clear(None, set) {
+            eprintln!("speaker: the log's thread keeps its {set:?} capabilities: {error}");
         }
     }
 }
