@@ -471,4 +471,6 @@ fn sorted_as_text(mut ips: Vec<IpAddr>) -> Vec<IpAddr> {
 const ORIGIN: &str = "allocator";
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;

@@ -353,9 +353,10 @@ impl Joint {
 
     /// The first shared address that can take these ports too.
     fn first(&mut self, ledger: &Ledger<'_>, ask: &Ask) -> Option<Spot> {
-        let mut start = *self.spots.first()?;
+        let first = *self.spots.first()?;
+        let mut start = first;
         for port in &ask.ports {
-            let passed = self.passed.entry(*port).or_insert(start);
+            let passed = self.passed.entry(*port).or_insert(first);
             let mut spots = self.spots.range(*passed..);
             // Past the last spot it stays there: a later one is looked at again.
             let free = spots

@@ -165,3 +165,65 @@ const HEADER: &str = "\
 # It is written by whichever speaker holds its lock, and read by the others. A line taken out frees an address;
 # change it by hand only while no speaker runs.
 ";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str, expected: &str) {
+        let told = match parse("allocations.yaml", text) {
+            Ok(assignments) => render(&assignments).strip_prefix(HEADER).map(str::to_owned),
+            Err(problem) => Some(problem.to_string()),
+        };
+        assert_eq!(told.as_deref(), Some(expected));
+    }
+
+    #[test]
+    fn it_reads_well() {
+        let text = "version: 1\nallocations:\n\
+                    - service: \"default/web\"\n  pool: \"first\"\n  addresses: [\"192.0.2.1\", \"2001:db8::\"]\n  \
+                    sharing: {key: \"k\", backend: \"app=web\", ports: [TCP/80, UDP/53]}\n";
+        check(text, text);
+        check("", "version: 1\nallocations: []\n");
+        check("# nothing yet\n", "version: 1\nallocations: []\n");
+    }
+
+    #[test]
+    fn what_cannot_be_read_names_its_place() {
+        let entry =
+            |rest: &str| format!("version: 1\nallocations: [{{service: a/b, pool: p, {rest}}}]");
+        check(
+            "version: 2\nallocations: []",
+            "allocations.yaml: version: is 2, only 1 is known",
+        );
+        check(
+            "allocations: []",
+            "allocations.yaml: missing field `version`",
+        );
+        let why = "is not one address, or one of each family";
+        check(
+            &entry("addresses: []"),
+            &format!("allocations.yaml: allocations[0].addresses: {why}"),
+        );
+        let two = entry("addresses: [192.0.2.1, 192.0.2.2]");
+        check(
+            &two,
+            &format!("allocations.yaml: allocations[0].addresses: {why}"),
+        );
+        let place = "allocations.yaml: allocations[0]";
+        let not_an_address = entry("addresses: [192.0.2]");
+        check(
+            &not_an_address,
+            &format!("{place}.addresses[0]: invalid IP address syntax"),
+        );
+        let port = entry("addresses: [192.0.2.1], sharing: {key: k, backend: '', ports: [80]}");
+        check(
+            &port,
+            &format!("{place}.sharing.ports[0]: invalid type: integer `80`, expected a string"),
+        );
+        check(
+            "a: [",
+            "allocations.yaml: did not find expected node content at line 2 column 1, while parsing a flow node",
+        );
+    }
+}
