@@ -1,7 +1,9 @@
 //! The data plane against a real kernel: namespaces, a bpf file system, and clients that ask.
 
 use super::*;
+use crate::privileges::NEEDS;
 use crate::testnet::{TestBpf, TestNet};
+use caps::CapSet;
 use speaker_core::diff::Change;
 use speaker_core::tables::TableChange;
 use speaker_ebpf::abi::{Entry, LinkValue, MacAddr, Mode, VipKey};
@@ -52,6 +54,7 @@ impl Node {
     ) -> R {
         self.net.here.enter(|| {
             let mut dataplane = Dataplane::open(&self.settings(attach)).unwrap();
+            keep_only_what_the_speaker_keeps();
             let reports = dataplane.sync_links(&self.links());
             work(&mut dataplane, &reports)
         })
@@ -81,6 +84,12 @@ impl Node {
             .to_lowercase()
             .contains("02:00:00:00:00:aa")
     }
+}
+
+/// Of this thread's capabilities; commands that it starts have all of root's again.
+fn keep_only_what_the_speaker_keeps() {
+    let kept = NEEDS.iter().filter(|need| need.kept).map(|need| need.cap).collect();
+    caps::set(None, CapSet::Effective, &kept).unwrap();
 }
 
 fn the_one(reports: &[AttachReport]) -> &AttachReport {
@@ -224,6 +233,21 @@ fn a_pinned_link_whose_device_is_gone_is_replaced() {
     });
     node.process(AttachMode::Tc, |_, reports| {
         assert_eq!(the_one(reports).steps[0].result, StepResult::Adopted);
+    });
+}
+
+#[test]
+fn a_pinned_link_of_another_namespace_is_replaced() {
+    let node = Node::new();
+    node.process(AttachMode::Tc, |dataplane, _| node.serve(dataplane));
+    let other = TestNet::new();
+    assert_eq!(other.here.ifindex("eth0"), node.ifindex, "the same index, another link");
+    other.here.enter(|| {
+        let mut dataplane = Dataplane::open(&node.settings(AttachMode::Tc)).unwrap();
+        let reports = dataplane.sync_links(&node.links());
+        let step = &the_one(&reports).steps[0];
+        assert_eq!(step.result, StepResult::Attached);
+        assert!(step.why.contains("another interface"), "{step:?}");
     });
 }
 

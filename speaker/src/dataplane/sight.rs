@@ -9,13 +9,14 @@ use super::pins::{PinnedHook, Pins};
 use super::{facts, tc};
 use crate::netlink::Client;
 use anyhow::{Context, Result};
-use aya::maps::MapInfo;
+use aya::maps::{MapData, MapFd};
 use aya::programs::links::{FdLink, PinnedLink};
 use serde::Serialize;
 use speaker_ebpf::abi::{self, Entry, Global, MAPS, MapSpec, Outcome, SlotStats, Traffic, VipKey};
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::IpAddr;
+use std::os::fd::{AsFd, AsRawFd};
 use std::path::Path;
 
 /// A read-only view of the pinned maps.
@@ -207,8 +208,9 @@ impl Sight {
 
     fn map(&self, spec: &MapSpec) -> Result<MapSight> {
         let path = self.pins.map(spec);
-        let info = MapInfo::from_pin(&path)
-            .with_context(|| format!("failed to look at {}", path.display()))?;
+        let what = || format!("failed to look at {}", path.display());
+        let data = MapData::from_pin(&path).with_context(what)?;
+        let info = data.info().with_context(what)?;
         Ok(MapSight {
             name: spec.name,
             id: info.id(),
@@ -217,15 +219,14 @@ impl Sight {
             key_bytes: info.key_size(),
             value_bytes: info.value_size(),
             entries_max: info.max_entries(),
-            memory_bytes: info.fd().ok().and_then(|fd| memory_bytes(&fd)),
+            memory_bytes: memory_bytes(data.fd()),
             pin: path.display().to_string(),
         })
     }
 }
 
 /// `memlock` of the descriptor's fdinfo (proc_pid_fdinfo(5)): the only place where the kernel says it.
-fn memory_bytes(map: &impl std::os::fd::AsFd) -> Option<u64> {
-    use std::os::fd::AsRawFd;
+fn memory_bytes(map: &MapFd) -> Option<u64> {
     let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", map.as_fd().as_raw_fd())).ok()?;
     info.lines()
         .find_map(|line| line.strip_prefix("memlock:")?.trim().parse().ok())

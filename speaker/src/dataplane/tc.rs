@@ -7,11 +7,12 @@ use super::attach::StepResult;
 use super::facts::{self, Facts, Filter};
 use super::pins::{PinnedHook, Pins};
 use crate::netlink::Client;
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use aya::programs::links::{FdLink, LinkOrder, PinnedLink};
 use aya::programs::tc::{NlOptions, SchedClassifierLink, TcAttachOptions, TcHandle};
-use aya::programs::{Link, SchedClassifier, TcAttachType};
+use aya::programs::{Link, ProgramError, SchedClassifier, TcAttachType};
 use std::fs;
+use std::io;
 use std::path::Path;
 
 /// The program's name in the object, and that of our clsact filters.
@@ -25,25 +26,32 @@ pub(super) fn attach_tcx(
     facts: &Facts,
 ) -> Result<(StepResult, String)> {
     let path = pins.link(ifindex, PinnedHook::Tcx);
-    let why = match adopt_tcx(program, &path, facts) {
-        Ok(true) => return Ok((StepResult::Adopted, String::new())),
-        Ok(false) => String::new(),
-        Err(error) => {
-            fs::remove_file(&path)
-                .with_context(|| format!("failed to remove the dead link {}", path.display()))?;
-            format!("the pinned link was dead ({error:#})")
-        }
-    };
+    let pinned = adopt_tcx(program, &path);
     let first = TcAttachOptions::TcxOrder(LinkOrder::first());
-    let id = program.attach_with_options(&facts.name, TcAttachType::Ingress, first)?;
+    let attached = program.attach_with_options(&facts.name, TcAttachType::Ingress, first);
+    let id = match (attached, &pinned) {
+        // The chain takes a program once: so the pinned link, which has it by now, is in this very chain.
+        (Err(error), Ok(true)) if is_already_there(&error) => {
+            return Ok((StepResult::Adopted, String::new()));
+        }
+        (attached, _) => attached?,
+    };
+    let why = match pinned {
+        Ok(false) => String::new(),
+        Ok(true) => "the pinned link belongs to another interface".to_owned(),
+        Err(error) => format!("the pinned link was dead ({error:#})"),
+    };
     let link: FdLink = program.take_link(id)?.try_into()?;
-    link.pin(&path)
-        .with_context(|| format!("failed to pin {}", path.display()))?;
+    if path.exists() {
+        fs::remove_file(&path)
+            .with_context(|| format!("failed to remove the old link {}", path.display()))?;
+    }
+    link.pin(&path).with_context(|| format!("failed to pin {}", path.display()))?;
     Ok((StepResult::Attached, why))
 }
 
-/// Puts the program into the pinned link. `false`: there is none. An error: it no longer leads to this interface.
-fn adopt_tcx(program: &mut SchedClassifier, path: &Path, facts: &Facts) -> Result<bool> {
+/// Puts the program into the pinned link. `false`: there is none. An error: it leads nowhere any more.
+fn adopt_tcx(program: &mut SchedClassifier, path: &Path) -> Result<bool> {
     if !path.exists() {
         return Ok(false);
     }
@@ -51,14 +59,11 @@ fn adopt_tcx(program: &mut SchedClassifier, path: &Path, facts: &Facts) -> Resul
     let id = program.attach_to_link(SchedClassifierLink::try_from(FdLink::from(pinned))?)?;
     // Dropping the link closes its descriptor; the pin keeps it attached.
     drop(program.take_link(id)?);
-    // A link of a namespace that is gone or not ours takes the update all the same.
-    let (_, chain) = SchedClassifier::query_tcx(&facts.name, TcAttachType::Ingress)?;
-    let ours = program.info()?.id();
-    ensure!(
-        chain.iter().any(|other| other.id() == ours),
-        "it belongs to another interface"
-    );
     Ok(true)
+}
+
+fn is_already_there(error: &ProgramError) -> bool {
+    matches!(error, ProgramError::SyscallError(error) if error.io_error.kind() == io::ErrorKind::AlreadyExists)
 }
 
 /// Attaches a filter to the link's clsact hook, or replaces the program of our own filter there.
