@@ -63,3 +63,41 @@ impl<K: Ord + Clone, V: Clone> Table<K, V> for BTreeMap<K, V> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn tables() -> impl Strategy<Value = BTreeMap<u8, u8>> {
+        proptest::collection::btree_map(0_u8..20, 0_u8..3, 0..20)
+    }
+
+    proptest! {
+        #[test]
+        fn applying_a_difference_makes_both_equal(mut have in tables(), want in tables()) {
+            for change in diff(&have.clone(), &want) {
+                let Ok(()) = have.apply(&change);
+            }
+            prop_assert_eq!(have.read(), Ok(want));
+        }
+
+        #[test]
+        fn a_difference_has_no_change_too_many(have in tables(), want in tables()) {
+            for change in diff(&have, &want) {
+                match change {
+                    Change::Put(key, value) => prop_assert_ne!(have.get(&key), Some(&value)),
+                    Change::Remove(key) => prop_assert!(have.contains_key(&key)),
+                }
+            }
+            prop_assert_eq!(diff(&want, &want), vec![]);
+        }
+
+        #[test]
+        fn puts_come_before_removals(have in tables(), want in tables()) {
+            let changes = diff(&have, &want);
+            let is_put = |change: &Change<u8, u8>| matches!(change, Change::Put(..));
+            prop_assert!(changes.is_sorted_by_key(|change| !is_put(change)));
+        }
+    }
+}

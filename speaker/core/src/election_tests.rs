@@ -90,7 +90,7 @@ fn the_rank_is_the_digest_of_node_hash_address() {
 }
 
 #[test]
-fn the_order_is_metallbs() {
+fn l1_2_the_order_is_metallbs() {
     let ordered = order(Election::Sha256, key("192.0.2.10"), plain(&NODES));
     assert_eq!(
         names(&ordered),
@@ -104,7 +104,7 @@ fn the_order_is_metallbs() {
 }
 
 #[test]
-fn a_preferred_node_comes_first_whatever_its_rank() {
+fn l1_2_a_preferred_node_comes_first_whatever_its_rank() {
     for preferred in 0..NODES.len() {
         let mut candidates = plain(&NODES);
         candidates[preferred].score = 1;
@@ -148,7 +148,7 @@ fn candidates() -> impl Strategy<Value = Vec<Candidate>> {
 
 proptest! {
     #[test]
-    fn a_loser_leaving_moves_nothing(
+    fn l1_2_a_loser_leaving_moves_nothing(
         election in elections(),
         ip in any::<u32>(),
         candidates in candidates(),

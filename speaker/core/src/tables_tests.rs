@@ -113,7 +113,7 @@ proptest! {
     }
 
     #[test]
-    fn an_entry_keeps_its_slot(old in wishes(), new in wishes()) {
+    fn l4_4_an_entry_keeps_its_slot(old in wishes(), new in wishes()) {
         let have = after(&Tables::default(), &old);
         let want = after(&have, &new);
         for (key, entry) in &want.vips {
@@ -124,7 +124,7 @@ proptest! {
     }
 
     #[test]
-    fn a_slot_is_reset_before_another_entry_uses_it(old in wishes(), new in wishes()) {
+    fn l4_4_a_slot_is_reset_before_another_entry_uses_it(old in wishes(), new in wishes()) {
         let have = after(&Tables::default(), &old);
         let want = after(&have, &new);
         let mut fresh = BTreeSet::new();
@@ -155,7 +155,7 @@ fn many(count: u32, mode: Mode) -> Wish {
 }
 
 #[test]
-fn a_full_table_is_a_problem_and_the_rest_is_served() {
+fn l4_4_a_full_table_is_a_problem_and_the_rest_is_served() {
     let wanted = wanted(
         &plan(&many(SLOTS_MAX + 3, Mode::Answer)),
         &local([0]),

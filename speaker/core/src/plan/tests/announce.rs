@@ -5,7 +5,7 @@ use crate::node::EXCLUDE_LABEL;
 use crate::selector::{Operator, Requirement, Selector};
 
 #[test]
-fn one_node_answers_and_the_others_know() {
+fn l1_2_one_node_answers_and_the_others_know() {
     // The order for 192.0.2.10 is n2, n3, n1.
     let world = with(world(), service("web", &["192.0.2.10"]), &["n1"]);
     for name in ["n1", "n2", "n3"] {
@@ -47,7 +47,7 @@ fn web() -> World {
 }
 
 #[test]
-fn a_node_is_unfit_for_the_reason_that_it_names() {
+fn l1_1_a_node_is_unfit_for_the_reason_that_it_names() {
     let unavailable = |node: &mut Node| node.network_unavailable = true;
     let excluded = |node: &mut Node| {
         node.labels.insert(EXCLUDE_LABEL.into(), String::new());
@@ -87,7 +87,7 @@ fn the_exclude_label_can_be_ignored() {
 }
 
 #[test]
-fn a_dead_member_is_passed_over() {
+fn l1_1_a_dead_member_is_passed_over() {
     let world = web();
     let alive = ["n1", "n3"].map(|name| name.parse().unwrap()).into();
     let local = local("n3");
@@ -182,7 +182,7 @@ fn with_policy_local_only_hosts_of_endpoints_are_candidates() {
 }
 
 #[test]
-fn an_address_of_a_node_never_enters_the_table() {
+fn l4_3_an_address_of_a_node_never_enters_the_table() {
     let mut world = with(
         world(),
         service("web", &["192.0.2.10", "2001:db8::10"]),
@@ -287,7 +287,7 @@ fn with_interfaces(names: &[&str]) -> World {
 }
 
 #[test]
-fn links_that_are_not_selected_are_known() {
+fn l4_1_links_that_are_not_selected_are_known() {
     let plan = plan_of(&with_interfaces(&["eth1"]), &local("n2"));
     assert_eq!(
         modes(&plan),

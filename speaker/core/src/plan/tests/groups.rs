@@ -13,7 +13,7 @@ fn owner(world: &World, name: &str) -> Vec<String> {
 }
 
 #[test]
-fn services_that_share_an_address_are_on_one_node() {
+fn l1_3_services_that_share_an_address_are_on_one_node() {
     let first = sharing(service("a", &["192.0.2.10"]), "k", 80);
     let second = sharing(service("b", &["192.0.2.10"]), "k", 81);
     let world = with(with(world(), first, &["n1"]), second, &["n3"]);
@@ -22,7 +22,7 @@ fn services_that_share_an_address_are_on_one_node() {
 }
 
 #[test]
-fn both_families_of_a_group_live_on_one_node() {
+fn l1_3_both_families_of_a_group_live_on_one_node() {
     // Alone, 2001:db8::10 would be on n1 and 192.0.2.10 on n2.
     let dual = service("a", &["192.0.2.10", "2001:db8::10"]);
     let world = with(world(), dual, &["n1"]);
@@ -32,7 +32,7 @@ fn both_families_of_a_group_live_on_one_node() {
 }
 
 #[test]
-fn the_key_is_the_lowest_first_address() {
+fn l1_3_the_key_is_the_lowest_first_address() {
     let first = sharing(service("a", &["2001:db8::10"]), "k", 80);
     let second = sharing(service("b", &["192.0.2.20", "2001:db8::10"]), "k", 81);
     let world = with(with(world(), first, &["n1"]), second, &["n1"]);
@@ -42,7 +42,7 @@ fn the_key_is_the_lowest_first_address() {
 }
 
 #[test]
-fn a_group_lives_where_all_its_services_can() {
+fn l1_3_a_group_lives_where_all_its_services_can() {
     let with_backend = |mut service: Service| {
         service.policy = TrafficPolicy::Local;
         service

@@ -3,6 +3,7 @@
 mod announce;
 mod groups;
 mod memo;
+mod reasons;
 
 use super::*;
 use crate::crd::{AddressRange, L2Advertisement, Pool};
