@@ -155,3 +155,7 @@ impl World {
         self.slices_of(id).iter().flat_map(|slice| &slice.endpoints)
     }
 }
+
+#[cfg(test)]
+#[path = "world_tests.rs"]
+mod tests;
