@@ -3,7 +3,11 @@
 //! Everything that needs a capability is opened on the main thread; then capabilities are dropped, and only then do
 //! threads start. What each thread is for, and what it means when one hangs, is in `docs/architecture.md`.
 
+mod feed;
+mod tell;
+
 use crate::dataplane::{self, Dataplane};
+use crate::drive::allocate::Allocator;
 use crate::drive::announce::Announcer;
 use crate::drive::clock::Stamp;
 use crate::drive::decide::{Decide, Outlets, View};
@@ -12,6 +16,7 @@ use crate::drive::pulse::{self, PulseHandle};
 use crate::edge::{ArpSetting, FrameSender, Groups, LinkWatch};
 use crate::privileges;
 use crate::settings::Settings;
+use crate::source;
 use anyhow::{Context, Result};
 use speaker_core::Local;
 use speaker_core::agent::{Agent, Event, Input};
@@ -68,7 +73,9 @@ impl Kernel {
                 "a pinned map could not be kept; what it held is gone"
             );
         }
-        let arp_setting = settings.sets_arp_announce.then(|| ArpSetting::open(&settings.run_dir));
+        let arp_setting = settings
+            .sets_arp_announce
+            .then(|| ArpSetting::open(&settings.run_dir));
         Ok(Self {
             dataplane,
             frames: FrameSender::open()?,
@@ -96,39 +103,69 @@ struct Parts {
 
 /// Starts the two threads on what the last process left.
 fn start(settings: &Settings, kernel: Kernel) -> Result<(Speaker, Parts)> {
-    let Kernel { dataplane, frames, groups, arp_setting } = kernel;
+    let Kernel {
+        dataplane,
+        frames,
+        groups,
+        arp_setting,
+    } = kernel;
     let tables = dataplane.tables()?;
-    let mirror = tables.read().context("failed to read the kernel's tables")?;
+    let mirror = tables
+        .read()
+        .context("failed to read the kernel's tables")?;
     let decided = Stamp::default();
     let (say, said) = sync_channel(PULSE_WORDS);
     let pulse = pulse::spawn(dataplane.deadline()?, decided.clone(), move |word| {
         // Two words at most are under way: a lapse, and the arming that answers it.
-        say.try_send(word).expect("the deciding thread lives as long as the process");
+        say.try_send(word)
+            .expect("the deciding thread lives as long as the process");
     })
     .context("failed to start the pulse thread")?;
     let adopted = adopted(&mirror);
     tracing::info!(
         vips = adopted.len(),
-        deadline = if pulse.is_adopted() { "in force" } else { "passed" },
+        deadline = if pulse.is_adopted() {
+            "in force"
+        } else {
+            "passed"
+        },
         op = "startup",
         "found pinned tables"
     );
-    let local = Local { rules: settings.rules.clone(), ..Local::new(settings.node.clone()) };
+    let local = Local {
+        rules: settings.rules.clone(),
+        ..Local::new(settings.node.clone())
+    };
     let agent = Agent::new(local, adopted, pulse.is_adopted());
     let (inbox, inputs) = sync_channel(INBOX);
     let (events_in, events) = mpsc::channel(EVENTS);
     let (views_in, views) = watch::channel(None);
-    let outlets = Outlets { events: events_in, views: views_in };
+    let outlets = Outlets {
+        events: events_in,
+        views: views_in,
+    };
     Decide::new(agent, tables, mirror, pulse.clone(), said, decided, outlets).spawn(inputs)?;
-    let speaker = Speaker { inbox, pulse, views, events };
-    Ok((speaker, Parts { dataplane, frames, groups, arp_setting }))
+    let speaker = Speaker {
+        inbox,
+        pulse,
+        views,
+        events,
+    };
+    Ok((
+        speaker,
+        Parts {
+            dataplane,
+            frames,
+            groups,
+            arp_setting,
+        },
+    ))
 }
 
 /// VIPs that the kernel answers for, by the epoch of their taking.
 fn adopted(tables: &Tables) -> BTreeMap<Vip, Epoch> {
     let answers = |(key, entry): (&VipKey, &Entry)| {
-        (entry.mode() == Some(Mode::Answer))
-            .then(|| (Vip(key.addr().into()), Epoch(entry.epoch())))
+        (entry.mode() == Some(Mode::Answer)).then(|| (Vip(key.addr().into()), Epoch(entry.epoch())))
     };
     tables.vips.iter().filter_map(answers).collect()
 }
@@ -145,18 +182,34 @@ async fn serve(settings: &Settings, speaker: Speaker, parts: Parts) -> Result<()
         inbox: speaker.inbox.clone(),
         attached,
     };
+    let (source, writer) = source::spawn(&settings.manifests, &settings.namespace)?;
+    let (allocates_in, allocates) = watch::channel(false);
+    feed::spawn(source, speaker.inbox, allocates_in)?;
+    let allocator = Allocator::new(writer, settings.rules.class.clone());
+    let events = log_events(speaker.events);
     let mut terminate = signal(SignalKind::terminate()).context("failed to watch signals")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("failed to watch signals")?;
     tokio::select! {
         ended = watch_links.run() => ended.and(Err(anyhow::anyhow!("the link watch ended"))),
         ended = follow.run(links) => ended.and(Err(anyhow::anyhow!("the links' task ended"))),
         () = announcer.run(speaker.views.clone()) => Err(anyhow::anyhow!("the announcer ended")),
+        ended = allocator.run(speaker.views.clone(), allocates) => ended,
+        () = events => Err(anyhow::anyhow!("the deciding thread ended")),
         _ = terminate.recv() => Ok(()),
         _ = interrupt.recv() => Ok(()),
     }?;
     speaker.pulse.promise(settings.restart_grace);
-    tracing::info!(op = "shutdown", "speaker stopped; the kernel goes on answering for the restart grace");
+    tracing::info!(
+        op = "shutdown",
+        "speaker stopped; the kernel goes on answering for the restart grace"
+    );
     Ok(())
+}
+
+async fn log_events(mut events: mpsc::Receiver<Event>) {
+    while let Some(event) = events.recv().await {
+        tell::log(&event);
+    }
 }
 
 fn private_dir(dir: &Path) -> Result<()> {

@@ -72,6 +72,8 @@ pub enum Event {
         before: Option<Outcome>,
         /// From now on.
         after: Option<Outcome>,
+        /// The pool that its addresses come from, if it holds any.
+        pool: Option<String>,
     },
     /// An object became faulty.
     Problem(Problem),
@@ -265,6 +267,10 @@ impl Agent {
         }
     }
 
+    fn pool(&self, service: &ServiceId) -> Option<String> {
+        Some(self.world.assignments.as_ref()?.get(service)?.pool.clone())
+    }
+
     fn tell(&mut self, plan: &Plan) {
         let before = Arc::clone(&self.plan);
         let services: BTreeSet<&ServiceId> =
@@ -276,6 +282,7 @@ impl Agent {
                     service: service.clone(),
                     before: old.cloned(),
                     after: new.cloned(),
+                    pool: self.pool(service),
                 });
             }
         }

@@ -39,13 +39,22 @@ impl Announcer {
         groups: Groups,
         sent: watch::Sender<GratuitousSent>,
     ) -> Self {
-        Self { machine: Announce::new(), frames, askers, groups, sent }
+        Self {
+            machine: Announce::new(),
+            frames,
+            askers,
+            groups,
+            sent,
+        }
     }
 
     /// Follows `views` until they end.
     pub(crate) async fn run(mut self, mut views: watch::Receiver<Option<Arc<View>>>) {
         loop {
-            let due = self.machine.deadline().map(|(at, _)| Duration::from(at.since(now())));
+            let due = self
+                .machine
+                .deadline()
+                .map(|(at, _)| Duration::from(at.since(now())));
             tokio::select! {
                 changed = views.changed() => {
                     if changed.is_err() {
@@ -63,8 +72,12 @@ impl Announcer {
     }
 
     fn take(&mut self, view: &View) {
-        let names =
-            view.local.links.iter().map(|(name, link)| (link.ifindex, name.to_string())).collect();
+        let names = view
+            .local
+            .links
+            .iter()
+            .map(|(name, link)| (link.ifindex, name.to_string()))
+            .collect();
         match self.groups.sync(&members(&view.tables), &names) {
             Ok(failed) => {
                 for ((vip, ifindex), error) in failed {
@@ -75,7 +88,11 @@ impl Announcer {
                 tracing::warn!(error = format!("{error:#}"), "failed to look at the groups");
             }
         }
-        let answers = if view.is_armed { answers(&view.tables) } else { BTreeMap::new() };
+        let answers = if view.is_armed {
+            answers(&view.tables)
+        } else {
+            BTreeMap::new()
+        };
         self.machine.input(now(), Input::Answers(answers));
     }
 
@@ -100,7 +117,9 @@ impl Announcer {
 
     fn gratuitous(&mut self, place: Place, answered: Answered) {
         match self.frames.gratuitous(place, answered) {
-            Ok(count) => self.sent.send_modify(|sent| *sent.entry(place.0).or_default() += count),
+            Ok(count) => self
+                .sent
+                .send_modify(|sent| *sent.entry(place.0).or_default() += count),
             Err(error) => {
                 tracing::debug!(vip = %place.0, ifindex = place.1, %error, "failed to announce");
             }
@@ -111,19 +130,32 @@ impl Announcer {
         let askers = self.askers.of(places)?;
         Ok(askers
             .into_iter()
-            .map(|asker| Asker { place: (asker.vip, asker.ifindex), client: asker.client, mac: asker.mac })
+            .map(|asker| Asker {
+                place: (asker.vip, asker.ifindex),
+                client: asker.client,
+                mac: asker.mac,
+            })
             .collect())
     }
 }
 
 /// The entries that answer, with what their answers carry.
 fn answers(tables: &Tables) -> BTreeMap<Place, Answered> {
-    let answering = tables.vips.iter().filter(|(_, entry)| entry.mode() == Some(Mode::Answer));
+    let answering = tables
+        .vips
+        .iter()
+        .filter(|(_, entry)| entry.mode() == Some(Mode::Answer));
     answering
         .filter_map(|(key, entry)| {
             let mac = Mac(tables.links.get(&key.ifindex())?.mac().0);
             let place = (Vip(key.addr().into()), key.ifindex());
-            Some((place, Answered { mac, epoch: Epoch(entry.epoch()) }))
+            Some((
+                place,
+                Answered {
+                    mac,
+                    epoch: Epoch(entry.epoch()),
+                },
+            ))
         })
         .collect()
 }

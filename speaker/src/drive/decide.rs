@@ -131,7 +131,10 @@ impl Decide {
                 Said::Lapsed { deadline } => Input::Lapsed { deadline },
             });
         }
-        for input in first.into_iter().chain(inbox.try_iter().take(INPUTS_PER_TURN)) {
+        for input in first
+            .into_iter()
+            .chain(inbox.try_iter().take(INPUTS_PER_TURN))
+        {
             self.take(input);
         }
         self.agent.expire(now());
@@ -142,7 +145,10 @@ impl Decide {
     }
 
     fn wait(&self) -> Span {
-        let due = self.agent.deadline().map_or(TURN_MAX, |(at, _)| at.since(now()));
+        let due = self
+            .agent
+            .deadline()
+            .map_or(TURN_MAX, |(at, _)| at.since(now()));
         // The pulse answers an asking within microseconds, but cannot wake this thread.
         due.min(if self.is_armed { TURN_MAX } else { ARMING_TURN })
     }
@@ -164,7 +170,8 @@ impl Decide {
                 }
                 Output::Arm => self.pulse.arm(),
                 Output::Event(event) => {
-                    self.work.events_lost += u64::from(self.outlets.events.try_send(event).is_err());
+                    self.work.events_lost +=
+                        u64::from(self.outlets.events.try_send(event).is_err());
                 }
             }
         }
@@ -216,8 +223,10 @@ impl Decide {
                 self.publish();
             }
             Err(error) => {
-                let _full_is_counted_elsewhere =
-                    self.outlets.events.try_send(Event::NotApplied(format!("{error:#}")));
+                let _full_is_counted_elsewhere = self
+                    .outlets
+                    .events
+                    .try_send(Event::NotApplied(format!("{error:#}")));
             }
         }
     }

@@ -42,7 +42,11 @@ impl Follow {
             })
             .await
             .context("the links' task failed")?;
-            retry_after = if is_whole { RETRY_MIN } else { (retry_after * 2).min(RETRY_MAX) };
+            retry_after = if is_whole {
+                RETRY_MIN
+            } else {
+                (retry_after * 2).min(RETRY_MAX)
+            };
             let changed = async {
                 if is_whole {
                     links.changed().await.is_ok()
@@ -64,8 +68,11 @@ impl Follow {
         for (link, why) in &links.refused {
             tracing::warn!(%link, reason = why, op = "attach", "link cannot announce");
         }
-        let wanted: BTreeMap<u32, String> =
-            links.announcing.iter().map(|(name, link)| (link.ifindex, name.to_string())).collect();
+        let wanted: BTreeMap<u32, String> = links
+            .announcing
+            .iter()
+            .map(|(name, link)| (link.ifindex, name.to_string()))
+            .collect();
         for report in self.dataplane.sync_links(&wanted) {
             tell(&report);
         }
@@ -75,15 +82,25 @@ impl Follow {
             .map(|setting| setting.apply(&wanted.values().cloned().collect()))
             .unwrap_or_default();
         for (link, error) in &failed_settings {
-            tracing::warn!(link, error = format!("{error:#}"), "failed to set arp_announce");
+            tracing::warn!(
+                link,
+                error = format!("{error:#}"),
+                "failed to set arp_announce"
+            );
         }
-        self.attached.send_replace(self.dataplane.attached().clone());
-        let told = self
-            .inbox
-            .send(Input::Links { announcing: links.announcing, others: links.others });
+        self.attached
+            .send_replace(self.dataplane.attached().clone());
+        let told = self.inbox.send(Input::Links {
+            announcing: links.announcing,
+            others: links.others,
+        });
         told.is_ok()
             && failed_settings.is_empty()
-            && self.dataplane.attached().values().all(AttachReport::is_attached)
+            && self
+                .dataplane
+                .attached()
+                .values()
+                .all(AttachReport::is_attached)
     }
 }
 

@@ -3,6 +3,7 @@
 //! [`pulse`] renews the deadline, [`decide`] runs the agent and writes the kernel's tables. Both are plain threads:
 //! a hung runtime worker must mean nothing to the VIPs, and a hung pulse or decide must mean silence.
 
+pub(crate) mod allocate;
 pub(crate) mod announce;
 pub(crate) mod clock;
 pub(crate) mod decide;

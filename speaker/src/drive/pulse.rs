@@ -96,7 +96,11 @@ fn drive(
             match output {
                 Output::Beat => pulse.input(
                     turn,
-                    Input::Beat { sends_accepted: 0, observers: 0, decided: decided.last() },
+                    Input::Beat {
+                        sends_accepted: 0,
+                        observers: 0,
+                        decided: decided.last(),
+                    },
                 ),
                 Output::Store(deadline) => cell.store(deadline.ns()),
                 Output::Armed => say(Said::Armed),

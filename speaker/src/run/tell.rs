@@ -1,0 +1,94 @@
+//! The agent's events in the log, with MetalLB's event names and reasons where it has them.
+
+use speaker_core::agent::Event;
+use speaker_core::plan::{Announced, Outcome};
+use speaker_core::service::ServiceId;
+
+/// Logs one event.
+pub(super) fn log(event: &Event) {
+    match event {
+        Event::Outcome {
+            service,
+            before,
+            after,
+            pool,
+        } => {
+            outcome(service, before.as_ref(), after.as_ref(), pool.as_deref());
+        }
+        Event::Problem(problem) => tracing::warn!(
+            origin = problem.origin,
+            object = %problem.object,
+            field = problem.field,
+            event = "problem",
+            "{problem}; its last good version stays in force"
+        ),
+        Event::Resolved(object) => {
+            tracing::info!(%object, event = "problemResolved", "sound again")
+        }
+        Event::Lapsed {
+            groups,
+            deadline,
+            seen,
+        } => tracing::error!(
+            groups,
+            late_ms = seen.since(*deadline).ns() / 1_000_000,
+            event = "deadlineLapsed",
+            "the deadline passed: every VIP was released and is taken again"
+        ),
+        Event::NotApplied(why) => tracing::error!(
+            error = why,
+            event = "planNotApplied",
+            "failed to write the kernel's tables; trying again"
+        ),
+    }
+}
+
+fn outcome(
+    service: &ServiceId,
+    before: Option<&Outcome>,
+    after: Option<&Outcome>,
+    pool: Option<&str>,
+) {
+    match (before, after) {
+        (_, Some(Outcome::Announced(announced))) => {
+            tracing::info!(
+                event = "serviceAnnounced",
+                ips = ?ips(announced),
+                pool = pool.unwrap_or_default(),
+                protocol = "layer2",
+                %service,
+                epoch = announced.epoch.0,
+                "service has IP, announcing"
+            );
+            for link in &announced.missing {
+                tracing::warn!(event = "announceFailed", %service, %link, "no such link on this node");
+            }
+        }
+        (Some(Outcome::Announced(announced)), Some(Outcome::Silent(reason))) => tracing::info!(
+            event = "serviceWithdrawn",
+            ip = ?ips(announced),
+            reason = reason.metallb_name(),
+            %service,
+            "withdrawing service announcement: {reason}"
+        ),
+        (Some(Outcome::Announced(announced)), None) => tracing::info!(
+            event = "serviceWithdrawn",
+            ip = ?ips(announced),
+            reason = "serviceDeleted",
+            %service,
+            "withdrawing service announcement: the service is gone"
+        ),
+        (_, Some(Outcome::Silent(reason))) => {
+            tracing::debug!(event = "shouldannounce", reason = reason.metallb_name(), %service, "{reason}");
+        }
+        (Some(Outcome::Silent(_)) | None, None) => {}
+    }
+}
+
+fn ips(announced: &Announced) -> Vec<String> {
+    announced
+        .vips
+        .iter()
+        .map(|(vip, _)| vip.to_string())
+        .collect()
+}
