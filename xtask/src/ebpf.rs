@@ -177,9 +177,9 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     Ok(())
 }
 
-/// Runs the host tests of the packet logic under Miri where a nightly compiler has it, and else under the address sanitizer;
-/// says which.
-pub fn sanitized_tests() -> Result<()> {
+/// The command that runs the host tests of the packet logic under Miri where a nightly compiler has it, and else under the
+/// address sanitizer; says which.
+pub fn sanitized_tests() -> Command {
     let mut miri = tools::cargo();
     miri.args(["+nightly", "miri", "--version"]);
     if output(&mut miri).is_ok() {
@@ -194,7 +194,7 @@ pub fn sanitized_tests() -> Result<()> {
             "speaker-ebpf",
             "--lib",
         ]);
-        return tools::run(&mut test);
+        return test;
     }
     say(
         "testing speaker-ebpf under the address sanitizer (there is no nightly compiler with Miri)",
@@ -215,7 +215,7 @@ pub fn sanitized_tests() -> Result<()> {
     .arg(target().join("asan"))
     .env("RUSTC_BOOTSTRAP", "1")
     .env("CARGO_ENCODED_RUSTFLAGS", "-Zsanitizer=address");
-    tools::run(&mut test)
+    test
 }
 
 const TARGET: &str = "bpfel-unknown-none";

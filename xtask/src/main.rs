@@ -3,12 +3,14 @@
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
-use xtask::{ebpf, lab};
+use xtask::{check, ebpf, lab, test};
 
 fn main() -> Result<ExitCode> {
     match Cli::parse().command {
         Command::BuildEbpf(request) => request.run().map(|()| ExitCode::SUCCESS),
+        Command::Check(request) => request.run(),
         Command::Lab(request) => request.run(),
+        Command::Test(request) => request.run(),
         Command::LabBackend(backend) => backend.serve().map(|()| ExitCode::SUCCESS),
     }
 }
@@ -24,7 +26,9 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     BuildEbpf(ebpf::BuildEbpf),
+    Check(check::Request),
     Lab(lab::command::Request),
+    Test(test::Request),
     /// What a pod of the lab runs.
     #[command(hide = true)]
     LabBackend(lab::backend::Backend),

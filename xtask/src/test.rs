@@ -1,0 +1,155 @@
+//! `cargo xtask test`: every suite in order, what each counted, and one line for all.
+//!
+//! A suite counts its own tests; this reads the counts, adds a failure where a suite ended badly without one, and treats
+//! an ignored test as failed: what was not run was not shown. What the suites test it does not know.
+
+mod suite;
+
+pub use suite::Tally;
+
+use crate::tools::say;
+use anyhow::Result;
+use clap::{Args, ValueEnum};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+use suite::{SUITES, Suite, prepare};
+
+/// Run the test suites; the last line is `N passed, N failed`.
+///
+/// Everything that is missing is installed after saying so. Suites that touch the kernel need root, or the capabilities
+/// that docs/contributing.md lists.
+#[derive(Args)]
+pub struct Request {
+    /// Only these suites; all of them without any.
+    #[arg(value_name = "SUITE", value_parser = suite_named)]
+    suites: Vec<&'static Suite>,
+    /// List the suites and run none.
+    #[arg(long)]
+    list: bool,
+    /// A table and a closing line, or one JSON object a line.
+    #[arg(short, long, value_name = "FORM", default_value = "text")]
+    output: Form,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum, Debug)]
+enum Form {
+    Text,
+    Json,
+}
+
+impl Request {
+    /// Runs the suites, whatever becomes of each, and says how they ended.
+    ///
+    /// # Errors
+    /// Never, today; the signature is that of every subcommand.
+    pub fn run(&self) -> Result<ExitCode> {
+        if self.list {
+            for Suite { name, about, .. } in SUITES {
+                println!("{name:<12} {about}");
+            }
+            return Ok(ExitCode::SUCCESS);
+        }
+        let suites = match self.suites.as_slice() {
+            [] => SUITES.iter().collect(),
+            some => some.to_vec(),
+        };
+        let results = self.run_suites(&suites);
+        let tally = results
+            .iter()
+            .fold(Tally::default(), |sum, result| sum + result.tally);
+        match self.output {
+            Form::Text => close(&results, tally),
+            Form::Json => println!(
+                "{{\"passed\":{},\"failed\":{}}}",
+                tally.passed, tally.failed
+            ),
+        }
+        Ok(tally.exit_code())
+    }
+
+    fn run_suites(&self, suites: &[&'static Suite]) -> Vec<Ended> {
+        let mut results = Vec::new();
+        let mut built = Tally::default();
+        let begun = Instant::now();
+        if let Err(why) = prepare(suites) {
+            built.count("build", Err(why));
+            results.push(Ended {
+                name: "build",
+                tally: built,
+                took: begun.elapsed(),
+            });
+            return results;
+        }
+        for (at, suite) in suites.iter().enumerate() {
+            say(&format!(
+                "[{}/{}] {}: {}",
+                at + 1,
+                suites.len(),
+                suite.name,
+                suite.about
+            ));
+            let begun = Instant::now();
+            let tally = suite.run(self.output == Form::Text);
+            let ended = Ended {
+                name: suite.name,
+                tally,
+                took: begun.elapsed(),
+            };
+            say(&format!(
+                "{}: {tally} in {:.1} s",
+                ended.name,
+                ended.took.as_secs_f64()
+            ));
+            if self.output == Form::Json {
+                println!("{}", ended.json());
+            }
+            results.push(ended);
+        }
+        results
+    }
+}
+
+/// How a suite ended.
+struct Ended {
+    name: &'static str,
+    tally: Tally,
+    took: Duration,
+}
+
+impl Ended {
+    fn json(&self) -> serde_json::Value {
+        serde_json::json!({
+            "suite": self.name,
+            "passed": self.tally.passed,
+            "failed": self.tally.failed,
+            "seconds": self.took.as_secs_f64(),
+        })
+    }
+}
+
+fn close(results: &[Ended], tally: Tally) {
+    println!(
+        "\n{:<12} {:>7} {:>7} {:>9}",
+        "suite", "passed", "failed", "seconds"
+    );
+    for Ended { name, tally, took } in results {
+        let Tally { passed, failed } = tally;
+        println!(
+            "{name:<12} {passed:>7} {failed:>7} {:>9.1}",
+            took.as_secs_f64()
+        );
+    }
+    println!("\n{tally}");
+}
+
+fn suite_named(name: &str) -> Result<&'static Suite, String> {
+    let names = || {
+        SUITES
+            .iter()
+            .map(|suite| suite.name)
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    let found = SUITES.iter().find(|suite| suite.name == name);
+    found.ok_or_else(|| format!("there is no such suite; there are: {}", names()))
+}

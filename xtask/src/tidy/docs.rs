@@ -1,0 +1,92 @@
+//! Links in Markdown lead somewhere: to a file of the repository and, after `#`, to one of its headings.
+//!
+//! Other hosts are not asked: a check must say the same with and without a network.
+
+use super::{Finding, Tree};
+
+/// Relative links to what is not there.
+pub(super) fn links(tree: &Tree) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (path, text) in tree.texts("", ".md") {
+        for (line, prose) in prose(text) {
+            for target in targets(prose) {
+                if let Err(why) = resolve(tree, path, target) {
+                    findings.push(Finding::new(path, line, format!("`{target}`: {why}")));
+                }
+            }
+        }
+    }
+    findings
+}
+
+/// Lines outside fenced blocks, numbered from 1.
+fn prose(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let mut is_code = false;
+    text.lines().enumerate().filter_map(move |(at, line)| {
+        let is_fence = line.trim_start().starts_with("```");
+        is_code ^= is_fence;
+        (!is_code && !is_fence).then_some((at + 1, line))
+    })
+}
+
+fn targets(line: &str) -> impl Iterator<Item = &str> {
+    line.match_indices("](").filter_map(move |(at, open)| {
+        let rest = line.get(at + open.len()..)?;
+        rest.get(..rest.find(')')?)
+    })
+}
+
+fn resolve(tree: &Tree, from: &str, target: &str) -> Result<(), String> {
+    if target.contains("://") || target.starts_with("mailto:") {
+        return Ok(());
+    }
+    let (file, anchor) = match target.split_once('#') {
+        Some((file, anchor)) => (file, Some(anchor)),
+        None => (target, None),
+    };
+    let path = if file.is_empty() {
+        from.to_owned()
+    } else {
+        join(from, file)?
+    };
+    if !path.is_empty() && !tree.has(&path) && tree.text(&path).is_none() {
+        return Err(format!("there is no {path}"));
+    }
+    let Some(anchor) = anchor else { return Ok(()) };
+    let text = tree.text(&path).ok_or("only a text file has headings")?;
+    let is_there = prose(text).any(|(_, line)| line.starts_with('#') && slug(line) == anchor);
+    if is_there {
+        Ok(())
+    } else {
+        Err(format!("{path} has no such heading"))
+    }
+}
+
+fn join(from: &str, file: &str) -> Result<String, String> {
+    let mut parts: Vec<&str> = from.split('/').collect();
+    parts.pop();
+    for part in file.trim_end_matches('/').split('/') {
+        match part {
+            "." => {}
+            ".." => {
+                parts.pop().ok_or("leads out of the repository")?;
+            }
+            part => parts.push(part),
+        }
+    }
+    Ok(parts.join("/"))
+}
+
+/// As GitHub makes anchors of headings.
+fn slug(heading: &str) -> String {
+    heading
+        .trim_start_matches('#')
+        .trim()
+        .chars()
+        .filter_map(|c| match c {
+            ' ' => Some('-'),
+            c if c.is_alphanumeric() || c == '-' || c == '_' => Some(c.to_ascii_lowercase()),
+            _ => None,
+        })
+        .collect()
+}
