@@ -70,6 +70,11 @@ impl Faults {
         self.0.push(Fault::new(field, why));
     }
 
+    /// Whether nothing is wrong.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The value if nothing is wrong.
     pub fn none_or<T>(self, value: impl FnOnce() -> T) -> Result<T, Self> {
         if self.0.is_empty() {

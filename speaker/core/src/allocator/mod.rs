@@ -322,8 +322,8 @@ impl<'w> Pass<'w> {
             return self.as_asked(claim, asked);
         }
         match &claim.ask.pool {
-            Some(pool) => self.from_pool(claim, pool),
-            None => self.from_any(claim),
+            Some(pool) => self.in_pool(claim, pool),
+            None => self.anywhere(claim),
         }
     }
 
@@ -354,11 +354,7 @@ impl<'w> Pass<'w> {
         Ok((asked.to_vec(), pool))
     }
 
-    fn from_pool(
-        &mut self,
-        claim: &Claim<'w>,
-        name: &str,
-    ) -> Result<(Vec<IpAddr>, String), String> {
+    fn in_pool(&mut self, claim: &Claim<'w>, name: &str) -> Result<(Vec<IpAddr>, String), String> {
         let service = claim.service;
         let shelf = self.shelves.named(name);
         let shelf = shelf.ok_or_else(|| format!("unknown pool {name:?}"))?;
@@ -378,7 +374,7 @@ impl<'w> Pass<'w> {
         })
     }
 
-    fn from_any(&mut self, claim: &Claim<'w>) -> Result<(Vec<IpAddr>, String), String> {
+    fn anywhere(&mut self, claim: &Claim<'w>) -> Result<(Vec<IpAddr>, String), String> {
         let wishes = wishes(claim.service);
         let tiers = [self.shelves.pinned(claim.service), self.shelves.open()];
         for tier in tiers {

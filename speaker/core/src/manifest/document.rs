@@ -6,7 +6,7 @@ use crate::annotations;
 use crate::crd::schema;
 use crate::names;
 use crate::object::{Kind, Object, ObjectKey};
-use crate::problem::{Fault, Faults, Problem};
+use crate::problem::{Fault, Faults};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
@@ -170,76 +170,90 @@ fn object(
     config_namespace: &str,
     into: &mut Manifests,
 ) {
-    let parsed = parse(&key, map, config_namespace);
-    match parsed {
-        Ok(Parsed::Object(object)) => {
-            let is_service = matches!(object, Object::Service(_));
-            let problem = annotations::check(&object).into_problem(key, origin);
-            if is_service || problem.is_none() {
-                into.objects.push(Ok(object));
-            }
-            into.objects.extend(problem.map(Err));
-        }
-        Ok(Parsed::Aside(why)) => into.notes.push(Note {
+    let mut note = |why: String| {
+        into.notes.push(Note {
             origin: origin.to_owned(),
             subject: key.to_string(),
-            why: why.to_owned(),
-        }),
-        Err(faults) => into
-            .objects
-            .extend(faults.into_problem(key, origin).map(Err::<Object, Problem>)),
-    }
-}
-
-fn parse(
-    key: &ObjectKey,
-    map: Map<String, Value>,
-    config_namespace: &str,
-) -> Result<Parsed, Faults> {
-    native::check_names(key)?;
-    let object = match key.kind {
-        Kind::Namespace => Object::Namespace(native::namespace(typed(map)?)),
-        Kind::Node => Object::Node(native::node(typed(map)?)?),
-        Kind::Service => Object::Service(native::service(key, typed(map)?)?),
-        Kind::EndpointSlice => return native::endpoint_slice(key, typed(map)?),
-        Kind::Pool => {
-            let raw: schema::IPAddressPool = config(key, map, config_namespace)?;
-            Object::Pool((key, raw).try_into()?)
-        }
-        Kind::L2Advertisement => {
-            let raw: schema::L2Advertisement = config(key, map, config_namespace)?;
-            Object::L2Advertisement((key, raw).try_into()?)
-        }
-        Kind::Community => {
-            let raw: schema::Community = config(key, map, config_namespace)?;
-            Object::Community((key, raw).try_into()?)
-        }
-        Kind::Document => return Err(Fault::new("kind", "is not known").into()),
+            why,
+        });
     };
-    Ok(Parsed::Object(object))
+    let mut reader = Reader {
+        key: &key,
+        config_namespace,
+        unknown: Vec::new(),
+    };
+    let parsed = reader.read(map);
+    let in_spec = reader
+        .unknown
+        .iter()
+        .filter(|field| field.starts_with("spec."));
+    in_spec.for_each(|field| note(format!("{field} is not known and has no effect")));
+    let faults = match parsed {
+        Ok(Parsed::Aside(why)) => return note(why.to_owned()),
+        Ok(Parsed::Object(object)) => {
+            let faults = annotations::check(&object);
+            let stays = matches!(object, Object::Service(_)) || faults.is_empty();
+            into.objects.extend(stays.then_some(Ok(object)));
+            faults
+        }
+        Err(faults) => faults,
+    };
+    into.objects
+        .extend(faults.into_problem(key, origin).map(Err));
 }
 
-/// A resource of MetalLB, which counts only in one namespace. `spec` may be left out, as MetalLB's schema has it:
-/// the fields that are required are missed one by one.
-fn config<T: DeserializeOwned>(
-    key: &ObjectKey,
-    mut map: Map<String, Value>,
-    config_namespace: &str,
-) -> Result<T, Faults> {
-    if key.namespace != config_namespace {
-        let why = format!(
-            "is {:?}, configuration is read from {config_namespace:?} only",
-            key.namespace
-        );
-        return Err(Fault::new("metadata.namespace", why).into());
+/// Reads the object of one key.
+struct Reader<'a> {
+    key: &'a ObjectKey,
+    config_namespace: &'a str,
+    /// Fields that the kind does not have.
+    unknown: Vec<String>,
+}
+
+impl Reader<'_> {
+    fn read(&mut self, map: Map<String, Value>) -> Result<Parsed, Faults> {
+        let key = self.key;
+        native::check_names(key)?;
+        let object = match key.kind {
+            Kind::Namespace => Object::Namespace(native::namespace(self.typed(map)?)),
+            Kind::Node => Object::Node(native::node(self.typed(map)?)?),
+            Kind::Service => Object::Service(native::service(key, self.typed(map)?)?),
+            Kind::EndpointSlice => return native::endpoint_slice(key, self.typed(map)?),
+            Kind::Pool => {
+                let raw: schema::IPAddressPool = self.config(map)?;
+                Object::Pool((key, raw).try_into()?)
+            }
+            Kind::L2Advertisement => {
+                let raw: schema::L2Advertisement = self.config(map)?;
+                Object::L2Advertisement((key, raw).try_into()?)
+            }
+            Kind::Community => {
+                let raw: schema::Community = self.config(map)?;
+                Object::Community((key, raw).try_into()?)
+            }
+            Kind::Document => return Err(Fault::new("kind", "is not known").into()),
+        };
+        Ok(Parsed::Object(object))
     }
-    map.entry("spec")
-        .or_insert_with(|| Value::Object(Map::new()));
-    typed(map)
-}
 
-fn typed<T: DeserializeOwned>(map: Map<String, Value>) -> Result<T, Faults> {
-    super::typed(Value::Object(map)).map_err(Faults::from)
+    /// A resource of MetalLB, which counts only in one namespace. `spec` may be left out, as MetalLB's schemas have
+    /// it: the fields that are required are missed one by one.
+    fn config<T: DeserializeOwned>(&mut self, mut map: Map<String, Value>) -> Result<T, Faults> {
+        if self.key.namespace != self.config_namespace {
+            let (here, there) = (&self.key.namespace, self.config_namespace);
+            let why = format!("is {here:?}, configuration is read from {there:?} only");
+            return Err(Fault::new("metadata.namespace", why).into());
+        }
+        map.entry("spec")
+            .or_insert_with(|| Value::Object(Map::new()));
+        self.typed(map)
+    }
+
+    fn typed<T: DeserializeOwned>(&mut self, map: Map<String, Value>) -> Result<T, Faults> {
+        let (value, unknown) = super::typed(Value::Object(map))?;
+        self.unknown = unknown;
+        Ok(value)
+    }
 }
 
 const METALLB_GROUP: &str = "metallb.io";
