@@ -1,3 +1,5 @@
+//! The order of candidates against digests that MetalLB's own rule gives.
+
 use super::*;
 use proptest::prelude::*;
 

@@ -1,3 +1,5 @@
+//! Table contents and the order of writes, for any plan.
+
 use super::*;
 use crate::local::{Link, LinkName};
 use proptest::prelude::*;

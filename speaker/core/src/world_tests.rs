@@ -1,3 +1,5 @@
+//! What the world keeps, replaces and holds on to.
+
 use super::*;
 use crate::service::Endpoint;
 

@@ -1,3 +1,5 @@
+//! The schedule of gratuitous frames and of telling askers, second by second.
+
 use super::*;
 
 fn place(ip: &str, link: u32) -> Place {

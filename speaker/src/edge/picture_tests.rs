@@ -1,3 +1,5 @@
+//! Which links of the kernel's picture may announce.
+
 use super::*;
 use netlink_packet_route::address::AddressHeader;
 use netlink_packet_route::link::{InfoKind, LinkHeader};

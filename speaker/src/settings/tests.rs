@@ -1,3 +1,5 @@
+//! Command lines as MetalLB's manifests write them, and what becomes of each flag.
+
 use super::args::{Cli, Command};
 use super::*;
 use clap::Parser;

@@ -1,3 +1,5 @@
+//! The allocations' file: one writer, and no news where nothing changed.
+
 use super::*;
 use speaker_core::allocator::Assignment;
 use speaker_core::service::ServiceId;

@@ -1,3 +1,5 @@
+//! Which objects a change of files puts and takes.
+
 use super::*;
 use speaker_core::manifest;
 

@@ -1,3 +1,5 @@
+//! The allocator's promises: first fit, requests, sharing, and that nobody who has an address is moved.
+
 use super::*;
 use crate::manifest;
 

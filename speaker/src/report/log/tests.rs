@@ -1,3 +1,5 @@
+//! Lines of the log, byte by byte, in both looks.
+
 use super::bound::{LINES_MAX, SAME_MAX};
 use super::*;
 use std::net::IpAddr;

@@ -1,3 +1,5 @@
+//! Frontends that the service proxy reads from manifests.
+
 use super::*;
 
 /// The frontends of one file of manifests, and how many faults it has.

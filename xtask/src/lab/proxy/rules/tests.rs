@@ -1,3 +1,5 @@
+//! Rules of the service proxy for each policy and family.
+
 use super::super::manifest::Protocol;
 use super::*;
 
