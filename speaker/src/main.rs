@@ -2,6 +2,7 @@
 //!
 //! Parses the command line and hands over; it decides nothing.
 
+mod cleanup;
 mod dataplane;
 mod drive;
 mod edge;
@@ -42,5 +43,6 @@ fn obey(command: Command) -> Result<()> {
             }
             run::run(settings)
         }
+        Command::Cleanup(args) => cleanup::run(&args),
     }
 }

@@ -12,7 +12,7 @@ mod inert;
 #[cfg(test)]
 mod tests;
 
-use crate::dataplane::{AnswerRate, AttachMode};
+use crate::dataplane::{AnswerRate, AttachMode, pin_dir};
 use crate::edge::Exclude;
 use crate::report::log::{Format, Level};
 use anyhow::{Context, Result, ensure};
@@ -127,12 +127,6 @@ pub(crate) fn command_line(typed: impl Iterator<Item = OsString>) -> Vec<OsStrin
     dashes::doubled(typed, &args::long_names())
 }
 
-/// Where a node's maps and links are pinned.
-pub(crate) fn pin_dir(bpffs: &Path, node: &NodeName) -> PathBuf {
-    // A bpf file system takes no name with a dot; no node name has an underscore.
-    bpffs.join(PIN_ROOT).join(node.as_str().replace('.', "_"))
-}
-
 /// The text of the exclusion file; the usual one may be missing, another one may not.
 fn exclusions(path: &Path) -> Result<Option<String>> {
     match fs::read_to_string(path) {
@@ -157,7 +151,5 @@ fn election(text: &str) -> Result<Election, String> {
 
 /// The socket's name within a node's run directory.
 pub(crate) const CTL_SOCKET: &str = "ctl.sock";
-/// The one folder of pins, within the bpf file system.
-pub(crate) const PIN_ROOT: &str = "heliograph";
 /// Where MetalLB's ConfigMap `metallb-excludel2` is mounted.
 const EXCLUSIONS: &str = "/etc/metallb/excludel2.yaml";

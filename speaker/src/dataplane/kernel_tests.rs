@@ -88,7 +88,11 @@ impl Node {
 
 /// Of this thread's capabilities; commands that it starts have all of root's again.
 fn keep_only_what_the_speaker_keeps() {
-    let kept = NEEDS.iter().filter(|need| need.kept).map(|need| need.cap).collect();
+    let kept = NEEDS
+        .iter()
+        .filter(|need| need.kept)
+        .map(|need| need.cap)
+        .collect();
     caps::set(None, CapSet::Effective, &kept).unwrap();
 }
 
@@ -241,7 +245,11 @@ fn a_pinned_link_of_another_namespace_is_replaced() {
     let node = Node::new();
     node.process(AttachMode::Tc, |dataplane, _| node.serve(dataplane));
     let other = TestNet::new();
-    assert_eq!(other.here.ifindex("eth0"), node.ifindex, "the same index, another link");
+    assert_eq!(
+        other.here.ifindex("eth0"),
+        node.ifindex,
+        "the same index, another link"
+    );
     other.here.enter(|| {
         let mut dataplane = Dataplane::open(&node.settings(AttachMode::Tc)).unwrap();
         let reports = dataplane.sync_links(&node.links());
@@ -388,23 +396,6 @@ fn a_strangers_xdp_program_stays_and_tc_is_taken() {
                 .contains("xdpgeneric")
         );
     });
-}
-
-#[test]
-fn cleaning_up_removes_every_trace_and_may_be_repeated() {
-    let node = Node::new();
-    for mode in [AttachMode::Clsact, AttachMode::Tc] {
-        node.process(mode, |dataplane, _| node.serve(dataplane));
-        let dir = node.settings(mode).pin_dir;
-        node.net.here.enter(|| {
-            let cleaned = clean(&dir, true).unwrap();
-            assert!(cleaned.pins.len() >= 12, "{cleaned:?}");
-            assert_eq!(cleaned.filters.is_empty(), mode == AttachMode::Tc);
-            assert_eq!(clean(&dir, true).unwrap(), Cleaned::default());
-        });
-        assert!(!dir.exists());
-        assert!(!node.is_answered());
-    }
 }
 
 #[test]

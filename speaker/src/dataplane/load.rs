@@ -8,6 +8,7 @@ use super::{Replaced, Settings};
 use anyhow::{Context, Result, bail};
 use aya::maps::MapInfo;
 use aya::{Ebpf, EbpfLoader};
+use rustix::process::{Resource, Rlimit, setrlimit};
 use speaker_ebpf::abi::{MAPS, MapSpec};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -20,6 +21,7 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("HELIOGRAPH_EBPF_OBJECT"
 /// Loads the object with its maps pinned, and says which pinned maps could not be kept.
 pub(super) fn load(pins: &Pins, settings: &Settings) -> Result<(Ebpf, Vec<Replaced>)> {
     pins.create()?;
+    raise_memlock();
     let replaced = clear_unusable(pins, &wanted()?)?;
     let rate = settings.rate;
     let (interval_ns, burst_ns) = (rate.interval_ns(), rate.burst_ns());
@@ -39,6 +41,17 @@ pub(super) fn load(pins: &Pins, settings: &Settings) -> Result<(Ebpf, Vec<Replac
          before 5.11 also a sufficient RLIMIT_MEMLOCK)",
     )?;
     Ok((ebpf, replaced))
+}
+
+/// Before 5.11 maps are charged to this limit, which is tiny by default. Where it may not be raised it may still suffice.
+fn raise_memlock() {
+    let unlimited = Rlimit {
+        current: None,
+        maximum: None,
+    };
+    if let Err(error) = setrlimit(Resource::Memlock, unlimited) {
+        tracing::debug!(%error, "RLIMIT_MEMLOCK stays as it is");
+    }
 }
 
 /// What decides whether a map can be used by the program.

@@ -26,7 +26,7 @@ pub(crate) use askers::{Asker, Askers};
 pub(crate) use attach::{AttachMode, AttachReport, Hook, Step, StepResult};
 pub(crate) use claims::Claims;
 use deadline::DeadlineCell;
-pub(crate) use pins::{all_pin_dirs, pin_dir};
+pub(crate) use pins::{pin_dir, pinned_nodes};
 pub(crate) use sight::{GlobalCount, LinkSight, MapSight, Sight, SlotSight};
 pub(crate) use tables::KernelTables;
 
@@ -267,40 +267,33 @@ impl Dataplane {
     }
 }
 
-/// What [`clean`] removed.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
-pub(crate) struct Cleaned {
-    /// Pinned maps and links, by path.
-    pub(crate) pins: Vec<String>,
-    /// Interfaces that had a clsact filter of ours.
-    pub(crate) filters: Vec<String>,
-}
-
-/// Removes every pin under `pin_dir`, and our clsact filters in the calling thread's network namespace if
-/// `with_filters`. Idempotent.
-pub(crate) fn clean(pin_dir: &Path, with_filters: bool) -> Result<Cleaned> {
-    let pins = Pins::new(pin_dir);
-    let mut cleaned = Cleaned::default();
-    let files = pins
-        .files()
-        .with_context(|| format!("failed to list {}", pin_dir.display()))?;
+/// Removes every pin under `pin_dir`, and with the links the programs; their paths. Idempotent.
+pub(crate) fn clean_pins(pin_dir: &Path) -> Result<Vec<String>> {
+    let files = Pins::new(pin_dir).files();
+    let files = files.with_context(|| format!("failed to list {}", pin_dir.display()))?;
+    let mut removed = Vec::new();
     for path in files.into_values() {
         remove_pin(&path)?;
-        cleaned.pins.push(path.display().to_string());
+        removed.push(path.display().to_string());
     }
-    if !cleaned.pins.is_empty() || pin_dir.exists() {
+    if pin_dir.exists() {
         fs::remove_dir(pin_dir)
             .with_context(|| format!("failed to remove {}", pin_dir.display()))?;
     }
-    if with_filters {
-        let netlink = Client::open()?;
-        for (ifindex, name) in facts::links(&netlink)? {
-            if tc::detach_clsact(&netlink, ifindex, &name)? {
-                cleaned.filters.push(name);
-            }
+    Ok(removed)
+}
+
+/// Removes our clsact filters in the calling thread's network namespace; the names of their links. Idempotent. The
+/// qdisc stays: it does nothing without filters, and others may use it.
+pub(crate) fn clean_filters() -> Result<Vec<String>> {
+    let netlink = Client::open()?;
+    let mut removed = Vec::new();
+    for (ifindex, name) in facts::links(&netlink)? {
+        if tc::detach_clsact(&netlink, ifindex, &name)? {
+            removed.push(name);
         }
     }
-    Ok(cleaned)
+    Ok(removed)
 }
 
 fn remove_pin(path: &Path) -> Result<()> {

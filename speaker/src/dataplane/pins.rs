@@ -7,7 +7,7 @@
 use anyhow::{Context, Result, bail};
 use speaker_ebpf::abi::MapSpec;
 use speaker_proto::NodeName;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs;
 use std::io;
@@ -116,10 +116,13 @@ pub(crate) fn pin_dir(bpffs: &Path, node: &NodeName) -> PathBuf {
     bpffs.join(FOLDER).join(node.as_str().replace('.', "_"))
 }
 
-/// Where all nodes of this machine pin.
-pub(crate) fn all_pin_dirs(bpffs: &Path) -> io::Result<Vec<PathBuf>> {
-    let nodes = Pins::new(&bpffs.join(FOLDER)).files()?;
-    Ok(nodes.into_values().filter(|path| path.is_dir()).collect())
+/// The nodes that have pins on the bpf file system at `bpffs`.
+pub(crate) fn pinned_nodes(bpffs: &Path) -> io::Result<BTreeSet<NodeName>> {
+    let folders = Pins::new(&bpffs.join(FOLDER)).files()?;
+    Ok(folders
+        .keys()
+        .filter_map(|name| name.replace('_', ".").parse().ok())
+        .collect())
 }
 
 /// Ours among what others keep on a bpf file system.

@@ -34,7 +34,7 @@ pub(super) fn attach_tcx(
         (Err(error), Ok(true)) if is_already_there(&error) => {
             return Ok((StepResult::Adopted, String::new()));
         }
-        (attached, _) => attached?,
+        (attached, _) => attached.map_err(explain)?,
     };
     let why = match pinned {
         Ok(false) => String::new(),
@@ -46,7 +46,8 @@ pub(super) fn attach_tcx(
         fs::remove_file(&path)
             .with_context(|| format!("failed to remove the old link {}", path.display()))?;
     }
-    link.pin(&path).with_context(|| format!("failed to pin {}", path.display()))?;
+    link.pin(&path)
+        .with_context(|| format!("failed to pin {}", path.display()))?;
     Ok((StepResult::Attached, why))
 }
 
@@ -60,6 +61,19 @@ fn adopt_tcx(program: &mut SchedClassifier, path: &Path) -> Result<bool> {
     // Dropping the link closes its descriptor; the pin keeps it attached.
     drop(program.take_link(id)?);
     Ok(true)
+}
+
+fn explain(error: ProgramError) -> anyhow::Error {
+    let is_unknown = matches!(
+        &error,
+        ProgramError::SyscallError(error) if error.io_error.kind() == io::ErrorKind::InvalidInput
+    );
+    let error = anyhow::Error::new(error);
+    if is_unknown {
+        error.context("the kernel seems to have no TCX (6.6 and later have)")
+    } else {
+        error
+    }
 }
 
 fn is_already_there(error: &ProgramError) -> bool {

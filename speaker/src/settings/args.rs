@@ -4,6 +4,7 @@
 
 use super::inert::Inert;
 use super::{EXCLUSIONS, election};
+use crate::cleanup::CleanupArgs;
 use crate::dataplane::{AnswerRate, AttachMode};
 use crate::report::log::{Format, Level};
 use clap::builder::BoolishValueParser;
@@ -34,6 +35,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Announce the services of a directory of manifests from this node
     Run(Box<RunArgs>),
+    /// Take back what speakers that are gone left in the kernel
+    Cleanup(CleanupArgs),
 }
 
 /// Flags of `speaker run`.
