@@ -66,10 +66,18 @@ pub fn v4_destination<F: Frame>(frame: &mut F) -> Option<Addr> {
     load_pulling(frame, ETHER_BYTES + 16).map(Addr::v4_word)
 }
 
-/// The destination of an IPv6 packet; `None` if the frame ends before it.
+/// The destination of an IPv6 packet; `None` if the frame ends before it, or if it is none that a packet may have.
 #[inline(always)]
 pub fn v6_destination<F: Frame>(frame: &mut F) -> Option<Addr> {
-    load_pulling(frame, DST_AT).map(Addr::v6_words)
+    v6_addr(load_pulling(frame, DST_AT)?)
+}
+
+/// An IPv6 address off the wire as the tables have it. `None` for IPv4-mapped ones: the tables mean IPv4 by those, and on a
+/// wire they have no place.
+#[inline(always)]
+pub fn v6_addr(words: [u64; 2]) -> Option<Addr> {
+    let is_mapped = words[0] == 0 && u64::from_be(words[1]) >> 32 == 0xffff;
+    (!is_mapped).then(|| Addr::v6_words(words))
 }
 
 /// The next header of an IPv6 packet; `None` if the frame ends before it.

@@ -4,7 +4,7 @@
 //! It knows neither tables nor who we are, apart from the hardware address that an answer carries. Extension headers never
 //! get here: RFC 6980 forbids fragments, and nobody has a use for the others.
 
-use super::ip::{ICMPV6, IPV6_END, Ipv6, Sum};
+use super::ip::{ICMPV6, IPV6_END, Ipv6, Sum, v6_addr};
 use super::{Ether, Frame};
 use crate::abi::{Addr, MacAddr};
 
@@ -64,10 +64,10 @@ impl Neighbour {
         })
     }
 
-    /// What it asks for, or speaks of.
+    /// What it asks for, or speaks of; `None` if that is no address to ask for.
     #[inline(always)]
-    pub fn target(&self) -> Addr {
-        Addr::v6_words(self.target)
+    pub fn target(&self) -> Option<Addr> {
+        v6_addr(self.target)
     }
 
     /// Whether it is a solicitation (else an advertisement, if the caller looked at the type before).

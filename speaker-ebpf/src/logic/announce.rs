@@ -43,7 +43,10 @@ pub(super) fn ndp<F: Frame, M: Maps>(frame: &mut F, maps: &mut M) -> Verdict {
     let Some(head) = Neighbour::read(frame) else {
         return Verdict::Next;
     };
-    let Some(known) = Known::find(maps, head.target(), frame.ifindex()) else {
+    let Some(target) = head.target() else {
+        return Verdict::Next;
+    };
+    let Some(known) = Known::find(maps, target, frame.ifindex()) else {
         return Verdict::Next;
     };
     if head.is_solicitation() {

@@ -1,1 +1,4 @@
-//! Tests.
+//! What suites share that need no kernel: the table of frames, checked here against the model and by the kernel suite against
+//! the loaded program.
+
+pub mod frames;

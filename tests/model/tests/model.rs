@@ -6,4 +6,5 @@
 
 mod admission;
 mod allocation;
+mod frames;
 mod scenario;
