@@ -159,3 +159,7 @@ impl World {
 #[cfg(test)]
 #[path = "world_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "world_tests.rs"]
+mod tests;

@@ -265,7 +265,7 @@ fn aliases_cannot_blow_up_a_document() {
     );
     check(
         &long,
-        &["! f.yaml#1: b: grows too large by its aliases at line 2 column 5"],
+        &["! f.yaml#1: b[5]: grows too large by its aliases at line 1 column 4"],
     );
 }
 
