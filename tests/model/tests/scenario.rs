@@ -9,7 +9,7 @@ mod setup;
 use setup::{Addresses, Setup, Step};
 use speaker_core::allocator::{Assignments, allocate};
 use speaker_core::manifest::{self, DEFAULT_NAMESPACE};
-use speaker_core::plan::{Held, Hold, Holding, Members, Memo, elected};
+use speaker_core::plan::{Held, Hold, Holding, Members, Memo, elected, explain};
 use speaker_core::{Kind, Local, World, plan};
 use speaker_proto::{Epoch, NodeName};
 use std::collections::BTreeMap;
@@ -168,6 +168,17 @@ impl<'f> Cluster<'f> {
             let node = self.nodes.entry(name).or_default();
             let _ = writeln!(text, "--- {}", local.node);
             let _ = writeln!(text, "{}", node.decide(&self.world, &members, &local));
+        }
+        for question in &self.setup.why {
+            let (name, service) = setup::question(question);
+            let held = self
+                .nodes
+                .get(&name)
+                .map_or_else(Held::new, |node| node.held.clone());
+            let local = self.setup.local(&name);
+            let story = explain(&self.world, &members, &held, &local, &service);
+            let story = story.unwrap_or_else(|| panic!("{question}: no such service"));
+            let _ = writeln!(text, "--- why: {story}");
         }
     }
 

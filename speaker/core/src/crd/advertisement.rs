@@ -30,7 +30,7 @@ pub struct L2Advertisement {
 }
 
 /// One weighted preference.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct PreferredNodes {
     /// 1 to 100; the weights of all that match a node add up.
     pub weight: u32,

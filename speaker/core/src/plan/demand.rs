@@ -4,6 +4,7 @@
 use super::setting::{Field, Setting};
 use super::{Reason, Unmatched};
 use crate::allocator::Assignment;
+use crate::crd::Pool;
 use crate::object::{Kind, ObjectKey};
 use crate::problem::Problem;
 use crate::selector::any_matches;
@@ -54,8 +55,10 @@ impl Demand {
         };
         self.fault.is_none()
             && match &self.hosts {
-                None => !field.candidates.is_empty(),
-                Some(hosts) => hosts.iter().any(|h| field.candidates.contains_key(h)),
+                None => !field.candidates.scores.is_empty(),
+                Some(hosts) => hosts
+                    .iter()
+                    .any(|h| field.candidates.scores.contains_key(h)),
             }
     }
 
@@ -225,16 +228,13 @@ fn addresses(setting: &Setting, raw: &Raw<'_>) -> Result<Vec<IpAddr>, Reason> {
 
 /// The pool that contains all the addresses; the one they came from, if it still does.
 fn pool_of(setting: &Setting, raw: &Raw<'_>, addresses: &[IpAddr]) -> Option<String> {
-    let mut holding = setting
-        .pools
-        .iter()
-        .filter(|pool| addresses.iter().all(|ip| pool.contains(*ip)));
-    let first = holding.next()?;
-    let origin = raw.assigned.map(|assignment| assignment.pool.as_str());
-    let pool = std::iter::once(first)
-        .chain(holding)
-        .find(|pool| Some(pool.name.as_str()) == origin)
-        .unwrap_or(first);
+    let contains = |pool: &&Arc<Pool>| addresses.iter().all(|ip| pool.contains(*ip));
+    let origin = raw
+        .assigned
+        .and_then(|assignment| setting.pool(&assignment.pool));
+    let pool = origin
+        .filter(contains)
+        .or_else(|| setting.pools.iter().find(contains))?;
     Some(pool.name.clone())
 }
 

@@ -110,9 +110,11 @@ impl Group {
     fn winner(&self, demands: &[Arc<Demand>], ranks: &mut Ranks) -> Option<NodeName> {
         let wanting = self.wanting(demands);
         let first = wanting.first()?;
-        let is_alike = |d: &&Demand| d.hosts.is_none() && same_field(d, first);
+        let is_alike = |d: &&Demand| d.hosts.is_none() && same_candidates(d, first);
         match &first.field {
-            Some(field) if wanting.iter().all(is_alike) => ranks.first_of(self.key, &field.best),
+            Some(field) if wanting.iter().all(is_alike) => {
+                ranks.first_of(self.key, &field.candidates.best)
+            }
             Some(_) | None => ranks.winner(self.key, &common(&wanting)),
         }
     }
@@ -135,9 +137,10 @@ impl Group {
     }
 }
 
-fn same_field(a: &Demand, b: &Demand) -> bool {
+/// Nodes and scores by which advertisements judge are the same; the links need not be.
+fn same_candidates(a: &Demand, b: &Demand) -> bool {
     match (&a.field, &b.field) {
-        (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+        (Some(a), Some(b)) => Arc::ptr_eq(&a.candidates, &b.candidates),
         (None, None) => true,
         (Some(_), None) | (None, Some(_)) => false,
     }
@@ -150,7 +153,7 @@ fn common(wanting: &[&Demand]) -> Vec<Candidate> {
             .as_ref()
             .is_none_or(|hosts| hosts.contains(node));
         let field = demand.field.as_ref().filter(|_| is_host)?;
-        field.candidates.get(node).copied()
+        field.candidates.scores.get(node).copied()
     };
     let total = |node: &NodeName| {
         wanting.iter().try_fold(0_u32, |sum, demand| {
@@ -160,7 +163,10 @@ fn common(wanting: &[&Demand]) -> Vec<Candidate> {
     let Some(first) = wanting.first() else {
         return Vec::new();
     };
-    let fields = first.field.iter().flat_map(|field| field.candidates.keys());
+    let fields = first
+        .field
+        .iter()
+        .flat_map(|field| field.candidates.scores.keys());
     let nodes: Vec<_> = match &first.hosts {
         Some(hosts) => hosts.iter().collect(),
         None => fields.collect(),

@@ -153,7 +153,9 @@ impl Reason {
             Self::NoCommonCandidate { .. } => {
                 "let the services run on a common node, or stop sharing the address".into()
             }
-            Self::NotElected { owner } => format!("nothing, as long as {owner} is a candidate"),
+            Self::NotElected { owner } => format!(
+                "prefer this node to {owner} (preferredNodeSelectors), or take {owner} out of the candidates"
+            ),
             Self::NotHeld(_) => "wait until the taking is over".into(),
             Self::NoUsableLink { .. } => {
                 "bring one of the links up, or let an advertisement select a link that is".into()

@@ -2,10 +2,10 @@
 //! pool, and the candidates of each set of advertisements.
 
 use super::{Members, Unfit};
-use crate::crd::{L2Advertisement, Pool};
+use crate::crd::{L2Advertisement, Pool, PreferredNodes};
 use crate::local::{LinkName, Local, Rules};
 use crate::node::Node;
-use crate::selector::any_matches;
+use crate::selector::{Selector, any_matches};
 use crate::world::World;
 use speaker_proto::NodeName;
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,16 +27,27 @@ pub(super) struct Setting {
     by_pool: BTreeMap<String, Vec<usize>>,
     /// By advertisements, as places in `ads`.
     fields: BTreeMap<Vec<usize>, Arc<Field>>,
+    /// By what the advertisements say of nodes; thousands of advertisements that say the same of them share one.
+    candidates: BTreeMap<Vec<Terms>, Arc<Candidates>>,
 }
 
-/// The nodes that a set of advertisements lets announce.
+/// What an advertisement says of nodes.
+type Terms = (Vec<Selector>, Vec<PreferredNodes>);
+
+/// The nodes that some advertisements let announce.
+#[derive(Clone, Debug)]
+pub(super) struct Candidates {
+    /// Fit nodes that at least one of them selects, with their scores.
+    pub(super) scores: BTreeMap<NodeName, u32>,
+    /// Those of the highest score.
+    pub(super) best: BTreeSet<NodeName>,
+}
+
+/// Where a set of advertisements lets services be announced.
 #[derive(Clone, Debug)]
 pub(super) struct Field {
     ads: Vec<Arc<L2Advertisement>>,
-    /// Fit nodes that at least one of the advertisements selects, with their scores.
-    pub(super) candidates: BTreeMap<NodeName, u32>,
-    /// Those of the highest score.
-    pub(super) best: BTreeSet<NodeName>,
+    pub(super) candidates: Arc<Candidates>,
     /// The links that they select on this node; `None`: they do not select this node.
     pub(super) here: Option<LinkChoice>,
     /// Why this node is no candidate, whichever nodes have endpoints.
@@ -76,6 +87,7 @@ impl Setting {
             by_pool,
             ads,
             fields: BTreeMap::new(),
+            candidates: BTreeMap::new(),
         }
     }
 
@@ -87,6 +99,15 @@ impl Setting {
             && same(&self.pools, world.pools.values())
             && same(&self.ads, world.l2_advertisements.values())
             && self.members == *members
+    }
+
+    /// The pool of a name.
+    pub(super) fn pool(&self, name: &str) -> Option<&Arc<Pool>> {
+        let at = self
+            .pools
+            .binary_search_by(|p| p.name.as_str().cmp(name))
+            .ok()?;
+        Some(&self.pools[at])
     }
 
     /// The advertisements of a pool.
@@ -109,30 +130,48 @@ impl Setting {
         field
     }
 
-    fn new_field(&self, places: &[usize]) -> Field {
+    fn new_field(&mut self, places: &[usize]) -> Field {
         let ads: Vec<_> = places.iter().map(|i| Arc::clone(&self.ads[*i])).collect();
-        let candidates: BTreeMap<_, _> = self
-            .nodes
-            .iter()
-            .filter(|node| self.unfit(node).is_none())
-            .filter_map(|node| Some((node.name.clone(), score(&ads, node)?)))
-            .collect();
-        let highest = candidates.values().copied().max().unwrap_or_default();
-        let best = candidates
-            .iter()
-            .filter(|(_, score)| **score == highest)
-            .map(|(node, _)| node.clone())
-            .collect();
         let me = self.node(&self.me);
         let mut field = Field {
-            candidates,
-            best,
             here: me.and_then(|me| links(&ads, me)),
+            candidates: self.candidates(&ads),
             unfit_here: None,
             ads,
         };
         field.unfit_here = self.why_not(&self.me, &field, None);
         field
+    }
+
+    fn candidates(&mut self, ads: &[Arc<L2Advertisement>]) -> Arc<Candidates> {
+        let terms = ads
+            .iter()
+            .map(|ad| (ad.node_selectors.clone(), ad.preferred_nodes.clone()));
+        let mut terms: Vec<Terms> = terms.collect();
+        terms.sort();
+        // Saying it twice adds nothing, unless it adds weight.
+        terms.dedup_by(|(nodes, preferred), other| {
+            preferred.is_empty() && other.1.is_empty() && *nodes == other.0
+        });
+        if let Some(candidates) = self.candidates.get(&terms) {
+            return Arc::clone(candidates);
+        }
+        let candidates = Arc::new(self.new_candidates(ads));
+        self.candidates.insert(terms, Arc::clone(&candidates));
+        candidates
+    }
+
+    fn new_candidates(&self, ads: &[Arc<L2Advertisement>]) -> Candidates {
+        let fit = self.nodes.iter().filter(|node| self.unfit(node).is_none());
+        let scores: BTreeMap<_, _> = fit
+            .filter_map(|node| Some((node.name.clone(), score(ads, node)?)))
+            .collect();
+        let highest = scores.values().copied().max().unwrap_or_default();
+        let best = scores.iter().filter(|(_, score)| **score == highest);
+        Candidates {
+            best: best.map(|(node, _)| node.clone()).collect(),
+            scores,
+        }
     }
 
     fn node(&self, name: &NodeName) -> Option<&Arc<Node>> {

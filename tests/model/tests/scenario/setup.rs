@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 use speaker_core::local::Rules;
+use speaker_core::service::ServiceId;
 use speaker_core::{Kind, Link, Local, ObjectKey};
 use speaker_proto::{Mac, NodeName};
 use std::collections::BTreeMap;
@@ -34,6 +35,9 @@ pub(super) struct Setup {
     /// Kinds that have not been seen whole.
     #[serde(default)]
     pub(super) unsynced: Vec<String>,
+    /// Services that the nodes are asked about, as `node namespace/name`; the answers follow the plans.
+    #[serde(default)]
+    pub(super) why: Vec<String>,
     /// What happens next, in order.
     #[serde(default)]
     pub(super) steps: Vec<Step>,
@@ -145,4 +149,12 @@ pub(super) fn key(text: &str) -> ObjectKey {
     let kind = Kind::ALL.into_iter().find(|k| k.as_str() == kind).unwrap();
     let (namespace, name) = name.split_once('/').unwrap_or(("", name));
     ObjectKey::new(kind, namespace, name)
+}
+
+/// From `node namespace/name`.
+pub(super) fn question(text: &str) -> (NodeName, ServiceId) {
+    let (node, service) = text.split_once(' ').unwrap();
+    let (namespace, name) = service.split_once('/').unwrap();
+    let (namespace, name) = (namespace.to_owned(), name.to_owned());
+    (node.parse().unwrap(), ServiceId { namespace, name })
 }

@@ -1,6 +1,7 @@
 //! Entries and reasons of single services.
 
 use super::*;
+use crate::crd::PreferredNodes;
 use crate::node::EXCLUDE_LABEL;
 use crate::selector::{Operator, Requirement, Selector};
 
@@ -409,4 +410,36 @@ fn the_hold_decides_and_the_election_does_not() {
             }
         }
     }
+}
+
+#[test]
+fn advertisements_that_say_the_same_of_nodes_weigh_each_for_itself() {
+    let mut world = web();
+    for name in ["n1", "n2", "n3"] {
+        edit_node(&mut world, name, |node| {
+            node.labels.insert("name".into(), name.into());
+        });
+    }
+    let preferring = |ad: &str, node: &str, weight| L2Advertisement {
+        name: ad.into(),
+        preferred_nodes: vec![PreferredNodes {
+            weight,
+            selector: selector("name", node),
+        }],
+        ..advertisement()
+    };
+    for ad in [
+        preferring("all", "n1", 10),
+        preferring("b", "n1", 10),
+        preferring("c", "n3", 15),
+    ] {
+        world.put(Ok(Object::L2Advertisement(ad)));
+    }
+    announced(&plan_of(&world, &local("n1")), "web");
+    world.gone(&crate::ObjectKey::new(
+        Kind::L2Advertisement,
+        "metallb-system",
+        "b",
+    ));
+    announced(&plan_of(&world, &local("n3")), "web");
 }
