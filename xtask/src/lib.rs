@@ -3,6 +3,7 @@
 //! Nothing here is part of the product: it builds, shows and tests the speaker from outside, through its command line.
 
 pub mod apt;
+pub mod bench;
 pub mod check;
 pub mod ebpf;
 pub mod lab;

@@ -3,10 +3,11 @@
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
-use xtask::{check, ebpf, lab, test};
+use xtask::{bench, check, ebpf, lab, test};
 
 fn main() -> Result<ExitCode> {
     match Cli::parse().command {
+        Command::Bench(request) => request.run().map(|()| ExitCode::SUCCESS),
         Command::BuildEbpf(request) => request.run().map(|()| ExitCode::SUCCESS),
         Command::Check(request) => request.run(),
         Command::Lab(request) => request.run(),
@@ -25,6 +26,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Bench(bench::Request),
     BuildEbpf(ebpf::BuildEbpf),
     Check(check::Request),
     Lab(lab::command::Request),

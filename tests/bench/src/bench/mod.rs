@@ -1,0 +1,36 @@
+//! The benches by name.
+
+pub(crate) mod answers;
+pub(crate) mod stage;
+
+use crate::figure::Figure;
+use anyhow::Result;
+use std::path::PathBuf;
+
+/// Where to find what is measured.
+#[derive(Clone, Debug)]
+pub(crate) struct Setting {
+    /// The kernel object that ships.
+    pub(crate) object: PathBuf,
+    /// The bench's own kernel object.
+    pub(crate) kit: PathBuf,
+    /// The speaker.
+    pub(crate) speaker: PathBuf,
+}
+
+/// One bench.
+pub(crate) struct Bench {
+    /// Its name on the command line.
+    pub(crate) name: &'static str,
+    /// What it measures, in a line.
+    pub(crate) about: &'static str,
+    /// Measures.
+    pub(crate) run: fn(&Setting) -> Result<Vec<Figure>>,
+}
+
+/// All of them, in the order in which they run.
+pub(crate) const ALL: &[Bench] = &[Bench {
+    name: answers::NAME,
+    about: "ARP answers a second and CPU time for each, against responders in user space and the kernel's own",
+    run: answers::run,
+}];

@@ -1,0 +1,99 @@
+//! The figures of `docs/performance.md`, each a ratio within one run: `cargo xtask bench`.
+//!
+//! All traffic stays between two network namespaces of the bench's own, for a bounded time. It knows nothing of how the
+//! objects and the speaker are built; their paths are arguments.
+
+mod bench;
+mod cpu;
+mod figure;
+mod frame;
+mod generator;
+mod net;
+mod object;
+mod raw;
+mod responder;
+#[path = "../../../speaker-ebpf/src/bench/wire.rs"]
+mod wire;
+
+use anyhow::{Context, Result, bail};
+use bench::{Bench, Setting};
+use clap::{Parser, ValueEnum};
+use figure::Figure;
+use std::path::PathBuf;
+
+/// Measures Heliograph, each figure as a ratio within one run.
+#[derive(Parser)]
+#[command(name = "cargo xtask bench", bin_name = "cargo xtask bench")]
+struct Cli {
+    /// Benches to run; without one all run.
+    names: Vec<String>,
+    /// Lists the benches.
+    #[arg(long)]
+    list: bool,
+    /// How figures are printed.
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    output: Output,
+    /// The kernel object that ships.
+    #[arg(long, default_value = "target/ebpf/heliograph.o")]
+    object: PathBuf,
+    /// The kernel object of the bench.
+    #[arg(long, default_value = "target/ebpf/heliograph-bench.o")]
+    kit: PathBuf,
+    /// The speaker.
+    #[arg(long, default_value = "target/release/speaker")]
+    speaker: PathBuf,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Output {
+    /// Columns for people.
+    Table,
+    /// One object a line.
+    Json,
+}
+
+fn main() -> Result<()> {
+    let cli = Cli::parse();
+    if cli.list {
+        for bench in bench::ALL {
+            println!("{:<12} {}", bench.name, bench.about);
+        }
+        return Ok(());
+    }
+    let chosen = choose(&cli.names)?;
+    net::sweep()?;
+    let setting = Setting {
+        object: cli.object,
+        kit: cli.kit,
+        speaker: cli.speaker,
+    };
+    for bench in chosen {
+        eprintln!("{}: {}", bench.name, bench.about);
+        let figures =
+            (bench.run)(&setting).with_context(|| format!("failed to measure {}", bench.name))?;
+        print(cli.output, &figures)?;
+    }
+    Ok(())
+}
+
+fn choose(names: &[String]) -> Result<Vec<&'static Bench>> {
+    for name in names {
+        if !bench::ALL.iter().any(|bench| bench.name == name) {
+            bail!("no bench is called {name}: --list names them");
+        }
+    }
+    let is_chosen = |bench: &&Bench| names.is_empty() || names.iter().any(|n| n == bench.name);
+    Ok(bench::ALL.iter().filter(is_chosen).collect())
+}
+
+fn print(output: Output, figures: &[Figure]) -> Result<()> {
+    match output {
+        Output::Table => println!("{}", figure::table(figures)),
+        Output::Json => {
+            for figure in figures {
+                println!("{}", serde_json::to_string(figure)?);
+            }
+        }
+    }
+    Ok(())
+}
