@@ -159,7 +159,3 @@ impl World {
 #[cfg(test)]
 #[path = "world_tests.rs"]
 mod tests;
-
-#[cfg(test)]
-#[path = "world_tests.rs"]
-mod tests;
