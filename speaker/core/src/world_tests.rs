@@ -1,95 +1,107 @@
+//! What the world keeps, replaces and holds on to.
+
 use super::*;
-use crate::manifest::{DEFAULT_NAMESPACE, read};
+use crate::service::Endpoint;
 
-const GOOD: &str = "apiVersion: metallb.io/v1beta1
-kind: IPAddressPool
-metadata: {name: p}
-spec: {addresses: [192.0.2.0/24]}
-";
-
-fn put(world: &mut World, text: &str) -> Vec<bool> {
-    let objects = read("f.yaml", text, DEFAULT_NAMESPACE).objects;
-    objects
-        .into_iter()
-        .map(|object| world.put(object))
-        .collect()
+fn id(name: &str) -> ServiceId {
+    ServiceId {
+        namespace: "default".into(),
+        name: name.into(),
+    }
 }
 
-fn pool_key() -> ObjectKey {
-    ObjectKey::new(Kind::Pool, DEFAULT_NAMESPACE, "p")
+fn slice(name: &str, service: &str, nodes: &[&str]) -> EndpointSlice {
+    let endpoint = |node: &&str| Endpoint {
+        addresses: Vec::new(),
+        node: Some(node.parse().unwrap()),
+        can_serve: true,
+        is_ready: true,
+    };
+    EndpointSlice {
+        namespace: "default".into(),
+        name: name.into(),
+        service: id(service),
+        endpoints: nodes.iter().map(endpoint).collect(),
+        ports: Vec::new(),
+    }
 }
 
-#[test]
-fn a_malformed_edit_keeps_the_last_good_version() {
-    let mut world = World::default();
-    assert_eq!(put(&mut world, GOOD), [true]);
-    let before = Arc::clone(&world.pools["p"]);
-    let bad = GOOD.replace("/24", "/33");
-    assert_eq!(put(&mut world, &bad), [true]);
-    assert_eq!(put(&mut world, &bad), [false]);
-    assert!(Arc::ptr_eq(&world.pools["p"], &before));
-    assert_eq!(world.problems[&pool_key()].field, "spec.addresses[0]");
+fn key(name: &str) -> ObjectKey {
+    ObjectKey::new(Kind::EndpointSlice, "default", name)
 }
 
-#[test]
-fn a_good_edit_clears_the_problem() {
-    let mut world = World::default();
-    put(&mut world, &GOOD.replace("/24", "/33"));
-    assert!(world.pools.is_empty());
-    assert_eq!(put(&mut world, GOOD), [true]);
-    assert!(world.problems.is_empty());
-    assert_eq!(put(&mut world, GOOD), [false]);
+fn problem(name: &str) -> Problem {
+    Problem {
+        object: key(name),
+        origin: "a.yaml#1".into(),
+        field: "endpoints".into(),
+        why: "not a list".into(),
+    }
 }
 
-#[test]
-fn a_problem_beside_its_object_takes_nothing_from_it() {
-    let mut world = World::default();
-    let text = "apiVersion: v1\nkind: Service\nmetadata: {name: s, annotations: {heliograph.io/ecko: x}}\n";
-    assert_eq!(put(&mut world, text), [true, true]);
-    assert_eq!((world.services.len(), world.problems.len()), (1, 1));
+fn nodes(world: &World, service: &str) -> Vec<String> {
+    let id = id(service);
+    let nodes = world.endpoints(&id).filter_map(|e| e.node.clone());
+    nodes.map(|node| node.to_string()).collect()
 }
 
 #[test]
-fn what_is_gone_leaves_neither_object_nor_problem() {
+fn the_slices_of_a_service_are_found_together_and_by_name() {
     let mut world = World::default();
-    put(&mut world, GOOD);
-    put(&mut world, &GOOD.replace("/24", "/33"));
-    assert!(world.gone(&pool_key()));
-    assert_eq!(world, World::default());
-    assert!(!world.gone(&pool_key()));
+    assert!(world.put(Ok(Object::EndpointSlice(slice("b", "web", &["n2"])))));
+    assert!(world.put(Ok(Object::EndpointSlice(slice("a", "web", &["n1"])))));
+    assert!(world.put(Ok(Object::EndpointSlice(slice("c", "db", &["n3"])))));
+    assert_eq!(nodes(&world, "web"), ["n1", "n2"]);
+    assert_eq!(nodes(&world, "db"), ["n3"]);
+    assert_eq!(nodes(&world, "none"), [""; 0]);
 }
 
 #[test]
 fn a_slice_that_changes_its_service_leaves_the_old_one() {
-    let slice = |service: &str| {
-        format!(
-            "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\naddressType: IPv4\nendpoints: [{{addresses: [10.0.0.1]}}]\n\
-             metadata: {{name: e, labels: {{kubernetes.io/service-name: {service}}}}}\n"
-        )
-    };
     let mut world = World::default();
-    put(&mut world, &slice("a"));
-    assert_eq!(put(&mut world, &slice("b")), [true]);
-    assert_eq!(put(&mut world, &slice("b")), [false]);
-    let endpoints = |name: &str| {
-        let id = ServiceId {
-            namespace: "default".into(),
-            name: name.into(),
-        };
-        world.endpoints(&id).count()
-    };
-    assert_eq!((endpoints("a"), endpoints("b")), (0, 1));
+    world.put(Ok(Object::EndpointSlice(slice("a", "web", &["n1"]))));
+    assert!(world.put(Ok(Object::EndpointSlice(slice("a", "db", &["n1"])))));
+    assert_eq!(nodes(&world, "web"), [""; 0]);
+    assert_eq!(nodes(&world, "db"), ["n1"]);
+    assert!(world.gone(&key("a")));
+    assert!(!world.gone(&key("a")));
+    assert_eq!(world, World::default());
 }
 
 #[test]
-fn nothing_is_known_to_be_absent_before_every_kind_is_synced() {
+fn the_same_version_again_is_no_news_and_keeps_its_pointer() {
+    let mut world = World::default();
+    let put = |world: &mut World| world.put(Ok(Object::EndpointSlice(slice("a", "web", &["n1"]))));
+    assert!(put(&mut world));
+    let before = Arc::clone(&world.slices_of(&id("web"))[0]);
+    assert!(!put(&mut world));
+    assert!(Arc::ptr_eq(&before, &world.slices_of(&id("web"))[0]));
+}
+
+#[test]
+fn a_malformed_edit_keeps_the_last_good_version_beside_the_problem() {
+    let mut world = World::default();
+    world.put(Ok(Object::EndpointSlice(slice("a", "web", &["n1"]))));
+    assert!(world.put(Err(problem("a"))));
+    assert!(
+        !world.put(Err(problem("a"))),
+        "the same problem again is no news"
+    );
+    assert_eq!(nodes(&world, "web"), ["n1"]);
+    assert_eq!(world.problems.len(), 1);
+    assert!(world.put(Ok(Object::EndpointSlice(slice("a", "web", &["n1"])))));
+    assert_eq!(world.problems.len(), 0);
+}
+
+#[test]
+fn the_world_is_synced_when_every_kind_is() {
     let mut world = World::default();
     for kind in Kind::ALL {
         assert!(!world.is_synced());
         assert!(world.synced(kind));
+        assert!(!world.synced(kind));
     }
     assert!(world.is_synced());
-    assert!(!world.synced(Kind::Pool));
 }
 
 const POOL: &str = "apiVersion: metallb.io/v1beta1
