@@ -3,6 +3,7 @@
 //! Parses the command line and hands over; it decides nothing.
 
 mod cleanup;
+mod ctl;
 mod dataplane;
 mod drive;
 mod edge;
@@ -43,6 +44,7 @@ fn obey(command: Command) -> Result<()> {
             }
             run::run(settings)
         }
+        Command::Ctl(args) => ctl::run(&args),
         Command::Cleanup(args) => cleanup::run(&args),
     }
 }

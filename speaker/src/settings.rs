@@ -20,6 +20,7 @@ use args::RunArgs;
 use speaker_core::election::Election;
 use speaker_core::local::Rules;
 use speaker_proto::{NodeName, Span};
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
 use std::io::ErrorKind;
@@ -116,6 +117,35 @@ impl Settings {
         Self::resolve(args, text.as_deref())
     }
 
+    /// What matters of them to someone who looks at a running speaker.
+    pub(crate) fn summary(&self) -> BTreeMap<&'static str, String> {
+        let address = |address: Option<SocketAddr>| {
+            address.map_or_else(|| "off".to_owned(), |address| address.to_string())
+        };
+        let rate = match self.rate.per_second {
+            0 => "no limit".to_owned(),
+            rate => format!("{rate}/s, burst {}", self.rate.burst),
+        };
+        BTreeMap::from([
+            ("answer-rate", rate),
+            ("attach", self.attach.to_string()),
+            ("election", self.rules.election.to_string()),
+            ("health", address(self.health)),
+            (
+                "lb-class",
+                self.rules
+                    .class
+                    .clone()
+                    .unwrap_or_else(|| "none".to_owned()),
+            ),
+            ("manifests", self.manifests.display().to_string()),
+            ("metrics", address(self.metrics)),
+            ("namespace", self.namespace.clone()),
+            ("pins", self.pin_dir.display().to_string()),
+            ("restart-grace", format!("{:?}", self.restart_grace)),
+        ])
+    }
+
     /// The socket on which `speaker ctl` finds this speaker.
     pub(crate) fn ctl_socket(&self) -> PathBuf {
         self.run_dir.join(CTL_SOCKET)
@@ -149,6 +179,8 @@ fn election(text: &str) -> Result<Election, String> {
         .map_err(|error: speaker_core::election::UnknownElection| error.to_string())
 }
 
+/// Where the run directories of all nodes are.
+pub(crate) const RUN_DIR: &str = "/run/heliograph";
 /// The socket's name within a node's run directory.
 pub(crate) const CTL_SOCKET: &str = "ctl.sock";
 /// Where MetalLB's ConfigMap `metallb-excludel2` is mounted.

@@ -3,8 +3,9 @@
 //! Checks one argument at a time; what depends on two of them is [`super::Settings`]'.
 
 use super::inert::Inert;
-use super::{EXCLUSIONS, election};
+use super::{EXCLUSIONS, RUN_DIR, election};
 use crate::cleanup::CleanupArgs;
+use crate::ctl::CtlArgs;
 use crate::dataplane::{AnswerRate, AttachMode};
 use crate::report::log::{Format, Level};
 use clap::builder::BoolishValueParser;
@@ -35,6 +36,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Announce the services of a directory of manifests from this node
     Run(Box<RunArgs>),
+    /// Ask a running speaker what it does and why
+    Ctl(CtlArgs),
     /// Take back what speakers that are gone left in the kernel
     Cleanup(CleanupArgs),
 }
@@ -131,7 +134,7 @@ pub(crate) struct RunArgs {
 #[derive(Args, Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Places {
     /// Directory of control sockets, one folder per node in it
-    #[arg(long, value_name = "DIR", default_value = "/run/heliograph")]
+    #[arg(long, value_name = "DIR", default_value = RUN_DIR)]
     pub(crate) run_dir: PathBuf,
 
     /// The bpf file system in which maps and links are pinned

@@ -1,0 +1,131 @@
+//! The side that asks.
+
+use super::wire::{ANSWER_BYTES_MAX, Answer, Request};
+use super::{CtlArgs, Form, Question};
+use crate::settings::CTL_SOCKET;
+use anyhow::{Context, Result, bail};
+use std::fs;
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Asks and prints the answer.
+///
+/// # Errors
+/// When no speaker can be asked, or it says why it does not answer.
+pub(crate) fn run(args: &CtlArgs) -> Result<()> {
+    let path = socket(args)?;
+    ask(&path, &args.question, args.output, &mut io::stdout().lock())
+}
+
+/// Asks the speaker at a socket.
+pub(super) fn ask(
+    path: &Path,
+    question: &Question,
+    form: Form,
+    out: &mut impl Write,
+) -> Result<()> {
+    let stream = UnixStream::connect(path).with_context(|| unreachable(path))?;
+    let patience = (*question != Question::Watch).then_some(ANSWER_MAX);
+    stream
+        .set_read_timeout(patience)
+        .context("failed to bound the wait")?;
+    let request = Request::new(question, form == Form::Table);
+    let mut line = serde_json::to_vec(&request).context("failed to put the question into JSON")?;
+    line.push(b'\n');
+    // A speaker that refuses at once has answered already and may have closed its end.
+    drop((&stream).write_all(&line));
+    let mut answers = BufReader::new(stream);
+    while let Some(answer) = receive(&mut answers)? {
+        match print(out, answer?, form) {
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(()),
+            printed => printed.context("failed to print the answer")?,
+        }
+        if *question != Question::Watch {
+            return Ok(());
+        }
+    }
+    bail!("the speaker at {} has ended", path.display())
+}
+
+/// The next line; `None` at the end.
+fn receive(answers: &mut impl BufRead) -> Result<Option<Result<Answer>>> {
+    let mut line = Vec::new();
+    answers
+        .take(ANSWER_BYTES_MAX)
+        .read_until(b'\n', &mut line)
+        .context("failed to read the answer")?;
+    if line.is_empty() {
+        return Ok(None);
+    }
+    let answer = serde_json::from_slice(&line).context("the answer cannot be read")?;
+    Ok(Some(match answer {
+        Answer::Error(why) => Err(anyhow::Error::msg(why)),
+        Answer::Text(_) | Answer::Data(_) => Ok(answer),
+    }))
+}
+
+fn print(out: &mut impl Write, answer: Answer, form: Form) -> io::Result<()> {
+    match (answer, form) {
+        (Answer::Text(text) | Answer::Error(text), _) => out.write_all(text.as_bytes())?,
+        (Answer::Data(data), Form::Yaml) => {
+            let text = serde_norway::to_string(&data).map_err(io::Error::other)?;
+            write!(out, "---\n{text}")?;
+        }
+        (Answer::Data(data), Form::Json | Form::Table) => writeln!(out, "{data}")?,
+    }
+    out.flush()
+}
+
+/// The socket that the flags mean.
+fn socket(args: &CtlArgs) -> Result<PathBuf> {
+    if let Some(socket) = &args.socket {
+        return Ok(socket.clone());
+    }
+    if let Some(node) = &args.node {
+        return Ok(args.run_dir.join(node.as_str()).join(CTL_SOCKET));
+    }
+    let nodes = nodes(&args.run_dir)?;
+    match nodes.as_slice() {
+        [node] => Ok(args.run_dir.join(node).join(CTL_SOCKET)),
+        [] => bail!(
+            "no speaker has a socket in {}: is one running? (--run-dir)",
+            args.run_dir.display()
+        ),
+        nodes => bail!(
+            "several speakers run here; say which with --node: {}",
+            nodes.join(", ")
+        ),
+    }
+}
+
+/// Nodes that have a socket.
+fn nodes(run_dir: &Path) -> Result<Vec<String>> {
+    let entries = match fs::read_dir(run_dir) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.with_context(|| format!("failed to list {}", run_dir.display()))?,
+    };
+    let mut nodes = Vec::new();
+    for entry in entries {
+        let name = entry
+            .with_context(|| format!("failed to list {}", run_dir.display()))?
+            .file_name();
+        if let Ok(name) = name.into_string()
+            && run_dir.join(&name).join(CTL_SOCKET).exists()
+        {
+            nodes.push(name);
+        }
+    }
+    nodes.sort();
+    Ok(nodes)
+}
+
+fn unreachable(path: &Path) -> String {
+    format!(
+        "failed to reach a speaker at {}: is it running, and are you root?",
+        path.display()
+    )
+}
+
+const ANSWER_MAX: Duration = Duration::from_secs(30); // the largest plan on a busy machine

@@ -1,0 +1,93 @@
+//! `speaker ctl`: asking a running speaker what it does and why.
+//!
+//! [`Server`] answers on a Unix socket in the node's run directory, [`client`] asks. One line of JSON goes in, one comes
+//! out; `watch` goes on. Answers are made from a [`Snapshot`] of what the deciding thread knows and a [`Sight`] of
+//! what the kernel holds, so that the two can be compared. Asking changes nothing: nothing here can.
+
+mod client;
+mod event;
+mod server;
+mod show;
+mod snapshot;
+mod table;
+mod wire;
+
+#[cfg(test)]
+mod tests;
+
+use clap::{Args, Subcommand, ValueEnum};
+use speaker_proto::NodeName;
+use std::path::PathBuf;
+
+pub(crate) use client::run;
+pub(crate) use event::{Event, Kind};
+pub(crate) use server::{Server, States};
+pub(crate) use snapshot::{Sight, Snapshot};
+
+/// Flags of `speaker ctl`.
+#[derive(Args, Debug)]
+pub(crate) struct CtlArgs {
+    /// Which node's speaker to ask; may be left out where only one runs
+    #[arg(long, value_name = "NAME", global = true)]
+    pub(crate) node: Option<NodeName>,
+
+    /// Directory of control sockets
+    #[arg(long, value_name = "DIR", default_value = crate::settings::RUN_DIR, global = true)]
+    pub(crate) run_dir: PathBuf,
+
+    /// Socket to ask, whatever its place
+    #[arg(long, value_name = "FILE", global = true, conflicts_with = "node")]
+    pub(crate) socket: Option<PathBuf>,
+
+    /// Form of the answer
+    #[arg(
+        short,
+        long,
+        value_enum,
+        default_value_t,
+        value_name = "FORM",
+        global = true
+    )]
+    pub(crate) output: Form,
+
+    /// What to ask.
+    #[command(subcommand)]
+    pub(crate) question: Question,
+}
+
+/// How an answer is printed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, ValueEnum)]
+pub(crate) enum Form {
+    /// Tables for people.
+    #[default]
+    Table,
+    /// One JSON object on one line (`watch`: one per event).
+    Json,
+    /// YAML (`watch`: one document per event).
+    Yaml,
+}
+
+/// What can be asked.
+#[derive(Subcommand, Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Question {
+    /// How the speaker is: what it announces, its settings, and everything that is wrong
+    Status,
+    /// What should be true of this node
+    Plan,
+    /// Why a service is announced here or not, and what would change that
+    Why {
+        /// The service, as namespace/name
+        #[arg(value_name = "NAMESPACE/NAME")]
+        service: String,
+    },
+    /// Every VIP in the kernel's table, and who uses it
+    Vips,
+    /// Links that may announce, and where the program is
+    Links,
+    /// The pinned maps
+    Maps,
+    /// What became of every frame, by VIP
+    Counters,
+    /// Changes as they happen
+    Watch,
+}

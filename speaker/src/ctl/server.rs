@@ -1,0 +1,242 @@
+//! The side that answers.
+//!
+//! Only root and the speaker's own user may ask; everyone else is told so. Clients, lines and times are bounded, so that
+//! asking cannot hurt the speaker.
+
+use super::show::{self, Known};
+use super::snapshot::{Sight, Snapshot};
+use super::wire::{Answer, REQUEST_BYTES_MAX, Request};
+use super::{Event, Question};
+use anyhow::{Context, Result, bail, ensure};
+use speaker_proto::Time;
+use std::fs;
+use std::io::ErrorKind;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::net::UnixStream as BlockingStream;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf, UCred};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{Semaphore, broadcast};
+use tokio::time::timeout;
+
+/// The newest snapshot; `None` before the first.
+pub(crate) type States = Arc<dyn Fn() -> Option<Snapshot> + Send + Sync>;
+
+/// Answers on one socket.
+pub(crate) struct Server {
+    listener: UnixListener,
+    path: PathBuf,
+    desk: Arc<Desk>,
+}
+
+/// What every client's task shares.
+struct Desk {
+    states: States,
+    sight: Arc<dyn Sight>,
+    events: broadcast::Sender<Event>,
+    clock: fn() -> Time,
+    owner: u32,
+    seats: Semaphore,
+}
+
+impl Server {
+    /// Listens at `path`, whose directory exists and is closed to others. A socket that a process left behind is
+    /// replaced. Must be called within a runtime.
+    ///
+    /// # Errors
+    /// When another speaker answers there, or the socket cannot be made.
+    pub(crate) fn open(
+        path: &Path,
+        states: States,
+        sight: Arc<dyn Sight>,
+        events: broadcast::Sender<Event>,
+        clock: fn() -> Time,
+    ) -> Result<Self> {
+        clear(path)?;
+        let listener = UnixListener::bind(path)
+            .with_context(|| format!("failed to listen on {}", path.display()))?;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600))
+            .with_context(|| format!("failed to close {} to others", path.display()))?;
+        let desk = Desk {
+            states,
+            sight,
+            events,
+            clock,
+            owner: rustix::process::geteuid().as_raw(),
+            seats: Semaphore::new(CLIENTS_MAX),
+        };
+        Ok(Self {
+            listener,
+            path: path.to_owned(),
+            desk: Arc::new(desk),
+        })
+    }
+
+    /// Answers until the socket fails.
+    pub(crate) async fn run(self) -> Result<()> {
+        loop {
+            match self.listener.accept().await {
+                Ok((stream, _)) => {
+                    let desk = Arc::clone(&self.desk);
+                    tokio::spawn(async move { desk.serve(stream).await });
+                }
+                // Out of descriptors: one that is let go may come back before long.
+                Err(error) if error.kind() != ErrorKind::InvalidInput => {
+                    tracing::warn!(%error, op = "ctl", "failed to take a client");
+                    drop(timeout(ACCEPT_AGAIN, std::future::pending::<()>()).await);
+                }
+                Err(error) => {
+                    return Err(error)
+                        .with_context(|| format!("failed to listen on {}", self.path.display()));
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // A socket that stays is replaced by the next speaker.
+        drop(fs::remove_file(&self.path));
+    }
+}
+
+impl Desk {
+    async fn serve(&self, stream: UnixStream) {
+        let peer = stream.peer_cred();
+        let (read, mut write) = stream.into_split();
+        let Ok(_seat) = self.seats.try_acquire() else {
+            let why = format!("{CLIENTS_MAX} clients are being served: try again later");
+            drop(send(&mut write, &Answer::Error(why)).await);
+            return;
+        };
+        if let Err(error) = self.talk(peer, read, &mut write).await {
+            tracing::debug!(
+                error = format!("{error:#}"),
+                op = "ctl",
+                "a client was not answered"
+            );
+            drop(send(&mut write, &Answer::Error(format!("{error:#}"))).await);
+        }
+    }
+
+    async fn talk(
+        &self,
+        peer: std::io::Result<UCred>,
+        read: OwnedReadHalf,
+        write: &mut OwnedWriteHalf,
+    ) -> Result<()> {
+        let uid = peer.context("failed to see who asks")?.uid();
+        ensure!(
+            may_ask(uid, self.owner),
+            "user {uid} may not ask: only root and user {} may",
+            self.owner
+        );
+        let request = receive(read).await?;
+        let question = request.question().map_err(anyhow::Error::msg)?;
+        match question {
+            Question::Watch => self.watch(write, request.as_text).await,
+            Question::Status
+            | Question::Plan
+            | Question::Why { .. }
+            | Question::Vips
+            | Question::Links
+            | Question::Maps
+            | Question::Counters => {
+                let answer = self.answer(question, request.as_text).await?;
+                send(write, &answer).await
+            }
+        }
+    }
+
+    /// Answers off the runtime's workers: a large plan takes a while.
+    async fn answer(&self, question: Question, as_text: bool) -> Result<Answer> {
+        let snapshot = (self.states)().context("the speaker has decided nothing yet: try again")?;
+        let (sight, now) = (Arc::clone(&self.sight), (self.clock)());
+        tokio::task::spawn_blocking(move || {
+            let known = Known {
+                snapshot: &snapshot,
+                sight: &*sight,
+                now,
+            };
+            show::answer(&known, &question, as_text)
+        })
+        .await
+        .context("the answer was not finished")?
+    }
+
+    async fn watch(&self, write: &mut OwnedWriteHalf, as_text: bool) -> Result<()> {
+        let mut events = self.events.subscribe();
+        loop {
+            let answer = match events.recv().await {
+                Ok(event) => show::event(event, as_text)?,
+                Err(broadcast::error::RecvError::Lagged(missed)) => {
+                    bail!("{missed} changes came faster than they were taken: watch again")
+                }
+                Err(broadcast::error::RecvError::Closed) => return Ok(()),
+            };
+            send(write, &answer).await?;
+        }
+    }
+}
+
+/// Who may ask: root, and the user that the speaker runs as.
+fn may_ask(uid: u32, owner: u32) -> bool {
+    uid == 0 || uid == owner
+}
+
+async fn receive(read: OwnedReadHalf) -> Result<Request> {
+    let mut line = String::new();
+    let mut read = BufReader::new(read.take(REQUEST_BYTES_MAX));
+    timeout(REQUEST_MAX, read.read_line(&mut line))
+        .await
+        .context("no question came in time")?
+        .context("failed to read the question")?;
+    ensure!(
+        line.ends_with('\n'),
+        "the question is no line of at most {REQUEST_BYTES_MAX} bytes"
+    );
+    serde_json::from_str(&line).context("the question cannot be read")
+}
+
+async fn send(write: &mut OwnedWriteHalf, answer: &Answer) -> Result<()> {
+    let mut line = serde_json::to_vec(answer).context("failed to put the answer into JSON")?;
+    line.push(b'\n');
+    timeout(ANSWER_MAX, write.write_all(&line))
+        .await
+        .context("the answer was not taken in time")?
+        .context("failed to send the answer")
+}
+
+/// Removes a socket that nobody answers on.
+fn clear(path: &Path) -> Result<()> {
+    let about = match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        about => about.with_context(|| format!("failed to look at {}", path.display()))?,
+    };
+    ensure!(
+        about.file_type().is_socket(),
+        "{} is there and no socket: remove it",
+        path.display()
+    );
+    match BlockingStream::connect(path) {
+        Ok(_) => bail!(
+            "another speaker answers on {}: stop it first",
+            path.display()
+        ),
+        Err(_) => fs::remove_file(path).with_context(|| {
+            format!(
+                "failed to remove {}, which nobody answers on",
+                path.display()
+            )
+        }),
+    }
+}
+
+const CLIENTS_MAX: usize = 32; // people and a few scripts
+const REQUEST_MAX: Duration = Duration::from_secs(5); // a client sends its question at once
+const ANSWER_MAX: Duration = Duration::from_secs(10); // a client that does not read is let go
+const ACCEPT_AGAIN: Duration = Duration::from_millis(100); // so that a lack of descriptors is no busy loop

@@ -1,0 +1,90 @@
+//! What became of every frame, by VIP and link; and what belongs to no VIP.
+
+use super::super::table::{pairs, table};
+use super::{Known, Shown};
+use crate::dataplane::GlobalCount;
+use anyhow::Result;
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// The answer for programs.
+#[derive(Serialize)]
+pub(super) struct Counters {
+    vips: Vec<VipCounters>,
+    globals: BTreeMap<&'static str, u64>,
+}
+
+#[derive(Serialize)]
+struct VipCounters {
+    vip: String,
+    link: String,
+    outcomes: BTreeMap<&'static str, u64>,
+    packets: u64,
+    bytes: u64,
+}
+
+pub(super) fn show(known: &Known<'_>) -> Result<Shown<Counters>> {
+    let slots = known.sight.slots()?;
+    let vips = slots.into_iter().map(|slot| VipCounters {
+        vip: slot.vip.to_string(),
+        link: known.snapshot.link_name(slot.ifindex),
+        outcomes: slot.outcomes,
+        packets: slot.packets,
+        bytes: slot.bytes,
+    });
+    let globals = known
+        .sight
+        .globals()?
+        .into_iter()
+        .map(|GlobalCount { name, count }| (name, count));
+    let data = Counters {
+        vips: vips.collect(),
+        globals: globals.collect(),
+    };
+    Ok(Shown {
+        text: text(&data),
+        data,
+    })
+}
+
+fn text(data: &Counters) -> String {
+    let rows: Vec<[String; 6]> = data
+        .vips
+        .iter()
+        .map(|vip| {
+            let answered = vip.outcomes.get("answered").copied().unwrap_or_default();
+            let others = vip
+                .outcomes
+                .iter()
+                .filter(|(name, count)| **name != "answered" && **count > 0);
+            let others: Vec<String> = others
+                .map(|(name, count)| format!("{name} {count}"))
+                .collect();
+            [
+                vip.vip.clone(),
+                vip.link.clone(),
+                answered.to_string(),
+                vip.packets.to_string(),
+                vip.bytes.to_string(),
+                others.join(", "),
+            ]
+        })
+        .collect();
+    let globals: Vec<_> = data
+        .globals
+        .iter()
+        .map(|(name, count)| (*name, count.to_string()))
+        .collect();
+    let vips = table(
+        [
+            "VIP",
+            "LINK",
+            "ANSWERED",
+            "PACKETS",
+            "BYTES",
+            "NOT ANSWERED",
+        ],
+        &rows,
+    );
+    format!("{vips}\nwhole node\n{}", pairs(&globals))
+}

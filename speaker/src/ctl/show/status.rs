@@ -1,0 +1,168 @@
+//! How the speaker is.
+
+use super::super::table::{pairs, table};
+use super::{Known, Shown};
+use anyhow::Result;
+use jiff::Timestamp;
+use serde::Serialize;
+use speaker_core::Problem;
+use speaker_core::plan::Outcome;
+use speaker_proto::Time;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The answer for programs.
+#[derive(Serialize)]
+pub(super) struct Status<'a> {
+    node: &'a str,
+    version: &'static str,
+    started: String,
+    /// `reading` before every kind was seen, `silent` without a deadline, else `serving`.
+    state: &'static str,
+    deadline_left_ms: u64,
+    allocates: bool,
+    services: usize,
+    announced: usize,
+    /// VIPs that the kernel answers for.
+    vips: usize,
+    links: BTreeMap<&'a str, String>,
+    settings: &'a BTreeMap<&'static str, String>,
+    work: &'a BTreeMap<&'static str, u64>,
+    problems: BTreeSet<&'a Problem>,
+}
+
+pub(super) fn show<'a>(known: &Known<'a>) -> Result<Shown<Status<'a>>> {
+    let snapshot = known.snapshot;
+    let outcomes = snapshot.plan.outcomes.values();
+    let answering = known
+        .sight
+        .slots()?
+        .into_iter()
+        .filter(|slot| slot.mode == "answer");
+    let vips: BTreeSet<_> = answering.map(|slot| slot.vip).collect();
+    let status = Status {
+        node: snapshot.local.node.as_str(),
+        version: env!("CARGO_PKG_VERSION"),
+        started: Timestamp::try_from(snapshot.started)
+            .map_or_else(|_| "?".into(), |at| format!("{at:.0}")),
+        state: match (snapshot.world.is_synced(), snapshot.is_armed) {
+            (false, _) => "reading",
+            (true, false) => "silent",
+            (true, true) => "serving",
+        },
+        deadline_left_ms: Time::from_ns(known.sight.deadline_ns()?)
+            .since(known.now)
+            .ns()
+            / 1_000_000,
+        allocates: snapshot.allocates,
+        services: snapshot.plan.outcomes.len(),
+        announced: outcomes
+            .filter(|outcome| matches!(outcome, Outcome::Announced(_)))
+            .count(),
+        vips: vips.len(),
+        links: links(known),
+        settings: &snapshot.settings,
+        work: &snapshot.work,
+        problems: snapshot.all_problems(),
+    };
+    Ok(Shown {
+        text: text(&status),
+        data: status,
+    })
+}
+
+fn links<'a>(known: &Known<'a>) -> BTreeMap<&'a str, String> {
+    let hook =
+        |hook: Option<_>| hook.map_or_else(|| "not attached".to_owned(), |hook| format!("{hook}"));
+    let reports = known.snapshot.attached.iter();
+    reports
+        .map(|report| (report.link.as_str(), hook(report.hook)))
+        .collect()
+}
+
+fn text(status: &Status<'_>) -> String {
+    let list = |items: Vec<String>| {
+        if items.is_empty() {
+            "none".to_owned()
+        } else {
+            items.join(", ")
+        }
+    };
+    let links = status
+        .links
+        .iter()
+        .map(|(name, hook)| format!("{name} ({hook})"));
+    let work = status
+        .work
+        .iter()
+        .map(|(name, count)| format!("{name} {count}"));
+    let head = [
+        ("node", status.node.to_owned()),
+        ("version", status.version.to_owned()),
+        ("started", status.started.clone()),
+        ("state", state(status)),
+        (
+            "services",
+            format!(
+                "{} announced from here, of {}",
+                status.announced, status.services
+            ),
+        ),
+        ("vips", format!("{} answered by this kernel", status.vips)),
+        ("links", list(links.collect())),
+        (
+            "addresses",
+            if status.allocates {
+                "given by this speaker"
+            } else {
+                "read from the speaker that gives them"
+            }
+            .to_owned(),
+        ),
+        ("work", list(work.collect())),
+    ];
+    let settings: Vec<_> = status
+        .settings
+        .iter()
+        .map(|(name, value)| (*name, value.clone()))
+        .collect();
+    let mut text = format!(
+        "{}\nsettings\n{}",
+        pairs(&head),
+        indented(&pairs(&settings))
+    );
+    if status.problems.is_empty() {
+        text += "\nno problems\n";
+        return text;
+    }
+    let rows: Vec<[String; 4]> = status
+        .problems
+        .iter()
+        .map(|p| {
+            [
+                p.origin.clone(),
+                p.object.to_string(),
+                p.field.clone(),
+                p.why.clone(),
+            ]
+        })
+        .collect();
+    format!(
+        "{text}\n{} problems\n{}",
+        rows.len(),
+        indented(&table(["FILE", "OBJECT", "FIELD", "WHY"], &rows))
+    )
+}
+
+fn state(status: &Status<'_>) -> String {
+    match status.state {
+        "reading" => {
+            "reading: not every kind has been seen whole, so nothing is changed".to_owned()
+        }
+        "silent" => "silent: no deadline is in force, so nothing is answered".to_owned(),
+        state => format!("{state}, deadline in {} ms", status.deadline_left_ms),
+    }
+}
+
+fn indented(text: &str) -> String {
+    text.lines().map(|line| format!("  {line}\n")).collect()
+}

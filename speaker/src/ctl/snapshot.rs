@@ -1,0 +1,118 @@
+//! What answers are made from.
+
+use crate::dataplane::{self, AttachReport, GlobalCount, LinkSight, MapSight, SlotSight};
+use anyhow::Result;
+use speaker_core::plan::{Held, Plan};
+use speaker_core::{Local, Problem, World};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+/// Everything that the speaker knows at one moment.
+#[derive(Clone, Debug)]
+pub(crate) struct Snapshot {
+    /// When the process started.
+    pub(crate) started: SystemTime,
+    /// What it was told at the start, by name.
+    pub(crate) settings: BTreeMap<&'static str, String>,
+    /// The objects in force.
+    pub(crate) world: Arc<World>,
+    /// The plan in force.
+    pub(crate) plan: Arc<Plan>,
+    /// What this node knows of itself.
+    pub(crate) local: Local,
+    /// What it holds.
+    pub(crate) held: Held,
+    /// What is wrong besides objects and the plan.
+    pub(crate) problems: Vec<Problem>,
+    /// Whether a deadline is in force.
+    pub(crate) is_armed: bool,
+    /// Whether this process gives addresses.
+    pub(crate) allocates: bool,
+    /// Where the program is, and what was tried.
+    pub(crate) attached: Vec<AttachReport>,
+    /// What was done so far, by name.
+    pub(crate) work: BTreeMap<&'static str, u64>,
+}
+
+impl Snapshot {
+    /// Everything that is wrong.
+    pub(super) fn all_problems(&self) -> BTreeSet<&Problem> {
+        let world = self.world.problems.values();
+        world
+            .chain(&self.plan.problems)
+            .chain(&self.problems)
+            .collect()
+    }
+
+    /// The services of every address.
+    pub(super) fn services_by_address(&self) -> BTreeMap<IpAddr, Vec<String>> {
+        let mut by_address: BTreeMap<IpAddr, Vec<String>> = BTreeMap::new();
+        for (id, service) in &self.world.services {
+            let given = self
+                .world
+                .assignments
+                .as_ref()
+                .and_then(|given| given.get(id));
+            let ips: Vec<IpAddr> = match given {
+                Some(assignment) => assignment.ips.clone(),
+                None => service.ingress.iter().flatten().copied().collect(),
+            };
+            for ip in ips {
+                by_address.entry(ip).or_default().push(id.to_string());
+            }
+        }
+        by_address
+    }
+
+    /// The name of a link that may announce.
+    pub(super) fn link_name(&self, ifindex: u32) -> String {
+        let links = self.local.links.iter();
+        let known = links
+            .filter(|(_, link)| link.ifindex == ifindex)
+            .map(|(name, _)| name.to_string());
+        let attached = self
+            .attached
+            .iter()
+            .filter(|report| report.ifindex == ifindex);
+        let mut names = known.chain(attached.map(|report| report.link.clone()));
+        names.next().unwrap_or_else(|| format!("#{ifindex}"))
+    }
+}
+
+/// What the kernel holds, read and never written.
+pub(crate) trait Sight: Send + Sync {
+    /// The node-wide deadline in BOOTTIME nanoseconds; 0: never armed.
+    fn deadline_ns(&self) -> Result<u64>;
+    /// Every VIP on every link.
+    fn slots(&self) -> Result<Vec<SlotSight>>;
+    /// Counters that belong to no VIP.
+    fn globals(&self) -> Result<Vec<GlobalCount>>;
+    /// Every pinned map.
+    fn maps(&self) -> Result<Vec<MapSight>>;
+    /// Every link that the program is attached to.
+    fn links(&self) -> Result<Vec<LinkSight>>;
+}
+
+impl Sight for dataplane::Sight {
+    fn deadline_ns(&self) -> Result<u64> {
+        Self::deadline_ns(self)
+    }
+
+    fn slots(&self) -> Result<Vec<SlotSight>> {
+        Self::slots(self)
+    }
+
+    fn globals(&self) -> Result<Vec<GlobalCount>> {
+        Self::globals(self)
+    }
+
+    fn maps(&self) -> Result<Vec<MapSight>> {
+        Self::maps(self)
+    }
+
+    fn links(&self) -> Result<Vec<LinkSight>> {
+        Self::links(self)
+    }
+}

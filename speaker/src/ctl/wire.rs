@@ -1,0 +1,73 @@
+//! What goes over the socket: one line of JSON each way, more lines back for `watch`.
+
+use super::Question;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// A question as one line.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Request {
+    /// The name of the question.
+    pub(super) ask: String,
+    /// The service that it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) service: Option<String>,
+    /// Whether the answer is a text for people.
+    pub(super) as_text: bool,
+}
+
+/// An answer as one line.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Answer {
+    /// For people.
+    Text(String),
+    /// For programs.
+    Data(Value),
+    /// Why there is none.
+    Error(String),
+}
+
+impl Request {
+    pub(super) fn new(question: &Question, as_text: bool) -> Self {
+        let (ask, service) = match question {
+            Question::Status => ("status", None),
+            Question::Plan => ("plan", None),
+            Question::Why { service } => ("why", Some(service.clone())),
+            Question::Vips => ("vips", None),
+            Question::Links => ("links", None),
+            Question::Maps => ("maps", None),
+            Question::Counters => ("counters", None),
+            Question::Watch => ("watch", None),
+        };
+        Self {
+            ask: ask.to_owned(),
+            service,
+            as_text,
+        }
+    }
+
+    /// The question that it is.
+    pub(super) fn question(&self) -> Result<Question, String> {
+        let question = match (self.ask.as_str(), &self.service) {
+            ("status", None) => Question::Status,
+            ("plan", None) => Question::Plan,
+            ("why", Some(service)) => Question::Why {
+                service: service.clone(),
+            },
+            ("vips", None) => Question::Vips,
+            ("links", None) => Question::Links,
+            ("maps", None) => Question::Maps,
+            ("counters", None) => Question::Counters,
+            ("watch", None) => Question::Watch,
+            (ask, _) => return Err(format!("this speaker cannot be asked {ask:?} in this way")),
+        };
+        Ok(question)
+    }
+}
+
+/// A question is one short line.
+pub(super) const REQUEST_BYTES_MAX: u64 = 4096;
+/// A plan of ten thousand services takes a few megabytes.
+pub(super) const ANSWER_BYTES_MAX: u64 = 256 << 20;
