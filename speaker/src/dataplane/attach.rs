@@ -86,6 +86,16 @@ impl AttachReport {
     }
 }
 
+impl Hook {
+    /// Whether it is one of XDP's.
+    pub(super) fn is_xdp(self) -> bool {
+        match self {
+            Self::XdpNative | Self::XdpGeneric => true,
+            Self::Tcx | Self::Clsact => false,
+        }
+    }
+}
+
 impl AttachMode {
     /// The hooks to try, best first.
     pub(super) fn ladder(self) -> &'static [Hook] {

@@ -311,8 +311,9 @@ fn clsact_works_survives_and_is_adopted() {
 #[test]
 fn a_strangers_filter_in_our_place_is_left_alone() {
     let node = Node::new();
-    let program = node.process(AttachMode::Tc, |dataplane, _| {
-        let links = Sight::open(dataplane.pins.dir()).unwrap().links().unwrap();
+    let program = node.process(AttachMode::Tc, |_, _| {
+        let pin_dir = node.settings(AttachMode::Tc).pin_dir;
+        let links = Sight::open(&pin_dir).unwrap().links().unwrap();
         links[0].program.unwrap()
     });
     let pin = node.bpf.path().join("stranger").display().to_string();

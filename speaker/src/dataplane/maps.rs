@@ -60,15 +60,6 @@ impl<K: Pod, V: Pod, const KN: usize, const VN: usize> HashTable<K, V, KN, VN> {
         })
     }
 
-    /// The value of a key.
-    pub(crate) fn get(&self, key: &K) -> Result<Option<V>> {
-        match self.map.get(&to_bytes(key), 0) {
-            Ok(value) => Ok(Some(from_bytes(&value))),
-            Err(MapError::KeyNotFound) => Ok(None),
-            Err(error) => Err(anyhow!(error).context(format!("failed to read {}", self.name))),
-        }
-    }
-
     /// All rows, in whatever order the kernel has them. A row that goes or comes meanwhile may be missed.
     pub(crate) fn rows(&self) -> impl Iterator<Item = Result<(K, V)>> + '_ {
         self.map.iter().filter_map(|row| match row {

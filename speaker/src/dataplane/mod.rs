@@ -114,9 +114,13 @@ impl Dataplane {
         tc_program(&mut ebpf)?
             .load()
             .context("the kernel's verifier refused heliograph_tc")?;
-        xdp_program(&mut ebpf)?
-            .load()
-            .context("the kernel's verifier refused heliograph_xdp")?;
+        // Loading needs capabilities that are dropped later; what no rung of the ladder needs is not verified at all.
+        if settings.attach.ladder().iter().any(|hook| hook.is_xdp()) {
+            let program = xdp_program(&mut ebpf)?;
+            program
+                .load()
+                .context("the kernel's verifier refused heliograph_xdp")?;
+        }
         let netlink = Client::open()?;
         let attached = BTreeMap::new();
         Ok(Self {
@@ -235,8 +239,7 @@ impl Dataplane {
 
     /// Leaves the hooks that an earlier process used under another mode; the new one is in place by now.
     fn detach_hooks_but(&self, kept: Hook, ifindex: u32, name: &str) -> Result<()> {
-        let is_xdp = matches!(kept, Hook::XdpNative | Hook::XdpGeneric);
-        if !is_xdp {
+        if !kept.is_xdp() {
             remove_pin(&self.pins.link(ifindex, PinnedHook::Xdp))?;
         }
         if kept != Hook::Tcx {

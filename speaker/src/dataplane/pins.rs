@@ -45,11 +45,6 @@ impl Pins {
         }
     }
 
-    /// The folder.
-    pub(crate) fn dir(&self) -> &Path {
-        &self.dir
-    }
-
     /// Where a map is pinned.
     pub(crate) fn map(&self, spec: &MapSpec) -> PathBuf {
         self.dir.join(format!("{}_v{}", spec.name, spec.layout))
