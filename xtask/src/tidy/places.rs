@@ -97,4 +97,5 @@ const PUBLIC: &[&str] = &[
     "rfc-editor.org",
     "rust-lang.org",
     "rustup.rs",
+    "semver.org",
 ];
