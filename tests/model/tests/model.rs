@@ -7,4 +7,5 @@
 mod admission;
 mod allocation;
 mod frames;
+mod manifests;
 mod scenario;

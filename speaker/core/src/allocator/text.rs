@@ -98,10 +98,17 @@ fn assignments(entries: Vec<Entry>) -> Result<Assignments, Fault> {
             ));
         }
         let sharing = entry.sharing.map(sharing).transpose();
+        let sharing = sharing.map_err(|why| fault("sharing.ports", &why))?;
+        if sharing
+            .as_ref()
+            .is_some_and(|sharing| sharing.key.is_empty())
+        {
+            return Err(fault("sharing.key", "is empty"));
+        }
         let assignment = Assignment {
             ips: entry.addresses,
             pool: entry.pool,
-            sharing: sharing.map_err(|why| fault("sharing.ports", &why))?,
+            sharing,
         };
         let id = ServiceId {
             namespace: namespace.to_owned(),
