@@ -29,6 +29,8 @@ const NDP_GAPS: [Span; 2] = [Span::s(1), Span::s(1)];
 const REFRESH: Span = Span::s(60);
 /// How long after a fresh entry its askers are looked up; the burst has told most of them by then.
 const ASKERS_DELAY: Span = Span::ms(600);
+/// RFC 5227 §2.4 (c): who means to keep an address defends it, but answers no flood with a flood.
+pub const DEFEND_INTERVAL: Span = Span::s(10);
 /// Clients waiting to be told at most; the kernel remembers no more.
 pub const ASKERS_QUEUED_MAX: usize = 65_536;
 
@@ -63,6 +65,9 @@ pub enum Input {
     Answers(BTreeMap<Place, Answered>),
     /// The link works again: its places are announced anew.
     Revived(u32),
+    /// Hardware that is no member's claims what is answered for here: it is announced once, but not again within
+    /// [`DEFEND_INTERVAL`].
+    Contested(Place),
     /// The reply to [`Output::FindAskers`].
     Askers(Vec<Asker>),
 }
@@ -96,6 +101,8 @@ struct State {
     /// Frames that went out.
     sent: usize,
     due: Time,
+    /// Not defended again before.
+    defend_from: Time,
 }
 
 /// In order of urgency.
@@ -139,11 +146,25 @@ impl Announce {
             answered,
             sent: 0,
             due: now,
+            defend_from: now,
         };
         self.queue.insert((state.class(place), now, place));
         self.places.insert(place, state);
         self.fresh.insert(place);
         self.fresh_due.get_or_insert(now + ASKERS_DELAY);
+    }
+
+    /// Announces at once and once, beside the place's own schedule.
+    fn defend(&mut self, now: Time, place: Place) {
+        let Some(state) = self.places.get_mut(&place) else {
+            return;
+        };
+        if now < state.defend_from || !self.budget.take(now, frames(place)) {
+            return;
+        }
+        state.defend_from = now + DEFEND_INTERVAL;
+        self.outputs
+            .push_back(Output::Gratuitous(place, state.answered));
     }
 
     fn forget(&mut self, place: Place) {
@@ -238,6 +259,7 @@ impl Machine for Announce {
                     self.start(now, place, answered);
                 }
             }
+            Input::Contested(place) => self.defend(now, place),
             Input::Askers(askers) => {
                 let room = ASKERS_QUEUED_MAX.saturating_sub(self.askers.len());
                 let known = askers

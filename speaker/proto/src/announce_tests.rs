@@ -209,6 +209,31 @@ fn a_link_that_works_again_has_its_vips_announced_anew() {
 }
 
 #[test]
+fn rfc5227_2_4_a_stranger_s_claim_is_answered_once_in_ten_seconds() {
+    let mut machine = Announce::new();
+    let (vip, other) = (place("192.0.2.10", 2), place("192.0.2.11", 2));
+    machine.input(Time::ms(0), answers(&[vip]));
+    run(&mut machine, Time::ms(0), Time::ms(10_000));
+    let mut defended = Vec::new();
+    for at in (10_000..31_000).step_by(500) {
+        machine.input(Time::ms(at), Input::Contested(vip));
+        machine.input(Time::ms(at), Input::Contested(other));
+        defended.extend(run(&mut machine, Time::ms(at), Time::ms(at)));
+    }
+    assert_eq!(gratuitous(&defended, vip), [10_000, 20_000, 30_000]);
+    assert!(
+        gratuitous(&defended, other).is_empty(),
+        "not answered for here"
+    );
+    let seen = run(&mut machine, Time::ms(31_000), Time::ms(64_000));
+    assert_eq!(
+        gratuitous(&seen, vip),
+        [64_000],
+        "the schedule is as it was"
+    );
+}
+
+#[test]
 fn a_spurious_expiry_is_harmless() {
     let mut machine = Announce::new();
     machine.expire(Time::ms(1));

@@ -400,6 +400,20 @@ fn a_strangers_xdp_program_stays_and_tc_is_taken() {
 }
 
 #[test]
+fn the_kernel_says_whether_vlan_tags_are_taken_off() {
+    let net = TestNet::new();
+    let ifindex = net.here.ifindex("eth0");
+    for (word, strips) in [("on", true), ("off", false)] {
+        net.here.run(&format!("ethtool -K eth0 rxvlan {word}"));
+        assert_eq!(
+            net.here.enter(|| offload::strips_vlan(ifindex)),
+            Some(strips)
+        );
+    }
+    assert_eq!(net.here.enter(|| offload::strips_vlan(4711)), None);
+}
+
+#[test]
 fn without_a_bpf_file_system_the_error_has_the_command() {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path().display();
