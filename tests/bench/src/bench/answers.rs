@@ -1,8 +1,8 @@
 //! ARP answers a second, and the CPU time of each.
 //!
 //! At overload every CPU sends what it can. A responder in user space drowns in that, so it is also tried at lower
-//! loads with a CPU of its own, and its best is what the others are compared with. What sending and counting cost is
-//! measured against a node that drops at once, at the same load, and taken off.
+//! loads with a CPU of its own; what it can do at best is shown beside. What sending and counting cost is measured
+//! against a node that drops at once, at the same load, and taken off.
 
 use super::Setting;
 use super::stage::{Answerer, Stage};
@@ -26,25 +26,53 @@ pub(crate) fn run(setting: &Setting) -> Result<Vec<Figure>> {
             .collect(),
     );
     let best = best_in_user_space(setting)?;
-    let against = format!("{} at its best", best.who);
+    let at_best = format!("{} at its best", best.who);
+    let rate = |who| median(floods[&who].iter().map(Yield::rate).collect());
+    let cost = |who| {
+        median(
+            floods[&who]
+                .iter()
+                .map(|y: &Yield| y.ns_per_answer(own))
+                .collect(),
+        )
+    };
+    let rival = match rate(Answerer::Ring) > rate(Answerer::Batches) {
+        true => Answerer::Ring,
+        false => Answerer::Batches,
+    };
 
-    let mut figures = vec![
-        Figure::new(NAME, "asking and counting alone", own, "ns/request"),
-        Figure::new(NAME, against.clone(), best.rate, "answers/s"),
-        Figure::new(NAME, against.clone(), best.ns_per_answer, "ns/answer"),
-    ];
+    let mut figures = vec![Figure::new(
+        NAME,
+        "asking and counting alone",
+        own,
+        "ns/request",
+    )];
     for who in MEASURED {
-        let rate = median(floods[&who].iter().map(Yield::rate).collect());
-        let figure = Figure::new(NAME, format!("{who}, at overload"), rate, "answers/s");
-        figures.push(aimed(figure.against(&against, rate / best.rate), who));
-    }
-    for who in MEASURED {
-        let ns = median(floods[&who].iter().map(|y| y.ns_per_answer(own)).collect());
-        let figure = Figure::new(NAME, format!("{who}, at overload"), ns, "ns/answer");
+        let (figure, value) = (format!("{who}, at overload"), rate(who));
+        let figure = Figure::new(NAME, figure, value, "answers/s");
         figures.push(aimed(
-            figure.against(format!("{against} / this"), best.ns_per_answer / ns),
+            figure.against(format!("{rival}, at overload"), value / rate(rival)),
             who,
         ));
+    }
+    for who in MEASURED {
+        let (figure, value) = (format!("{who}, at overload"), cost(who));
+        let figure = Figure::new(NAME, figure, value, "ns/answer");
+        let against = format!("{rival}, at overload / this");
+        figures.push(aimed(figure.against(against, cost(rival) / value), who));
+    }
+    figures.push(Figure::new(NAME, at_best.clone(), best.rate, "answers/s"));
+    figures.push(Figure::new(
+        NAME,
+        at_best.clone(),
+        best.ns_per_answer,
+        "ns/answer",
+    ));
+    for who in OURS {
+        let figure = Figure::new(NAME, format!("{who}, at overload"), rate(who), "answers/s");
+        figures.push(figure.against(at_best.clone(), rate(who) / best.rate));
+        let figure = Figure::new(NAME, format!("{who}, at overload"), cost(who), "ns/answer");
+        figures.push(figure.against(format!("{at_best} / this"), best.ns_per_answer / cost(who)));
     }
     for who in OURS {
         figures.push(losses(setting, who, best.rate)?);

@@ -1,6 +1,8 @@
 //! The benches by name.
 
 pub(crate) mod answers;
+pub(crate) mod latency;
+pub(crate) mod packet;
 pub(crate) mod stage;
 
 use crate::figure::Figure;
@@ -29,8 +31,20 @@ pub(crate) struct Bench {
 }
 
 /// All of them, in the order in which they run.
-pub(crate) const ALL: &[Bench] = &[Bench {
-    name: answers::NAME,
-    about: "ARP answers a second and CPU time for each, against responders in user space and the kernel's own",
-    run: answers::run,
-}];
+pub(crate) const ALL: &[Bench] = &[
+    Bench {
+        name: answers::NAME,
+        about: "ARP answers a second and CPU time for each, against user space and the kernel's own",
+        run: answers::run,
+    },
+    Bench {
+        name: latency::NAME,
+        about: "how long an answer takes, quiet and with every CPU busy",
+        run: latency::run,
+    },
+    Bench {
+        name: packet::NAME,
+        about: "nanoseconds per packet against an empty program, and what each check costs",
+        run: packet::run,
+    },
+];
