@@ -131,7 +131,8 @@ fn l6_6_the_kernel_listens_for_a_vip_and_does_not_answer_itself() {
         assert!(groups_of(&net).contains(GROUP));
         drop(groups);
         assert!(groups_of(&net).contains(GROUP), "it survives the process");
-        net.here.write("/proc/sys/net/ipv6/conf/all/forwarding", "1");
+        net.here
+            .write("/proc/sys/net/ipv6/conf/all/forwarding", "1");
         let asked = net
             .there
             .start("ndisc6 -1 -r 2 -w 300 2001:db8::10 eth0")
