@@ -1,0 +1,111 @@
+//! The table of frames through the loaded programs, byte for byte and counter for counter as the model has it.
+//!
+//! A test run gives the frame a device: the node's end of a wire, with an XDP program on it, without which it has no receive
+//! queue to speak of.
+
+use crate::net::Wire;
+use crate::program::{Program, boot_ns, clear};
+use aya::programs::xdp::XdpMode;
+use model_tests::frames::{Case, Hook, LINK, NOW, OWN, SLOT4, SLOT6, cases};
+use speaker_ebpf::logic::Verdict;
+use speaker_ebpf::model::{Limit, Tables};
+
+#[test]
+fn every_case_holds_at_tc() {
+    each_case(Hook::Tc);
+}
+
+#[test]
+fn every_case_holds_at_xdp() {
+    each_case(Hook::Xdp);
+}
+
+#[test]
+fn a_frame_cut_anywhere_gets_what_the_model_gives_it() {
+    let frames: Vec<_> = cases()
+        .into_iter()
+        .filter(|case| case.verdict == Verdict::Reply && case.frame.len() <= 128)
+        .collect();
+    with_program(|program| {
+        for whole in &frames {
+            // Neither hook ever sees less than a header and a byte.
+            for length in 15..=whole.frame.len() {
+                let mut case = whole.clone();
+                case.frame.truncate(length);
+                for hook in hooks(&case) {
+                    same_as_model(program, &case, hook);
+                }
+            }
+        }
+    });
+}
+
+fn each_case(hook: Hook) {
+    with_program(|program| {
+        for case in cases() {
+            if hooks(&case).contains(&hook) {
+                let (verdict, bytes, after) = same_as_model(program, &case, hook);
+                case.check(hook, verdict, &bytes, &after);
+            }
+        }
+    });
+}
+
+/// The hooks that a case can be run at: a test run of TC takes no packet that ends within its IP header.
+fn hooks(case: &Case) -> Vec<Hook> {
+    let shortest = match case.frame[12..14] {
+        [0x08, 0x00] => 34,
+        [0x86, 0xdd] => 54,
+        _ => 15,
+    };
+    let mut hooks = vec![Hook::Tc, Hook::Xdp];
+    hooks.retain(|hook| case.only.is_none_or(|only| only == *hook));
+    hooks.retain(|hook| *hook == Hook::Xdp || case.frame.len() >= shortest);
+    hooks
+}
+
+/// Plays a case in the kernel and asserts that the model does the same; what the kernel made of it.
+fn same_as_model(program: &mut Program, case: &Case, hook: Hook) -> (Verdict, Vec<u8>, Tables) {
+    clear(program, &case.tables, &SLOTS);
+    program.write(&case.tables, boot_ns().wrapping_sub(NOW));
+    let (verdict, bytes) = match hook {
+        Hook::Tc => program.run_tc(LINK, &case.frame),
+        Hook::Xdp => program.run_xdp(LINK, &case.frame),
+    };
+    let after = program.read(&SLOTS);
+    let (expected, expected_bytes, model) = case.play(hook);
+    let name = format!("{} ({hook:?}, {} bytes)", case.name, case.frame.len());
+    assert_eq!(verdict, expected, "{name}: verdict");
+    assert_eq!(bytes, expected_bytes, "{name}: bytes");
+    for (global, count) in &after.globals {
+        assert_eq!(*count, model.global(*global), "{name}: {global:?}");
+    }
+    let claims = |tables: &Tables| -> Vec<_> {
+        tables
+            .claims
+            .iter()
+            .map(|claim| {
+                (
+                    claim.kind,
+                    claim.slot,
+                    claim.vip,
+                    claim.mac,
+                    claim.fence_gen,
+                )
+            })
+            .collect()
+    };
+    assert_eq!(claims(&after), claims(&model), "{name}: claims");
+    (verdict, bytes, after)
+}
+
+fn with_program(work: impl FnOnce(&mut Program) + Send) {
+    let wire = Wire::new(LINK, OWN);
+    wire.node.enter(|| {
+        let mut program = Program::load(Limit::default());
+        program.xdp().attach("eth0", XdpMode::Driver).unwrap();
+        work(&mut program);
+    });
+}
+
+const SLOTS: [u32; 2] = [SLOT4, SLOT6];

@@ -1,0 +1,25 @@
+//! What the object looks like from outside once it is loaded.
+
+use crate::program::Program;
+use speaker_ebpf::abi::MAPS;
+use speaker_ebpf::model::Limit;
+
+#[test]
+fn the_verifier_takes_both_programs() {
+    let mut program = Program::load(Limit::default());
+    let tc = program.tc().info().unwrap();
+    assert_eq!(tc.name_as_str(), Some("heliograph_tc"));
+    assert!(tc.gpl_compatible().unwrap_or(true));
+    let xdp = program.xdp().info().unwrap();
+    assert_eq!(xdp.name_as_str(), Some("heliograph_xdp"));
+}
+
+#[test]
+fn every_map_is_as_the_abi_says() {
+    let program = Program::load(Limit::default());
+    for spec in MAPS {
+        let info = program.map_info(spec.name);
+        assert_eq!(info.name_as_str(), Some(spec.name));
+        assert_eq!(info.max_entries(), spec.entries_max, "{}", spec.name);
+    }
+}
