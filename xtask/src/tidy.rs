@@ -120,6 +120,10 @@ pub(crate) const RULES: &[Rule] = &[
         name: "links in documents resolve",
         find: docs::links,
     },
+    Rule {
+        name: "documents that sources name exist",
+        find: docs::mentions,
+    },
 ];
 
 /// The repository's text files, by path.

@@ -19,6 +19,56 @@ pub(super) fn links(tree: &Tree) -> Vec<Finding> {
     findings
 }
 
+/// Documents that sources and manifests name, with a heading after a comma or without (`docs/a.md`, "Heading").
+pub(super) fn mentions(tree: &Tree) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let texts = tree
+        .texts("", "")
+        .filter(|(path, _)| !path.ends_with(".md") && !path.starts_with(OURS));
+    for (path, text) in texts {
+        for (at, line) in text.lines().enumerate() {
+            for (document, after) in documents(line) {
+                let Some(text) = tree.text(document) else {
+                    findings.push(Finding::new(
+                        path,
+                        at + 1,
+                        format!("there is no {document}"),
+                    ));
+                    continue;
+                };
+                let heading = after
+                    .strip_prefix("`, \"")
+                    .and_then(|rest| rest.split_once('"'));
+                let is_there = |name: &str| {
+                    prose(text).any(|(_, line)| line.starts_with('#') && line.ends_with(name))
+                };
+                if let Some((name, _)) = heading.filter(|(name, _)| !is_there(name)) {
+                    findings.push(Finding::new(
+                        path,
+                        at + 1,
+                        format!("{document} has no \"{name}\""),
+                    ));
+                }
+            }
+        }
+    }
+    findings
+}
+
+/// Every `docs/….md` of the line, and what follows it.
+fn documents(line: &str) -> impl Iterator<Item = (&str, &str)> {
+    line.match_indices("docs/").filter_map(move |(at, _)| {
+        let is_longer = line
+            .get(..at)?
+            .ends_with(|c: char| c.is_alphanumeric() || c == '/' || c == '.');
+        let rest = line.get(at..).filter(|_| !is_longer)?;
+        let end = rest.find(".md")? + ".md".len();
+        let (document, after) = rest.split_at(end);
+        let is_name = |c: char| c.is_alphanumeric() || "/._-".contains(c);
+        document.chars().all(is_name).then_some((document, after))
+    })
+}
+
 /// Lines outside fenced blocks, numbered from 1.
 fn prose(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let mut is_code = false;
@@ -90,3 +140,6 @@ fn slug(heading: &str) -> String {
         })
         .collect()
 }
+
+/// The rules themselves, whose tests name documents that are not there.
+const OURS: &str = "xtask/src/tidy";

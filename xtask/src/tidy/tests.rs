@@ -307,6 +307,24 @@ fn a_dead_link_is_found() {
     }
 }
 
+#[test]
+fn a_document_that_is_not_there_is_found() {
+    let check = |line: &str| {
+        docs::mentions(&tree(&[("a.rs", line), ("docs/a.md", "# A\n## Deadline")])).len()
+    };
+    for innocent in [
+        "// see docs/a.md",
+        "//! `docs/a.md`, \"Deadline\"",
+        "mydocs/b.md",
+        "docs/",
+    ] {
+        assert_eq!(check(innocent), 0, "{innocent}");
+    }
+    for planted in ["// see docs/b.md", "//! `docs/a.md`, \"Fences\""] {
+        assert_eq!(check(planted), 1, "{planted}");
+    }
+}
+
 struct FakeHelp;
 
 impl Help for FakeHelp {
