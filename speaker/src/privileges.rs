@@ -51,16 +51,25 @@ pub(crate) fn check() -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
-    bail!("the speaker lacks capabilities; run it as root, or grant it:\n{}", missing.join("\n"))
+    bail!(
+        "the speaker lacks capabilities; run it as root, or grant it:\n{}",
+        missing.join("\n")
+    )
 }
 
 /// Gives up every capability that is not kept, for good, and forbids gaining any (`no_new_privs`).
 pub(crate) fn drop_the_rest() -> Result<()> {
-    let keep: CapsHashSet = NEEDS.iter().filter(|need| need.kept).map(|need| need.cap).collect();
+    let keep: CapsHashSet = NEEDS
+        .iter()
+        .filter(|need| need.kept)
+        .map(|need| need.cap)
+        .collect();
     let drop = |set| -> Result<()> {
-        let have = caps::read(None, set).with_context(|| format!("failed to read the {set:?} set"))?;
+        let have =
+            caps::read(None, set).with_context(|| format!("failed to read the {set:?} set"))?;
         for cap in have.difference(&keep) {
-            caps::drop(None, set, *cap).with_context(|| format!("failed to drop {cap} ({set:?})"))?;
+            caps::drop(None, set, *cap)
+                .with_context(|| format!("failed to drop {cap} ({set:?})"))?;
         }
         Ok(())
     };

@@ -3,13 +3,16 @@
 //! Everything that needs a capability is opened on the main thread; then capabilities are dropped, and only then do
 //! threads start. What each thread is for, and what it means when one hangs, is in `docs/architecture.md`.
 
+mod claims;
 mod feed;
+mod snapshot;
 mod tell;
 
-use crate::dataplane::{self, Dataplane};
+use crate::ctl;
+use crate::dataplane::{self, Dataplane, Sight};
 use crate::drive::allocate::Allocator;
 use crate::drive::announce::Announcer;
-use crate::drive::clock::Stamp;
+use crate::drive::clock::{Stamp, now};
 use crate::drive::decide::{Decide, Outlets, View};
 use crate::drive::links::{Attached, Follow};
 use crate::drive::pulse::{self, PulseHandle};
@@ -30,7 +33,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{broadcast, mpsc, watch};
 
 /// Runs the speaker until SIGTERM or SIGINT. The kernel then goes on answering for the restart grace, for the
 /// next process to take over.
@@ -173,9 +176,10 @@ fn adopted(tables: &Tables) -> BTreeMap<Vip, Epoch> {
 async fn serve(settings: &Settings, speaker: Speaker, parts: Parts) -> Result<()> {
     let (watch_links, links) = LinkWatch::open(settings.excluded.clone())?;
     let askers = parts.dataplane.askers()?;
+    let claims = parts.dataplane.claims()?;
     let (sent, _gratuitous) = watch::channel(BTreeMap::new());
     let announcer = Announcer::new(parts.frames, askers, parts.groups, sent);
-    let (attached, _attached) = watch::channel(Attached::new());
+    let (attached, attached_out) = watch::channel(Attached::new());
     let follow = Follow {
         dataplane: parts.dataplane,
         arp_setting: parts.arp_setting,
@@ -186,7 +190,18 @@ async fn serve(settings: &Settings, speaker: Speaker, parts: Parts) -> Result<()
     let (allocates_in, allocates) = watch::channel(false);
     feed::spawn(source, speaker.inbox, allocates_in)?;
     let allocator = Allocator::new(writer, settings.rules.class.clone());
-    let events = log_events(speaker.events);
+    let (changes, _) = broadcast::channel(CHANGES);
+    let snapshots = snapshot::source(
+        settings,
+        speaker.views.clone(),
+        attached_out,
+        allocates.clone(),
+    );
+    let sight = Arc::new(Sight::open(&settings.pin_dir)?);
+    let socket = settings.ctl_socket();
+    let server = ctl::Server::open(&socket, snapshots, sight, changes.clone(), now)?;
+    let events = tell_events(speaker.events, changes.clone());
+    let claims = claims::follow(claims, changes);
     let mut terminate = signal(SignalKind::terminate()).context("failed to watch signals")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("failed to watch signals")?;
     tokio::select! {
@@ -194,6 +209,8 @@ async fn serve(settings: &Settings, speaker: Speaker, parts: Parts) -> Result<()
         ended = follow.run(links) => ended.and(Err(anyhow::anyhow!("the links' task ended"))),
         () = announcer.run(speaker.views.clone()) => Err(anyhow::anyhow!("the announcer ended")),
         ended = allocator.run(speaker.views.clone(), allocates) => ended,
+        ended = server.run() => ended,
+        ended = claims => ended,
         () = events => Err(anyhow::anyhow!("the deciding thread ended")),
         _ = terminate.recv() => Ok(()),
         _ = interrupt.recv() => Ok(()),
@@ -206,9 +223,10 @@ async fn serve(settings: &Settings, speaker: Speaker, parts: Parts) -> Result<()
     Ok(())
 }
 
-async fn log_events(mut events: mpsc::Receiver<Event>) {
+async fn tell_events(mut events: mpsc::Receiver<Event>, changes: broadcast::Sender<ctl::Event>) {
     while let Some(event) = events.recv().await {
         tell::log(&event);
+        let _nobody_may_watch = changes.send(ctl::Event::from(&event));
     }
 }
 
@@ -222,5 +240,7 @@ fn private_dir(dir: &Path) -> Result<()> {
 const INBOX: usize = 1024;
 /// Changes on their way to the log; more than that at once are lost and counted.
 const EVENTS: usize = 4096;
+/// Changes that a slow `ctl watch` may be behind.
+const CHANGES: usize = 1024;
 /// Words of the pulse that the deciding thread has not heard.
 const PULSE_WORDS: usize = 8;

@@ -479,6 +479,18 @@ pub enum ClaimKind {
     Spoofed = 3,
 }
 
+impl ClaimKind {
+    /// The kind in a record of the ring; `None` if the byte is none of ours.
+    pub const fn from_byte(byte: u8) -> Option<Self> {
+        match byte {
+            1 => Some(Self::Member),
+            2 => Some(Self::Foreign),
+            3 => Some(Self::Spoofed),
+            _ => None,
+        }
+    }
+}
+
 /// A record of the `CLAIMS` ring.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Pod, Zeroable)]

@@ -141,6 +141,9 @@ impl Decide {
         self.flush();
         self.repair();
         self.decided.touch();
+        if self.is_news() {
+            self.publish();
+        }
         true
     }
 
@@ -166,7 +169,6 @@ impl Decide {
                     self.work.plans += 1;
                     self.work.failures += u64::from(result.is_err());
                     self.agent.input(now(), Input::Applied(result));
-                    self.publish();
                 }
                 Output::Arm => self.pulse.arm(),
                 Output::Event(event) => {
@@ -217,11 +219,7 @@ impl Decide {
             Ok(changes.len() as u64)
         });
         match mended {
-            Ok(0) => {}
-            Ok(count) => {
-                self.work.repairs += count;
-                self.publish();
-            }
+            Ok(count) => self.work.repairs += count,
             Err(error) => {
                 let _full_is_counted_elsewhere = self
                     .outlets
@@ -229,6 +227,15 @@ impl Decide {
                     .try_send(Event::NotApplied(format!("{error:#}")));
             }
         }
+    }
+
+    fn is_news(&self) -> bool {
+        self.outlets.views.borrow().as_ref().is_none_or(|view| {
+            !Arc::ptr_eq(&view.world, self.agent.world())
+                || view.work != self.work
+                || view.is_armed != self.is_armed
+                || view.local.links != self.agent.local().links
+        })
     }
 
     fn publish(&self) {
