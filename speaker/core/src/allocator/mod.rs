@@ -11,6 +11,7 @@ mod ask;
 mod event;
 mod ledger;
 mod shelf;
+mod space;
 pub mod text;
 pub mod usage;
 
@@ -24,6 +25,7 @@ use crate::world::World;
 use ask::{Ask, list};
 use ledger::Ledger;
 use shelf::Shelves;
+use space::Space;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -101,7 +103,7 @@ pub fn allocate(world: &World, current: &Assignments, class: Option<&str>) -> Al
 
 /// Pools that give no new addresses because they overlap an older one. What they gave stays.
 pub(crate) fn overlaps(world: &World) -> Vec<Problem> {
-    Shelves::new(world).problems()
+    Space::of(world).problems()
 }
 
 /// A service, what it holds, and what it asks for.

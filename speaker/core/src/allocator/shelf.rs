@@ -6,13 +6,11 @@
 use super::Port;
 use super::ask::Ask;
 use super::ledger::Ledger;
-use crate::crd::{AddressRange, Pool, ServiceAllocation};
-use crate::object::{Kind, ObjectKey};
-use crate::problem::Problem;
+use super::space::Space;
+use crate::crd::{Pool, ServiceAllocation};
 use crate::selector::{Labels, any_matches};
 use crate::service::{Family, Service};
 use crate::world::World;
-use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
@@ -20,9 +18,7 @@ use std::net::IpAddr;
 pub(super) struct Shelves<'w> {
     /// By name.
     shelves: Vec<Shelf<'w>>,
-    /// First address of each range of the pools that give addresses: its last one, and the place of the pool. Ranges
-    /// here do not overlap.
-    ranges: BTreeMap<IpAddr, (IpAddr, usize)>,
+    space: Space<'w>,
     /// Pools for everybody, which have no serviceAllocation.
     open: Vec<usize>,
 }
@@ -32,19 +28,12 @@ pub(super) struct Shelf<'w> {
     pub(super) pool: &'w Pool,
     /// The namespaces that it is for; empty for all.
     namespaces: BTreeSet<&'w str>,
-    /// An older pool that has some of its addresses. Such a pool gives no address, but takes none away.
-    overlap: Option<Overlap>,
+    /// Whether it overlaps an older pool. Such a pool gives no address, but takes none away.
+    is_overlapping: bool,
     /// For each range the lowest address that may be free; `None` past its end.
     cursors: Vec<Option<IpAddr>>,
     /// Its shared addresses by key, backend and family.
     joint: BTreeMap<(String, String, Family), Joint>,
-}
-
-struct Overlap {
-    /// Place of the range in `spec.addresses`.
-    place: usize,
-    /// The other pool.
-    with: String,
 }
 
 /// The shared addresses of one key.
@@ -61,58 +50,20 @@ type Spot = (usize, IpAddr);
 impl<'w> Shelves<'w> {
     pub(super) fn new(world: &'w World) -> Self {
         let labels = namespace_labels(world);
-        let mut shelves: Vec<_> = world
-            .pools
-            .values()
-            .map(|pool| Shelf::new(pool, &labels))
+        let space = Space::of(world);
+        let pools = world.pools.values().enumerate();
+        let shelves: Vec<_> = pools
+            .map(|(place, pool)| Shelf::new(pool, &labels, space.is_overlapping(place)))
             .collect();
-        let mut by_age: Vec<usize> = (0..shelves.len()).collect();
-        by_age.sort_by_key(|i| {
-            (
-                Reverse(shelves[*i].pool.created.is_some()),
-                shelves[*i].pool.created,
-            )
-        });
-        let mut ranges = BTreeMap::new();
-        for i in by_age {
-            let overlap = overlap(shelves[i].pool, &ranges);
-            if let Some((place, other)) = overlap {
-                let with = shelves[other].pool.name.clone();
-                shelves[i].overlap = Some(Overlap { place, with });
-                continue;
-            }
-            for range in &shelves[i].pool.ranges {
-                ranges.insert(range.first, (range.last, i));
-            }
-        }
         let is_open = |shelf: &Shelf<'_>| shelf.pool.auto_assign && shelf.pool.allocation.is_none();
         let open = (0..shelves.len())
             .filter(|i| is_open(&shelves[*i]))
             .collect();
         Self {
             shelves,
-            ranges,
+            space,
             open,
         }
-    }
-
-    /// Pools that give nothing because they overlap.
-    pub(super) fn problems(&self) -> Vec<Problem> {
-        let overlaps = self
-            .shelves
-            .iter()
-            .filter_map(|shelf| Some((shelf.pool, shelf.overlap.as_ref()?)));
-        overlaps
-            .map(|(pool, overlap)| Problem {
-                object: ObjectKey::new(Kind::Pool, &pool.namespace, &pool.name),
-                origin: "configuration".to_owned(),
-                field: format!("spec.addresses[{}]", overlap.place),
-                why: format!(
-                    "overlaps pool {:?}, which came first; {:?} gives no new addresses until it does not",
-                    overlap.with, pool.name
-                ),
-            })
-            .collect()
     }
 
     pub(super) fn at(&mut self, place: usize) -> &mut Shelf<'w> {
@@ -129,23 +80,16 @@ impl<'w> Shelves<'w> {
     /// The pool that all of `ips` belong to.
     pub(super) fn holding(&self, ips: &[IpAddr]) -> Option<&Shelf<'w>> {
         let (first, others) = ips.split_first()?;
-        let place = self.place_of(*first)?;
-        let all = others.iter().all(|ip| self.place_of(*ip) == Some(place));
-        all.then(|| &self.shelves[place])
-    }
-
-    fn place_of(&self, ip: IpAddr) -> Option<usize> {
-        if let Some(place) = range_at(&self.ranges, ip) {
-            return Some(place).filter(|place| self.shelves[*place].pool.contains(ip));
-        }
-        self.shelves
+        let place = self.space.pool_of(*first)?;
+        let all = others
             .iter()
-            .position(|shelf| shelf.overlap.is_some() && shelf.pool.contains(ip))
+            .all(|ip| self.space.pool_of(*ip) == Some(place));
+        all.then(|| &self.shelves[place])
     }
 
     /// Notes that an address is in use on these terms.
     pub(super) fn taken(&mut self, ip: IpAddr, ask: &Ask) {
-        let (Some(sharing), Some(place)) = (&ask.sharing, self.place_of(ip)) else {
+        let (Some(sharing), Some(place)) = (&ask.sharing, self.space.pool_of(ip)) else {
             return;
         };
         let shelf = &mut self.shelves[place];
@@ -217,28 +161,8 @@ fn namespace_labels(world: &World) -> BTreeMap<&str, Labels> {
     labels
 }
 
-fn overlap(pool: &Pool, ranges: &BTreeMap<IpAddr, (IpAddr, usize)>) -> Option<(usize, usize)> {
-    pool.ranges.iter().enumerate().find_map(|(place, range)| {
-        let inside = ranges
-            .range(range.first..=range.last)
-            .next()
-            .map(|(_, (_, other))| *other);
-        let other = inside.or_else(|| range_at(ranges, range.first))?;
-        Some((place, other))
-    })
-}
-
-fn range_at(ranges: &BTreeMap<IpAddr, (IpAddr, usize)>, ip: IpAddr) -> Option<usize> {
-    let (first, (last, place)) = ranges.range(..=ip).next_back()?;
-    let range = AddressRange {
-        first: *first,
-        last: *last,
-    };
-    range.contains(ip).then_some(*place)
-}
-
 impl<'w> Shelf<'w> {
-    fn new(pool: &'w Pool, labels: &BTreeMap<&'w str, Labels>) -> Self {
+    fn new(pool: &'w Pool, labels: &BTreeMap<&'w str, Labels>, is_overlapping: bool) -> Self {
         let mut namespaces = BTreeSet::new();
         if let Some(allocation) = &pool.allocation {
             namespaces.extend(allocation.namespaces.iter().map(String::as_str));
@@ -258,7 +182,7 @@ impl<'w> Shelf<'w> {
         Self {
             pool,
             namespaces,
-            overlap: None,
+            is_overlapping,
             cursors: pool.ranges.iter().map(|range| Some(range.first)).collect(),
             joint: BTreeMap::new(),
         }
@@ -312,7 +236,7 @@ impl<'w> Shelf<'w> {
         ledger: &Ledger<'_>,
         ask: &Ask,
     ) -> Option<IpAddr> {
-        if self.overlap.is_some() {
+        if self.is_overlapping {
             return None;
         }
         let free = self.free(family, ledger);

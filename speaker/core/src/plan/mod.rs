@@ -166,7 +166,11 @@ pub fn plan(world: &World, members: &Members, held: &Held, local: &Local, memo: 
         outcomes: outcomes
             .map(|(i, d)| (d.id().clone(), outcome(i)))
             .collect(),
-        problems: survey.problems(),
+        problems: survey
+            .problems()
+            .into_iter()
+            .chain(world.config_problems())
+            .collect(),
     }
 }
 
