@@ -22,7 +22,7 @@ mod tables;
 mod tc;
 mod xdp;
 
-pub(crate) use askers::{Asker, Askers};
+pub(crate) use askers::Askers;
 pub(crate) use attach::{AttachMode, AttachReport, Hook, Step, StepResult};
 pub(crate) use claims::Claims;
 use deadline::DeadlineCell;
