@@ -13,8 +13,13 @@ fn second_links(lab: &Lab) {
     }
 }
 
-/// The way back of what comes in by this link is another one.
+/// The way back of what comes in by this link is another one, and a link without an address takes nothing while the way
+/// back is checked at all.
 fn accept_from_elsewhere(node: &Node, link: &str) {
+    let number = node.number;
+    node.netns
+        .ip(&format!("address add 198.51.100.{number}/24 dev {link}"))
+        .unwrap();
     node.netns
         .sysctl(&[(&format!("ipv4.conf.{link}.rp_filter"), "2")])
         .unwrap();
