@@ -74,7 +74,7 @@ impl Packet {
     /// Overwrites the byte at `offset`; nothing happens past the end.
     #[inline(always)]
     pub(crate) fn store(self, offset: usize, byte: u8) {
-        if self.start + offset + 1 <= self.end {
+        if self.start + offset < self.end {
             // SAFETY: the line above bounds the access; the verifier checks the same.
             unsafe { *((self.start + offset) as *mut u8) = byte };
         }

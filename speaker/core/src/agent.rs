@@ -22,6 +22,10 @@ pub const SETTLE: Span = Span::ms(50);
 pub const RETRY: Span = Span::s(1);
 
 /// What happens to an [`Agent`].
+#[expect(
+    clippy::large_enum_variant,
+    reason = "objects are what nearly every input is"
+)]
 #[derive(Debug)]
 pub enum Input {
     /// A new version of an object, or what is wrong with it.
@@ -51,6 +55,10 @@ pub enum Input {
 }
 
 /// What an [`Agent`] wants done.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a handful exist at a time, and most are events"
+)]
 #[derive(Clone, Debug)]
 pub enum Output {
     /// Make the kernel's tables say this, then answer with [`Input::Applied`].
@@ -339,3 +347,7 @@ impl Machine for Agent {
         self.due.map(|due| (due, "settle"))
     }
 }
+
+#[cfg(test)]
+#[path = "agent_tests.rs"]
+mod tests;
