@@ -62,6 +62,20 @@ impl<'w> Ledger<'w> {
         }
     }
 
+    /// Notes that a service which cannot be seen now uses `ip`. Where it does not share, no port is known of it, and
+    /// none is needed.
+    pub(super) fn reserve(&mut self, ip: IpAddr, id: &'w ServiceId, sharing: Option<&Sharing>) {
+        let used = self.0.entry(ip).or_insert_with(|| Use {
+            terms: sharing.map(|s| (s.key.clone(), s.backend.clone())),
+            services: BTreeSet::new(),
+            ports: BTreeMap::new(),
+        });
+        used.services.insert(id);
+        for port in sharing.iter().flat_map(|sharing| &sharing.ports) {
+            used.ports.insert(*port, id);
+        }
+    }
+
     /// Notes that a service uses `ip`. It must have been free, or joinable, or the service's own.
     pub(super) fn take(&mut self, ip: IpAddr, service: &'w Service, ask: &Ask) {
         let terms = ask

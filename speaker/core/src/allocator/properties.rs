@@ -5,7 +5,7 @@ use super::ledger::Ledger;
 use super::shelf::Shelves;
 use super::*;
 use crate::crd::{AddressRange, Pool};
-use crate::service::{ServicePort, TrafficPolicy};
+use crate::service::{Family, FamilyPolicy, ServicePort, TrafficPolicy};
 use proptest::prelude::*;
 use std::sync::Arc;
 

@@ -1,5 +1,6 @@
 //! The allocator's promises: first fit, requests, sharing, and that nobody who has an address is moved.
 
+use super::ask::list;
 use super::*;
 use crate::manifest;
 
@@ -246,4 +247,65 @@ fn ten_thousand_services_are_served_by_one_scan() {
     let allocation = allocate(&world, &Assignments::new(), None);
     let last = allocation.assignments.values().map(|a| a.ips[0]).max();
     assert_eq!(last, Some("10.1.15.15".parse().unwrap()));
+}
+
+/// The same world after one more text, faults and all.
+fn with(mut world: World, text: &str) -> World {
+    for object in manifest::read("more.yaml", text, manifest::DEFAULT_NAMESPACE).objects {
+        world.put(object);
+    }
+    world
+}
+
+#[test]
+fn a_service_that_cannot_be_read_after_a_restart_loses_nothing() {
+    let pools = pool("p", "addresses: [192.0.2.0/31]");
+    let before = settled(
+        &world(&(pools.clone() + &service("m", ""))),
+        &Assignments::new(),
+    );
+    let broken = service("m", "").replace("port: 80", "port: 0");
+    let after = settled(
+        &with(world(&(pools.clone() + &service("a", ""))), &broken),
+        &before.assignments,
+    );
+    check(&after, &[r#"a p ["192.0.2.1"]"#, r#"m p ["192.0.2.0"]"#]);
+    let told: Vec<_> = after.problems.iter().map(ToString::to_string).collect();
+    let why = "is not there, and more.yaml#1 cannot be read; its addresses stay with it";
+    assert_eq!(told, [format!("allocator: Service default/m: {why}")]);
+    // Nor does one of which not even the name can be read.
+    let after = settled(
+        &with(world(&(pools.clone() + &service("a", ""))), "a: ["),
+        &before.assignments,
+    );
+    check(&after, &[r#"a p ["192.0.2.1"]"#, r#"m p ["192.0.2.0"]"#]);
+    let after = settled(&world(&(pools + &service("a", ""))), &before.assignments);
+    check(&after, &[r#"a p ["192.0.2.0"]"#]);
+}
+
+#[test]
+fn a_pool_that_cannot_be_read_after_a_restart_takes_nothing_back() {
+    let good = pool("p", "addresses: [192.0.2.0/31]");
+    let before = settled(
+        &world(&(good.clone() + &service("a", ""))),
+        &Assignments::new(),
+    );
+    let broken = good.replace("/31", "/33");
+    let after = settled(
+        &with(world(&(service("a", "") + &service("b", ""))), &broken),
+        &before.assignments,
+    );
+    check(&after, &[r#"a p ["192.0.2.0"]"#]);
+    let other = pool("q", "addresses: [198.51.100.0/31]");
+    let services = service("a", "") + &service("b", "");
+    let after = settled(
+        &with(world(&(other.clone() + &services)), &broken),
+        &before.assignments,
+    );
+    check(&after, &[r#"a p ["192.0.2.0"]"#, r#"b q ["198.51.100.0"]"#]);
+    let after = settled(&world(&(other + &services)), &before.assignments);
+    check(
+        &after,
+        &[r#"a q ["198.51.100.0"]"#, r#"b q ["198.51.100.1"]"#],
+    );
 }

@@ -1,0 +1,58 @@
+//! What may be there although it cannot be read.
+//!
+//! A service or pool whose manifest has a fault has no last good version after a restart. Its addresses must not go to
+//! others in the meantime, since they would be lost to a typo.
+
+use crate::object::Kind;
+use crate::problem::Problem;
+use crate::service::ServiceId;
+use crate::world::World;
+use std::collections::BTreeMap;
+
+/// Problems behind which services and pools may stand.
+pub(super) struct Veil<'w> {
+    services: BTreeMap<(&'w str, &'w str), &'w Problem>,
+    pools: BTreeMap<&'w str, &'w Problem>,
+    /// A document of which not even the kind is known.
+    document: Option<&'w Problem>,
+}
+
+impl<'w> Veil<'w> {
+    pub(super) fn of(world: &'w World) -> Self {
+        let mut veil = Self {
+            services: BTreeMap::new(),
+            pools: BTreeMap::new(),
+            document: None,
+        };
+        for (key, problem) in &world.problems {
+            match key.kind {
+                Kind::Service => {
+                    veil.services.insert((&key.namespace, &key.name), problem);
+                }
+                Kind::Pool => {
+                    veil.pools.insert(&key.name, problem);
+                }
+                Kind::Document => veil.document = veil.document.or(Some(problem)),
+                Kind::Namespace
+                | Kind::Node
+                | Kind::EndpointSlice
+                | Kind::L2Advertisement
+                | Kind::Community => {}
+            }
+        }
+        veil
+    }
+
+    /// The problem behind which an absent service may stand.
+    pub(super) fn over_service(&self, id: &ServiceId) -> Option<&'w Problem> {
+        self.services
+            .get(&(id.namespace.as_str(), id.name.as_str()))
+            .copied()
+            .or(self.document)
+    }
+
+    /// The problem behind which an absent pool may stand.
+    pub(super) fn over_pool(&self, name: &str) -> Option<&'w Problem> {
+        self.pools.get(name).copied().or(self.document)
+    }
+}
