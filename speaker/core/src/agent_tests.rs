@@ -1,0 +1,341 @@
+//! The agent on a virtual clock: when it plans, what it holds, and in which order it releases, arms and takes.
+
+use super::*;
+use crate::allocator::Assignment;
+use crate::manifest;
+use crate::plan::Outcome;
+use speaker_ebpf::abi::Mode;
+use speaker_proto::{Mac, NodeName};
+
+const MANIFESTS: &str = r"
+apiVersion: v1
+kind: Node
+metadata: {name: n1}
+---
+apiVersion: metallb.io/v1beta1
+kind: IPAddressPool
+metadata: {name: p, namespace: metallb-system}
+spec: {addresses: [192.0.2.0/24]}
+---
+apiVersion: metallb.io/v1beta1
+kind: L2Advertisement
+metadata: {name: l2, namespace: metallb-system}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: default}
+spec: {type: LoadBalancer, ports: [{port: 80}]}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: web-1, namespace: default, labels: {kubernetes.io/service-name: web}}
+addressType: IPv4
+ports: [{port: 8080}]
+endpoints: [{addresses: [10.0.0.1], nodeName: n1}]
+";
+
+fn node() -> NodeName {
+    "n1".parse().unwrap()
+}
+
+fn vip() -> Vip {
+    Vip("192.0.2.1".parse().unwrap())
+}
+
+fn links() -> Input {
+    let link = Link {
+        ifindex: 2,
+        mac: Mac([2, 0, 0, 0, 0, 1]),
+        is_up: true,
+        has_carrier: true,
+        has_arp: true,
+        has_ndp: true,
+    };
+    Input::Links {
+        announcing: BTreeMap::from([("eth0".into(), link)]),
+        others: BTreeSet::new(),
+    }
+}
+
+fn assignments() -> Input {
+    let id = ServiceId {
+        namespace: "default".into(),
+        name: "web".into(),
+    };
+    let held = Assignment {
+        ips: vec![vip().0],
+        pool: "p".into(),
+        sharing: None,
+    };
+    Input::Assignments(BTreeMap::from([(id, held)]))
+}
+
+/// Drains the outputs, applying every plan at once, as the driver does.
+fn drain(agent: &mut Agent, now: Time) -> Vec<Output> {
+    let mut outputs = Vec::new();
+    while let Some(output) = agent.output() {
+        if matches!(output, Output::Apply(_)) {
+            agent.input(now, Input::Applied(Ok(())));
+        }
+        outputs.push(output);
+    }
+    outputs
+}
+
+fn feed(agent: &mut Agent, now: Time) -> Vec<Output> {
+    agent.input(now, links());
+    agent.input(now, assignments());
+    for object in manifest::read("all.yaml", MANIFESTS, "metallb-system").objects {
+        agent.input(now, Input::Object(object));
+    }
+    drain(agent, now)
+}
+
+fn sync(agent: &mut Agent, now: Time) -> Vec<Output> {
+    for kind in Kind::ALL {
+        agent.input(now, Input::Synced(kind));
+    }
+    settle(agent, now)
+}
+
+/// Lets pass the time that a later change waits.
+fn settle(agent: &mut Agent, now: Time) -> Vec<Output> {
+    agent.expire(now + SETTLE);
+    drain(agent, now + SETTLE)
+}
+
+/// What the last plan says of the VIP.
+fn entry(agent: &Agent) -> Option<(Mode, Epoch)> {
+    let entry = agent.plan().l2.get(&(vip(), "eth0".into()))?;
+    Some((entry.mode, entry.epoch))
+}
+
+fn arms(outputs: &[Output]) -> bool {
+    outputs.iter().any(|output| matches!(output, Output::Arm))
+}
+
+fn plans(outputs: &[Output]) -> usize {
+    outputs
+        .iter()
+        .filter(|output| matches!(output, Output::Apply(_)))
+        .count()
+}
+
+/// An agent that has taken its VIP with a first deadline.
+fn holding(now: Time) -> Agent {
+    let mut agent = Agent::new(Local::new(node()), BTreeMap::new(), false);
+    feed(&mut agent, now);
+    assert!(arms(&sync(&mut agent, now)));
+    agent.input(now + SETTLE, Input::Armed);
+    drain(&mut agent, now + SETTLE);
+    agent
+}
+
+#[test]
+fn nothing_is_applied_before_every_kind_is_synced() {
+    let now = Time::ms(1000);
+    let mut agent = Agent::new(Local::new(node()), BTreeMap::new(), false);
+    assert_eq!(plans(&feed(&mut agent, now)), 0);
+    for kind in Kind::ALL.into_iter().skip(1) {
+        agent.input(now, Input::Synced(kind));
+    }
+    assert_eq!(plans(&settle(&mut agent, now)), 0);
+    agent.input(now + SETTLE, Input::Synced(Kind::ALL[0]));
+    assert_eq!(plans(&settle(&mut agent, now + SETTLE)), 1);
+}
+
+#[test]
+fn l5_1_a_fresh_node_is_armed_before_it_takes() {
+    let now = Time::ms(1000);
+    let mut agent = Agent::new(Local::new(node()), BTreeMap::new(), false);
+    feed(&mut agent, now);
+    assert!(arms(&sync(&mut agent, now)));
+    assert_eq!(entry(&agent), Some((Mode::Known, Epoch(0))));
+    agent.input(now + SETTLE, Input::Armed);
+    drain(&mut agent, now + SETTLE);
+    assert_eq!(entry(&agent), Some((Mode::Answer, Epoch(1))));
+}
+
+#[test]
+fn l5_1_after_a_lapse_everything_is_released_then_taken_with_a_new_epoch() {
+    let now = Time::ms(1000);
+    let mut agent = holding(now);
+    let later = Time::ms(5000);
+    agent.input(
+        later,
+        Input::Lapsed {
+            deadline: Time::ms(4000),
+        },
+    );
+    let outputs = drain(&mut agent, later);
+    assert_eq!(
+        entry(&agent),
+        Some((Mode::Known, Epoch(0))),
+        "released at once"
+    );
+    let order: Vec<bool> = outputs
+        .iter()
+        .filter_map(|output| match output {
+            Output::Apply(_) => Some(false),
+            Output::Arm => Some(true),
+            Output::Event(_) => None,
+        })
+        .collect();
+    assert_eq!(
+        order,
+        [false, true],
+        "armed only after the release was applied"
+    );
+    agent.input(later, Input::Armed);
+    drain(&mut agent, later);
+    assert_eq!(entry(&agent), Some((Mode::Answer, Epoch(2))));
+}
+
+#[test]
+fn a_release_that_failed_to_apply_arms_nothing_and_is_tried_again() {
+    let now = Time::ms(1000);
+    let mut agent = holding(now);
+    let later = Time::ms(5000);
+    agent.input(
+        later,
+        Input::Lapsed {
+            deadline: Time::ms(4000),
+        },
+    );
+    while let Some(output) = agent.output() {
+        assert!(!matches!(output, Output::Arm));
+        if matches!(output, Output::Apply(_)) {
+            agent.input(later, Input::Applied(Err("no memory".into())));
+        }
+    }
+    assert_eq!(agent.deadline(), Some((later + RETRY, "settle")));
+    agent.expire(later + RETRY);
+    assert!(arms(&drain(&mut agent, later + RETRY)));
+}
+
+#[test]
+fn a_restarted_agent_changes_no_entry() {
+    let now = Time::ms(1000);
+    let adopted = BTreeMap::from([(vip(), Epoch(7))]);
+    let mut agent = Agent::new(Local::new(node()), adopted, true);
+    feed(&mut agent, now);
+    let outputs = sync(&mut agent, now);
+    assert!(!arms(&outputs), "the deadline is in force already");
+    assert_eq!(entry(&agent), Some((Mode::Answer, Epoch(7))));
+}
+
+#[test]
+fn what_was_left_with_a_lapsed_deadline_is_taken_anew() {
+    let now = Time::ms(1000);
+    let adopted = BTreeMap::from([(vip(), Epoch(7))]);
+    let mut agent = Agent::new(Local::new(node()), adopted, false);
+    feed(&mut agent, now);
+    sync(&mut agent, now);
+    assert_eq!(entry(&agent), Some((Mode::Known, Epoch(0))));
+    agent.input(now + SETTLE, Input::Armed);
+    drain(&mut agent, now + SETTLE);
+    assert_eq!(
+        entry(&agent),
+        Some((Mode::Answer, Epoch(8))),
+        "a later epoch than any before"
+    );
+}
+
+#[test]
+fn the_first_change_after_quiet_acts_at_once_and_a_burst_costs_one_plan() {
+    let now = Time::ms(1000);
+    let mut agent = holding(now);
+    let later = Time::ms(9000);
+    let key = ObjectKey::new(Kind::EndpointSlice, "default", "web-1");
+    agent.input(later, Input::Gone(key));
+    assert_eq!(plans(&drain(&mut agent, later)), 1);
+    assert!(
+        agent
+            .plan()
+            .l2
+            .values()
+            .all(|entry| entry.mode == Mode::Known)
+    );
+    let burst = manifest::read("all.yaml", MANIFESTS, "metallb-system").objects;
+    for object in burst {
+        agent.input(later, Input::Object(object));
+    }
+    agent.input(later, assignments());
+    assert_eq!(
+        plans(&drain(&mut agent, later)),
+        0,
+        "within the settling time"
+    );
+    assert_eq!(agent.deadline(), Some((later + SETTLE, "settle")));
+    assert_eq!(plans(&settle(&mut agent, later)), 1);
+    assert_eq!(entry(&agent), Some((Mode::Answer, Epoch(2))));
+}
+
+#[test]
+fn what_changes_nothing_plans_nothing() {
+    let now = Time::ms(1000);
+    let mut agent = holding(now);
+    let later = Time::ms(9000);
+    for object in manifest::read("all.yaml", MANIFESTS, "metallb-system").objects {
+        agent.input(later, Input::Object(object));
+    }
+    agent.input(later, links());
+    agent.input(later, assignments());
+    assert_eq!(plans(&drain(&mut agent, later)), 0);
+    assert_eq!(agent.deadline(), None);
+}
+
+#[test]
+fn a_change_of_outcome_is_told_once_with_its_reason() {
+    let now = Time::ms(1000);
+    let mut agent = holding(now);
+    let later = Time::ms(9000);
+    agent.input(
+        later,
+        Input::Gone(ObjectKey::new(
+            Kind::L2Advertisement,
+            "metallb-system",
+            "l2",
+        )),
+    );
+    let told: Vec<Event> = drain(&mut agent, later)
+        .into_iter()
+        .filter_map(|output| match output {
+            Output::Event(event) => Some(event),
+            Output::Apply(_) | Output::Arm => None,
+        })
+        .collect();
+    let [
+        Event::Outcome {
+            before,
+            after,
+            pool,
+            ..
+        },
+    ] = told.as_slice()
+    else {
+        panic!("one event, not {told:?}");
+    };
+    assert!(matches!(before, Some(Outcome::Announced(_))));
+    assert!(matches!(after, Some(Outcome::Silent(_))));
+    assert_eq!(pool.as_deref(), Some("p"));
+}
+
+#[test]
+fn a_malformed_edit_is_told_and_withdraws_nothing() {
+    let now = Time::ms(1000);
+    let mut agent = holding(now);
+    let later = Time::ms(9000);
+    let typo = MANIFESTS.replace("192.0.2.0/24", "192.0.2.0/240");
+    for object in manifest::read("all.yaml", &typo, "metallb-system").objects {
+        agent.input(later, Input::Object(object));
+    }
+    let outputs = drain(&mut agent, later);
+    assert!(
+        outputs
+            .iter()
+            .any(|output| matches!(output, Output::Event(Event::Problem(_))))
+    );
+    settle(&mut agent, later);
+    assert_eq!(entry(&agent), Some((Mode::Answer, Epoch(1))));
+}
