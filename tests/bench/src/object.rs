@@ -9,6 +9,8 @@ use aya::maps::{Array, HashMap, Map, PerCpuArray, PerCpuHashMap, PerCpuValues, P
 use aya::programs::{ProgramError, SchedClassifier, Xdp};
 use aya::{Ebpf, EbpfLoader};
 use rustix::time::{ClockId, clock_gettime};
+use speaker_core::diff::Change;
+use speaker_core::tables::TableChange;
 use speaker_ebpf::abi::{self, Addr, Entry, LinkValue, MacAddr, NodeValue, SlotStats, VipKey};
 use std::path::Path;
 
@@ -158,10 +160,7 @@ impl Subject {
 
     /// Puts `addr` on a link into the table, with its counters and its bit of the filter.
     pub(crate) fn put(&mut self, addr: Addr, ifindex: u32, entry: Entry) -> Result<()> {
-        let zero: [u8; size_of::<SlotStats>()] = [0; size_of::<SlotStats>()];
-        let zeroes = PerCpuValues::try_from(vec![zero; aya::util::nr_cpus().map_err(|(_, e)| e)?])?;
-        let map = map_mut(&mut self.ebpf, abi::STATS.name)?;
-        PerCpuHashMap::<_, u32, _>::try_from(map)?.insert(entry.slot(), zeroes, 0)?;
+        self.reset(entry.slot())?;
         let key: [u8; 20] = bytemuck::cast(VipKey::new(addr, ifindex));
         let value: [u8; 24] = bytemuck::cast(entry);
         let map = map_mut(&mut self.ebpf, abi::VIPS.name)?;
@@ -176,6 +175,62 @@ impl Subject {
             Array::try_from(map_mut(&mut self.ebpf, abi::FILTER.name)?)?;
         let old = filter.get(&word, 0)?;
         filter.set(word, old | bit, 0)?;
+        Ok(())
+    }
+
+    /// Makes one change of the agent's.
+    pub(crate) fn apply(&mut self, change: &TableChange) -> Result<()> {
+        match change {
+            TableChange::Vip(change) => {
+                let map = map_mut(&mut self.ebpf, abi::VIPS.name)?;
+                let mut vips: HashMap<_, [u8; 20], [u8; 24]> = HashMap::try_from(map)?;
+                match change {
+                    Change::Put(key, entry) => {
+                        vips.insert(bytes::<_, 20>(key), bytes::<_, 24>(entry), 0)?;
+                    }
+                    Change::Remove(key) => vips.remove(&bytes::<_, 20>(key))?,
+                }
+            }
+            TableChange::Filter(change) => {
+                let (word, bits) = match change {
+                    Change::Put(word, bits) => (*word, *bits),
+                    Change::Remove(word) => (*word, 0),
+                };
+                let map = map_mut(&mut self.ebpf, abi::FILTER.name)?;
+                Array::<_, u64>::try_from(map)?.set(word, bits, 0)?;
+            }
+            TableChange::Link(change) => {
+                let map = map_mut(&mut self.ebpf, abi::LINKS.name)?;
+                let mut links: HashMap<_, u32, [u8; 8]> = HashMap::try_from(map)?;
+                match change {
+                    Change::Put(key, link) => links.insert(key, bytes::<_, 8>(link), 0)?,
+                    Change::Remove(key) => links.remove(key)?,
+                }
+            }
+            TableChange::Member(change) => {
+                let map = map_mut(&mut self.ebpf, abi::MEMBERS.name)?;
+                let mut members: HashMap<_, [u8; 8], [u8; 8]> = HashMap::try_from(map)?;
+                match change {
+                    Change::Put(key, member) => {
+                        members.insert(bytes::<_, 8>(key), bytes::<_, 8>(member), 0)?;
+                    }
+                    Change::Remove(key) => members.remove(&bytes::<_, 8>(key))?,
+                }
+            }
+            TableChange::ResetSlot(slot) => self.reset(*slot)?,
+            TableChange::FreeSlot(slot) => {
+                let map = map_mut(&mut self.ebpf, abi::STATS.name)?;
+                PerCpuHashMap::<_, u32, [u8; STATS_BYTES]>::try_from(map)?.remove(slot)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn reset(&mut self, slot: u32) -> Result<()> {
+        let cpus = aya::util::nr_cpus().map_err(|(_, error)| error)?;
+        let zeroes = PerCpuValues::try_from(vec![[0_u8; STATS_BYTES]; cpus])?;
+        let map = map_mut(&mut self.ebpf, abi::STATS.name)?;
+        PerCpuHashMap::<_, u32, _>::try_from(map)?.insert(slot, zeroes, 0)?;
         Ok(())
     }
 
@@ -195,6 +250,15 @@ impl Subject {
     pub(crate) fn xdp(&mut self) -> Result<&mut Xdp> {
         xdp(&mut self.ebpf, "heliograph_xdp")
     }
+}
+
+const STATS_BYTES: usize = size_of::<SlotStats>();
+
+fn bytes<T: bytemuck::NoUninit, const N: usize>(value: &T) -> [u8; N]
+where
+    [u8; N]: bytemuck::AnyBitPattern,
+{
+    bytemuck::cast(*value)
 }
 
 const HOUR_NS: i64 = 3_600_000_000_000;

@@ -1,14 +1,50 @@
-//! What needs `unsafe`: packet sockets in batches and with a ring, two ioctls, and the file of one socket option.
+//! What needs `unsafe`: packet sockets in batches and with a ring, one ioctl, and the count of allocated bytes.
 //!
 //! packet(7), and Documentation/networking/packet_mmap.rst of the kernel. The only file of the bench with `unsafe`.
 
 use anyhow::{Context, Result, ensure};
+use std::alloc::{GlobalAlloc, Layout, System};
 use std::ffi::CString;
 use std::io::{Error, ErrorKind};
 use std::net::Ipv4Addr;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+
+/// The system's allocator with a count of what is allocated.
+struct Counting;
+
+static ALLOCATED: AtomicUsize = AtomicUsize::new(0);
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Bytes that this process has allocated and not freed.
+pub(crate) fn allocated() -> usize {
+    ALLOCATED.load(Ordering::Relaxed)
+}
+
+// SAFETY: every call goes on to the system's allocator as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATED.fetch_add(layout.size(), Ordering::Relaxed);
+        // SAFETY: the caller keeps the rules of this same function.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        ALLOCATED.fetch_sub(layout.size(), Ordering::Relaxed);
+        // SAFETY: the caller keeps the rules of this same function.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        ALLOCATED.fetch_add(size, Ordering::Relaxed);
+        ALLOCATED.fetch_sub(layout.size(), Ordering::Relaxed);
+        // SAFETY: the caller keeps the rules of this same function.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
 
 /// Frames per system call.
 pub(crate) const BATCH: usize = 64;

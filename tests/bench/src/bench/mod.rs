@@ -1,9 +1,12 @@
 //! The benches by name.
 
 pub(crate) mod answers;
+mod cluster;
 pub(crate) mod latency;
 pub(crate) mod packet;
+pub(crate) mod plan;
 pub(crate) mod stage;
+pub(crate) mod throughput;
 
 use crate::figure::Figure;
 use anyhow::Result;
@@ -46,5 +49,15 @@ pub(crate) const ALL: &[Bench] = &[
         name: packet::NAME,
         about: "nanoseconds per packet against an empty program, and what each check costs",
         run: packet::run,
+    },
+    Bench {
+        name: throughput::NAME,
+        about: "TCP throughput with the program on the link and without",
+        run: throughput::run,
+    },
+    Bench {
+        name: plan::NAME,
+        about: "from objects to a plan, and from one changed endpoint to the kernel's tables",
+        run: plan::run,
     },
 ];
