@@ -111,6 +111,13 @@ fn remove(args: &CleanupArgs) -> Result<Removed> {
         removed.nodes.insert(node.to_string(), remains);
     }
     removed.filters = dataplane::clean_filters()?;
+    for folder in [
+        dataplane::all_pins(&args.places.bpffs),
+        args.places.run_dir.clone(),
+    ] {
+        // Not empty, not there, or a mount of its own: then it stays.
+        let _is_kept = fs::remove_dir(folder);
+    }
     let proxies = edge::clean_groups()?.into_iter();
     removed.proxies = proxies
         .map(|(vip, ifindex)| Proxy { vip, ifindex })

@@ -54,7 +54,7 @@ impl Machine {
                 .sync(&[(vip, ifindex)].into(), &names)
                 .unwrap();
             let mut setting = ArpSetting::open(&run_dir).unwrap();
-            assert!(setting.apply(&["eth0".to_owned()].into()).is_empty());
+            assert!(setting.apply(&names).is_empty());
         });
     }
 
@@ -68,11 +68,8 @@ impl Machine {
             && run("ip -6 neigh show proxy").is_empty()
             && run("cat /proc/sys/net/ipv4/conf/eth0/arp_announce") == "0\n"
             && !run("bpftool net show dev eth0").contains("heliograph")
-            && fs::read_dir(self.bpf.path().join("heliograph"))
-                .unwrap()
-                .count()
-                == 0
-            && fs::read_dir(self.run.path()).unwrap().count() == 0
+            && !self.bpf.path().join("heliograph").exists()
+            && !self.run.path().exists()
     }
 }
 

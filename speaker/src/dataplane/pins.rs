@@ -108,20 +108,22 @@ impl Pins {
 
 /// Where the speaker of a node pins, on the bpf file system at `bpffs`.
 pub(crate) fn pin_dir(bpffs: &Path, node: &NodeName) -> PathBuf {
-    bpffs.join(FOLDER).join(node.as_str().replace('.', "_"))
+    all_pins(bpffs).join(node.as_str().replace('.', "_"))
 }
 
 /// The nodes that have pins on the bpf file system at `bpffs`.
 pub(crate) fn pinned_nodes(bpffs: &Path) -> io::Result<BTreeSet<NodeName>> {
-    let folders = Pins::new(&bpffs.join(FOLDER)).files()?;
+    let folders = Pins::new(&all_pins(bpffs)).files()?;
     Ok(folders
         .keys()
         .filter_map(|name| name.replace('_', ".").parse().ok())
         .collect())
 }
 
-/// Ours among what others keep on a bpf file system.
-const FOLDER: &str = "heliograph";
+/// The folder of all nodes' pins: ours among what others keep on a bpf file system.
+pub(crate) fn all_pins(bpffs: &Path) -> PathBuf {
+    bpffs.join("heliograph")
+}
 
 /// Interface and hook of a link's pin.
 fn parse_link(name: &str) -> Option<(u32, PinnedHook)> {

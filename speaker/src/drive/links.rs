@@ -79,7 +79,7 @@ impl Follow {
         let failed_settings = self
             .arp_setting
             .as_mut()
-            .map(|setting| setting.apply(&wanted.values().cloned().collect()))
+            .map(|setting| setting.apply(&wanted))
             .unwrap_or_default();
         for (link, error) in &failed_settings {
             tracing::warn!(

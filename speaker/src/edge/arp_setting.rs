@@ -4,8 +4,9 @@
 //! claims it. The values found are written to a file before they are changed, so that `speaker cleanup` can restore them.
 //! See `docs/layer2.md`, L4.2.
 
+use super::picture;
 use anyhow::{Context, Result};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -25,32 +26,42 @@ impl ArpSetting {
         })
     }
 
-    /// Sets it on these links where it is lower; on those that are no longer among them it stays until cleanup. Does
-    /// all that it can and returns what failed.
-    pub(crate) fn apply(&mut self, links: &BTreeSet<String>) -> Vec<(String, anyhow::Error)> {
-        let set = |link: &String| Some((link.clone(), self.set(link).err()?));
+    /// Sets it on these links (index to name) where it is lower; on those that are no longer among them it stays until
+    /// cleanup. Does all that it can and returns what failed.
+    pub(crate) fn apply(&mut self, links: &BTreeMap<u32, String>) -> Vec<(String, anyhow::Error)> {
+        let set = |(ifindex, link): (&u32, &String)| {
+            Some((link.clone(), self.set(*ifindex, link).err()?))
+        };
         links.iter().filter_map(set).collect()
     }
 
-    fn set(&mut self, link: &str) -> Result<()> {
+    fn set(&mut self, ifindex: u32, link: &str) -> Result<()> {
         let found = read(&self.root, link)?;
         if found >= WANTED {
             return Ok(());
         }
-        self.saved.add(link, found)?;
+        self.saved.add(ifindex, found)?;
         write(&self.root, link, WANTED)
     }
 }
 
 /// Restores the values that were found, on links that still exist and still have ours; the names of those.
 pub(crate) fn restore(state_dir: &Path) -> Result<Vec<String>> {
-    restore_under(Path::new(CONF), state_dir)
+    restore_under(Path::new(CONF), state_dir, &picture::names()?)
 }
 
-fn restore_under(root: &Path, state_dir: &Path) -> Result<Vec<String>> {
+fn restore_under(
+    root: &Path,
+    state_dir: &Path,
+    links: &BTreeMap<u32, String>,
+) -> Result<Vec<String>> {
     let saved = Saved::read(state_dir)?;
     let mut restored = Vec::new();
-    for (link, &found) in &saved.found {
+    for (ifindex, &found) in &saved.found {
+        // By index, since a link may have another name by now.
+        let Some(link) = links.get(ifindex) else {
+            continue;
+        };
         if read(root, link).is_ok_and(|now| now == WANTED) {
             write(root, link, found)?;
             restored.push(link.clone());
@@ -65,10 +76,10 @@ fn restore_under(root: &Path, state_dir: &Path) -> Result<Vec<String>> {
     Ok(restored)
 }
 
-/// The values found, by link.
+/// The values found, by the link's index.
 struct Saved {
     path: PathBuf,
-    found: BTreeMap<String, u32>,
+    found: BTreeMap<u32, u32>,
 }
 
 impl Saved {
@@ -86,11 +97,11 @@ impl Saved {
     }
 
     /// The first value found counts: a later one may be our own.
-    fn add(&mut self, link: &str, found: u32) -> Result<()> {
-        if self.found.contains_key(link) {
+    fn add(&mut self, ifindex: u32, found: u32) -> Result<()> {
+        if self.found.contains_key(&ifindex) {
             return Ok(());
         }
-        self.found.insert(link.to_owned(), found);
+        self.found.insert(ifindex, found);
         let new = self.path.with_extension("new");
         let text = serde_json::to_vec(&self.found).context("failed to write JSON")?;
         fs::write(&new, text)
@@ -150,13 +161,22 @@ mod tests {
             }
         }
 
+        fn restore(&self, names: &[&str]) -> Vec<String> {
+            restore_under(self.dir.path(), self.dir.path(), &links(names)).unwrap()
+        }
+
         fn value(&self, link: &str) -> u32 {
             read(self.dir.path(), link).unwrap()
         }
     }
 
-    fn links(names: &[&str]) -> BTreeSet<String> {
-        names.iter().map(|&name| name.to_owned()).collect()
+    /// `ethN` has index N.
+    fn links(names: &[&str]) -> BTreeMap<u32, String> {
+        let index = |name: &str| name.trim_start_matches("eth").parse().unwrap();
+        names
+            .iter()
+            .map(|&name| (index(name), name.to_owned()))
+            .collect()
     }
 
     #[test]
@@ -165,20 +185,19 @@ mod tests {
         assert!(conf.setting().apply(&links(&["eth0", "eth1"])).is_empty());
         assert!(conf.setting().apply(&links(&["eth0", "eth2"])).is_empty());
         assert_eq!(
-            [conf.value("eth0"), conf.value("eth1"), conf.value("eth2")],
+            ["eth0", "eth1", "eth2"].map(|link| conf.value(link)),
             [2, 2, 2]
         );
-        let restored = restore_under(conf.dir.path(), conf.dir.path()).unwrap();
-        assert_eq!(restored, ["eth0", "eth2"], "eth1 was so before");
         assert_eq!(
-            [conf.value("eth0"), conf.value("eth1"), conf.value("eth2")],
+            conf.restore(&["eth0", "eth1", "eth2"]),
+            ["eth0", "eth2"],
+            "eth1 was so before"
+        );
+        assert_eq!(
+            ["eth0", "eth1", "eth2"].map(|link| conf.value(link)),
             [0, 2, 1]
         );
-        assert!(
-            restore_under(conf.dir.path(), conf.dir.path())
-                .unwrap()
-                .is_empty()
-        );
+        assert!(conf.restore(&["eth0", "eth1", "eth2"]).is_empty());
     }
 
     #[test]
@@ -186,12 +205,22 @@ mod tests {
         let conf = Conf::new(&[("eth0", 0)]);
         conf.setting().apply(&links(&["eth0"]));
         write(conf.dir.path(), "eth0", 1).unwrap();
-        assert!(
-            restore_under(conf.dir.path(), conf.dir.path())
-                .unwrap()
-                .is_empty()
-        );
+        assert!(conf.restore(&["eth0"]).is_empty());
         assert_eq!(conf.value("eth0"), 1);
+    }
+
+    #[test]
+    fn a_link_that_was_renamed_is_restored_under_its_new_name() {
+        let conf = Conf::new(&[("eth0", 0)]);
+        conf.setting().apply(&links(&["eth0"]));
+        fs::rename(conf.dir.path().join("eth0"), conf.dir.path().join("lan")).unwrap();
+        let renamed = BTreeMap::from([(0, "lan".to_owned())]);
+        assert!(conf.setting().apply(&renamed).is_empty());
+        assert_eq!(
+            restore_under(conf.dir.path(), conf.dir.path(), &renamed).unwrap(),
+            ["lan"]
+        );
+        assert_eq!(conf.value("lan"), 0);
     }
 
     #[test]

@@ -6,13 +6,10 @@
 //! which links may announce follows MetalLB's rules (not excluded, not enslaved, ARP or NDP makes sense).
 
 use super::exclude::Exclude;
-use super::picture::Picture;
+use super::picture::{Picture, take_picture};
 use crate::netlink::{self, Client};
 use anyhow::{Context, Result};
 use netlink_packet_core::NetlinkPayload;
-use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::address::AddressMessage;
-use netlink_packet_route::link::LinkMessage;
 use netlink_sys::Socket;
 use netlink_sys::protocols::NETLINK_ROUTE;
 use speaker_core::{Link, LinkName};
@@ -139,20 +136,6 @@ fn drain(socket: &Socket, picture: &mut Picture) -> Result<Drained> {
             }
         }
     }
-}
-
-fn take_picture(requests: &Client) -> Result<Picture> {
-    let mut picture = Picture::default();
-    let addresses = RouteNetlinkMessage::GetAddress(AddressMessage::default());
-    for request in [
-        RouteNetlinkMessage::GetLink(LinkMessage::default()),
-        addresses,
-    ] {
-        for message in requests.dump(request).context("failed to list the links")? {
-            picture.take(&message);
-        }
-    }
-    Ok(picture)
 }
 
 /// Room for thousands of events: a node that starts many pods makes bursts of them.

@@ -1,10 +1,12 @@
 //! What the kernel's messages say of all links, and which of these may announce.
 //!
-//! Parsed as each message arrives; no socket here. Rules of MetalLB's speaker ("interfaces"), plus one of
+//! Parsed as each message arrives. Rules of MetalLB's speaker ("interfaces"), plus one of
 //! our own: a bond in mode balance-alb rewrites ARP replies itself and is refused.
 
 use super::exclude::Exclude;
 use super::links::Links;
+use crate::netlink::Client;
+use anyhow::{Context, Result};
 use netlink_packet_route::address::{
     AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage,
 };
@@ -23,6 +25,31 @@ pub(super) struct Picture {
     devices: BTreeMap<u32, Device>,
     /// Link-local addresses that can be used, by link.
     link_locals: BTreeSet<(u32, Ipv6Addr)>,
+}
+
+/// Asks the kernel for everything.
+pub(super) fn take_picture(requests: &Client) -> Result<Picture> {
+    let mut picture = Picture::default();
+    let addresses = RouteNetlinkMessage::GetAddress(AddressMessage::default());
+    for request in [
+        RouteNetlinkMessage::GetLink(LinkMessage::default()),
+        addresses,
+    ] {
+        for message in requests.dump(request).context("failed to list the links")? {
+            picture.take(&message);
+        }
+    }
+    Ok(picture)
+}
+
+/// Index and name of every link of the calling thread's network namespace.
+pub(super) fn names() -> Result<BTreeMap<u32, String>> {
+    let picture = take_picture(&Client::open()?)?;
+    Ok(picture
+        .devices
+        .into_iter()
+        .map(|(ifindex, device)| (ifindex, device.name))
+        .collect())
 }
 
 /// One link as its latest message has it.
