@@ -11,7 +11,8 @@ use crate::object::{Kind, ObjectKey};
 use crate::plan::{L2Entry, Plan};
 use crate::problem::Problem;
 use speaker_ebpf::abi::{
-    Entry, LINKS_MAX, LinkValue, MEMBERS_MAX, MacAddr, MacKey, MemberValue, Mode, SLOTS_MAX, VipKey,
+    Entry, FILTER_WORDS, LINKS_MAX, LinkValue, MEMBERS_MAX, MacAddr, MacKey, MemberValue, Mode,
+    SLOTS_MAX, VipKey,
 };
 use speaker_proto::{Mac, Vip};
 use std::collections::{BTreeMap, BTreeSet};
@@ -169,12 +170,13 @@ fn place(
     (slotted.collect(), left)
 }
 
+/// The words that are not zero.
 fn filter<'k>(keys: impl Iterator<Item = &'k VipKey>) -> BTreeMap<u32, u64> {
-    let mut words = BTreeMap::new();
+    let mut words = vec![0_u64; FILTER_WORDS as usize];
     for (word, bit) in keys.map(|key| key.addr().filter_bit()) {
-        *words.entry(word).or_default() |= bit;
+        words[word as usize] |= bit;
     }
-    words
+    (0..).zip(words).filter(|(_, bits)| *bits != 0).collect()
 }
 
 /// The writes that lead from `have` to `want`, in the order in which they must be made.
