@@ -88,18 +88,7 @@ impl<'w> Pass<'w> {
         if claim.held.is_empty() {
             return Kept::None;
         }
-        let held = list(&claim.held);
-        let families = match ask::families(&claim.held) {
-            Ok(families) => families,
-            Err(why) => {
-                let message = format!("Failed to retrieve LBIPs IPFamily for {held}: {why}");
-                self.event(service, EventReason::StatusFamilies, message);
-                return Kept::None;
-            }
-        };
-        let wanted: BTreeSet<_> = service.families.iter().copied().collect();
-        let may_lack_one = service.family_policy == FamilyPolicy::PreferDualStack;
-        if families != wanted && !(may_lack_one && families.is_subset(&wanted)) {
+        if !self.has_fitting_families(claim) {
             return Kept::None;
         }
         let pool = match self.assignable(claim, &claim.held) {
@@ -122,6 +111,24 @@ impl<'w> Pass<'w> {
         };
         self.assign(claim, claim.held.clone(), pool);
         kept
+    }
+
+    /// Whether what is held is of the families that the service wants; PreferDualStack may lack one.
+    fn has_fitting_families(&mut self, claim: &Claim<'w>) -> bool {
+        let service = claim.service;
+        match ask::families(&claim.held) {
+            Ok(families) => {
+                let wanted: BTreeSet<_> = service.families.iter().copied().collect();
+                let may_lack_one = service.family_policy == FamilyPolicy::PreferDualStack;
+                families == wanted || (may_lack_one && families.is_subset(&wanted))
+            }
+            Err(why) => {
+                let held = list(&claim.held);
+                let message = format!("Failed to retrieve LBIPs IPFamily for {held}: {why}");
+                self.event(service, EventReason::StatusFamilies, message);
+                false
+            }
+        }
     }
 
     /// The pool of what is held, if it is not there but may be behind a manifest that cannot be read.
@@ -164,33 +171,33 @@ impl<'w> Pass<'w> {
                 }
             }
             Kept::All(pool) => self.add(claim, &pool),
-            Kept::None => match self.choose(claim) {
-                Ok((ips, pool)) => {
-                    self.event(
-                        service,
-                        EventReason::Allocated,
-                        format!("Assigned IP {}", list(&ips)),
-                    );
-                    let ips = if claim.ask.asks_for_ips() {
-                        sorted_as_text(ips)
-                    } else {
-                        ips
-                    };
-                    self.assign(claim, ips, pool.clone());
-                    self.add(claim, &pool);
-                }
-                Err(why) => {
+            Kept::None => {
+                if let Err(why) = self.give(claim) {
                     self.problem(&service.id, "", why.clone());
                     let message = format!("Failed to allocate IP for \"{}\": {why}", service.id);
                     self.event(service, EventReason::AllocationFailed, message);
                     return;
                 }
-            },
+            }
         }
         for key in &claim.ask.deprecated {
             let message = format!("Service uses deprecated annotation {key}");
             self.event(service, EventReason::DeprecatedAnnotation, message);
         }
+    }
+
+    /// Gives new addresses to a service that has none.
+    fn give(&mut self, claim: &Claim<'w>) -> Result<(), String> {
+        let (ips, pool) = self.choose(claim)?;
+        let message = format!("Assigned IP {}", list(&ips));
+        self.event(claim.service, EventReason::Allocated, message);
+        let ips = match claim.ask.asks_for_ips() {
+            true => sorted_as_text(ips),
+            false => ips,
+        };
+        self.assign(claim, ips, pool.clone());
+        self.add(claim, &pool);
+        Ok(())
     }
 
     /// Adds the address of the other family to a service that prefers both and has one.

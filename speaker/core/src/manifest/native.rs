@@ -171,36 +171,16 @@ fn families(
     policy: FamilyPolicy,
     faults: &mut Faults,
 ) -> Vec<Family> {
-    let mut asked = Vec::new();
-    for (i, text) in spec.ip_families.iter().flatten().enumerate() {
-        let family = match text.as_str() {
-            "IPv4" => Family::V4,
-            "IPv6" => Family::V6,
-            other => {
-                faults.push(
-                    format!("spec.ipFamilies[{i}]"),
-                    format!("{other:?} is neither IPv4 nor IPv6"),
-                );
-                continue;
-            }
-        };
-        if asked.contains(&family) {
-            faults.push(
-                format!("spec.ipFamilies[{i}]"),
-                format!("{text} stands there twice"),
-            );
-        } else {
-            asked.push(family);
-        }
-    }
+    let mut families = asked_families(spec, faults);
     if !cluster_ips.is_empty() {
         return cluster_ips.iter().copied().map(Family::of).collect();
     }
-    if asked.is_empty() {
-        asked.push(Family::V4);
+    let first = *families.first().unwrap_or(&Family::V4);
+    if families.is_empty() {
+        families.push(first);
     }
     match policy {
-        FamilyPolicy::SingleStack if asked.len() > 1 => {
+        FamilyPolicy::SingleStack if families.len() > 1 => {
             faults.push(
                 "spec.ipFamilies",
                 "names two families of a SingleStack service",
@@ -208,10 +188,28 @@ fn families(
         }
         FamilyPolicy::SingleStack => {}
         FamilyPolicy::PreferDualStack | FamilyPolicy::RequireDualStack => {
-            let other = asked[0].other();
-            if asked.len() == 1 {
-                asked.push(other);
-            }
+            families = vec![first, first.other()];
+        }
+    }
+    families
+}
+
+fn asked_families(spec: &core::ServiceSpec, faults: &mut Faults) -> Vec<Family> {
+    let mut asked = Vec::new();
+    for (i, text) in spec.ip_families.iter().flatten().enumerate() {
+        let field = || format!("spec.ipFamilies[{i}]");
+        let family = match text.as_str() {
+            "IPv4" => Ok(Family::V4),
+            "IPv6" => Ok(Family::V6),
+            other => Err(format!("{other:?} is neither IPv4 nor IPv6")),
+        };
+        let Some(family) = faults.take(field, family) else {
+            continue;
+        };
+        if asked.contains(&family) {
+            faults.push(field(), format!("{text} stands there twice"));
+        } else {
+            asked.push(family);
         }
     }
     asked
@@ -325,20 +323,7 @@ pub(super) fn endpoint_slice(
     for (i, endpoint) in raw.endpoints.into_iter().flatten().enumerate() {
         endpoints.extend(self::endpoint(i, endpoint, &mut faults));
     }
-    let mut ports = Vec::new();
-    for (i, port) in raw.ports.into_iter().flatten().enumerate() {
-        let field = |name: &str| format!("ports[{i}].{name}");
-        let Some(number) = port.port else { continue };
-        let number = faults.take(|| field("port"), port_number(number));
-        let protocol = faults.take(|| field("protocol"), protocol(port.protocol.as_deref()));
-        if let (Some(port_number), Some(protocol)) = (number, protocol) {
-            ports.push(ServicePort {
-                name: port.name.unwrap_or_default(),
-                protocol,
-                port: port_number,
-            });
-        }
-    }
+    let ports = slice_ports(raw.ports, &mut faults);
     faults.none_or(|| {
         Parsed::Object(Object::EndpointSlice(EndpointSlice {
             namespace: key.namespace.clone(),
@@ -351,6 +336,25 @@ pub(super) fn endpoint_slice(
             ports,
         }))
     })
+}
+
+/// The ports of a slice; one without a number stands for all, and is left out.
+fn slice_ports(raw: Option<Vec<discovery::EndpointPort>>, faults: &mut Faults) -> Vec<ServicePort> {
+    let mut ports = Vec::new();
+    for (i, port) in raw.into_iter().flatten().enumerate() {
+        let field = |name: &str| format!("ports[{i}].{name}");
+        let Some(number) = port.port else { continue };
+        let number = faults.take(|| field("port"), port_number(number));
+        let protocol = faults.take(|| field("protocol"), protocol(port.protocol.as_deref()));
+        if let (Some(number), Some(protocol)) = (number, protocol) {
+            ports.push(ServicePort {
+                name: port.name.unwrap_or_default(),
+                protocol,
+                port: number,
+            });
+        }
+    }
+    ports
 }
 
 fn endpoint(i: usize, raw: discovery::Endpoint, faults: &mut Faults) -> Option<Endpoint> {
