@@ -124,6 +124,10 @@ pub(crate) const RULES: &[Rule] = &[
         name: "documents that sources name exist",
         find: docs::mentions,
     },
+    Rule {
+        name: "every reason is documented",
+        find: docs::reasons,
+    },
 ];
 
 /// The repository's text files, by path.

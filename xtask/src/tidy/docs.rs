@@ -2,6 +2,7 @@
 //!
 //! Other hosts are not asked: a check must say the same with and without a network.
 
+use super::rust::Source;
 use super::{Finding, Tree};
 
 /// Relative links to what is not there.
@@ -53,6 +54,48 @@ pub(super) fn mentions(tree: &Tree) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// Variants of the planner's reasons that their document does not name.
+pub(super) fn reasons(tree: &Tree) -> Vec<Finding> {
+    let Some(document) = tree.text(REASONS) else {
+        return vec![Finding::new(REASONS, 0, "is missing")];
+    };
+    let mut findings = Vec::new();
+    for (path, source) in tree.sources(REASONS_SOURCE) {
+        for (line, name) in variants(source) {
+            if !document.contains(&format!("`{name}`")) {
+                findings.push(Finding::new(
+                    path,
+                    line,
+                    format!("{REASONS} does not name {name}"),
+                ));
+            }
+        }
+    }
+    findings
+}
+
+/// The variants of every enum, as rustfmt lays them out.
+fn variants(source: &Source) -> Vec<(usize, &str)> {
+    let mut is_enum = false;
+    let mut found = Vec::new();
+    for (line, code) in source.production() {
+        if code.starts_with("pub enum ") {
+            is_enum = true;
+        } else if code.starts_with('}') {
+            is_enum = false;
+        } else if let Some(variant) = code.strip_prefix("    ").filter(|_| is_enum) {
+            let end = variant
+                .find(|c: char| !c.is_alphanumeric())
+                .unwrap_or(variant.len());
+            let name = variant.get(..end).unwrap_or("");
+            if name.starts_with(|c: char| c.is_ascii_uppercase()) {
+                found.push((line, name));
+            }
+        }
+    }
+    found
 }
 
 /// Every `docs/….md` of the line, and what follows it.
@@ -140,6 +183,9 @@ fn slug(heading: &str) -> String {
         })
         .collect()
 }
+
+const REASONS: &str = "docs/reasons.md";
+const REASONS_SOURCE: &str = "speaker/core/src/plan/reason.rs";
 
 /// The rules themselves, whose tests name documents that are not there.
 const OURS: &str = "xtask/src/tidy";

@@ -325,6 +325,20 @@ fn a_document_that_is_not_there_is_found() {
     }
 }
 
+#[test]
+fn a_reason_without_words_is_found() {
+    let code = "pub enum Reason {\n    /// Doc.\n    NoPool,\n    Unfit(Unfit),\n    Held {\n        Vip: u8,\n    },\n}\n";
+    let check = |doc: &str| {
+        docs::reasons(&tree(&[
+            ("speaker/core/src/plan/reason.rs", code),
+            ("docs/reasons.md", doc),
+        ]))
+        .len()
+    };
+    assert_eq!(check("`NoPool` `Unfit` `Held`"), 0);
+    assert_eq!(check("`NoPool` Unfit"), 2);
+}
+
 struct FakeHelp;
 
 impl Help for FakeHelp {
