@@ -59,13 +59,8 @@ impl KernelTables {
         }
     }
 
-    /// Whether the slot's fence is up.
-    pub(crate) fn is_fenced(&self, slot: u32) -> Result<bool> {
-        Ok(self.fence.get(slot)? != self.cleared.get(slot)?)
-    }
-
     /// Lowers the slot's fence: the claims so far are settled. One that comes meanwhile raises it again.
-    pub(crate) fn clear_fence(&mut self, slot: u32) -> Result<()> {
+    fn clear_fence(&mut self, slot: u32) -> Result<()> {
         let generation = self.fence.get(slot)?;
         self.cleared.set(slot, generation)
     }
