@@ -10,3 +10,4 @@ pub mod lab;
 pub mod test;
 mod tidy;
 pub mod tools;
+pub mod verifier;

@@ -220,7 +220,7 @@ fn draining(tables: &mut Tables) {
 }
 
 fn lapsed(tables: &mut Tables) {
-    tables.node_deadline_ns = NOW - MINUTE;
+    tables.node_deadline_ns = NOW - SECOND;
 }
 
 fn never_armed(tables: &mut Tables) {
@@ -233,7 +233,7 @@ fn own_deadline_ahead(tables: &mut Tables) {
 }
 
 fn own_deadline_past(tables: &mut Tables) {
-    put(tables, Entry::new(Mode::Answer, 7, 0).until(NOW - MINUTE));
+    put(tables, Entry::new(Mode::Answer, 7, 0).until(NOW - SECOND));
 }
 
 fn fence_is_up(tables: &mut Tables) {
@@ -283,7 +283,8 @@ pub const SLOT4: u32 = 4;
 /// Slot of [`VIP6`].
 pub const SLOT6: u32 = 65_535;
 
-const MINUTE: u64 = 60_000_000_000;
+const SECOND: u64 = 1_000_000_000;
+const MINUTE: u64 = 60 * SECOND;
 const VIP4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 10);
 const VIP6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0xa, 0xb0c0);
 const CLIENT: [u8; 6] = [2, 0, 0, 0, 0, 0xcc];

@@ -135,7 +135,7 @@ fn spoofed() -> Vec<Case> {
         )
         .given(|tables| {
             let key = MacKey::new(MacAddr(DISARMED));
-            let disarmed_until_ns = NOW - MINUTE;
+            let disarmed_until_ns = NOW - SECOND;
             tables
                 .members
                 .insert(key, MemberValue { disarmed_until_ns });

@@ -43,12 +43,23 @@ fn a_frame_cut_anywhere_gets_what_the_model_gives_it() {
 fn each_case(hook: Hook) {
     with_program(|program| {
         for case in cases() {
-            if hooks(&case).contains(&hook) {
+            if is_before_boot(&case) {
+                println!(
+                    "left out on a machine that was up for too short: {}",
+                    case.name
+                );
+            } else if hooks(&case).contains(&hook) {
                 let (verdict, bytes, after) = same_as_model(program, &case, hook);
                 case.check(hook, verdict, &bytes, &after);
             }
         }
     });
+}
+
+/// Whether a deadline of the case would lie before this machine was started. Emulated ones have been up for seconds.
+fn is_before_boot(case: &Case) -> bool {
+    let deadline = case.tables.node_deadline_ns;
+    deadline != 0 && NOW.saturating_sub(deadline) > boot_ns()
 }
 
 /// The hooks that a case can be run at: a test run of TC takes no packet that ends within its IP header.

@@ -320,7 +320,11 @@ where
 fn object() -> &'static [u8] {
     static OBJECT: OnceLock<Vec<u8>> = OnceLock::new();
     OBJECT.get_or_init(|| {
-        let path = ebpf::build(Object::Heliograph).unwrap_or_else(|why| panic!("{why:#}"));
+        // An emulated machine has no compiler: it is told where the object is.
+        let path = match std::env::var_os("HELIOGRAPH_EBPF_OBJECT") {
+            Some(path) => path.into(),
+            None => ebpf::build(Object::Heliograph).unwrap_or_else(|why| panic!("{why:#}")),
+        };
         fs::read(path).unwrap()
     })
 }
