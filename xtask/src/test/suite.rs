@@ -1,7 +1,7 @@
 //! The suites: what each runs, and how its own words become numbers.
 
 use crate::tools::{self, say};
-use crate::{check, ebpf, lab};
+use crate::{check, ebpf, lab, verifier};
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use std::fmt;
@@ -29,6 +29,8 @@ enum Work {
     Cargo(&'static [&'static str]),
     /// `cargo test` of the packet logic, watched.
     Sanitizer,
+    /// The kernel suite in emulated machines.
+    Verifier,
 }
 
 /// All of them, the quickest answers first.
@@ -84,6 +86,12 @@ pub(super) const SUITES: &[Suite] = &[
         needs_speaker: true,
     },
     Suite {
+        name: "verifier",
+        about: "verifiers and test runs of Debian's older kernels, emulated",
+        work: Work::Verifier,
+        needs_speaker: false,
+    },
+    Suite {
         name: "lab",
         about: "from manifests to HTTP answers between namespaces",
         work: Work::Cargo(&[
@@ -118,6 +126,11 @@ impl Suite {
                     .args(["test", "--quiet", "--no-fail-fast", "--locked"])
                     .args(arguments);
                 tally.follow(self.name, &mut cargo, is_shown);
+            }
+            Work::Verifier => {
+                for (kernel, result) in verifier::verify() {
+                    tally.count(&kernel, result);
+                }
             }
             Work::Sanitizer => tally.follow(self.name, &mut ebpf::sanitized_tests(), is_shown),
         }
