@@ -11,7 +11,7 @@ mod tell;
 use crate::ctl;
 use crate::dataplane::{self, Dataplane, Sight};
 use crate::drive::allocate::Allocator;
-use crate::drive::announce::Announcer;
+use crate::drive::announce::{Announcer, Means};
 use crate::drive::clock::{Stamp, now};
 use crate::drive::decide::{Decide, Outlets, View};
 use crate::drive::links::{Attached, Follow};
@@ -175,10 +175,17 @@ fn adopted(tables: &Tables) -> BTreeMap<Vip, Epoch> {
 
 async fn serve(settings: &Settings, speaker: Speaker, parts: Parts) -> Result<()> {
     let (watch_links, links) = LinkWatch::open(settings.excluded.clone())?;
-    let askers = parts.dataplane.askers()?;
     let claims = parts.dataplane.claims()?;
     let (sent, _gratuitous) = watch::channel(BTreeMap::new());
-    let announcer = Announcer::new(parts.frames, askers, parts.groups, sent);
+    let means = Means {
+        frames: parts.frames,
+        askers: parts.dataplane.askers()?,
+        groups: parts.groups,
+        deadline: parts.dataplane.deadline()?,
+        sent,
+    };
+    let announcer = Announcer::new(means, speaker.views.clone());
+    let (claimed_in, claimed) = mpsc::channel(CLAIMED);
     let (attached, attached_out) = watch::channel(Attached::new());
     let follow = Follow {
         dataplane: parts.dataplane,
@@ -201,13 +208,18 @@ async fn serve(settings: &Settings, speaker: Speaker, parts: Parts) -> Result<()
     let socket = settings.ctl_socket();
     let server = ctl::Server::open(&socket, snapshots, sight, changes.clone(), now)?;
     let events = tell_events(speaker.events, changes.clone());
-    let claims = claims::follow(claims, changes);
+    let hearers = claims::Hearers {
+        views: speaker.views.clone(),
+        changes,
+        claimed: claimed_in,
+    };
+    let claims = claims::follow(claims, hearers);
     let mut terminate = signal(SignalKind::terminate()).context("failed to watch signals")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("failed to watch signals")?;
     tokio::select! {
         ended = watch_links.run() => ended.and(Err(anyhow::anyhow!("the link watch ended"))),
         ended = follow.run(links) => ended.and(Err(anyhow::anyhow!("the links' task ended"))),
-        () = announcer.run(speaker.views.clone()) => Err(anyhow::anyhow!("the announcer ended")),
+        () = announcer.run(claimed) => Err(anyhow::anyhow!("the announcer ended")),
         ended = allocator.run(speaker.views.clone(), allocates) => ended,
         ended = server.run() => ended,
         ended = claims => ended,
@@ -242,5 +254,7 @@ const INBOX: usize = 1024;
 const EVENTS: usize = 4096;
 /// Changes that a slow `ctl watch` may be behind.
 const CHANGES: usize = 1024;
+/// Claims that the announcer may be behind; each is defended once in ten seconds anyway.
+const CLAIMED: usize = 64;
 /// Words of the pulse that the deciding thread has not heard.
 const PULSE_WORDS: usize = 8;

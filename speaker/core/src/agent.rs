@@ -6,6 +6,7 @@
 //! (`docs/layer2.md`, "Deadline"). It knows nothing of maps, threads or sockets.
 
 use crate::allocator::Assignments;
+use crate::diff::{Change, diff};
 use crate::local::{Link, LinkName, Local};
 use crate::object::{Kind, Object, ObjectKey};
 use crate::plan::{self, Held, Hold, Holding, Memo, Outcome, Plan};
@@ -18,6 +19,9 @@ use std::sync::Arc;
 
 /// After a change that acted at once, further ones wait this long, so that a burst costs one plan.
 pub const SETTLE: Span = Span::ms(50);
+/// The first election of a large cluster is made in parts of this many hashes, some 20 ms each, since the pulse trusts
+/// only a loop that finishes its turns.
+const HASHES_PER_TURN: usize = 100_000;
 /// A plan that could not be applied is tried again after this long.
 pub const RETRY: Span = Span::s(1);
 
@@ -229,6 +233,16 @@ impl Agent {
             return;
         }
         let members = self.world.nodes.keys().cloned().collect();
+        if !plan::prepare(
+            &self.world,
+            &members,
+            &self.local,
+            &mut self.memo,
+            HASHES_PER_TURN,
+        ) {
+            self.due = Some(now);
+            return;
+        }
         let elected = plan::elected(&self.world, &members, &self.local, &mut self.memo);
         self.hold(&elected);
         let plan = plan::plan(
@@ -281,18 +295,17 @@ impl Agent {
 
     fn tell(&mut self, plan: &Plan) {
         let before = Arc::clone(&self.plan);
-        let services: BTreeSet<&ServiceId> =
-            before.outcomes.keys().chain(plan.outcomes.keys()).collect();
-        for service in services {
-            let (old, new) = (before.outcomes.get(service), plan.outcomes.get(service));
-            if old != new {
-                self.event(Event::Outcome {
-                    service: service.clone(),
-                    before: old.cloned(),
-                    after: new.cloned(),
-                    pool: self.pool(service),
-                });
-            }
+        for change in diff(&before.outcomes, &plan.outcomes) {
+            let (service, after) = match change {
+                Change::Put(service, outcome) => (service, Some(outcome)),
+                Change::Remove(service) => (service, None),
+            };
+            self.event(Event::Outcome {
+                before: before.outcomes.get(&service).cloned(),
+                pool: self.pool(&service),
+                service,
+                after,
+            });
         }
     }
 }

@@ -1,22 +1,24 @@
 //! What was taken is announced, and the kernel listens to the right groups.
 //!
 //! Follows the views of the deciding thread: entries that answer go to the announcing machine, whose frames go out
-//! here; IPv6 VIPs are joined before they may be needed.
+//! here; IPv6 VIPs are joined before they may be needed. A gratuitous frame is a claim like any answer: none goes out past
+//! the deadline, or for a taking that is over.
 
 use super::clock::now;
 use super::decide::View;
 use crate::dataplane::Askers;
+use crate::dataplane::deadline::DeadlineCell;
 use crate::edge::{FrameSender, Groups};
 use anyhow::Result;
 use speaker_core::tables::Tables;
-use speaker_ebpf::abi::Mode;
+use speaker_ebpf::abi::{Mode, VipKey};
 use speaker_proto::announce::{Announce, Answered, Asker, Input, Output, Place};
 use speaker_proto::{Epoch, Mac, Machine, Vip};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 
 /// Frames sent, by VIP; MetalLB counts each gratuitous frame.
@@ -29,42 +31,63 @@ pub(crate) struct Announcer {
     askers: Askers,
     groups: Groups,
     sent: watch::Sender<GratuitousSent>,
+    deadline: DeadlineCell,
+    views: watch::Receiver<Option<Arc<View>>>,
+}
+
+/// What is opened while the capabilities are there, and where things go.
+pub(crate) struct Means {
+    /// The socket for frames.
+    pub(crate) frames: FrameSender,
+    /// Who asked.
+    pub(crate) askers: Askers,
+    /// Group memberships.
+    pub(crate) groups: Groups,
+    /// The node's deadline, to read.
+    pub(crate) deadline: DeadlineCell,
+    /// Told of every gratuitous frame.
+    pub(crate) sent: watch::Sender<GratuitousSent>,
 }
 
 impl Announcer {
-    /// `sent` is told of every gratuitous frame.
-    pub(crate) fn new(
-        frames: FrameSender,
-        askers: Askers,
-        groups: Groups,
-        sent: watch::Sender<GratuitousSent>,
-    ) -> Self {
+    /// Follows `views` once it runs.
+    pub(crate) fn new(means: Means, views: watch::Receiver<Option<Arc<View>>>) -> Self {
+        let Means {
+            frames,
+            askers,
+            groups,
+            deadline,
+            sent,
+        } = means;
         Self {
             machine: Announce::new(),
             frames,
             askers,
             groups,
             sent,
+            deadline,
+            views,
         }
     }
 
-    /// Follows `views` until they end.
-    pub(crate) async fn run(mut self, mut views: watch::Receiver<Option<Arc<View>>>) {
+    /// Runs until the views end. `claimed` are places of ours that a stranger claims.
+    pub(crate) async fn run(mut self, mut claimed: mpsc::Receiver<Place>) {
         loop {
             let due = self
                 .machine
                 .deadline()
                 .map(|(at, _)| Duration::from(at.since(now())));
             tokio::select! {
-                changed = views.changed() => {
+                changed = self.views.changed() => {
                     if changed.is_err() {
                         return;
                     }
-                    let view = views.borrow_and_update().clone();
+                    let view = self.views.borrow_and_update().clone();
                     if let Some(view) = view {
                         self.take(&view);
                     }
                 }
+                Some(place) = claimed.recv() => self.machine.input(now(), Input::Contested(place)),
                 () = sleep(due.unwrap_or(Duration::MAX)), if due.is_some() => self.machine.expire(now()),
             }
             self.flush();
@@ -107,7 +130,9 @@ impl Announcer {
                     }
                 },
                 Output::Tell(asker, answered) => {
-                    if let Err(error) = self.frames.tell(asker, answered) {
+                    if self.holds(asker.place, answered)
+                        && let Err(error) = self.frames.tell(asker, answered)
+                    {
                         tracing::debug!(?asker, %error, "failed to tell a client");
                     }
                 }
@@ -115,7 +140,21 @@ impl Announcer {
         }
     }
 
+    /// Whether the program answers for this taking right now.
+    fn holds(&self, place: Place, answered: Answered) -> bool {
+        let key = VipKey::new(place.0.0.into(), place.1);
+        let view = self.views.borrow();
+        let entry = view.as_ref().and_then(|view| view.tables.vips.get(&key));
+        now().ns() < self.deadline.load()
+            && entry.is_some_and(|entry| {
+                entry.mode() == Some(Mode::Answer) && entry.epoch() == answered.epoch.0
+            })
+    }
+
     fn gratuitous(&mut self, place: Place, answered: Answered) {
+        if !self.holds(place, answered) {
+            return;
+        }
         match self.frames.gratuitous(place, answered) {
             Ok(count) => self
                 .sent
@@ -162,7 +201,7 @@ fn answers(tables: &Tables) -> BTreeMap<Place, Answered> {
 
 /// IPv6 VIPs in the table, also those of others: an heir must hear the first question after a takeover.
 fn members(tables: &Tables) -> BTreeSet<crate::edge::Member> {
-    let member = |key: &speaker_ebpf::abi::VipKey| match IpAddr::from(key.addr()) {
+    let member = |key: &VipKey| match IpAddr::from(key.addr()) {
         IpAddr::V6(vip) => Some((vip, key.ifindex())),
         IpAddr::V4(_) => None,
     };

@@ -1,18 +1,32 @@
-//! Claims of our VIPs by others: told to the operator.
+//! Claims of our VIPs by others: told to the operator, and defended.
 //!
-//! The program has counted each, and fenced where it must, before anyone hears of it here. What the agent does about
-//! a claim comes with membership; a stranger's claim changes nothing but this line.
+//! The program has counted each, and fenced where it must, before anyone hears of it here. A claim of a VIP that this node
+//! does not hold is its holder announcing itself. What the agent does about a member's claim comes with membership.
 
 use crate::ctl::{Event, Kind};
 use crate::dataplane::Claims;
+use crate::drive::decide::View;
 use anyhow::Result;
-use speaker_ebpf::abi::{Claim, ClaimKind};
+use speaker_ebpf::abi::{Claim, ClaimKind, Entry, Mode};
+use speaker_proto::Vip;
+use speaker_proto::announce::Place;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use tokio::sync::broadcast;
+use std::sync::Arc;
+use tokio::sync::{broadcast, mpsc, watch};
+
+/// Where claims are told.
+pub(super) struct Hearers {
+    /// What this node holds.
+    pub(super) views: watch::Receiver<Option<Arc<View>>>,
+    /// `ctl watch`.
+    pub(super) changes: broadcast::Sender<Event>,
+    /// The announcer, which defends; one that is behind has defended lately.
+    pub(super) claimed: mpsc::Sender<Place>,
+}
 
 /// Follows the ring until it fails.
-pub(super) async fn follow(mut claims: Claims, changes: broadcast::Sender<Event>) -> Result<()> {
+pub(super) async fn follow(mut claims: Claims, hearers: Hearers) -> Result<()> {
     loop {
         let batch = claims.next_batch().await?;
         // One line a VIP, link and claimant, however often it repeats itself within the batch.
@@ -24,27 +38,46 @@ pub(super) async fn follow(mut claims: Claims, changes: broadcast::Sender<Event>
             seen.0 += 1;
         }
         for (count, claim) in by_claimant.into_values() {
-            tell_one(&claim, count, &changes);
+            hearers.hear(&claim, count);
         }
     }
 }
 
-fn tell_one(claim: &Claim, count: u64, changes: &broadcast::Sender<Event>) {
-    let vip = IpAddr::from(claim.vip.addr());
-    let who = match ClaimKind::from_byte(claim.kind) {
-        Some(ClaimKind::Member) => "a member",
-        Some(ClaimKind::Foreign) => "a stranger",
-        Some(ClaimKind::Spoofed) => "a stranger in a member's name",
-        None => return,
-    };
-    let because = format!("{who} claims it with {:?} ({count} times)", claim.mac);
-    tracing::warn!(
-        event = "vipClaimed",
-        %vip,
-        ifindex = claim.vip.ifindex(),
-        mac = ?claim.mac,
-        count,
-        "{because}"
-    );
-    let _nobody_may_watch = changes.send(Event::new(Kind::Claim, vip.to_string(), because));
+impl Hearers {
+    fn hear(&self, claim: &Claim, count: u64) {
+        let vip = IpAddr::from(claim.vip.addr());
+        let (who, is_stranger) = match ClaimKind::from_byte(claim.kind) {
+            Some(ClaimKind::Member) => ("a member", false),
+            Some(ClaimKind::Foreign) => ("a stranger", true),
+            Some(ClaimKind::Spoofed) => ("a stranger in a member's name", true),
+            None => return,
+        };
+        let because = format!("{who} claims it with {:?} ({count} times)", claim.mac);
+        if !self.is_held(claim) {
+            tracing::debug!(event = "vipClaimed", %vip, ifindex = claim.vip.ifindex(), "{because}");
+            return;
+        }
+        tracing::warn!(
+            event = "vipClaimed",
+            %vip,
+            ifindex = claim.vip.ifindex(),
+            mac = ?claim.mac,
+            count,
+            "{because}"
+        );
+        let _nobody_may_watch =
+            self.changes
+                .send(Event::new(Kind::Claim, vip.to_string(), because));
+        if is_stranger {
+            let _defended_lately = self.claimed.try_send((Vip(vip), claim.vip.ifindex()));
+        }
+    }
+
+    fn is_held(&self, claim: &Claim) -> bool {
+        let view = self.views.borrow();
+        let entry = view
+            .as_ref()
+            .and_then(|view| view.tables.vips.get(&claim.vip));
+        entry.and_then(Entry::mode) == Some(Mode::Answer)
+    }
 }

@@ -15,10 +15,14 @@ use xtask::tools::root;
 
 #[path = "lab/command.rs"]
 mod command;
+#[path = "lab/hang.rs"]
+mod hang;
 #[path = "lab/links.rs"]
 mod links;
 #[path = "lab/neighbour.rs"]
 mod neighbour;
+#[path = "lab/probe.rs"]
+mod probe;
 #[path = "lab/restart.rs"]
 mod restart;
 
