@@ -1,7 +1,8 @@
 //! What cleanup removes, and what it leaves alone.
 
 use super::*;
-use crate::dataplane::{AnswerRate, AttachMode, Dataplane, Settings};
+use crate::dataplane::kernel_tests::tc_hook;
+use crate::dataplane::{AnswerRate, AttachMode, Dataplane, Hook, Settings};
 use crate::edge::{ArpSetting, Groups};
 use crate::testnet::{TestBpf, TestNet};
 use std::os::unix::net::UnixListener;
@@ -87,10 +88,11 @@ fn every_trace_goes_and_a_second_run_finds_nothing() {
         assert!(remains.pins.len() >= 12, "{removed:?}");
         assert_eq!(remains.arp_announce, ["eth0"]);
         assert_eq!(removed.proxies.len(), 1);
-        assert_eq!(
-            removed.filters.len(),
-            usize::from(attach == AttachMode::Clsact)
-        );
+        let is_filter = match attach {
+            AttachMode::Tc => tc_hook() == Hook::Clsact,
+            other => other == AttachMode::Clsact,
+        };
+        assert_eq!(removed.filters.len(), usize::from(is_filter));
         let again = machine
             .remove(&machine.args(Some("node-a.example")))
             .unwrap();

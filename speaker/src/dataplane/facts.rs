@@ -45,6 +45,8 @@ pub(super) struct Filter {
     pub(super) handle: u32,
     /// The name it was attached under; empty for other kinds.
     pub(super) name: String,
+    /// The kernel's number of its program.
+    pub(super) program: Option<u32>,
 }
 
 /// The facts of one link; `None` if there is no such link.
@@ -167,11 +169,16 @@ fn filter_of(row: &RouteNetlinkMessage) -> Option<Filter> {
         TcOption::Bpf(TcFilterBpfOption::ProgName(name)) => Some(name.clone()),
         _ => None,
     });
+    let program = options.iter().find_map(|option| match option {
+        TcOption::Bpf(TcFilterBpfOption::ProgId(id)) => Some(*id),
+        _ => None,
+    });
     let TcHandle { major, minor } = filter.header.handle;
     Some(Filter {
         priority: (filter.header.info >> 16) as u16,
         handle: u32::from(major) << 16 | u32::from(minor),
         name: name.unwrap_or_default(),
+        program,
     })
 }
 

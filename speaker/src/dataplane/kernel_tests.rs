@@ -3,6 +3,7 @@
 use super::*;
 use crate::privileges::NEEDS;
 use crate::testnet::{TestBpf, TestNet};
+use aya::util::KernelVersion;
 use caps::CapSet;
 use speaker_core::diff::Change;
 use speaker_core::tables::TableChange;
@@ -96,6 +97,24 @@ fn keep_only_what_the_speaker_keeps() {
     caps::set(None, CapSet::Effective, &kept).unwrap();
 }
 
+/// Where the mode `tc` ends up on this kernel.
+pub(crate) fn tc_hook() -> Hook {
+    let has_tcx = KernelVersion::current().unwrap() >= KernelVersion::new(6, 6, 0);
+    if has_tcx { Hook::Tcx } else { Hook::Clsact }
+}
+
+/// A mode whose first rung is a link that can be pinned.
+fn pinning_mode() -> AttachMode {
+    match tc_hook() {
+        Hook::Tcx => AttachMode::Tc,
+        Hook::Clsact | Hook::XdpNative | Hook::XdpGeneric => AttachMode::XdpGeneric,
+    }
+}
+
+fn last_step(reports: &[AttachReport]) -> &Step {
+    the_one(reports).steps.last().unwrap()
+}
+
 fn the_one(reports: &[AttachReport]) -> &AttachReport {
     let [report] = reports else {
         panic!("one link, one report: {reports:?}")
@@ -107,7 +126,7 @@ fn the_one(reports: &[AttachReport]) -> &AttachReport {
 fn a_vip_is_answered_and_a_new_process_adopts_everything() {
     let node = Node::new();
     node.process(AttachMode::Tc, |dataplane, reports| {
-        assert_eq!(the_one(reports).hook, Some(Hook::Tcx), "{reports:?}");
+        assert_eq!(the_one(reports).hook, Some(tc_hook()), "{reports:?}");
         assert!(dataplane.replaced.is_empty());
         assert!(!node.is_answered(), "nothing is in the tables yet");
         node.serve(dataplane);
@@ -120,7 +139,7 @@ fn a_vip_is_answered_and_a_new_process_adopts_everything() {
     assert!(node.is_answered(), "the program outlives its process");
     node.process(AttachMode::Tc, |dataplane, reports| {
         assert_eq!(
-            the_one(reports).steps[0].result,
+            last_step(reports).result,
             StepResult::Adopted,
             "{reports:?}"
         );
@@ -163,7 +182,7 @@ fn sight_sees_what_the_program_counted() {
         let links = sight.links().unwrap();
         assert_eq!(
             (links.len(), links[0].hook, links[0].name.as_str()),
-            (1, Hook::Tcx, "eth0")
+            (1, tc_hook(), "eth0")
         );
         let maps = sight.maps().unwrap();
         assert_eq!(maps.len(), 12);
@@ -223,19 +242,19 @@ fn maps_of_another_layout_or_shape_are_replaced_and_reported() {
 #[test]
 fn a_pinned_link_whose_device_is_gone_is_replaced() {
     let node = Node::new();
-    node.process(AttachMode::Tc, |dataplane, _| node.serve(dataplane));
+    node.process(pinning_mode(), |dataplane, _| node.serve(dataplane));
     let here = &node.net.here;
     here.run("ip link del eth0");
     let ifindex = node.ifindex;
     here.run(&format!(
         "ip link add name eth0 index {ifindex} address 02:00:00:00:00:aa type bridge"
     ));
-    node.process(AttachMode::Tc, |_, reports| {
+    node.process(pinning_mode(), |_, reports| {
         let step = &the_one(reports).steps[0];
         assert_eq!(step.result, StepResult::Attached);
-        assert!(step.why.contains("dead"), "{step:?}");
+        assert!(step.why.contains("pinned link"), "{step:?}");
     });
-    node.process(AttachMode::Tc, |_, reports| {
+    node.process(pinning_mode(), |_, reports| {
         assert_eq!(the_one(reports).steps[0].result, StepResult::Adopted);
     });
 }
@@ -243,7 +262,7 @@ fn a_pinned_link_whose_device_is_gone_is_replaced() {
 #[test]
 fn a_pinned_link_of_another_namespace_is_replaced() {
     let node = Node::new();
-    node.process(AttachMode::Tc, |dataplane, _| node.serve(dataplane));
+    node.process(pinning_mode(), |dataplane, _| node.serve(dataplane));
     let other = TestNet::new();
     assert_eq!(
         other.here.ifindex("eth0"),
@@ -251,7 +270,7 @@ fn a_pinned_link_of_another_namespace_is_replaced() {
         "the same index, another link"
     );
     other.here.enter(|| {
-        let mut dataplane = Dataplane::open(&node.settings(AttachMode::Tc)).unwrap();
+        let mut dataplane = Dataplane::open(&node.settings(pinning_mode())).unwrap();
         let reports = dataplane.sync_links(&node.links());
         let step = &the_one(&reports).steps[0];
         assert_eq!(step.result, StepResult::Attached);
@@ -297,8 +316,8 @@ fn clsact_works_survives_and_is_adopted() {
         let sight = Sight::open(&node.settings(AttachMode::Tc).pin_dir).unwrap();
         assert_eq!(sight.links().unwrap()[0].hook, Hook::Clsact);
     });
-    node.process(AttachMode::Tc, |_, reports| {
-        assert_eq!(the_one(reports).hook, Some(Hook::Tcx));
+    node.process(AttachMode::XdpGeneric, |_, reports| {
+        assert_eq!(the_one(reports).hook, Some(Hook::XdpGeneric));
         assert_eq!(
             node.net.here.run("tc filter show dev eth0 ingress"),
             "",
@@ -311,16 +330,17 @@ fn clsact_works_survives_and_is_adopted() {
 #[test]
 fn a_strangers_filter_in_our_place_is_left_alone() {
     let node = Node::new();
-    let program = node.process(AttachMode::Tc, |_, _| {
+    let pin = node.bpf.path().join("stranger").display().to_string();
+    node.process(AttachMode::Tc, |dataplane, _| {
         let pin_dir = node.settings(AttachMode::Tc).pin_dir;
         let links = Sight::open(&pin_dir).unwrap().links().unwrap();
-        links[0].program.unwrap()
+        let program = links[0].program.unwrap();
+        node.net
+            .here
+            .run(&format!("bpftool prog pin id {program} {pin}"));
+        dataplane.sync_links(&BTreeMap::new());
     });
-    let pin = node.bpf.path().join("stranger").display().to_string();
-    node.net
-        .here
-        .run(&format!("bpftool prog pin id {program} {pin}"));
-    node.net.here.run("tc qdisc add dev eth0 clsact");
+    node.net.here.run("tc qdisc replace dev eth0 clsact");
     node.net.here.run(&format!(
         "tc filter add dev eth0 ingress pref 1 protocol all handle 0x4847 bpf da object-pinned {pin}"
     ));
@@ -362,7 +382,7 @@ fn generic_xdp_answers_and_is_adopted_in_its_mode() {
     });
     node.process(AttachMode::Auto, |_, reports| {
         let report = the_one(reports);
-        assert_eq!(report.hook, Some(Hook::Tcx), "{report}");
+        assert_eq!(report.hook, Some(tc_hook()), "{report}");
         assert_eq!(
             report.steps[0].result,
             StepResult::Refused,
@@ -386,7 +406,7 @@ fn a_strangers_xdp_program_stays_and_tc_is_taken() {
         settings.pin_dir = stranger.bpf.path().join("heliograph/node-b");
         let mut dataplane = Dataplane::open(&settings).unwrap();
         let report = dataplane.sync_links(&stranger.links()).remove(0);
-        assert_eq!(report.hook, Some(Hook::Tcx), "{report}");
+        assert_eq!(report.hook, Some(tc_hook()), "{report}");
         assert_eq!(report.steps[0].result, StepResult::Failed);
         assert!(report.steps[0].why.contains("left alone"), "{report}");
         assert!(

@@ -323,4 +323,4 @@ fn xdp_program(ebpf: &mut Ebpf) -> Result<&mut Xdp> {
 }
 
 #[cfg(test)]
-mod kernel_tests;
+pub(crate) mod kernel_tests;

@@ -97,7 +97,7 @@ pub(crate) struct LinkSight {
     pub(crate) name: String,
     /// The hook.
     pub(crate) hook: Hook,
-    /// The kernel's number of the program, for `bpftool prog show id`; `None` for a clsact filter.
+    /// The kernel's number of the program, for `bpftool prog show id`; `None` if it does not say.
     pub(crate) program: Option<u32>,
 }
 
@@ -169,12 +169,13 @@ impl Sight {
             });
         }
         for (ifindex, name) in named {
-            if tc::has_clsact(&netlink, ifindex)? {
+            if let Some(filter) = tc::our_clsact(&netlink, ifindex)? {
+                let hook = Hook::Clsact;
                 links.push(LinkSight {
                     ifindex,
                     name,
-                    hook: Hook::Clsact,
-                    program: None,
+                    hook,
+                    program: filter.program,
                 });
             }
         }

@@ -117,11 +117,7 @@ pub(super) fn attach_clsact(
 
 /// Removes our clsact filter from a link; `false` if there is none.
 pub(super) fn detach_clsact(netlink: &Client, ifindex: u32, name: &str) -> Result<bool> {
-    let filters = facts::filters(netlink, ifindex)?;
-    if !filters
-        .iter()
-        .any(|filter| is_at_our_place(filter) && filter.name == PROGRAM)
-    {
+    if our_clsact(netlink, ifindex)?.is_none() {
         return Ok(false);
     }
     our_filter(name)?
@@ -130,12 +126,12 @@ pub(super) fn detach_clsact(netlink: &Client, ifindex: u32, name: &str) -> Resul
     Ok(true)
 }
 
-/// Whether our clsact filter is on a link.
-pub(super) fn has_clsact(netlink: &Client, ifindex: u32) -> Result<bool> {
-    let filters = facts::filters(netlink, ifindex)?;
+/// Our clsact filter on a link.
+pub(super) fn our_clsact(netlink: &Client, ifindex: u32) -> Result<Option<Filter>> {
+    let filters = facts::filters(netlink, ifindex)?.into_iter();
     Ok(filters
-        .iter()
-        .any(|filter| is_at_our_place(filter) && filter.name == PROGRAM))
+        .filter(is_at_our_place)
+        .find(|filter| filter.name == PROGRAM))
 }
 
 fn is_at_our_place(filter: &Filter) -> bool {
