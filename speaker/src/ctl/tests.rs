@@ -1,0 +1,573 @@
+//! Answers as people and programs see them, over a real socket.
+
+use super::client::ask;
+use super::server::{Server, States};
+use super::snapshot::{Sight, Snapshot};
+use super::{Event, Form, Kind, Question};
+use crate::dataplane::{
+    AttachReport, GlobalCount, Hook, LinkSight, MapSight, SlotSight, Step, StepResult,
+};
+use anyhow::Result;
+use rustix::process::Uid;
+use rustix::thread::set_thread_res_uid;
+use speaker_core::plan::{Held, Hold, Holding, Memo, plan};
+use speaker_core::{Kind as ObjectKind, Link, Local, ObjectKey, Problem, World, manifest};
+use speaker_proto::{Epoch, GroupKey, Mac, Time};
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+use tokio::sync::broadcast;
+
+const MANIFESTS: &str = r"
+apiVersion: v1
+kind: Node
+metadata: {name: n1}
+---
+apiVersion: v1
+kind: Node
+metadata: {name: n2}
+---
+apiVersion: v1
+kind: Namespace
+metadata: {name: default}
+---
+apiVersion: metallb.io/v1beta1
+kind: IPAddressPool
+metadata: {name: lan, namespace: metallb-system}
+spec: {addresses: [192.0.2.0/24]}
+---
+apiVersion: metallb.io/v1beta1
+kind: L2Advertisement
+metadata: {name: all, namespace: metallb-system}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: default}
+spec:
+  type: LoadBalancer
+  clusterIPs: [10.0.0.1]
+  ports: [{port: 80}]
+status: {loadBalancer: {ingress: [{ip: 192.0.2.10}]}}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: web-1, namespace: default, labels: {kubernetes.io/service-name: web}}
+addressType: IPv4
+endpoints: [{addresses: [10.1.0.1], nodeName: n1}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: idle, namespace: default}
+spec:
+  type: LoadBalancer
+  clusterIPs: [10.0.0.2]
+  ports: [{port: 80}]
+status: {loadBalancer: {ingress: [{ip: 192.0.2.11}]}}
+";
+
+/// A speaker on `n1` that holds 192.0.2.10.
+fn snapshot() -> Snapshot {
+    let mut world = World::default();
+    for object in manifest::read("all.yaml", MANIFESTS, "metallb-system").objects {
+        world.put(object);
+    }
+    for kind in ObjectKind::ALL {
+        world.synced(kind);
+    }
+    let mut local = Local::new("n1".parse().unwrap());
+    let link = Link {
+        ifindex: 2,
+        mac: Mac([2, 0, 0, 0, 0, 1]),
+        is_up: true,
+        has_carrier: true,
+        has_arp: true,
+        has_ndp: true,
+    };
+    local.links.insert("eth0".into(), link);
+    local.other_links.insert("lo".into());
+    let members = world.nodes.keys().cloned().collect();
+    let group = GroupKey("192.0.2.10".parse().unwrap());
+    let held = Held::from([(
+        group,
+        Holding {
+            hold: Hold::Holding,
+            epoch: Epoch(7),
+        },
+    )]);
+    let plan = plan(&world, &members, &held, &local, &mut Memo::default());
+    let step = |tried, result, why: &str| Step {
+        tried,
+        result,
+        why: why.to_owned(),
+    };
+    Snapshot {
+        started: SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_323_045),
+        settings: BTreeMap::from([
+            ("attach", "tc".to_owned()),
+            ("election", "sha256".to_owned()),
+        ]),
+        world: Arc::new(world),
+        plan: Arc::new(plan),
+        local,
+        held,
+        problems: vec![Problem {
+            object: ObjectKey::new(ObjectKind::Pool, "metallb-system", "broken"),
+            origin: "all.yaml#9".to_owned(),
+            field: "spec.addresses[0]".to_owned(),
+            why: "not a range".to_owned(),
+        }],
+        is_armed: true,
+        allocates: false,
+        attached: vec![AttachReport {
+            link: "eth0".to_owned(),
+            ifindex: 2,
+            hook: Some(Hook::Clsact),
+            steps: vec![
+                step(Hook::Tcx, StepResult::Failed, "the kernel has no TCX"),
+                step(Hook::Clsact, StepResult::Attached, ""),
+            ],
+        }],
+        work: BTreeMap::from([("plans", 3), ("writes", 4)]),
+    }
+}
+
+/// A kernel that answers for 192.0.2.10 and knows 192.0.2.11.
+struct Kernel;
+
+impl Sight for Kernel {
+    fn deadline_ns(&self) -> Result<u64> {
+        Ok(Time::ms(1_480).ns())
+    }
+
+    fn slots(&self) -> Result<Vec<SlotSight>> {
+        let slot = |vip: &str, mode, outcomes: &[(&'static str, u64)], packets| SlotSight {
+            vip: vip.parse().unwrap(),
+            ifindex: 2,
+            mode,
+            epoch: 7,
+            deadline_ns: 0,
+            slot: 1,
+            is_fenced: false,
+            outcomes: outcomes.iter().copied().collect(),
+            packets,
+            bytes: packets * 100,
+        };
+        Ok(vec![
+            slot(
+                "192.0.2.10",
+                "answer",
+                &[("answered", 5), ("limited", 2), ("fenced", 0)],
+                12,
+            ),
+            slot(
+                "192.0.2.11",
+                "known",
+                &[("answered", 0), ("not_owner", 9)],
+                0,
+            ),
+        ])
+    }
+
+    fn globals(&self) -> Result<Vec<GlobalCount>> {
+        Ok(vec![
+            GlobalCount {
+                name: "arp",
+                count: 16,
+            },
+            GlobalCount {
+                name: "ndp",
+                count: 3,
+            },
+        ])
+    }
+
+    fn maps(&self) -> Result<Vec<MapSight>> {
+        Ok(vec![MapSight {
+            name: "hg_vips",
+            id: 42,
+            kind: "Hash".to_owned(),
+            layout: 1,
+            key_bytes: 20,
+            value_bytes: 24,
+            entries_max: 65536,
+            memory_bytes: Some(4096),
+            pin: "/sys/fs/bpf/heliograph/n1/vips_v1".to_owned(),
+        }])
+    }
+
+    fn links(&self) -> Result<Vec<LinkSight>> {
+        Ok(vec![LinkSight {
+            ifindex: 2,
+            name: "eth0".to_owned(),
+            hook: Hook::Clsact,
+            program: None,
+        }])
+    }
+}
+
+/// A server on a socket of its own.
+struct Bench {
+    runtime: Runtime,
+    dir: TempDir,
+    changes: broadcast::Sender<Event>,
+}
+
+impl Bench {
+    fn new() -> Self {
+        Self::with(Arc::new(|| Some(snapshot())))
+    }
+
+    fn with(states: States) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let (changes, _) = broadcast::channel(4);
+        let bench = Self {
+            runtime,
+            dir: TempDir::new().unwrap(),
+            changes,
+        };
+        let server = bench.open(states).unwrap();
+        bench.runtime.spawn(server.run());
+        bench
+    }
+
+    fn open(&self, states: States) -> Result<Server> {
+        let _in_runtime = self.runtime.enter();
+        Server::open(
+            &self.path(),
+            states,
+            Arc::new(Kernel),
+            self.changes.clone(),
+            || Time::ms(1_000),
+        )
+    }
+
+    fn path(&self) -> PathBuf {
+        self.dir.path().join("ctl.sock")
+    }
+
+    fn ask(&self, question: Question, form: Form) -> Result<String> {
+        let mut out = Vec::new();
+        ask(&self.path(), &question, form, &mut out)?;
+        Ok(String::from_utf8(out).unwrap())
+    }
+
+    #[track_caller]
+    fn check(&self, question: Question, expected: &str) {
+        let text = self.ask(question, Form::Table).unwrap();
+        assert_eq!(text, expected.trim_start_matches('\n'), "\n{text}");
+    }
+
+    fn refusal(&self, question: Question) -> String {
+        format!("{:#}", self.ask(question, Form::Table).unwrap_err())
+    }
+}
+
+#[test]
+fn status_tells_what_matters_and_what_is_wrong() {
+    Bench::new().check(
+        Question::Status,
+        r#"
+node       n1
+version    0.1.0
+started    2026-01-02T03:04:05Z
+state      serving, deadline in 480 ms
+services   1 announced from here, of 2
+vips       1 answered by this kernel
+links      eth0 (clsact)
+addresses  read from the speaker that gives them
+work       plans 3, writes 4
+
+settings
+  attach    tc
+  election  sha256
+
+1 problem
+  FILE        OBJECT                               FIELD              WHY
+  all.yaml#9  IPAddressPool metallb-system/broken  spec.addresses[0]  not a range
+"#,
+    );
+}
+
+#[test]
+fn vips_are_named_with_their_links_and_services() {
+    Bench::new().check(
+        Question::Vips,
+        "
+VIP         LINK  MODE    EPOCH  ANSWERED  PACKETS  BYTES  SERVICES
+192.0.2.10  eth0  answer      7         5       12   1200  default/web
+192.0.2.11  eth0  known       7         0        0      0  default/idle
+",
+    );
+}
+
+#[test]
+fn links_tell_what_was_tried() {
+    Bench::new().check(
+        Question::Links,
+        "
+LINK  INDEX  MAC                UP   CARRIER  ARP  NDP  HOOK    PROGRAM
+eth0      2  02:00:00:00:00:01  yes  yes      yes  yes  clsact
+
+what was tried
+  eth0: tcx failed: the kernel has no TCX
+  eth0: clsact attached
+
+others, which do not announce: lo
+",
+    );
+}
+
+#[test]
+fn maps_are_told_with_the_numbers_that_bpftool_takes() {
+    Bench::new().check(
+        Question::Maps,
+        "
+pinned in /sys/fs/bpf/heliograph/n1
+
+MAP      ID  TYPE  LAYOUT  KEY  VALUE  ENTRIES-MAX  MEMORY
+hg_vips  42  Hash       1   20     24        65536    4096
+",
+    );
+}
+
+#[test]
+fn counters_tell_why_frames_were_not_answered() {
+    Bench::new().check(
+        Question::Counters,
+        "
+VIP         LINK  ANSWERED  PACKETS  BYTES  NOT ANSWERED
+192.0.2.10  eth0         5       12   1200  limited 2
+192.0.2.11  eth0         0        0      0  not_owner 9
+
+whole node
+arp  16
+ndp  3
+",
+    );
+}
+
+#[test]
+fn a_plan_is_shown_in_its_one_text_form() {
+    let text = Bench::new().ask(Question::Plan, Form::Table).unwrap();
+    assert_eq!(text, snapshot().plan.to_string());
+}
+
+#[test]
+fn why_names_the_deciding_fact_and_what_would_change_it() {
+    let bench = Bench::new();
+    let why = |service: &str| Question::Why {
+        service: service.to_owned(),
+    };
+    let text = bench.ask(why("default/idle"), Form::Table).unwrap();
+    assert!(
+        text.starts_with("default/idle is not announced by n1: no endpoint can serve\n"),
+        "{text}"
+    );
+    assert!(
+        text.contains("what would change it: let a pod behind it become ready"),
+        "{text}"
+    );
+    let json: serde_json::Value =
+        serde_json::from_str(&bench.ask(why("default/web"), Form::Json).unwrap()).unwrap();
+    assert_eq!(json["announced"], true, "{json}");
+    assert_eq!(
+        bench.refusal(why("web")),
+        "\"web\" is no service: it is asked for as namespace/name"
+    );
+    assert_eq!(
+        bench.refusal(why("other/web")),
+        "there is no service other/web; there is default/web"
+    );
+}
+
+#[test]
+fn json_is_one_object_on_one_line_and_yaml_says_the_same() {
+    let bench = Bench::new();
+    for question in [
+        Question::Status,
+        Question::Plan,
+        Question::Vips,
+        Question::Links,
+        Question::Maps,
+        Question::Counters,
+    ] {
+        let json = bench.ask(question.clone(), Form::Json).unwrap();
+        assert_eq!(json.lines().count(), 1, "{json}");
+        let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert!(json.is_object(), "{json}");
+        let yaml = bench.ask(question, Form::Yaml).unwrap();
+        let yaml: serde_json::Value = serde_norway::from_str(&yaml).unwrap();
+        assert_eq!(yaml, json);
+    }
+}
+
+#[test]
+fn programs_find_states_in_the_status() {
+    let json = Bench::new().ask(Question::Status, Form::Json).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["state"], "serving");
+    assert_eq!(json["announced"], 1);
+    assert_eq!(json["deadline_left_ms"], 480);
+    assert_eq!(json["problems"][0]["field"], "spec.addresses[0]");
+}
+
+#[test]
+fn watching_tells_changes_until_the_speaker_ends() {
+    let bench = Bench::new();
+    let (path, changes) = (bench.path(), bench.changes.clone());
+    let watcher = std::thread::spawn(move || {
+        let mut out = Vec::new();
+        let end = ask(&path, &Question::Watch, Form::Json, &mut out).unwrap_err();
+        (String::from_utf8(out).unwrap(), end.to_string())
+    });
+    while changes.receiver_count() == 0 {
+        std::thread::yield_now();
+    }
+    changes
+        .send(Event::new(
+            Kind::Claim,
+            "192.0.2.10",
+            "a stranger claims it",
+        ))
+        .unwrap();
+    changes
+        .send(Event::new(Kind::Link, "eth0", "lost its carrier"))
+        .unwrap();
+    while !changes.is_empty() {
+        std::thread::yield_now();
+    }
+    std::thread::sleep(Duration::from_millis(50));
+    drop(bench);
+    let (out, end) = watcher.join().unwrap();
+    assert_eq!(
+        out,
+        "{\"because\":\"a stranger claims it\",\"event\":\"claim\",\"subject\":\"192.0.2.10\"}\n\
+         {\"because\":\"lost its carrier\",\"event\":\"link\",\"subject\":\"eth0\"}\n"
+    );
+    assert!(end.contains("has ended"), "{end}");
+}
+
+#[test]
+fn a_speaker_that_has_decided_nothing_says_so() {
+    let bench = Bench::with(Arc::new(|| None));
+    assert_eq!(
+        bench.refusal(Question::Status),
+        "the speaker has decided nothing yet: try again"
+    );
+}
+
+/// What a stream of bytes is answered with.
+fn raw(bench: &Bench, bytes: &[u8]) -> String {
+    let mut stream = UnixStream::connect(bench.path()).unwrap();
+    stream.write_all(bytes).unwrap();
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    let mut answer = String::new();
+    // A server that stops reading may reset what it has not read.
+    drop(stream.read_to_string(&mut answer));
+    answer
+}
+
+#[test]
+fn nonsense_is_refused_with_the_reason() {
+    let bench = Bench::new();
+    assert!(raw(&bench, b"hello\n").contains("cannot be read"));
+    assert!(raw(&bench, b"{\"ask\":\"dance\",\"as_text\":true}\n").contains("cannot be asked"));
+    assert!(raw(&bench, b"{\"ask\":\"why\",\"as_text\":true}\n").contains("cannot be asked"));
+    assert!(raw(&bench, b"").contains("no line"));
+    assert!(raw(&bench, &[b'x'; 5000]).contains("no line"));
+    assert!(raw(&bench, b"\xff\xfe\n").contains("failed to read the question"));
+}
+
+#[test]
+fn someone_else_is_refused() {
+    let bench = Bench::new();
+    std::fs::set_permissions(bench.dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    std::fs::set_permissions(bench.path(), std::fs::Permissions::from_mode(0o666)).unwrap();
+    let path = bench.path();
+    let refusal = std::thread::spawn(move || {
+        let nobody = Uid::from_raw(65534);
+        set_thread_res_uid(nobody, nobody, nobody).expect("the tests of this package run as root");
+        ask(&path, &Question::Status, Form::Table, &mut Vec::new())
+            .unwrap_err()
+            .to_string()
+    });
+    assert_eq!(
+        refusal.join().unwrap(),
+        "user 65534 may not ask: only root and user 0 may"
+    );
+}
+
+#[test]
+fn the_socket_is_closed_to_others() {
+    let bench = Bench::new();
+    let mode = std::fs::metadata(bench.path())
+        .unwrap()
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[test]
+fn more_clients_than_there_are_seats_are_told() {
+    let bench = Bench::new();
+    let clients: Vec<_> = (0..33)
+        .map(|_| UnixStream::connect(bench.path()).unwrap())
+        .collect();
+    // Which of them comes last is the runtime's choice; the others wait in silence for their question.
+    let told = (0..400).find_map(|_| {
+        std::thread::sleep(Duration::from_millis(10));
+        clients.iter().find_map(|mut client| {
+            client.set_nonblocking(true).unwrap();
+            let mut answer = String::new();
+            client.read_to_string(&mut answer).ok().map(|_| answer)
+        })
+    });
+    let why = r#"{"error":"32 clients are being served: try again later"}"#;
+    assert_eq!(told.as_deref().map(str::trim_end), Some(why));
+}
+
+#[test]
+fn a_socket_that_nobody_answers_on_is_replaced_and_a_living_one_is_not() {
+    let bench = Bench::new();
+    let error = bench.open(Arc::new(|| None)).err().unwrap();
+    assert!(
+        error.to_string().contains("another speaker answers on"),
+        "{error:#}"
+    );
+    let dir = TempDir::new().unwrap();
+    let stale = dir.path().join("ctl.sock");
+    drop(UnixListener::bind(&stale).unwrap());
+    assert!(stale.exists());
+    let _in_runtime = bench.runtime.enter();
+    let (changes, _) = broadcast::channel(1);
+    let server = Server::open(&stale, Arc::new(|| None), Arc::new(Kernel), changes, || {
+        Time::ms(0)
+    })
+    .unwrap();
+    drop(server);
+    assert!(
+        !stale.exists(),
+        "a speaker that ends takes its socket along"
+    );
+    std::fs::write(&stale, "").unwrap();
+    let (changes, _) = broadcast::channel(1);
+    let error = Server::open(&stale, Arc::new(|| None), Arc::new(Kernel), changes, || {
+        Time::ms(0)
+    })
+    .err()
+    .unwrap();
+    assert!(
+        error.to_string().contains("no socket: remove it"),
+        "{error:#}"
+    );
+}

@@ -147,8 +147,13 @@ fn text(status: &Status<'_>) -> String {
         })
         .collect();
     format!(
-        "{text}\n{} problems\n{}",
+        "{text}\n{} {}\n{}",
         rows.len(),
+        if rows.len() == 1 {
+            "problem"
+        } else {
+            "problems"
+        },
         indented(&table(["FILE", "OBJECT", "FIELD", "WHY"], &rows))
     )
 }

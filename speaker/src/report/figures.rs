@@ -1,0 +1,90 @@
+//! The figures of a speaker at one moment, before anything of Prometheus.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+/// Everything that the metrics are made from.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub(crate) struct Figures {
+    /// The name of this node.
+    pub(crate) node: String,
+    /// Addresses of each service announced from here, by `namespace/name`.
+    pub(crate) announced: BTreeMap<String, Vec<IpAddr>>,
+    /// By VIP, summed over the links.
+    pub(crate) vips: BTreeMap<IpAddr, VipFigures>,
+    /// By pool; empty unless this speaker gives addresses.
+    pub(crate) pools: BTreeMap<String, PoolFigures>,
+    /// Frames that belong to no VIP, by what they are counted as.
+    pub(crate) globals: BTreeMap<&'static str, u64>,
+    /// Where the program is, by link; `None`: nowhere.
+    pub(crate) links: BTreeMap<String, Option<String>>,
+    /// Faulty objects, by kind.
+    pub(crate) problems: BTreeMap<String, u64>,
+    /// Whether every kind of object has been seen whole.
+    pub(crate) is_config_loaded: bool,
+    /// Whether some object in force is older than what its file says.
+    pub(crate) is_config_stale: bool,
+    /// Changes of objects taken so far.
+    pub(crate) updates: u64,
+    /// Of those, the faulty ones.
+    pub(crate) update_errors: u64,
+    /// Seconds until the node-wide deadline; negative: since it passed. `None`: never armed.
+    pub(crate) deadline_s: Option<f64>,
+    /// Entries in the kernel's table of VIPs.
+    pub(crate) entries: u64,
+    /// Plans applied.
+    pub(crate) plans: u64,
+    /// Plans that failed to apply.
+    pub(crate) plan_failures: u64,
+    /// Seconds that the last plan took from decision to the last write.
+    pub(crate) plan_s: f64,
+    /// Writes to the kernel's tables.
+    pub(crate) writes: u64,
+    /// Writes that mended what somebody else had changed.
+    pub(crate) repairs: u64,
+}
+
+/// What became of the frames for one VIP.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct VipFigures {
+    /// Neighbour frames, by what became of them.
+    pub(crate) outcomes: BTreeMap<&'static str, u64>,
+    /// Gratuitous frames sent.
+    pub(crate) gratuitous: u64,
+    /// Frames handed to the stack.
+    pub(crate) packets: u64,
+    /// Their bytes.
+    pub(crate) bytes: u64,
+}
+
+/// How full a pool is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct PoolFigures {
+    /// IPv4 addresses in use.
+    pub(crate) used_v4: i64,
+    /// IPv6 addresses in use.
+    pub(crate) used_v6: i64,
+    /// All its IPv4 addresses.
+    pub(crate) total_v4: i64,
+    /// All its IPv6 addresses, as far as the number goes.
+    pub(crate) total_v6: i64,
+}
+
+impl VipFigures {
+    /// Requests for it while this node was to answer, whether or not it did.
+    pub(super) fn requests(&self) -> u64 {
+        REQUESTS.iter().map(|name| self.outcome(name)).sum()
+    }
+
+    /// Replies sent.
+    pub(super) fn responses(&self) -> u64 {
+        self.outcome("answered")
+    }
+
+    fn outcome(&self, name: &str) -> u64 {
+        self.outcomes.get(name).copied().unwrap_or_default()
+    }
+}
+
+/// What a request is counted as where this node holds the VIP.
+const REQUESTS: [&str; 5] = ["answered", "limited", "fenced", "lapsed", "draining"];

@@ -1,0 +1,283 @@
+//! Figures in Prometheus' text form.
+//!
+//! MetalLB's names, labels and types (its page on Prometheus metrics), also where `_total` stands on a gauge: dashboards
+//! and alerts go by them. Our own begin with `heliograph_`. Everything is made anew at each scrape, so that what is gone is gone.
+
+use super::process::Process;
+use super::{Figures, PoolFigures};
+use anyhow::Result;
+use prometheus::{
+    Gauge, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+};
+
+/// The text of one scrape.
+pub(super) fn render(figures: &Figures, process: &Process, log_lines_lost: u64) -> Result<String> {
+    let page = Page(Registry::new());
+    page.metallb(figures)?;
+    page.allocator(figures)?;
+    page.vips(figures)?;
+    page.node(figures)?;
+    page.work(figures)?;
+    page.process(process, log_lines_lost)?;
+    Ok(TextEncoder::new().encode_to_string(&page.0.gather())?)
+}
+
+/// One scrape in the making.
+struct Page(Registry);
+
+impl Page {
+    fn metallb(&self, figures: &Figures) -> Result<()> {
+        let announced = self.gauges(
+            "metallb_speaker_announced",
+            "Services being announced from this node. This is desired state, it does not guarantee that the routing protocols have converged.",
+            &["ip", "node", "protocol", "service"],
+        )?;
+        for (service, ips) in &figures.announced {
+            for ip in ips {
+                let labels = [&ip.to_string(), &figures.node, "layer2", service];
+                announced.with_label_values(&labels).set(1);
+            }
+        }
+        let requests = self.counters(
+            "metallb_layer2_requests_received",
+            "Number of layer2 requests received for owned IPs",
+            &["ip"],
+        )?;
+        let responses = self.counters(
+            "metallb_layer2_responses_sent",
+            "Number of layer2 responses sent for owned IPs in response to requests",
+            &["ip"],
+        )?;
+        let gratuitous = self.counters(
+            "metallb_layer2_gratuitous_sent",
+            "Number of gratuitous layer2 packets sent for owned IPs as a result of failovers",
+            &["ip"],
+        )?;
+        for (ip, vip) in &figures.vips {
+            let ip = ip.to_string();
+            requests.with_label_values(&[&ip]).inc_by(vip.requests());
+            responses.with_label_values(&[&ip]).inc_by(vip.responses());
+            gratuitous.with_label_values(&[&ip]).inc_by(vip.gratuitous);
+        }
+        self.counter(
+            "metallb_k8s_client_updates_total",
+            "Number of k8s object updates that have been processed.",
+            figures.updates,
+        )?;
+        self.counter(
+            "metallb_k8s_client_update_errors_total",
+            "Number of k8s object updates that failed for some reason.",
+            figures.update_errors,
+        )?;
+        self.gauge(
+            "metallb_k8s_client_config_loaded_bool",
+            "1 if the MetalLB configuration was successfully loaded at least once.",
+            figures.is_config_loaded.into(),
+        )?;
+        self.gauge(
+            "metallb_k8s_client_config_stale_bool",
+            "1 if running on a stale configuration, because the latest config failed to load.",
+            figures.is_config_stale.into(),
+        )
+    }
+
+    fn allocator(&self, figures: &Figures) -> Result<()> {
+        type Figure = fn(&PoolFigures) -> i64;
+        let families: [(&str, &str, Figure); 6] = [
+            (
+                "addresses_in_use_total",
+                "Number of IP addresses allocated from this pool",
+                |pool| pool.used_v4.wrapping_add(pool.used_v6),
+            ),
+            (
+                "addresses_total",
+                "Number of addresses in this pool",
+                |pool| pool.total_v4.wrapping_add(pool.total_v6),
+            ),
+            (
+                "ipv4_addresses_in_use_total",
+                "Number of IPv4 addresses allocated from this pool",
+                |pool| pool.used_v4,
+            ),
+            (
+                "ipv4_addresses_total",
+                "Number of IPv4 addresses in this pool",
+                |pool| pool.total_v4,
+            ),
+            (
+                "ipv6_addresses_in_use_total",
+                "Number of IPv6 addresses allocated from this pool",
+                |pool| pool.used_v6,
+            ),
+            (
+                "ipv6_addresses_total",
+                "Number of IPv6 addresses in this pool",
+                |pool| pool.total_v6,
+            ),
+        ];
+        for (name, help, figure) in families {
+            let gauges = self.gauges(&format!("metallb_allocator_{name}"), help, &["pool"])?;
+            for (name, pool) in &figures.pools {
+                gauges.with_label_values(&[name]).set(figure(pool));
+            }
+        }
+        Ok(())
+    }
+
+    fn vips(&self, figures: &Figures) -> Result<()> {
+        let frames = self.counters(
+            "heliograph_neighbour_frames_total",
+            "ARP and NDP frames for a VIP, by what became of them",
+            &["ip", "outcome"],
+        )?;
+        let packets = self.counters(
+            "heliograph_traffic_packets_total",
+            "Packets to a VIP that were handed to the stack",
+            &["ip"],
+        )?;
+        let bytes = self.counters(
+            "heliograph_traffic_bytes_total",
+            "Bytes of packets to a VIP that were handed to the stack",
+            &["ip"],
+        )?;
+        for (ip, vip) in &figures.vips {
+            let ip = ip.to_string();
+            for (outcome, count) in &vip.outcomes {
+                frames.with_label_values(&[&ip, *outcome]).inc_by(*count);
+            }
+            packets.with_label_values(&[&ip]).inc_by(vip.packets);
+            bytes.with_label_values(&[&ip]).inc_by(vip.bytes);
+        }
+        let globals = self.counters(
+            "heliograph_program_events_total",
+            "Frames and faults seen by the program that belong to no VIP",
+            &["event"],
+        )?;
+        for (event, count) in &figures.globals {
+            globals.with_label_values(&[*event]).inc_by(*count);
+        }
+        Ok(())
+    }
+
+    fn node(&self, figures: &Figures) -> Result<()> {
+        let links = self.gauges(
+            "heliograph_link_info",
+            "Links that may announce, with the hook that the program is attached to",
+            &["hook", "link"],
+        )?;
+        for (link, hook) in &figures.links {
+            links
+                .with_label_values(&[hook.as_deref().unwrap_or("none"), link])
+                .set(1);
+        }
+        let problems = self.gauges(
+            "heliograph_problems",
+            "Faulty objects, of which the last good version stays in force",
+            &["kind"],
+        )?;
+        for (kind, count) in &figures.problems {
+            problems
+                .with_label_values(&[kind])
+                .set(i64::try_from(*count).unwrap_or(i64::MAX));
+        }
+        if let Some(left) = figures.deadline_s {
+            self.real("heliograph_deadline_seconds", "Time until the program falls silent if it is not told otherwise; negative once it has", left)?;
+        }
+        self.gauge(
+            "heliograph_table_entries",
+            "Entries in the kernel's table of VIPs",
+            i64::try_from(figures.entries).unwrap_or(i64::MAX),
+        )
+    }
+
+    fn work(&self, figures: &Figures) -> Result<()> {
+        self.counter(
+            "heliograph_plans_total",
+            "Plans applied to the kernel's tables",
+            figures.plans,
+        )?;
+        self.counter(
+            "heliograph_plan_failures_total",
+            "Plans that could not be applied",
+            figures.plan_failures,
+        )?;
+        self.counter(
+            "heliograph_table_writes_total",
+            "Writes to the kernel's tables",
+            figures.writes,
+        )?;
+        self.counter(
+            "heliograph_table_repairs_total",
+            "Writes that mended what somebody else had changed",
+            figures.repairs,
+        )?;
+        self.real(
+            "heliograph_plan_seconds",
+            "Time that the last plan took from decision to the last write",
+            figures.plan_s,
+        )
+    }
+
+    fn process(&self, process: &Process, log_lines_lost: u64) -> Result<()> {
+        self.counter(
+            "heliograph_log_lines_lost_total",
+            "Log lines left out because there were too many",
+            log_lines_lost,
+        )?;
+        self.gauge(
+            "process_resident_memory_bytes",
+            "Resident memory",
+            process.resident_bytes,
+        )?;
+        self.gauge(
+            "process_virtual_memory_bytes",
+            "Virtual memory",
+            process.virtual_bytes,
+        )?;
+        self.gauge("process_threads", "Threads", process.threads)?;
+        self.gauge(
+            "process_open_fds",
+            "Open file descriptors",
+            process.open_fds,
+        )?;
+        self.real(
+            "process_cpu_seconds_total",
+            "Time on a CPU, in user and kernel mode",
+            process.cpu_s,
+        )
+    }
+
+    fn gauge(&self, name: &str, help: &str, value: i64) -> Result<()> {
+        let gauge = IntGauge::new(name, help)?;
+        gauge.set(value);
+        Ok(self.0.register(Box::new(gauge))?)
+    }
+
+    fn real(&self, name: &str, help: &str, value: f64) -> Result<()> {
+        let gauge = Gauge::new(name, help)?;
+        gauge.set(value);
+        Ok(self.0.register(Box::new(gauge))?)
+    }
+
+    fn counter(&self, name: &str, help: &str, value: u64) -> Result<()> {
+        let counter = IntCounter::new(name, help)?;
+        counter.inc_by(value);
+        Ok(self.0.register(Box::new(counter))?)
+    }
+
+    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec> {
+        let gauges = IntGaugeVec::new(Opts::new(name, help), labels)?;
+        self.0.register(Box::new(gauges.clone()))?;
+        Ok(gauges)
+    }
+
+    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec> {
+        let counters = IntCounterVec::new(Opts::new(name, help), labels)?;
+        self.0.register(Box::new(counters.clone()))?;
+        Ok(counters)
+    }
+}
+
+#[cfg(test)]
+#[path = "metrics_tests.rs"]
+mod tests;

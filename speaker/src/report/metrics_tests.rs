@@ -1,0 +1,135 @@
+use super::*;
+use crate::report::VipFigures;
+use std::collections::BTreeMap;
+
+fn figures() -> Figures {
+    let vip = VipFigures {
+        outcomes: BTreeMap::from([
+            ("answered", 5),
+            ("limited", 2),
+            ("not_owner", 9),
+            ("foreign", 1),
+        ]),
+        gratuitous: 4,
+        packets: 12,
+        bytes: 1200,
+    };
+    let pool = PoolFigures {
+        used_v4: 1,
+        used_v6: 0,
+        total_v4: 256,
+        total_v6: i64::MAX,
+    };
+    Figures {
+        node: "n1".to_owned(),
+        announced: BTreeMap::from([(
+            "default/web".to_owned(),
+            vec!["192.0.2.10".parse().unwrap(), "fd00::1".parse().unwrap()],
+        )]),
+        vips: BTreeMap::from([("192.0.2.10".parse().unwrap(), vip)]),
+        pools: BTreeMap::from([("lan".to_owned(), pool)]),
+        globals: BTreeMap::from([("arp", 20)]),
+        links: BTreeMap::from([
+            ("eth0".to_owned(), Some("tcx".to_owned())),
+            ("eth1".to_owned(), None),
+        ]),
+        problems: BTreeMap::from([("IPAddressPool".to_owned(), 1)]),
+        is_config_loaded: true,
+        is_config_stale: true,
+        updates: 30,
+        update_errors: 2,
+        deadline_s: Some(0.48),
+        entries: 2,
+        plans: 3,
+        plan_failures: 0,
+        plan_s: 0.002,
+        writes: 7,
+        repairs: 1,
+    }
+}
+
+/// The page without help and types.
+fn page(figures: &Figures) -> Vec<String> {
+    let text = render(figures, &Process::default(), 6).unwrap();
+    text.lines()
+        .filter(|line| !line.starts_with('#'))
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn metallb_5_3_names_labels_and_values() {
+    let page = page(&figures());
+    for line in [
+        r#"metallb_speaker_announced{ip="192.0.2.10",node="n1",protocol="layer2",service="default/web"} 1"#,
+        r#"metallb_speaker_announced{ip="fd00::1",node="n1",protocol="layer2",service="default/web"} 1"#,
+        r#"metallb_layer2_requests_received{ip="192.0.2.10"} 7"#,
+        r#"metallb_layer2_responses_sent{ip="192.0.2.10"} 5"#,
+        r#"metallb_layer2_gratuitous_sent{ip="192.0.2.10"} 4"#,
+        r#"metallb_allocator_addresses_in_use_total{pool="lan"} 1"#,
+        r#"metallb_allocator_ipv4_addresses_total{pool="lan"} 256"#,
+        r#"metallb_allocator_ipv6_addresses_in_use_total{pool="lan"} 0"#,
+        "metallb_k8s_client_updates_total 30",
+        "metallb_k8s_client_update_errors_total 2",
+        "metallb_k8s_client_config_loaded_bool 1",
+        "metallb_k8s_client_config_stale_bool 1",
+    ] {
+        assert!(
+            page.iter().any(|have| have == line),
+            "{line} is not in\n{}",
+            page.join("\n")
+        );
+    }
+}
+
+#[test]
+fn our_own_figures_have_our_name() {
+    let page = page(&figures());
+    for line in [
+        r#"heliograph_neighbour_frames_total{ip="192.0.2.10",outcome="not_owner"} 9"#,
+        r#"heliograph_traffic_packets_total{ip="192.0.2.10"} 12"#,
+        r#"heliograph_traffic_bytes_total{ip="192.0.2.10"} 1200"#,
+        r#"heliograph_program_events_total{event="arp"} 20"#,
+        r#"heliograph_link_info{hook="none",link="eth1"} 1"#,
+        r#"heliograph_link_info{hook="tcx",link="eth0"} 1"#,
+        r#"heliograph_problems{kind="IPAddressPool"} 1"#,
+        "heliograph_deadline_seconds 0.48",
+        "heliograph_table_entries 2",
+        "heliograph_plans_total 3",
+        "heliograph_table_repairs_total 1",
+        "heliograph_log_lines_lost_total 6",
+    ] {
+        assert!(
+            page.iter().any(|have| have == line),
+            "{line} is not in\n{}",
+            page.join("\n")
+        );
+    }
+}
+
+#[test]
+fn metallb_5_3_counters_and_gauges_have_metallbs_types() {
+    let text = render(&figures(), &Process::default(), 0).unwrap();
+    for (name, kind) in [
+        ("metallb_speaker_announced", "gauge"),
+        ("metallb_layer2_requests_received", "counter"),
+        ("metallb_allocator_addresses_total", "gauge"),
+        ("metallb_k8s_client_updates_total", "counter"),
+        ("metallb_k8s_client_config_stale_bool", "gauge"),
+    ] {
+        assert!(
+            text.contains(&format!("# TYPE {name} {kind}\n")),
+            "{name}\n{text}"
+        );
+    }
+}
+
+#[test]
+fn what_is_gone_is_gone() {
+    let page = page(&Figures::default());
+    let left: Vec<&String> = page
+        .iter()
+        .filter(|line| line.contains('{') || line.contains("deadline"))
+        .collect();
+    assert_eq!(left, [] as [&String; 0]);
+}
