@@ -3,9 +3,11 @@
 //! A suite counts its own tests; this reads the counts, adds a failure where a suite ended badly without one, and treats
 //! an ignored test as failed: what was not run was not shown. What the suites test it does not know.
 
+mod follow;
 mod suite;
+mod tally;
 
-pub use suite::Tally;
+pub use tally::Tally;
 
 use crate::tools::say;
 use anyhow::Result;
