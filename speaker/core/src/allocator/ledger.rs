@@ -53,8 +53,8 @@ impl<'w> Ledger<'w> {
                 others.join(",")
             ));
         }
-        let taken = ask.ports.iter().find(|port| used.ports.contains_key(port));
-        match taken {
+        let mut ports = service.ports.iter().map(|port| (port.protocol, port.port));
+        match ports.find(|port| used.ports.contains_key(port)) {
             Some((protocol, port)) => Err(format!(
                 "port {protocol}/{port} is already in use on \"{ip}\""
             )),

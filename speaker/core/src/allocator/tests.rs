@@ -309,3 +309,20 @@ fn a_pool_that_cannot_be_read_after_a_restart_takes_nothing_back() {
         &[r#"a q ["198.51.100.0"]"#, r#"b q ["198.51.100.1"]"#],
     );
 }
+
+#[test]
+fn the_first_port_of_the_service_that_is_taken_is_named() {
+    let asks = |name: &str, ports: &str| {
+        sharer(name, "k, metallb.io/loadBalancerIPs: 192.0.2.1", 80).replace("[{port: 80}]", ports)
+    };
+    let text = pool("p", "addresses: [192.0.2.0/30]")
+        + &asks("a", "[{name: x, port: 80}, {name: y, port: 443}]")
+        + &asks("b", "[{name: y, port: 443}, {name: x, port: 80}]");
+    let allocation = settled(&world(&text), &Assignments::new());
+    let why = r#"b AllocationFailed: Failed to allocate IP for "default/b": port TCP/443 is already in use on "192.0.2.1""#;
+    assert!(
+        told(&allocation).contains(&why.to_owned()),
+        "{:?}",
+        told(&allocation)
+    );
+}
