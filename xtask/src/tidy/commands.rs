@@ -115,13 +115,28 @@ fn code(text: &str) -> Vec<(usize, &str)> {
 
 /// The commands of ours that a piece of code runs; one word alone is a name, not a command.
 fn commands(code: &str) -> Vec<Command<'_>> {
-    code.split(" # ")
-        .next()
-        .unwrap_or("")
-        .split(['|', ';'])
-        .flat_map(|piece| piece.split("&&"))
-        .filter_map(command)
-        .collect()
+    let mut commands = Vec::new();
+    let mut rest = code;
+    while let Some((piece, after)) = next_piece(rest) {
+        commands.extend(command(piece));
+        rest = after;
+    }
+    commands
+}
+
+/// What stands before the next pipe, semicolon, `&&` or comment outside quotes, and what after it.
+fn next_piece(code: &str) -> Option<(&str, &str)> {
+    let mut quote = None;
+    for (at, c) in code.char_indices() {
+        match (quote, c) {
+            (Some(open), c) if open == c => quote = None,
+            (None, '\'' | '"') => quote = Some(c),
+            (None, '|' | ';' | '&') => return Some((code.get(..at)?, code.get(at + 1..)?)),
+            (None, '#') if at > 0 => return Some((code.get(..at)?, "")),
+            (Some(_) | None, _) => {}
+        }
+    }
+    (!code.is_empty()).then_some((code, ""))
 }
 
 fn command(piece: &str) -> Option<Command<'_>> {
@@ -139,7 +154,7 @@ fn command(piece: &str) -> Option<Command<'_>> {
         _ => return None,
     };
     let words: Vec<&str> = words
-        .take_while(|word| !["--", "\\", "…", "...", ">", "2>"].contains(word))
+        .take_while(|word| !ENDS.contains(word) && !word.contains(['\'', '"']))
         .collect();
     let is_command = words
         .first()
@@ -195,6 +210,8 @@ fn subcommands(help: &str) -> Vec<&str> {
         .collect()
 }
 
+/// Where a command's own words end.
+const ENDS: &[&str] = &["--", "\\", "…", "...", ">", "2>"];
 /// What may stand before a program in an example.
 const BEFORE: &[&str] = &["$", "#", "sudo", "exec", "time"];
 const ALWAYS: &[&str] = &["--help", "-h", "--version", "-V"];

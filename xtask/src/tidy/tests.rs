@@ -366,6 +366,7 @@ fn a_command_that_does_not_exist_is_found() {
         "`cargo test`",
         "```\n$ sudo cargo xtask lab down  # ends\n```",
         "`cargo xtask`",
+        "`cargo xtask lab --exec 'for a in b; do c; done'`",
         "cargo xtask prose",
     ] {
         assert_eq!(check(innocent), 0, "{innocent}");
