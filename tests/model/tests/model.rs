@@ -9,3 +9,4 @@ mod allocation;
 mod frames;
 mod manifests;
 mod scenario;
+mod schemas;
