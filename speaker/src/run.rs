@@ -3,6 +3,7 @@
 //! Everything that needs a capability is opened on the main thread; then capabilities are dropped, and only then do
 //! threads start. What each thread is for, and what it means when one hangs, is in `docs/architecture.md`.
 
+mod board;
 mod claims;
 mod feed;
 mod snapshot;
@@ -21,6 +22,7 @@ use crate::privileges;
 use crate::settings::Settings;
 use crate::source;
 use anyhow::{Context, Result};
+use board::Board;
 use speaker_core::Local;
 use speaker_core::agent::{Agent, Event, Input};
 use speaker_core::tables::Tables;
@@ -94,6 +96,7 @@ struct Speaker {
     pulse: PulseHandle,
     views: watch::Receiver<Option<Arc<View>>>,
     events: mpsc::Receiver<Event>,
+    decided: Stamp,
 }
 
 /// What is still to be moved into tasks.
@@ -147,12 +150,22 @@ fn start(settings: &Settings, kernel: Kernel) -> Result<(Speaker, Parts)> {
         events: events_in,
         views: views_in,
     };
-    Decide::new(agent, tables, mirror, pulse.clone(), said, decided, outlets).spawn(inputs)?;
+    Decide::new(
+        agent,
+        tables,
+        mirror,
+        pulse.clone(),
+        said,
+        decided.clone(),
+        outlets,
+    )
+    .spawn(inputs)?;
     let speaker = Speaker {
         inbox,
         pulse,
         views,
         events,
+        decided,
     };
     Ok((
         speaker,
@@ -176,7 +189,7 @@ fn adopted(tables: &Tables) -> BTreeMap<Vip, Epoch> {
 async fn serve(settings: &Settings, speaker: Speaker, parts: Parts) -> Result<()> {
     let (watch_links, links) = LinkWatch::open(settings.excluded.clone())?;
     let claims = parts.dataplane.claims()?;
-    let (sent, _gratuitous) = watch::channel(BTreeMap::new());
+    let (sent, gratuitous) = watch::channel(BTreeMap::new());
     let means = Means {
         frames: parts.frames,
         askers: parts.dataplane.askers()?,
@@ -195,16 +208,27 @@ async fn serve(settings: &Settings, speaker: Speaker, parts: Parts) -> Result<()
     };
     let (source, writer) = source::spawn(&settings.manifests, &settings.namespace)?;
     let (allocates_in, allocates) = watch::channel(false);
-    feed::spawn(source, speaker.inbox, allocates_in)?;
+    let updates = Arc::default();
+    feed::spawn(source, speaker.inbox, allocates_in, Arc::clone(&updates))?;
     let allocator = Allocator::new(writer, settings.rules.class.clone());
     let (changes, _) = broadcast::channel(CHANGES);
     let snapshots = snapshot::source(
         settings,
         speaker.views.clone(),
-        attached_out,
+        attached_out.clone(),
         allocates.clone(),
     );
     let sight = Arc::new(Sight::open(&settings.pin_dir)?);
+    let board = Board {
+        node: settings.node.clone(),
+        views: speaker.views.clone(),
+        attached: attached_out,
+        allocates: allocates.clone(),
+        gratuitous,
+        sight: Arc::clone(&sight),
+        decided: speaker.decided,
+        updates,
+    };
     let socket = settings.ctl_socket();
     let server = ctl::Server::open(&socket, snapshots, sight, changes.clone(), now)?;
     let events = tell_events(speaker.events, changes.clone());
@@ -223,6 +247,7 @@ async fn serve(settings: &Settings, speaker: Speaker, parts: Parts) -> Result<()
         ended = allocator.run(speaker.views.clone(), allocates) => ended,
         ended = server.run() => ended,
         ended = claims => ended,
+        ended = board::serve(settings, board) => ended,
         () = events => Err(anyhow::anyhow!("the deciding thread ended")),
         _ = terminate.recv() => Ok(()),
         _ = interrupt.recv() => Ok(()),

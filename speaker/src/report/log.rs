@@ -205,6 +205,9 @@ impl Log {
 
 /// The thread starts before the others have given up theirs, and needs none.
 fn give_up_capabilities() {
+    if let Err(error) = rustix::thread::set_no_new_privs(true) {
+        eprintln!("speaker: the log's thread could gain privileges: {error}");
+    }
     for set in [
         CapSet::Ambient,
         CapSet::Inheritable,

@@ -142,7 +142,7 @@ impl Page {
         )?;
         for (ip, vip) in &figures.vips {
             let ip = ip.to_string();
-            for (outcome, count) in &vip.outcomes {
+            for (outcome, count) in vip.outcomes.iter().filter(|(_, count)| **count > 0) {
                 frames.with_label_values(&[&ip, *outcome]).inc_by(*count);
             }
             packets.with_label_values(&[&ip]).inc_by(vip.packets);

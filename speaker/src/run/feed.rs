@@ -3,9 +3,12 @@
 //! A thread of its own, since the way to the deciding thread blocks when that one is slow: then the source waits,
 //! and nobody else.
 
+use super::board::Updates;
 use crate::source::Event;
 use anyhow::{Context, Result};
 use speaker_core::agent::Input;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::SyncSender;
 use std::thread;
 use tokio::sync::{mpsc, watch};
@@ -15,10 +18,11 @@ pub(super) fn spawn(
     source: mpsc::Receiver<Event>,
     inbox: SyncSender<Input>,
     allocates: watch::Sender<bool>,
+    updates: Arc<Updates>,
 ) -> Result<()> {
     thread::Builder::new()
         .name("feed".into())
-        .spawn(move || feed(source, &inbox, &allocates))
+        .spawn(move || feed(source, &inbox, &allocates, &updates))
         .context("failed to start the source's thread")?;
     Ok(())
 }
@@ -27,10 +31,17 @@ fn feed(
     mut source: mpsc::Receiver<Event>,
     inbox: &SyncSender<Input>,
     allocates: &watch::Sender<bool>,
+    updates: &Updates,
 ) {
     while let Some(event) = source.blocking_recv() {
         let input = match event {
-            Event::Put(object) => Input::Object(object),
+            Event::Put(object) => {
+                updates.all.fetch_add(1, Ordering::Relaxed);
+                updates
+                    .faulty
+                    .fetch_add(object.is_err().into(), Ordering::Relaxed);
+                Input::Object(object)
+            }
             Event::Gone(key) => Input::Gone(key),
             Event::Synced(kind) => Input::Synced(kind),
             Event::Assignments(assignments) => Input::Assignments(assignments),

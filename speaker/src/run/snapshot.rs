@@ -17,7 +17,7 @@ pub(super) fn source(
     attached: watch::Receiver<Attached>,
     allocates: watch::Receiver<bool>,
 ) -> States {
-    let settings = facts(settings);
+    let settings = settings.summary();
     let started = wall();
     Arc::new(move || {
         let view = views.borrow().clone()?;
@@ -53,16 +53,4 @@ fn snapshot(
             ("events-lost", work.events_lost),
         ]),
     }
-}
-
-/// What does not change while the process runs.
-fn facts(settings: &Settings) -> BTreeMap<&'static str, String> {
-    BTreeMap::from([
-        ("node", settings.node.to_string()),
-        ("version", env!("CARGO_PKG_VERSION").to_owned()),
-        ("manifests", settings.manifests.display().to_string()),
-        ("pins", settings.pin_dir.display().to_string()),
-        ("attach", settings.attach.to_string()),
-        ("election", settings.rules.election.to_string()),
-    ])
 }

@@ -1,0 +1,203 @@
+//! What metrics and health are made from: everything that the parts publish, put into plain figures.
+
+use crate::dataplane::{AttachReport, Sight};
+use crate::drive::announce::GratuitousSent;
+use crate::drive::clock::{Stamp, now};
+use crate::drive::decide::View;
+use crate::drive::links::Attached;
+use crate::report::http::{self, FactsNow, FiguresNow};
+use crate::report::{Facts, Figures, PoolFigures, VipFigures};
+use crate::settings::Settings;
+use anyhow::Result;
+use speaker_core::plan::Outcome;
+use speaker_core::{Kind, World, allocator};
+use speaker_proto::{NodeName, Time, Vip};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::sync::watch;
+
+/// Objects that the source has told of.
+#[derive(Debug, Default)]
+pub(super) struct Updates {
+    /// All of them.
+    pub(super) all: AtomicU64,
+    /// The faulty ones.
+    pub(super) faulty: AtomicU64,
+}
+
+/// Where figures and facts come from.
+pub(super) struct Board {
+    pub(super) node: NodeName,
+    pub(super) views: watch::Receiver<Option<Arc<View>>>,
+    pub(super) attached: watch::Receiver<Attached>,
+    pub(super) allocates: watch::Receiver<bool>,
+    pub(super) gratuitous: watch::Receiver<GratuitousSent>,
+    pub(super) sight: Arc<Sight>,
+    pub(super) decided: Stamp,
+    pub(super) updates: Arc<Updates>,
+}
+
+/// Serves metrics and health where the settings say so.
+///
+/// # Errors
+/// When a port cannot be had, or serving fails.
+pub(super) async fn serve(settings: &Settings, board: Board) -> Result<()> {
+    let board = Arc::new(board);
+    let figures: FiguresNow = {
+        let board = Arc::clone(&board);
+        Arc::new(move || board.figures())
+    };
+    let facts: FactsNow = Arc::new(move || board.facts());
+    let metrics = async {
+        match settings.metrics {
+            Some(address) => http::metrics(address, figures).await?.await,
+            None => std::future::pending().await,
+        }
+    };
+    let health = async {
+        match settings.health {
+            Some(address) => http::health(address, facts).await?.await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        ended = metrics => ended,
+        ended = health => ended,
+    }
+}
+
+impl Board {
+    fn figures(&self) -> Result<Figures> {
+        let deadline = Time::from_ns(self.sight.deadline_ns()?);
+        let mut figures = Figures {
+            node: self.node.to_string(),
+            vips: self.vips()?,
+            globals: self
+                .sight
+                .globals()?
+                .into_iter()
+                .map(|global| (global.name, global.count))
+                .collect(),
+            links: self.attached.borrow().values().map(link).collect(),
+            updates: self.updates.all.load(Ordering::Relaxed),
+            update_errors: self.updates.faulty.load(Ordering::Relaxed),
+            deadline_s: (deadline > Time::default()).then(|| seconds(deadline, now())),
+            ..Figures::default()
+        };
+        if let Some(view) = self.views.borrow().as_deref() {
+            tell_view(&mut figures, view);
+            if *self.allocates.borrow() {
+                figures.pools = pools(&view.world);
+            }
+        }
+        Ok(figures)
+    }
+
+    fn vips(&self) -> Result<BTreeMap<IpAddr, VipFigures>> {
+        let mut vips: BTreeMap<IpAddr, VipFigures> = BTreeMap::new();
+        for slot in self.sight.slots()? {
+            let vip = vips.entry(slot.vip).or_default();
+            for (outcome, count) in slot.outcomes {
+                *vip.outcomes.entry(outcome).or_default() += count;
+            }
+            vip.packets += slot.packets;
+            vip.bytes += slot.bytes;
+        }
+        for (Vip(ip), sent) in self.gratuitous.borrow().iter() {
+            vips.entry(*ip).or_default().gratuitous = *sent;
+        }
+        Ok(vips)
+    }
+
+    fn facts(&self) -> Facts {
+        let view = self.views.borrow().clone();
+        let attached = self.attached.borrow();
+        let last = self.decided.last();
+        let is_armed = self
+            .sight
+            .deadline_ns()
+            .is_ok_and(|ns| Time::from_ns(ns) > now());
+        Facts {
+            decided_ms_ago: (last > Time::default()).then(|| now().since(last).ns() / 1_000_000),
+            kinds_missing: missing(view.as_deref().map(|view| &*view.world)),
+            is_armed,
+            links: attached
+                .values()
+                .map(|report| (report.link.clone(), report.is_attached()))
+                .collect(),
+        }
+    }
+}
+
+fn missing(world: Option<&World>) -> Vec<String> {
+    let is_missing = |kind: &Kind| world.is_none_or(|world| !world.synced.contains(kind));
+    Kind::ALL
+        .into_iter()
+        .filter(is_missing)
+        .map(|kind| kind.as_str().to_owned())
+        .collect()
+}
+
+fn link(report: &AttachReport) -> (String, Option<String>) {
+    (
+        report.link.clone(),
+        report.hook.map(|hook| hook.to_string()),
+    )
+}
+
+fn tell_view(figures: &mut Figures, view: &View) {
+    for (service, outcome) in &view.plan.outcomes {
+        if let Outcome::Announced(announced) = outcome {
+            let ips = announced.vips.iter().map(|(Vip(ip), _)| *ip).collect();
+            figures.announced.insert(service.to_string(), ips);
+        }
+    }
+    let world = view.world.problems.values();
+    for problem in world.chain(&view.plan.problems).chain(&view.problems) {
+        *figures
+            .problems
+            .entry(problem.object.kind.as_str().to_owned())
+            .or_default() += 1;
+    }
+    figures.is_config_loaded = view.world.is_synced();
+    figures.is_config_stale = view.world.problems.keys().any(|key| is_config(key.kind));
+    figures.entries = view.tables.vips.len() as u64;
+    figures.plans = view.work.plans;
+    figures.plan_failures = view.work.failures;
+    figures.plan_s = view.work.last.ns() as f64 / 1e9;
+    figures.writes = view.work.writes;
+    figures.repairs = view.work.repairs;
+}
+
+/// What MetalLB's configuration is made of; a document may hold any of it.
+const fn is_config(kind: Kind) -> bool {
+    match kind {
+        Kind::Pool | Kind::L2Advertisement | Kind::Community | Kind::Document => true,
+        Kind::Namespace | Kind::Node | Kind::Service | Kind::EndpointSlice => false,
+    }
+}
+
+fn pools(world: &World) -> BTreeMap<String, PoolFigures> {
+    let Some(assignments) = &world.assignments else {
+        return BTreeMap::new();
+    };
+    let usage = allocator::usage(world, assignments).into_iter();
+    usage
+        .map(|(pool, usage)| {
+            let figures = PoolFigures {
+                used_v4: usage.assigned_v4,
+                used_v6: usage.assigned_v6,
+                total_v4: usage.assigned_v4.wrapping_add(usage.available_v4),
+                total_v6: usage.assigned_v6.wrapping_add(usage.available_v6),
+            };
+            (pool, figures)
+        })
+        .collect()
+}
+
+/// Seconds from `now` until `at`; negative if it has passed.
+fn seconds(at: Time, now: Time) -> f64 {
+    at.since(now).ns() as f64 / 1e9 - now.since(at).ns() as f64 / 1e9
+}
