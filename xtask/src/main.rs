@@ -5,8 +5,18 @@ use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 use xtask::{bench, check, ebpf, lab, test};
 
-fn main() -> Result<ExitCode> {
-    match Cli::parse().command {
+fn main() -> ExitCode {
+    match obey(Cli::parse().command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn obey(command: Command) -> Result<ExitCode> {
+    match command {
         Command::Bench(request) => request.run().map(|()| ExitCode::SUCCESS),
         Command::BuildEbpf(request) => request.run().map(|()| ExitCode::SUCCESS),
         Command::Check(request) => request.run(),
