@@ -84,6 +84,16 @@ impl AttachReport {
     pub(crate) fn is_attached(&self) -> bool {
         self.hook.is_some()
     }
+
+    /// Every step in one line: `xdp-native refused: it carries VLANs …; tcx attached`.
+    pub(crate) fn explained(&self) -> String {
+        let explain = |Step { tried, result, why }: &Step| match why.as_str() {
+            "" => format!("{tried} {result}"),
+            why => format!("{tried} {result}: {why}"),
+        };
+        let steps: Vec<String> = self.steps.iter().map(explain).collect();
+        steps.join("; ")
+    }
 }
 
 impl Hook {
@@ -182,24 +192,6 @@ impl fmt::Display for StepResult {
             Self::Refused => "refused",
             Self::Failed => "failed",
         })
-    }
-}
-
-impl fmt::Display for AttachReport {
-    /// One line: `tcx (xdp-native refused: …; tcx attached)`.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.hook {
-            Some(hook) => write!(f, "{hook} (")?,
-            None => f.write_str("nowhere (")?,
-        }
-        for (index, Step { tried, result, why }) in self.steps.iter().enumerate() {
-            let separator = if index == 0 { "" } else { "; " };
-            write!(f, "{separator}{tried} {result}")?;
-            if !why.is_empty() {
-                write!(f, ": {why}")?;
-            }
-        }
-        f.write_str(")")
     }
 }
 

@@ -229,8 +229,9 @@ impl Sight {
 /// `memlock` of the descriptor's fdinfo (proc_pid_fdinfo(5)): the only place where the kernel says it.
 fn memory_bytes(map: &MapFd) -> Option<u64> {
     let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", map.as_fd().as_raw_fd())).ok()?;
-    info.lines()
-        .find_map(|line| line.strip_prefix("memlock:")?.trim().parse().ok())
+    let memlock = info.lines().find_map(|line| line.strip_prefix("memlock:"));
+    // Older kernels say zero of ring buffers.
+    memlock?.trim().parse().ok().filter(|bytes| *bytes > 0)
 }
 
 fn name_of_mode(entry: Entry) -> &'static str {

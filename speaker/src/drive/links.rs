@@ -105,17 +105,12 @@ impl Follow {
 }
 
 fn tell(report: &AttachReport) {
-    let steps: Vec<String> = report
-        .steps
-        .iter()
-        .map(|step| format!("{:?} {:?}: {}", step.tried, step.result, step.why))
-        .collect();
-    let steps = steps.join("; ");
+    let steps = report.explained();
     match report.hook {
         Some(hook) => tracing::info!(
             link = report.link,
             ifindex = report.ifindex,
-            hook = format!("{hook:?}"),
+            %hook,
             steps,
             event = "programAttached",
             "program attached"
