@@ -4,11 +4,13 @@
 //! order, everything else in the machine's own. A map's layout version is part of the path it is
 //! pinned at; a change of key, value or meaning raises it.
 
+pub mod count;
 pub mod l2;
 
+pub use count::{Global, Outcome, SlotStats, Traffic};
 pub use l2::{
-    Addr, AskerKey, AskerValue, Claim, ClaimKind, Entry, Global, LinkValue, MacAddr, MacKey,
-    MemberValue, Mode, NodeValue, Outcome, SlotStats, Traffic, VipKey,
+    Addr, AskerKey, AskerValue, Claim, ClaimKind, Entry, LinkValue, MacAddr, MacKey, MemberValue,
+    Mode, NodeValue, VipKey,
 };
 
 /// One map of the object: how it is called in the kernel and which layout it has.
