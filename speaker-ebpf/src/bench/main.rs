@@ -40,25 +40,28 @@ mod programs {
         XDP_TX
     }
 
-    /// Counts answers for the ordered address and takes every ARP frame away.
+    /// Takes answers to the played clients away and counts them; everything else passes.
     #[xdp]
     fn bench_sink(ctx: XdpContext) -> u32 {
         let packet = Packet::from(&ctx);
         if packet.load(ETHERTYPE) != Some(ARP) {
             return XDP_PASS;
         }
-        let (Some(order), Some(asked)) = (raw::order(), packet.load::<u8>(TARGET_IP)) else {
-            return XDP_DROP;
+        let (Some(order), Some(asker)) = (raw::order(), packet.load::<[u8; 4]>(TPA)) else {
+            return XDP_PASS;
         };
-        let vip = [order[19], order[20]];
+        let (vip, clients) = ([order[19], order[20]], [order[14], order[15]]);
+        let [a, b, c, client] = asker;
+        let is_client =
+            u16::from_ne_bytes([a, b]) == clients[0] && c == clients[1].to_ne_bytes()[0];
         let is_answer = packet.load(OPERATION) == Some(REPLY) && packet.load(SPA) == Some(vip);
-        if !is_answer {
+        if !is_answer || !is_client {
             raw::count(OTHERS);
-            return XDP_DROP;
+            return XDP_PASS;
         }
         raw::count(ANSWERS);
         if order[STAMPS_AT] == 1 {
-            raw::sample(u32::from(asked));
+            raw::sample(u32::from(client));
         }
         XDP_DROP
     }
@@ -162,11 +165,11 @@ mod programs {
     const ETHERTYPE: usize = 12;
     const OPERATION: usize = 20;
     const SPA: usize = 28;
+    const TPA: usize = 38;
     /// Last bytes of fields.
     const ETH_SOURCE: usize = 11;
     const SENDER_MAC: usize = 27;
     const SENDER_IP: usize = 31;
-    const TARGET_IP: usize = 41;
 }
 
 #[cfg(target_arch = "bpf")]
