@@ -128,6 +128,10 @@ pub(crate) const RULES: &[Rule] = &[
         name: "every reason is documented",
         find: docs::reasons,
     },
+    Rule {
+        name: "every metric is documented",
+        find: docs::metrics,
+    },
 ];
 
 /// The repository's text files, by path.

@@ -76,6 +76,39 @@ pub(super) fn reasons(tree: &Tree) -> Vec<Finding> {
     findings
 }
 
+/// Metrics that their document does not name.
+pub(super) fn metrics(tree: &Tree) -> Vec<Finding> {
+    let Some(document) = tree.text(METRICS) else {
+        return vec![Finding::new(METRICS, 0, "is missing")];
+    };
+    let mut findings = Vec::new();
+    for (path, text) in tree.texts(METRICS_SOURCE, "") {
+        for (at, line) in text.lines().enumerate() {
+            let names = line
+                .split('"')
+                .skip(1)
+                .step_by(2)
+                .filter(|word| is_metric(word));
+            for name in names.filter(|name| !document.contains(&format!("`{name}`"))) {
+                findings.push(Finding::new(
+                    path,
+                    at + 1,
+                    format!("{METRICS} does not name {name}"),
+                ));
+            }
+        }
+    }
+    findings
+}
+
+fn is_metric(word: &str) -> bool {
+    let begins = ["metallb_", "heliograph_", "process_"];
+    begins.iter().any(|begin| word.starts_with(begin))
+        && word
+            .chars()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+}
+
 /// The variants of every enum, as rustfmt lays them out.
 fn variants(source: &Source) -> Vec<(usize, &str)> {
     let mut is_enum = false;
@@ -186,6 +219,9 @@ fn slug(heading: &str) -> String {
 
 const REASONS: &str = "docs/reasons.md";
 const REASONS_SOURCE: &str = "speaker/core/src/plan/reason.rs";
+
+const METRICS: &str = "docs/metrics.md";
+const METRICS_SOURCE: &str = "speaker/src/report/metrics.rs";
 
 /// The rules themselves, whose tests name documents that are not there.
 const OURS: &str = "xtask/src/tidy";

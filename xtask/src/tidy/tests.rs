@@ -339,6 +339,20 @@ fn a_reason_without_words_is_found() {
     assert_eq!(check("`NoPool` Unfit"), 2);
 }
 
+#[test]
+fn a_metric_without_words_is_found() {
+    let code = "a(\"heliograph_plans_total\", \"Plans\", &[\"ip\"]);\n";
+    let check = |doc: &str| {
+        docs::metrics(&tree(&[
+            ("speaker/src/report/metrics.rs", code),
+            ("docs/metrics.md", doc),
+        ]))
+        .len()
+    };
+    assert_eq!(check("`heliograph_plans_total`"), 0);
+    assert_eq!(check("heliograph_plans_totals"), 1);
+}
+
 struct FakeHelp;
 
 impl Help for FakeHelp {
