@@ -50,6 +50,7 @@ fn links() -> Input {
         has_carrier: true,
         has_arp: true,
         has_ndp: true,
+        below: None,
     };
     Input::Links {
         announcing: BTreeMap::from([("eth0".into(), link)]),

@@ -44,6 +44,8 @@ pub struct Link {
     pub has_arp: bool,
     /// It has an IPv6 link-local address that is not tentative: NDP makes sense on it.
     pub has_ndp: bool,
+    /// Index of the link below it whose frames it shares, as a macvlan's: what that one drops never gets here.
+    pub below: Option<u32>,
 }
 
 impl Link {

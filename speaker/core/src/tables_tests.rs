@@ -30,6 +30,7 @@ fn local(links: impl IntoIterator<Item = u32>) -> Local {
         has_carrier: true,
         has_arp: true,
         has_ndp: true,
+        below: None,
     };
     local.links = links.into_iter().map(|n| (name(n), link(n))).collect();
     local

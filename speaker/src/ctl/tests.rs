@@ -88,6 +88,7 @@ fn snapshot() -> Snapshot {
         has_carrier: true,
         has_arp: true,
         has_ndp: true,
+        below: None,
     };
     local.links.insert("eth0".into(), link);
     local.other_links.insert("lo".into());

@@ -11,7 +11,8 @@ use netlink_packet_route::address::{
     AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage,
 };
 use netlink_packet_route::link::{
-    BondMode, InfoBond, InfoData, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage,
+    BondMode, InfoBond, InfoData, InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType,
+    LinkMessage,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use speaker_core::{Link, LinkName};
@@ -61,6 +62,8 @@ struct Device {
     mac: Option<Mac>,
     is_enslaved: bool,
     bond: Option<BondMode>,
+    /// The link that a macvlan lies on.
+    below: Option<u32>,
 }
 
 impl Picture {
@@ -138,6 +141,7 @@ impl Picture {
             has_carrier: flags.contains(LinkFlags::LowerUp),
             has_arp: flags.contains(LinkFlags::Broadcast),
             has_ndp: self.link_locals.range(of_link).next().is_some(),
+            below: device.below,
         })
     }
 }
@@ -167,6 +171,7 @@ impl From<&LinkMessage> for Device {
             mac: None,
             is_enslaved: false,
             bond: None,
+            below: below(link),
         };
         for attribute in &link.attributes {
             match attribute {
@@ -181,6 +186,24 @@ impl From<&LinkMessage> for Device {
         }
         device
     }
+}
+
+/// The link that a macvlan of this namespace lies on. A VLAN device shares no frames with its own: they have a tag there.
+fn below(link: &LinkMessage) -> Option<u32> {
+    let has = |wanted: fn(&LinkAttribute) -> bool| link.attributes.iter().any(wanted);
+    let is_macvlan = has(|attribute| match attribute {
+        LinkAttribute::LinkInfo(infos) => infos.contains(&LinkInfo::Kind(InfoKind::MacVlan)),
+        _ => false,
+    });
+    if !is_macvlan || has(|attribute| matches!(attribute, LinkAttribute::LinkNetNsId(_))) {
+        return None;
+    }
+    link.attributes
+        .iter()
+        .find_map(|attribute| match attribute {
+            LinkAttribute::Link(ifindex) => Some(*ifindex),
+            _ => None,
+        })
 }
 
 fn bond_mode(info: &LinkInfo) -> Option<BondMode> {

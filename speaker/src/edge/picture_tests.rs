@@ -2,7 +2,7 @@
 
 use super::*;
 use netlink_packet_route::address::AddressHeader;
-use netlink_packet_route::link::{InfoKind, LinkHeader};
+use netlink_packet_route::link::LinkHeader;
 
 const UP: LinkFlags = LinkFlags::Up
     .union(LinkFlags::LowerUp)
@@ -159,4 +159,21 @@ fn l1_1_a_bond_that_rewrites_arp_replies_is_refused_with_the_reason() {
         names(bond(BondMode::ActiveBackup).announcing.keys()),
         ["bond0"]
     );
+}
+
+#[test]
+fn a_macvlan_names_the_link_below_it_and_a_vlan_does_not() {
+    let on_eth0 = |kind| {
+        let info = LinkAttribute::LinkInfo(vec![LinkInfo::Kind(kind)]);
+        vec![info, LinkAttribute::Link(2)]
+    };
+    let mut elsewhere = on_eth0(InfoKind::MacVlan);
+    elsewhere.push(LinkAttribute::LinkNetNsId(0));
+    let links = seen(&picture(&[
+        link(3, "mac0", UP, &on_eth0(InfoKind::MacVlan)),
+        link(4, "eth0.7", UP, &on_eth0(InfoKind::Vlan)),
+        link(5, "eth1", UP, &elsewhere),
+    ]));
+    let below: Vec<_> = links.announcing.values().map(|link| link.below).collect();
+    assert_eq!(below, [None, None, Some(2)]);
 }

@@ -20,7 +20,8 @@ const fn mode(hold: Hold) -> Mode {
 }
 
 /// The entries of all VIPs that layer 2 concerns, on all links of this node that may announce: those that it answers for on
-/// the links that are selected and can answer, everything else as known, so that no other part of this kernel answers.
+/// the links that are selected and can answer, everything else as known, so that no other part of this kernel answers. A link
+/// below one that answers has no entry: its program passes the request on.
 pub(super) fn entries(
     survey: &Survey<'_>,
     held: &Held,
@@ -28,6 +29,8 @@ pub(super) fn entries(
 ) -> BTreeMap<(Vip, LinkName), L2Entry> {
     // The two families apart: then each is in order nearly as it comes, and sorting costs little.
     let (mut entries, mut entries_v6) = (Vec::new(), Vec::new());
+    let links = local.links.iter();
+    let stacked: Vec<(&LinkName, &Link)> = links.filter(|(_, l)| l.below.is_some()).collect();
     for group in &survey.groups.list {
         let holding = held.get(&group.key).filter(|_| group.owner.is_some());
         let active = holding.filter(|holding| mode(holding.hold) != Mode::Known);
@@ -38,10 +41,18 @@ pub(super) fn entries(
                 &mut entries_v6
             };
             let choice = active.and_then(|_| choice(survey, group, vip));
+            let answers = |name: &LinkName, link: &Link| {
+                choice.as_ref().is_some_and(|c| c.has(name)) && can_answer(link, vip)
+            };
             for (name, link) in &local.links {
-                let is_chosen = choice.as_ref().is_some_and(|c| c.has(name));
-                let active = active.filter(|_| is_chosen && can_answer(link, vip));
-                entries.push(((vip, name.clone()), entry(group.key, active)));
+                let active = active.filter(|_| answers(name, link));
+                // What a link drops, the links on it never see.
+                let is_below = |(upper, on): &&(&LinkName, &Link)| {
+                    on.below == Some(link.ifindex) && answers(upper, on)
+                };
+                if active.is_some() || !stacked.iter().any(|upper| is_below(&upper)) {
+                    entries.push(((vip, name.clone()), entry(group.key, active)));
+                }
             }
         }
     }

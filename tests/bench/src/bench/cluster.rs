@@ -50,6 +50,7 @@ pub(crate) fn local(size: Size) -> Local {
         has_carrier: true,
         has_arp: true,
         has_ndp: true,
+        below: None,
     };
     local.links.insert(LinkName::from("eth0"), link);
     local

@@ -139,6 +139,7 @@ impl LinkSetup {
             has_carrier: self.carrier,
             has_arp: self.arp,
             has_ndp: self.ndp,
+            below: None,
         }
     }
 }

@@ -299,6 +299,23 @@ fn l4_1_links_that_are_not_selected_are_known() {
 }
 
 #[test]
+fn a_link_below_one_that_answers_lets_requests_pass() {
+    let mut local = local("n2");
+    let upper = Link {
+        below: Some(1),
+        ..link(3)
+    };
+    local.links.insert("mac0".into(), upper);
+    let plan = plan_of(&with_interfaces(&["mac0"]), &local);
+    assert_eq!(
+        modes(&plan),
+        ["192.0.2.10 eth1 Known", "192.0.2.10 mac0 Answer"]
+    );
+    let both = plan_of(&with_interfaces(&["eth0", "mac0"]), &local);
+    assert_eq!(modes(&both)[0], "192.0.2.10 eth0 Answer");
+}
+
+#[test]
 fn a_listed_link_that_does_not_exist_is_told_and_gates_only_this_node() {
     let plan = plan_of(&with_interfaces(&["eth1", "eth9"]), &local("n2"));
     assert_eq!(announced(&plan, "web").missing, ["eth9".into()]);

@@ -151,6 +151,7 @@ fn link(ifindex: u32) -> Link {
         has_carrier: true,
         has_arp: true,
         has_ndp: true,
+        below: None,
     }
 }
 
