@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
-use std::fs;
+use std::fs::{self, File};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
@@ -21,7 +21,7 @@ use xtask::tools;
 /// A lab of one test, taken down when it ends.
 pub struct TestLab {
     lab: Option<Lab>,
-    _turn: MutexGuard<'static, ()>,
+    _turn: Turn,
 }
 
 impl TestLab {
@@ -269,11 +269,25 @@ fn edit(dir: &Path, file: &str, from: &str, to: &str) {
     fs::rename(&draft, &path).expect("the lab's folder can be written");
 }
 
-/// Keeps other labs of this suite away while held.
-pub fn turn() -> MutexGuard<'static, ()> {
-    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+/// The right to have a lab, given up when dropped.
+pub struct Turn {
+    _here: MutexGuard<'static, ()>,
+    _elsewhere: File,
+}
+
+/// Waits until no other test has a lab, of this process or another.
+pub fn turn() -> Turn {
+    let here = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     built();
-    turn
+    let home = Options::sample().home;
+    fs::create_dir_all(&home).expect("the target folder can be written");
+    let elsewhere =
+        File::create(home.join("suite.lock")).expect("the target folder can be written");
+    elsewhere.lock().expect("a file can be locked");
+    Turn {
+        _here: here,
+        _elsewhere: elsewhere,
+    }
 }
 
 /// The built `xtask`.

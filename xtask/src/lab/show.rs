@@ -7,7 +7,10 @@ use super::Lab;
 use super::client::ask;
 use super::proxy::{Frontend, Protocol};
 use super::speaker::Speaker;
+use crate::tools;
 use anyhow::{Context, Result, bail};
+use std::fs;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// The VIPs that are served, each list as `address:port` words.
@@ -114,35 +117,52 @@ fn line(lab: &Lab, frontend: &Frontend) -> Result<String> {
 }
 
 fn next(lab: &Lab, frontends: &[Frontend]) {
-    let Some(first) = frontends.first() else {
+    let Some(first) = frontends.iter().find(|f| f.is_http).or(frontends.first()) else {
         return;
     };
     let (service, vip) = (&first.service, first.vip);
-    let node = "n1";
+    let node = &lab.topology().nodes[0].name;
     let ctl = lab
         .speakers()
-        .values()
-        .next()
+        .get(node)
         .map(Speaker::ctl_words)
         .unwrap_or_default();
-    let pins = lab.pins(node);
     let client = lab.topology().client.path();
     println!(
         "\nTo try next, in another terminal:\n\n  \
-         {ctl} status            # also: plan, vips, links, maps, counters, watch\n  \
+         {ctl} status   # also: plan, vips, links, maps, counters, watch\n  \
          {ctl} why {service}\n  \
          nsenter --net={client} curl http://{at}/\n  \
          nsenter --net={client} arping -c 3 -I eth0 {vip}\n  \
-         ls {pins}               # bpftool map dump pinned {pins}/<map>\n  \
-         $EDITOR {manifests}/nodes.yaml   # take a node away: its VIPs move\n  \
+         bpftool map dump pinned {pins}/{table}   # and others in that folder\n  \
+         bpftool prog show name heliograph_tc\n  \
+         $EDITOR {manifests}/nodes.yaml   # delete a node: its VIPs move\n  \
          tail -f {logs}/{node}.log\n\n\
          Ctrl-C here, or `cargo xtask lab down` there, takes everything away.",
         client = client.display(),
         at = first.address(),
-        pins = pins.display(),
-        manifests = lab.manifests().display(),
-        logs = lab.folder().join("log").display(),
+        pins = lab.pins(node).display(),
+        table = table(&lab.pins(node)),
+        manifests = short(&lab.manifests()),
+        logs = short(&lab.folder().join("log")),
     );
+}
+
+/// The file of the table of VIPs; its name ends in the version of its layout.
+fn table(pins: &Path) -> String {
+    let pins = fs::read_dir(pins).into_iter().flatten().flatten();
+    let mut names = pins.map(|pin| pin.file_name().to_string_lossy().into_owned());
+    names
+        .find(|name| name.starts_with("hg_vips"))
+        .unwrap_or_default()
+}
+
+/// A path as it is typed from the root of the repository.
+pub(super) fn short(path: &Path) -> String {
+    path.strip_prefix(tools::root())
+        .unwrap_or(path)
+        .display()
+        .to_string()
 }
 
 const SERVED_MAX: Duration = Duration::from_secs(30);

@@ -1,7 +1,7 @@
 //! A speaker process on a node of the lab, and questions to it over its command line.
 
-use super::net;
 use super::topology::Node;
+use super::{net, show};
 use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -118,7 +118,7 @@ impl Speaker {
 
     /// The beginning of a `speaker ctl` command for this speaker.
     pub fn ctl_words(&self) -> String {
-        let mut words = format!("{} ctl --node {}", self.binary.display(), self.node);
+        let mut words = format!("{} ctl --node {}", show::short(&self.binary), self.node);
         if self.run_dir != Path::new(super::place::RUN_DIR) {
             words += &format!(" --run-dir {}", self.run_dir.display());
         }
