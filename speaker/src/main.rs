@@ -21,7 +21,6 @@ use clap::Parser;
 use settings::Settings;
 use settings::args::{Cli, Command};
 use std::process::ExitCode;
-use std::time::SystemTime;
 
 fn main() -> ExitCode {
     let cli = Cli::parse_from(settings::command_line(std::env::args_os()));
@@ -38,7 +37,8 @@ fn obey(command: Command) -> Result<()> {
     match command {
         Command::Run(args) => {
             let settings = Settings::read(*args)?;
-            let _log = report::log::init(settings.log_level, settings.log_format, SystemTime::now)?;
+            let _log =
+                report::log::init(settings.log_level, settings.log_format, drive::clock::wall)?;
             for note in &settings.notes {
                 tracing::info!(op = "startup", "{note}");
             }

@@ -1,3 +1,5 @@
+//! Requests over a real socket, well formed and not, and what is answered.
+
 use super::*;
 use std::net::Ipv4Addr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -1,3 +1,5 @@
+//! The page of metrics, line by line.
+
 use super::*;
 use crate::report::VipFigures;
 use std::collections::BTreeMap;

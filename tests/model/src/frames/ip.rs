@@ -9,10 +9,10 @@ const FRAGMENT: u8 = 44;
 const ICMPV6: u8 = 58;
 
 pub(super) fn cases() -> Vec<Case> {
-    let to = |dst: IpAddr, protocol, payload: &[u8]| packet(OWN, CLIENT, dst, protocol, payload);
     let (vip4, vip6) = (IpAddr::from(VIP4), IpAddr::from(VIP6));
     let (other4, other6) = (IpAddr::from(CLIENT4), IpAddr::from(CLIENT6));
-    vec![
+    let mut cases = headers();
+    cases.extend([
         Case::new("a packet for a VIP is counted", to(vip4, TCP, &[0; 20])).traffic(),
         Case::new(
             "a packet for a VIP is counted, IPv6",
@@ -24,8 +24,6 @@ pub(super) fn cases() -> Vec<Case> {
             to(vip4, TCP, &[0; 3000]),
         )
         .traffic(),
-        Case::new("a header alone is enough", to(vip4, TCP, &[])).traffic(),
-        Case::new("a header alone is enough, IPv6", to(vip6, 59, &[])).traffic(),
         Case::new("draining VIPs take packets", to(vip4, TCP, &[0; 20]))
             .given(draining)
             .traffic(),
@@ -57,6 +55,33 @@ pub(super) fn cases() -> Vec<Case> {
         )
         .given(on_another_link),
         Case::new(
+            "a slot outside the tables is reported",
+            to(vip4, TCP, &[0; 20]),
+        )
+        .given(|tables| {
+            let key = VipKey::new(Addr::from(vip4), LINK);
+            tables.put_vip(key, Entry::new(Mode::Answer, 7, 65_536));
+        })
+        .global(Global::BadEntry),
+        Case::new(
+            "a packet for another station is not counted",
+            packet(STRANGER, CLIENT, vip4, TCP, &[0; 20]),
+        )
+        .only(Hook::Tc),
+        Case::new("an address mapped from the other family is not the VIP", {
+            to(IpAddr::from(VIP4.to_ipv6_mapped()), TCP, &[0; 20])
+        }),
+    ]);
+    cases
+}
+
+/// Headers that end where the packet does, that end early, and that have others behind them.
+fn headers() -> Vec<Case> {
+    let (vip4, vip6) = (IpAddr::from(VIP4), IpAddr::from(VIP6));
+    vec![
+        Case::new("a header alone is enough", to(vip4, TCP, &[])).traffic(),
+        Case::new("a header alone is enough, IPv6", to(vip6, 59, &[])).traffic(),
+        Case::new(
             "a header that ends early is not counted",
             to(vip4, TCP, &[])[..33].to_vec(),
         ),
@@ -81,24 +106,11 @@ pub(super) fn cases() -> Vec<Case> {
             behind(FRAGMENT, &[ICMPV6, 0, 0, 1, 0, 0, 0, 9]),
         )
         .traffic(),
-        Case::new(
-            "a slot outside the tables is reported",
-            to(vip4, TCP, &[0; 20]),
-        )
-        .given(|tables| {
-            let key = VipKey::new(Addr::from(vip4), LINK);
-            tables.put_vip(key, Entry::new(Mode::Answer, 7, 65_536));
-        })
-        .global(Global::BadEntry),
-        Case::new(
-            "a packet for another station is not counted",
-            packet(STRANGER, CLIENT, vip4, TCP, &[0; 20]),
-        )
-        .only(Hook::Tc),
-        Case::new("an address mapped from the other family is not the VIP", {
-            to(IpAddr::from(VIP4.to_ipv6_mapped()), TCP, &[0; 20])
-        }),
     ]
+}
+
+fn to(dst: IpAddr, protocol: u8, payload: &[u8]) -> Vec<u8> {
+    packet(OWN, CLIENT, dst, protocol, payload)
 }
 
 fn fragment4() -> Vec<u8> {
