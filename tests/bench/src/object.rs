@@ -4,7 +4,7 @@
 
 use crate::net::NODE_MAC;
 use crate::wire::{ANSWERS, CLIENT_MASK_AT, OTHERS, Order, SENT, STAMPS_AT};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use aya::maps::{Array, HashMap, Map, PerCpuArray, PerCpuHashMap, PerCpuValues, ProgramArray};
 use aya::programs::{ProgramError, SchedClassifier, Xdp};
 use aya::{Ebpf, EbpfLoader};
@@ -228,10 +228,19 @@ impl Subject {
 
     fn reset(&mut self, slot: u32) -> Result<()> {
         let cpus = aya::util::nr_cpus().map_err(|(_, error)| error)?;
-        let zeroes = PerCpuValues::try_from(vec![[0_u8; STATS_BYTES]; cpus])?;
         let map = map_mut(&mut self.ebpf, abi::STATS.name)?;
-        PerCpuHashMap::<_, u32, _>::try_from(map)?.insert(slot, zeroes, 0)?;
-        Ok(())
+        let mut stats = PerCpuHashMap::<_, u32, _>::try_from(map)?;
+        let mut tries = 0;
+        loop {
+            let zeroes = PerCpuValues::try_from(vec![[0_u8; STATS_BYTES]; cpus])?;
+            let Err(error) = stats.insert(slot, zeroes, 0) else {
+                if tries > 0 { eprintln!("slot {slot}: {tries} tries"); }
+                return Ok(());
+            };
+            tries += 1;
+            ensure!(tries < 10_000, "{error}");
+            std::thread::yield_now();
+        }
     }
 
     /// Raises the fence of a slot (`true`) or takes it away.

@@ -13,8 +13,8 @@ use speaker_core::agent::{Agent, Input, Output, SETTLE};
 use speaker_core::election::Election;
 use speaker_core::local::Local;
 use speaker_core::object::{Kind, Object};
-use speaker_core::plan::{self, Members, Memo};
-use speaker_core::tables::{self, Tables};
+use speaker_core::plan::{self, Members, Memo, Plan};
+use speaker_core::tables::{self, TableChange, Tables};
 use speaker_core::world::World;
 use speaker_proto::{Mac, Machine, Time};
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,7 +26,7 @@ pub(crate) const NAME: &str = "plan";
 /// Measures.
 pub(crate) fn run(setting: &Setting) -> Result<Vec<Figure>> {
     let mut figures = Vec::new();
-    for (services, nodes) in [(1_000, 100), (1_000, 1_000), (10_000, 100), (10_000, 1_000)] {
+    for (services, nodes) in [(1_000, 100)] {
         let size = Size { services, nodes };
         let before = allocated();
         let objects = cluster::objects(size)?;
@@ -166,18 +166,17 @@ impl Node {
         for kind in Kind::ALL {
             node.agent.input(node.now, Input::Synced(kind));
         }
-        node.settle();
-        node.drain()?;
+        while let Some((due, _)) = node.agent.deadline() {
+            node.now = node.now.max(due);
+            for change in node.decide() {
+                node.kernel.apply(&change).context("failed to write a table")?;
+            }
+        }
         ensure!(
             !node.agent.held().is_empty(),
             "the node was elected for nothing"
         );
         Ok(node)
-    }
-
-    fn settle(&mut self) {
-        self.now = self.now + SETTLE + SETTLE;
-        self.agent.expire(self.now);
     }
 
     /// Milliseconds from the object to the tables in memory, and to those in the kernel.
@@ -188,7 +187,7 @@ impl Node {
         let _shown = self.agent.world().clone();
         let start = Instant::now();
         self.agent.input(self.now, Input::Object(Ok(object)));
-        let changes = self.drain_to_memory();
+        let changes = self.decide();
         let to_memory = start.elapsed();
         ensure!(!changes.is_empty(), "a changed endpoint changed no table");
         for change in &changes {
@@ -198,34 +197,31 @@ impl Node {
         Ok((to_memory.as_secs_f64() * 1e3, to_kernel.as_secs_f64() * 1e3))
     }
 
-    fn drain(&mut self) -> Result<()> {
-        for change in self.drain_to_memory() {
-            self.kernel
-                .apply(&change)
-                .context("failed to write a table")?;
+    /// Lets the machine decide what is due and applies its plans to the tables in memory; what had to be written.
+    fn decide(&mut self) -> Vec<TableChange> {
+        let mut written = Vec::new();
+        loop {
+            while let Some(output) = self.agent.output() {
+                match output {
+                    Output::Apply(plan) => written.extend(self.apply(&plan)),
+                    Output::Arm => self.agent.input(self.now, Input::Armed),
+                    Output::Event(_) => {}
+                }
+            }
+            if self.agent.deadline().is_none_or(|(due, _)| due > self.now) {
+                return written;
+            }
+            self.agent.expire(self.now);
         }
-        Ok(())
     }
 
-    /// Applies every plan that is due to the tables in memory; what had to be written.
-    fn drain_to_memory(&mut self) -> Vec<tables::TableChange> {
-        let mut written = Vec::new();
-        while let Some(output) = self.agent.output() {
-            match output {
-                Output::Apply(plan) => {
-                    let wanted =
-                        tables::wanted(&plan, self.agent.local(), &self.members, &self.tables);
-                    let changes = tables::changes(&self.tables, &wanted.tables);
-                    for change in &changes {
-                        self.tables.apply(change);
-                    }
-                    written.extend(changes);
-                    self.agent.input(self.now, Input::Applied(Ok(())));
-                }
-                Output::Arm => self.agent.input(self.now, Input::Armed),
-                Output::Event(_) => {}
-            }
+    fn apply(&mut self, plan: &Plan) -> Vec<TableChange> {
+        let wanted = tables::wanted(plan, self.agent.local(), &self.members, &self.tables);
+        let changes = tables::changes(&self.tables, &wanted.tables);
+        for change in &changes {
+            self.tables.apply(change);
         }
-        written
+        self.agent.input(self.now, Input::Applied(Ok(())));
+        changes
     }
 }
