@@ -6,6 +6,8 @@
 mod board;
 mod claims;
 mod feed;
+mod link_changes;
+mod notes;
 mod snapshot;
 mod tell;
 
@@ -21,13 +23,14 @@ use crate::edge::{ArpSetting, FrameSender, Groups, LinkWatch};
 use crate::privileges;
 use crate::settings::Settings;
 use crate::source;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use board::Board;
+use feed::Feed;
 use speaker_core::Local;
 use speaker_core::agent::{Agent, Event, Input};
 use speaker_core::tables::Tables;
 use speaker_ebpf::abi::{Entry, Mode, VipKey};
-use speaker_proto::{Epoch, Span, Vip};
+use speaker_proto::{Epoch, Vip};
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -36,6 +39,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{broadcast, mpsc, watch};
+use tokio::task::JoinSet;
 
 /// Runs the speaker until SIGTERM or SIGINT. The kernel then goes on answering for the restart grace, for the
 /// next process to take over.
@@ -209,14 +213,23 @@ async fn serve(settings: &Settings, speaker: Speaker, parts: Parts) -> Result<()
     let (source, writer) = source::spawn(&settings.manifests, &settings.namespace)?;
     let (allocates_in, allocates) = watch::channel(false);
     let updates = Arc::default();
-    feed::spawn(source, speaker.inbox, allocates_in, Arc::clone(&updates))?;
-    let allocator = Allocator::new(writer, settings.rules.class.clone());
     let (changes, _) = broadcast::channel(CHANGES);
+    let feed = Feed {
+        inbox: speaker.inbox,
+        allocates: allocates_in,
+        updates: Arc::clone(&updates),
+        changes: changes.clone(),
+    };
+    feed.spawn(source)?;
+    let link_changes = link_changes::follow(links.clone(), changes.clone());
+    let (problems_in, problems) = watch::channel(Vec::new());
+    let allocator = Allocator::new(writer, settings.rules.class.clone(), problems_in);
     let snapshots = snapshot::source(
         settings,
         speaker.views.clone(),
         attached_out.clone(),
         allocates.clone(),
+        problems.clone(),
     );
     let sight = Arc::new(Sight::open(&settings.pin_dir)?);
     let board = Board {
@@ -228,6 +241,7 @@ async fn serve(settings: &Settings, speaker: Speaker, parts: Parts) -> Result<()
         sight: Arc::clone(&sight),
         decided: speaker.decided,
         updates,
+        problems,
     };
     let socket = settings.ctl_socket();
     let server = ctl::Server::open(&socket, snapshots, sight, changes.clone(), now)?;
@@ -238,33 +252,52 @@ async fn serve(settings: &Settings, speaker: Speaker, parts: Parts) -> Result<()
         claimed: claimed_in,
     };
     let claims = claims::follow(claims, hearers);
-    let mut terminate = signal(SignalKind::terminate()).context("failed to watch signals")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("failed to watch signals")?;
-    tokio::select! {
-        ended = watch_links.run() => ended.and(Err(anyhow::anyhow!("the link watch ended"))),
-        ended = follow.run(links) => ended.and(Err(anyhow::anyhow!("the links' task ended"))),
-        () = announcer.run(claimed) => Err(anyhow::anyhow!("the announcer ended")),
-        ended = allocator.run(speaker.views.clone(), allocates) => ended,
-        ended = server.run() => ended,
-        ended = claims => ended,
-        ended = board::serve(settings, board) => ended,
-        () = events => Err(anyhow::anyhow!("the deciding thread ended")),
-        _ = terminate.recv() => Ok(()),
-        _ = interrupt.recv() => Ok(()),
-    }?;
+    let mut tasks = JoinSet::new();
+    tasks.spawn(watch_links.run());
+    tasks.spawn(follow.run(links));
+    tasks.spawn(announcer.run(claimed));
+    tasks.spawn(allocator.run(speaker.views.clone(), allocates));
+    tasks.spawn(server.run());
+    tasks.spawn(claims);
+    tasks.spawn(board::serve(settings.metrics, settings.health, board));
+    tasks.spawn(events);
+    tasks.spawn(link_changes);
+    tasks.spawn(notes::follow(speaker.views));
+    let ended = until_stopped(tasks).await;
+    // Whatever ended it: the next process finds its VIPs answered for, or the grace passes.
     speaker.pulse.promise(settings.restart_grace);
     tracing::info!(
         op = "shutdown",
-        "speaker stopped; the kernel goes on answering for the restart grace"
+        grace_s = settings.restart_grace.ns() / 1_000_000_000,
+        "speaker stopped; until the grace has passed the kernel goes on answering"
     );
-    Ok(())
+    ended
 }
 
-async fn tell_events(mut events: mpsc::Receiver<Event>, changes: broadcast::Sender<ctl::Event>) {
+/// Waits for a signal, or for a part that should not have ended.
+async fn until_stopped(mut tasks: JoinSet<Result<()>>) -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("failed to watch signals")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("failed to watch signals")?;
+    tokio::select! {
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+        ended = tasks.join_next() => match ended {
+            Some(Ok(Err(error))) => Err(error),
+            Some(Ok(Ok(()))) | None => bail!("a part of the speaker ended"),
+            Some(Err(panic)) => Err(panic).context("a part of the speaker failed"),
+        },
+    }
+}
+
+async fn tell_events(
+    mut events: mpsc::Receiver<Event>,
+    changes: broadcast::Sender<ctl::Event>,
+) -> Result<()> {
     while let Some(event) = events.recv().await {
         tell::log(&event);
         let _nobody_may_watch = changes.send(ctl::Event::from(&event));
     }
+    bail!("the deciding thread ended")
 }
 
 fn private_dir(dir: &Path) -> Result<()> {

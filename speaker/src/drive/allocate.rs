@@ -8,8 +8,8 @@ use super::clock::now;
 use super::decide::View;
 use crate::source::Allocations;
 use anyhow::{Context, Result};
-use speaker_core::World;
 use speaker_core::allocator::{Allocation, Assignments, Event, EventReason, allocate};
+use speaker_core::{Problem, World};
 use speaker_proto::{Span, Time};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -24,17 +24,24 @@ pub(crate) struct Allocator {
     written: Option<(Assignments, Time)>,
     seen: Option<Arc<World>>,
     standing: BTreeSet<Event>,
+    problems: watch::Sender<Vec<Problem>>,
 }
 
 impl Allocator {
-    /// `writer` writes what was allocated; only services of `class` are served.
-    pub(crate) fn new(writer: Allocations, class: Option<String>) -> Self {
+    /// `writer` writes what was allocated; only services of `class` are served; `problems` is told what stands in the
+    /// way of others.
+    pub(crate) fn new(
+        writer: Allocations,
+        class: Option<String>,
+        problems: watch::Sender<Vec<Problem>>,
+    ) -> Self {
         Self {
             writer,
             class,
             written: None,
             seen: None,
             standing: BTreeSet::new(),
+            problems,
         }
     }
 
@@ -89,6 +96,7 @@ impl Allocator {
         .await
         .context("the allocator failed")?;
         self.tell(&allocation);
+        self.problems.send_replace(allocation.problems.clone());
         if allocation.assignments != *current {
             self.writer.write(allocation.assignments.clone());
             self.written = Some((allocation.assignments, now()));

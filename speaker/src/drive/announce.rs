@@ -9,7 +9,7 @@ use super::decide::View;
 use crate::dataplane::Askers;
 use crate::dataplane::deadline::DeadlineCell;
 use crate::edge::{FrameSender, Groups};
-use anyhow::Result;
+use anyhow::{Context, Result};
 use speaker_core::tables::Tables;
 use speaker_ebpf::abi::{Mode, VipKey};
 use speaker_proto::announce::{Announce, Answered, Asker, Input, Output, Place};
@@ -71,7 +71,7 @@ impl Announcer {
     }
 
     /// Runs until the views end. `claimed` are places of ours that a stranger claims.
-    pub(crate) async fn run(mut self, mut claimed: mpsc::Receiver<Place>) {
+    pub(crate) async fn run(mut self, mut claimed: mpsc::Receiver<Place>) -> Result<()> {
         loop {
             let due = self
                 .machine
@@ -79,9 +79,7 @@ impl Announcer {
                 .map(|(at, _)| Duration::from(at.since(now())));
             tokio::select! {
                 changed = self.views.changed() => {
-                    if changed.is_err() {
-                        return;
-                    }
+                    changed.context("the views ended")?;
                     let view = self.views.borrow_and_update().clone();
                     if let Some(view) = view {
                         self.take(&view);

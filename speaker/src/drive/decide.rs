@@ -22,8 +22,6 @@ use tokio::sync::{mpsc, watch};
 /// Everything that stands behind the tables at one moment, for whoever wants to see it.
 #[derive(Clone, Debug)]
 pub(crate) struct View {
-    /// When it was made.
-    pub(crate) at: Time,
     /// The objects in force.
     pub(crate) world: Arc<World>,
     /// The plan in force.
@@ -240,7 +238,6 @@ impl Decide {
 
     fn publish(&self) {
         let view = View {
-            at: now(),
             world: Arc::clone(self.agent.world()),
             plan: Arc::clone(self.agent.plan()),
             tables: Arc::clone(&self.mirror),

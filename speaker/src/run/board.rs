@@ -7,13 +7,12 @@ use crate::drive::decide::View;
 use crate::drive::links::Attached;
 use crate::report::http::{self, FactsNow, FiguresNow};
 use crate::report::{Facts, Figures, PoolFigures, VipFigures};
-use crate::settings::Settings;
 use anyhow::Result;
 use speaker_core::plan::Outcome;
-use speaker_core::{Kind, World, allocator};
+use speaker_core::{Kind, Problem, World, allocator};
 use speaker_proto::{NodeName, Time, Vip};
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::watch;
@@ -37,13 +36,18 @@ pub(super) struct Board {
     pub(super) sight: Arc<Sight>,
     pub(super) decided: Stamp,
     pub(super) updates: Arc<Updates>,
+    pub(super) problems: watch::Receiver<Vec<Problem>>,
 }
 
-/// Serves metrics and health where the settings say so.
+/// Serves metrics and health where they are wanted.
 ///
 /// # Errors
 /// When a port cannot be had, or serving fails.
-pub(super) async fn serve(settings: &Settings, board: Board) -> Result<()> {
+pub(super) async fn serve(
+    metrics: Option<SocketAddr>,
+    health: Option<SocketAddr>,
+    board: Board,
+) -> Result<()> {
     let board = Arc::new(board);
     let figures: FiguresNow = {
         let board = Arc::clone(&board);
@@ -51,13 +55,13 @@ pub(super) async fn serve(settings: &Settings, board: Board) -> Result<()> {
     };
     let facts: FactsNow = Arc::new(move || board.facts());
     let metrics = async {
-        match settings.metrics {
+        match metrics {
             Some(address) => http::metrics(address, figures).await?.await,
             None => std::future::pending().await,
         }
     };
     let health = async {
-        match settings.health {
+        match health {
             Some(address) => http::health(address, facts).await?.await,
             None => std::future::pending().await,
         }
@@ -87,7 +91,7 @@ impl Board {
             ..Figures::default()
         };
         if let Some(view) = self.views.borrow().as_deref() {
-            tell_view(&mut figures, view);
+            tell_view(&mut figures, view, &self.problems.borrow());
             if *self.allocates.borrow() {
                 figures.pools = pools(&view.world);
             }
@@ -147,7 +151,7 @@ fn link(report: &AttachReport) -> (String, Option<String>) {
     )
 }
 
-fn tell_view(figures: &mut Figures, view: &View) {
+fn tell_view(figures: &mut Figures, view: &View, of_allocator: &[Problem]) {
     for (service, outcome) in &view.plan.outcomes {
         if let Outcome::Announced(announced) = outcome {
             let ips = announced.vips.iter().map(|(Vip(ip), _)| *ip).collect();
@@ -155,7 +159,8 @@ fn tell_view(figures: &mut Figures, view: &View) {
         }
     }
     let world = view.world.problems.values();
-    for problem in world.chain(&view.plan.problems).chain(&view.problems) {
+    let of_plan = view.plan.problems.iter().chain(&view.problems);
+    for problem in world.chain(of_plan).chain(of_allocator) {
         *figures
             .problems
             .entry(problem.object.kind.as_str().to_owned())

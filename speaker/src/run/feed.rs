@@ -4,64 +4,96 @@
 //! and nobody else.
 
 use super::board::Updates;
+use crate::ctl;
 use crate::source::Event;
 use anyhow::{Context, Result};
 use speaker_core::agent::Input;
+use speaker_core::{Kind, ObjectKey};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::SyncSender;
 use std::thread;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{broadcast, mpsc, watch};
 
-/// Starts the thread. It ends when the source does.
-pub(super) fn spawn(
-    source: mpsc::Receiver<Event>,
-    inbox: SyncSender<Input>,
-    allocates: watch::Sender<bool>,
-    updates: Arc<Updates>,
-) -> Result<()> {
-    thread::Builder::new()
-        .name("feed".into())
-        .spawn(move || feed(source, &inbox, &allocates, &updates))
-        .context("failed to start the source's thread")?;
-    Ok(())
+/// Where what the source tells goes to.
+pub(super) struct Feed {
+    /// The deciding thread.
+    pub(super) inbox: SyncSender<Input>,
+    /// Whether this process gives addresses.
+    pub(super) allocates: watch::Sender<bool>,
+    /// How much was told.
+    pub(super) updates: Arc<Updates>,
+    /// Changes of the configuration, for whoever watches.
+    pub(super) changes: broadcast::Sender<ctl::Event>,
 }
 
-fn feed(
-    mut source: mpsc::Receiver<Event>,
-    inbox: &SyncSender<Input>,
-    allocates: &watch::Sender<bool>,
-    updates: &Updates,
-) {
-    while let Some(event) = source.blocking_recv() {
-        let input = match event {
-            Event::Put(object) => {
-                updates.all.fetch_add(1, Ordering::Relaxed);
-                updates
-                    .faulty
-                    .fetch_add(object.is_err().into(), Ordering::Relaxed);
-                Input::Object(object)
-            }
-            Event::Gone(key) => Input::Gone(key),
-            Event::Synced(kind) => Input::Synced(kind),
-            Event::Assignments(assignments) => Input::Assignments(assignments),
-            Event::Allocates(may) => {
-                tracing::info!(
-                    allocates = may,
-                    event = "allocatorLock",
-                    "lock on the allocations"
-                );
-                allocates.send_replace(may);
+impl Feed {
+    /// Starts the thread. It ends when the source does.
+    pub(super) fn spawn(self, source: mpsc::Receiver<Event>) -> Result<()> {
+        thread::Builder::new()
+            .name("feed".into())
+            .spawn(move || self.run(source))
+            .context("failed to start the source's thread")?;
+        Ok(())
+    }
+
+    fn run(&self, mut source: mpsc::Receiver<Event>) {
+        while let Some(event) = source.blocking_recv() {
+            let Some(input) = self.take(event) else {
                 continue;
+            };
+            if self.inbox.send(input).is_err() {
+                return;
+            }
+        }
+        tracing::error!(
+            "the manifests can no longer be followed; what was read last stays in force"
+        );
+    }
+
+    /// What of an event the deciding thread must hear.
+    fn take(&self, event: Event) -> Option<Input> {
+        match event {
+            Event::Put(object) => {
+                let is_faulty = u64::from(object.is_err());
+                self.updates.all.fetch_add(1, Ordering::Relaxed);
+                self.updates.faulty.fetch_add(is_faulty, Ordering::Relaxed);
+                if let Ok(object) = &object {
+                    self.tell_config(&object.key(), "read anew");
+                }
+                Some(Input::Object(object))
+            }
+            Event::Gone(key) => {
+                self.tell_config(&key, "gone");
+                Some(Input::Gone(key))
+            }
+            Event::Synced(kind) => Some(Input::Synced(kind)),
+            Event::Assignments(assignments) => Some(Input::Assignments(assignments)),
+            Event::Allocates(allocates) => {
+                let what = if allocates { "taken" } else { "lost" };
+                tracing::info!(
+                    allocates,
+                    event = "allocatorLock",
+                    "lock on the addresses {what}"
+                );
+                self.allocates.send_replace(allocates);
+                None
             }
             Event::Note(note) => {
                 tracing::info!(origin = note.origin, subject = note.subject, "{}", note.why);
-                continue;
+                None
             }
-        };
-        if inbox.send(input).is_err() {
-            return;
         }
     }
-    tracing::error!("the manifests can no longer be followed; what was read last stays in force");
+
+    fn tell_config(&self, key: &ObjectKey, what: &str) {
+        match key.kind {
+            Kind::Pool | Kind::L2Advertisement | Kind::Community => {
+                let event = ctl::Event::new(ctl::Kind::Config, key.to_string(), what);
+                let _nobody_may_watch = self.changes.send(event);
+            }
+            Kind::Namespace | Kind::Node | Kind::Service | Kind::EndpointSlice | Kind::Document => {
+            }
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! The agent's events in the log, with MetalLB's event names and reasons where it has them.
 
+use crate::report::log::list;
 use speaker_core::agent::Event;
 use speaker_core::plan::{Announced, Outcome};
 use speaker_core::service::ServiceId;
@@ -53,7 +54,7 @@ fn outcome(
         (_, Some(Outcome::Announced(announced))) => {
             tracing::info!(
                 event = "serviceAnnounced",
-                ips = ?ips(announced),
+                ips = ips(announced),
                 pool = pool.unwrap_or_default(),
                 protocol = "layer2",
                 %service,
@@ -66,14 +67,14 @@ fn outcome(
         }
         (Some(Outcome::Announced(announced)), Some(Outcome::Silent(reason))) => tracing::info!(
             event = "serviceWithdrawn",
-            ip = ?ips(announced),
+            ip = ips(announced),
             reason = reason.metallb_name(),
             %service,
             "withdrawing service announcement: {reason}"
         ),
         (Some(Outcome::Announced(announced)), None) => tracing::info!(
             event = "serviceWithdrawn",
-            ip = ?ips(announced),
+            ip = ips(announced),
             reason = "serviceDeleted",
             %service,
             "withdrawing service announcement: the service is gone"
@@ -85,10 +86,7 @@ fn outcome(
     }
 }
 
-fn ips(announced: &Announced) -> Vec<String> {
-    announced
-        .vips
-        .iter()
-        .map(|(vip, _)| vip.to_string())
-        .collect()
+fn ips(announced: &Announced) -> tracing::field::DebugValue<Vec<String>> {
+    let vips: Vec<_> = announced.vips.iter().map(|(vip, _)| *vip).collect();
+    list(&vips)
 }
