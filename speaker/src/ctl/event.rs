@@ -39,6 +39,8 @@ pub(crate) enum Kind {
     Lapsed,
     /// A plan could not be written.
     NotApplied,
+    /// A pool, advertisement or community was read anew, or is gone.
+    Config,
     /// A link changed.
     Link,
     /// Someone else claims a VIP.
@@ -132,6 +134,7 @@ impl Kind {
             Self::Resolved => "resolved",
             Self::Lapsed => "lapsed",
             Self::NotApplied => "not-applied",
+            Self::Config => "config",
             Self::Link => "link",
             Self::Claim => "claim",
         }

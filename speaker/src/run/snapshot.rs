@@ -5,6 +5,8 @@ use crate::drive::clock::wall;
 use crate::drive::decide::View;
 use crate::drive::links::Attached;
 use crate::settings::Settings;
+use speaker_core::Problem;
+use speaker_core::Problem;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -16,12 +18,15 @@ pub(super) fn source(
     views: watch::Receiver<Option<Arc<View>>>,
     attached: watch::Receiver<Attached>,
     allocates: watch::Receiver<bool>,
+    problems: watch::Receiver<Vec<Problem>>,
 ) -> States {
     let settings = settings.summary();
     let started = wall();
     Arc::new(move || {
         let view = views.borrow().clone()?;
-        Some(snapshot(&view, started, &settings, &attached, &allocates))
+        let mut snapshot = snapshot(&view, started, &settings, &attached, &allocates);
+        snapshot.problems.extend(problems.borrow().iter().cloned());
+        Some(snapshot)
     })
 }
 
