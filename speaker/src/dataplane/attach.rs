@@ -135,14 +135,21 @@ impl AttachMode {
 
 /// XDP would take a tagged frame for an untagged one, and answer into the wrong VLAN.
 fn tags_are_hidden(facts: &Facts) -> Option<String> {
-    if facts.vlans.is_empty() || facts.strips_vlan == Some(false) {
+    let is_veth = facts.kind.as_deref() == Some("veth");
+    if facts.vlans.is_empty() || (facts.strips_vlan == Some(false) && !is_veth) {
         return None;
     }
-    Some(format!(
-        "it carries VLANs ({}) and its tags are taken off before XDP; `ethtool -K {} rxvlan off` allows it",
-        facts.vlans.join(", "),
-        facts.name
-    ))
+    let carries = format!("it carries VLANs ({})", facts.vlans.join(", "));
+    Some(if is_veth {
+        format!(
+            "{carries} and the peer of a veth hands tags over beside the frame, where XDP does not see them"
+        )
+    } else {
+        let name = &facts.name;
+        format!(
+            "{carries} and its tags are taken off before XDP; `ethtool -K {name} rxvlan off` allows it"
+        )
+    })
 }
 
 const MODES: [(&str, AttachMode); 6] = [
@@ -246,6 +253,12 @@ mod tests {
             );
             assert_eq!(why(Some(false)), None);
         }
+        let veth = facts(Some("veth"), &["eth0.100"], Some(false));
+        assert!(
+            AttachMode::XdpGeneric
+                .refusal(Hook::XdpGeneric, &veth)
+                .is_some()
+        );
         assert_eq!(AttachMode::Tc.refusal(Hook::Tcx, &trunk(Some(true))), None);
     }
 

@@ -15,14 +15,16 @@ use std::net::IpAddr;
 const VIP: &str = "192.0.2.10";
 
 /// A node with one link, and a client at its other end.
-struct Node {
-    net: TestNet,
+pub(super) struct Node {
+    pub(super) net: TestNet,
     bpf: TestBpf,
-    ifindex: u32,
+    pub(super) ifindex: u32,
+    /// The link that announces, and the client's of the same name.
+    link: &'static str,
 }
 
 impl Node {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let net = TestNet::new();
         net.here.run("ip link set eth0 address 02:00:00:00:00:aa");
         net.there.run("ip addr add 192.0.2.1/24 dev eth0");
@@ -31,10 +33,18 @@ impl Node {
             net,
             bpf: TestBpf::new(),
             ifindex,
+            link: "eth0",
         }
     }
 
-    fn settings(&self, attach: AttachMode) -> Settings {
+    /// The same node announcing on another of its links.
+    pub(super) fn on(mut self, link: &'static str) -> Self {
+        self.ifindex = self.net.here.ifindex(link);
+        self.link = link;
+        self
+    }
+
+    pub(super) fn settings(&self, attach: AttachMode) -> Settings {
         let pin_dir = pin_dir(self.bpf.path(), &"node-a.example".parse().unwrap());
         Settings {
             pin_dir,
@@ -43,12 +53,12 @@ impl Node {
         }
     }
 
-    fn links(&self) -> BTreeMap<u32, String> {
-        BTreeMap::from([(self.ifindex, "eth0".to_owned())])
+    pub(super) fn links(&self) -> BTreeMap<u32, String> {
+        BTreeMap::from([(self.ifindex, self.link.to_owned())])
     }
 
     /// One process's life: opens, attaches, does `work`, ends.
-    fn process<R: Send>(
+    pub(super) fn process<R: Send>(
         &self,
         attach: AttachMode,
         work: impl FnOnce(&mut Dataplane, &[AttachReport]) -> R + Send,
@@ -62,7 +72,7 @@ impl Node {
     }
 
     /// Has the VIP answered for from now on.
-    fn serve(&self, dataplane: &Dataplane) {
+    pub(super) fn serve(&self, dataplane: &Dataplane) {
         let mut tables = dataplane.tables().unwrap();
         let key = VipKey::new(VIP.parse::<IpAddr>().unwrap().into(), self.ifindex);
         let (word, bit) = key.addr().filter_bit();
@@ -78,8 +88,13 @@ impl Node {
         dataplane.deadline().unwrap().store(u64::MAX);
     }
 
-    fn is_answered(&self) -> bool {
-        let arping = format!("arping -c 1 -w 1 -f -I eth0 {VIP}");
+    pub(super) fn is_answered(&self) -> bool {
+        self.is_answered_on(self.link)
+    }
+
+    /// Whether the client gets an answer when it asks on this link of its own.
+    pub(super) fn is_answered_on(&self, link: &str) -> bool {
+        let arping = format!("arping -c 1 -w 1 -f -I {link} {VIP}");
         let output = self.net.there.start(&arping).wait_with_output().unwrap();
         String::from_utf8_lossy(&output.stdout)
             .to_lowercase()
@@ -111,11 +126,11 @@ fn pinning_mode() -> AttachMode {
     }
 }
 
-fn last_step(reports: &[AttachReport]) -> &Step {
+pub(super) fn last_step(reports: &[AttachReport]) -> &Step {
     the_one(reports).steps.last().unwrap()
 }
 
-fn the_one(reports: &[AttachReport]) -> &AttachReport {
+pub(super) fn the_one(reports: &[AttachReport]) -> &AttachReport {
     let [report] = reports else {
         panic!("one link, one report: {reports:?}")
     };
