@@ -90,6 +90,13 @@ pub(crate) fn send(kit: &mut Kit, pair: &Pair, load: Load) -> Result<Yield> {
     })
 }
 
+/// Sends one request.
+pub(crate) fn ask(kit: &mut Kit, pair: &Pair) -> Result<()> {
+    let generator: &Xdp = kit.xdp("bench_gen")?;
+    pair.client
+        .run(|| shoot(generator, raw::ifindex(CLIENT_LINK)?, 1))
+}
+
 fn flood(generator: &Xdp, pair: &Pair, span: Duration) -> Result<()> {
     let one = |cpu| {
         pair.client.run(|| {

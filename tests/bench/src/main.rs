@@ -62,6 +62,7 @@ fn main() -> Result<()> {
     }
     let chosen = choose(&cli.names)?;
     net::sweep()?;
+    bench::speaker::sweep()?;
     let setting = Setting {
         object: cli.object,
         kit: cli.kit,

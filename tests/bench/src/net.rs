@@ -43,11 +43,6 @@ impl Namespace {
         Ok(namespace)
     }
 
-    /// Its name for `ip netns`.
-    pub(crate) fn name(&self) -> &str {
-        &self.name
-    }
-
     /// Runs `ip` inside.
     pub(crate) fn ip(&self, args: &[&str]) -> Result<()> {
         ip(&[&["-n", &self.name], args].concat())

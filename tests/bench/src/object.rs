@@ -231,10 +231,10 @@ impl Subject {
         let map = map_mut(&mut self.ebpf, abi::STATS.name)?;
         let mut stats = PerCpuHashMap::<_, u32, _>::try_from(map)?;
         let mut tries = 0;
+        // The kernel refills its cache of such elements a moment after it was emptied, and has none until then.
         loop {
             let zeroes = PerCpuValues::try_from(vec![[0_u8; STATS_BYTES]; cpus])?;
             let Err(error) = stats.insert(slot, zeroes, 0) else {
-                if tries > 0 { eprintln!("slot {slot}: {tries} tries"); }
                 return Ok(());
             };
             tries += 1;

@@ -5,7 +5,10 @@ mod cluster;
 pub(crate) mod latency;
 pub(crate) mod packet;
 pub(crate) mod plan;
+pub(crate) mod restart;
+pub(crate) mod speaker;
 pub(crate) mod stage;
+pub(crate) mod start;
 pub(crate) mod throughput;
 
 use crate::figure::Figure;
@@ -59,5 +62,15 @@ pub(crate) const ALL: &[Bench] = &[
         name: plan::NAME,
         about: "from objects to a plan, and from one changed endpoint to the kernel's tables",
         run: plan::run,
+    },
+    Bench {
+        name: start::NAME,
+        about: "from the start of the speaker to the first answer",
+        run: start::run,
+    },
+    Bench {
+        name: restart::NAME,
+        about: "what clients lose while the speaker restarts",
+        run: restart::run,
     },
 ];

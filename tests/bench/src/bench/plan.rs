@@ -169,7 +169,9 @@ impl Node {
         while let Some((due, _)) = node.agent.deadline() {
             node.now = node.now.max(due);
             for change in node.decide() {
-                node.kernel.apply(&change).context("failed to write a table")?;
+                node.kernel
+                    .apply(&change)
+                    .context("failed to write a table")?;
             }
         }
         ensure!(
