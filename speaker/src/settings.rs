@@ -143,6 +143,12 @@ impl Settings {
             ("namespace", self.namespace.clone()),
             ("pins", self.pin_dir.display().to_string()),
             ("restart-grace", format!("{:?}", self.restart_grace)),
+            (
+                "state-dir",
+                self.state_dir
+                    .as_ref()
+                    .map_or_else(|| "none".to_owned(), |dir| dir.display().to_string()),
+            ),
         ])
     }
 

@@ -6,7 +6,6 @@ use crate::drive::decide::View;
 use crate::drive::links::Attached;
 use crate::settings::Settings;
 use speaker_core::Problem;
-use speaker_core::Problem;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::SystemTime;

@@ -1,7 +1,7 @@
 //! One event as a line.
 //!
 //! JSON keys are in alphabetical order, as MetalLB's are; `caller`, `level` and `ts` always stand there. A field
-//! whose `Debug` text is a JSON list of texts is shown as a list ([`super::list`]).
+//! whose `Debug` text is a JSON list of texts, as that of a list of `String`s, is shown as a list.
 
 use jiff::Timestamp;
 use serde_json::Value;
