@@ -37,7 +37,7 @@ impl Request {
     /// If something cannot be installed, built or measured.
     pub fn run(&self) -> Result<()> {
         if !self.list {
-            tools::ensure_packages(&["iproute2", "iperf3"], "the benches")?;
+            tools::ensure_packages(&["iproute2", "iperf3", "nftables"], "the benches")?;
             let object = ebpf::build(Object::Heliograph)?;
             let kit = ebpf::build(Object::Bench)?;
             say("building the speaker and the benches in release mode");

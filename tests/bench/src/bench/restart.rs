@@ -29,12 +29,13 @@ pub(crate) fn run(setting: &Setting) -> Result<Vec<Figure>> {
     kit.order(&frame::arp_request(), 128, false)?;
     generator::attach(&mut kit, &pair)?;
     proxy(&pair)?;
+    let echo_server = pair.node.run(|| Ok(UdpSocket::bind((NODE_IP, PORT))?))?;
     let mut speaker = Speaker::start(&setting.speaker, &home, &pair)?;
     wait_for_answers(&mut kit, &pair, &mut speaker)?;
 
     let stop = AtomicBool::new(false);
     let (echoes, asked, gaps) = std::thread::scope(|scope| {
-        let server = scope.spawn(|| pair.node.run(|| serve(&stop)));
+        let server = scope.spawn(|| serve(&echo_server, &stop));
         let client = scope.spawn(|| pair.client.run(echo));
         let restarts = scope.spawn(|| restart_some(setting, &home, &pair, speaker));
         let load = Load {
@@ -65,7 +66,12 @@ fn figures(echoes: &Echoes, asked: &Yield, gaps: &[Duration]) -> Vec<Figure> {
     vec![
         Figure::new(NAME, echo, lost as f64, "datagrams").aim(Aim::AtMost(0.0)),
         Figure::new(NAME, arp, asked.lost() as f64, "requests").aim(Aim::AtMost(0.0)),
-        Figure::new(NAME, "no process there at all, longest", away, "ms"),
+        Figure::new(
+            NAME,
+            "from SIGTERM to the next process, longest",
+            away,
+            "ms",
+        ),
     ]
 }
 
@@ -137,8 +143,7 @@ fn restart_some(
 }
 
 /// Sends back what it gets.
-fn serve(stop: &AtomicBool) -> Result<()> {
-    let socket = UdpSocket::bind((NODE_IP, PORT)).context("failed to open the echo server")?;
+fn serve(socket: &UdpSocket, stop: &AtomicBool) -> Result<()> {
     socket.set_read_timeout(Some(Duration::from_millis(50)))?;
     let mut datagram = [0; 64];
     while !stop.load(Ordering::Relaxed) {
@@ -161,16 +166,29 @@ struct Echoes {
 fn echo() -> Result<Echoes> {
     let socket = UdpSocket::bind(("0.0.0.0", 0)).context("failed to open the echo client")?;
     socket.connect((VIP, PORT)).context("no route to the VIP")?;
-    socket.set_read_timeout(Some(Duration::from_millis(500)))?;
-    let receiver = socket.try_clone()?;
-    let receive = std::thread::spawn(move || {
-        let mut received = 0;
-        let mut datagram = [0; 64];
-        while receiver.recv(&mut datagram).is_ok() {
-            received += 1;
-        }
-        received
-    });
+    socket.set_read_timeout(Some(Duration::from_millis(50)))?;
+    let is_sent = AtomicBool::new(false);
+    let (sent, received) = std::thread::scope(|scope| {
+        let receive = scope.spawn(|| {
+            let mut received = 0;
+            let mut datagram = [0; 64];
+            while !is_sent.load(Ordering::Relaxed) {
+                received += u64::from(socket.recv(&mut datagram).is_ok());
+            }
+            received
+        });
+        let sent = send_echoes(&socket);
+        std::thread::sleep(Duration::from_millis(500));
+        is_sent.store(true, Ordering::Relaxed);
+        let received = receive.join();
+        let received = received.map_err(|_| anyhow::anyhow!("the receiver panicked"))?;
+        Ok::<_, anyhow::Error>((sent?, received))
+    })?;
+    ensure!(received > 0, "no echo came back at all");
+    Ok(Echoes { sent, received })
+}
+
+fn send_echoes(socket: &UdpSocket) -> Result<u64> {
     let (start, mut sent) = (Instant::now(), 0_u64);
     while start.elapsed() < SPAN {
         socket
@@ -180,11 +198,7 @@ fn echo() -> Result<Echoes> {
         let due = Duration::from_micros(sent * 1_000_000 / RATE);
         std::thread::sleep(due.saturating_sub(start.elapsed()));
     }
-    let received = receive
-        .join()
-        .map_err(|_| anyhow::anyhow!("the receiver panicked"))?;
-    ensure!(received > 0, "no echo came back at all");
-    Ok(Echoes { sent, received })
+    Ok(sent)
 }
 
 fn join<T>(thread: ScopedJoinHandle<'_, Result<T>>) -> Result<T> {
