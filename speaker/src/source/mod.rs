@@ -19,6 +19,10 @@ pub(crate) use allocations::Allocations;
 pub(crate) use dir::spawn;
 
 /// What a source tells.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every event is the large one"
+)]
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) enum Event {
     /// A new version of an object, or what is wrong with it. A problem right after its own object stands beside it.

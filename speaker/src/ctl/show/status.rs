@@ -80,13 +80,19 @@ fn links<'a>(known: &Known<'a>) -> BTreeMap<&'a str, String> {
 }
 
 fn text(status: &Status<'_>) -> String {
-    let list = |items: Vec<String>| {
-        if items.is_empty() {
-            "none".to_owned()
-        } else {
-            items.join(", ")
-        }
-    };
+    let settings = status.settings.iter();
+    let settings: Vec<_> = settings
+        .map(|(name, value)| (*name, value.clone()))
+        .collect();
+    format!(
+        "{}\nsettings\n{}\n{}",
+        head(status),
+        indented(&pairs(&settings)),
+        problems(&status.problems)
+    )
+}
+
+fn head(status: &Status<'_>) -> String {
     let links = status
         .links
         .iter()
@@ -95,67 +101,54 @@ fn text(status: &Status<'_>) -> String {
         .work
         .iter()
         .map(|(name, count)| format!("{name} {count}"));
-    let head = [
+    let services = format!(
+        "{} announced from here, of {}",
+        status.announced, status.services
+    );
+    let addresses = if status.allocates {
+        "given by this speaker"
+    } else {
+        "read from the speaker that gives them"
+    };
+    pairs(&[
         ("node", status.node.to_owned()),
         ("version", status.version.to_owned()),
         ("started", status.started.clone()),
         ("state", state(status)),
-        (
-            "services",
-            format!(
-                "{} announced from here, of {}",
-                status.announced, status.services
-            ),
-        ),
+        ("services", services),
         ("vips", format!("{} answered by this kernel", status.vips)),
-        ("links", list(links.collect())),
-        (
-            "addresses",
-            if status.allocates {
-                "given by this speaker"
-            } else {
-                "read from the speaker that gives them"
-            }
-            .to_owned(),
-        ),
-        ("work", list(work.collect())),
-    ];
-    let settings: Vec<_> = status
-        .settings
-        .iter()
-        .map(|(name, value)| (*name, value.clone()))
-        .collect();
-    let mut text = format!(
-        "{}\nsettings\n{}",
-        pairs(&head),
-        indented(&pairs(&settings))
-    );
-    if status.problems.is_empty() {
-        text += "\nno problems\n";
-        return text;
+        ("links", list(links)),
+        ("addresses", addresses.to_owned()),
+        ("work", list(work)),
+    ])
+}
+
+fn list(items: impl Iterator<Item = String>) -> String {
+    let items: Vec<String> = items.collect();
+    if items.is_empty() {
+        "none".to_owned()
+    } else {
+        items.join(", ")
     }
-    let rows: Vec<[String; 4]> = status
-        .problems
-        .iter()
-        .map(|p| {
-            [
-                p.origin.clone(),
-                p.object.to_string(),
-                p.field.clone(),
-                p.why.clone(),
-            ]
-        })
-        .collect();
-    format!(
-        "{text}\n{} {}\n{}",
-        rows.len(),
-        if rows.len() == 1 {
-            "problem"
-        } else {
-            "problems"
-        },
-        indented(&table(["FILE", "OBJECT", "FIELD", "WHY"], &rows))
-    )
+}
+
+fn problems(problems: &BTreeSet<&Problem>) -> String {
+    let row = |p: &&Problem| {
+        [
+            p.origin.clone(),
+            p.object.to_string(),
+            p.field.clone(),
+            p.why.clone(),
+        ]
+    };
+    let rows: Vec<[String; 4]> = problems.iter().map(row).collect();
+    let count = match rows.len() {
+        0 => return "no problems\n".to_owned(),
+        1 => "1 problem".to_owned(),
+        count => format!("{count} problems"),
+    };
+    let table = table(["FILE", "OBJECT", "FIELD", "WHY"], &rows);
+    format!("{count}\n{}", indented(&table))
 }
 
 fn state(status: &Status<'_>) -> String {

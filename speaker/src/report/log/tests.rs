@@ -21,7 +21,7 @@ fn written(level: Level, look: Look, act: impl FnOnce()) -> Vec<String> {
         bound: Mutex::default(),
     };
     tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), act);
-    let at = concat!("report/log/tests.rs:");
+    let at = "report/log/tests.rs:";
     queue
         .try_iter()
         .flatten()
