@@ -22,13 +22,13 @@ pub use place::Options;
 use crate::tools;
 use anyhow::{Context, Result, bail, ensure};
 use net::{NETNS_DIR, Netns};
-use place::{BPFFS, is_in_bpffs};
+use place::{BPFFS, copy, is_in_bpffs, lock, remove_home};
 use proxy::{Frontend, Proxy};
 use record::{Process, Record};
 use rustix::process::Signal;
 use speaker::Speaker;
 use std::collections::BTreeMap;
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -364,42 +364,6 @@ pub fn down(options: &Options) -> Result<bool> {
     remove_home(options)?;
     drop(lock);
     Ok(true)
-}
-
-fn lock(options: &Options) -> Result<File> {
-    fs::create_dir_all(&options.home)?;
-    let path = options.home.join(format!("{}.lock", options.prefix));
-    let file = File::create(&path).with_context(|| format!("failed to make {}", path.display()))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => {
-            bail!(
-                "a lab of this name is up: end it with Ctrl-C there or `cargo xtask lab down` here"
-            )
-        }
-        Err(TryLockError::Error(error)) => Err(error).context("failed to lock the lab's folder"),
-    }
-}
-
-fn remove_home(options: &Options) -> Result<()> {
-    let folder = options.folder();
-    if folder.exists() {
-        fs::remove_dir_all(&folder)
-            .with_context(|| format!("failed to remove {}", folder.display()))?;
-    }
-    Ok(())
-}
-
-fn copy(from: &Path, to: &Path) -> Result<()> {
-    let entries =
-        fs::read_dir(from).with_context(|| format!("failed to list {}", from.display()))?;
-    for entry in entries {
-        let entry = entry?;
-        if entry.file_type()?.is_file() {
-            fs::copy(entry.path(), to.join(entry.file_name()))?;
-        }
-    }
-    Ok(())
 }
 
 /// A background process of its own group, so that Ctrl-C reaches only the lab, which ends it in order.

@@ -1,7 +1,8 @@
 //! Where a lab has its files, and whose binaries it runs.
 
 use crate::tools;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
+use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 
 /// What a lab is made of.
@@ -47,6 +48,45 @@ impl Options {
     pub(super) fn record(&self) -> PathBuf {
         self.folder().join("lab.json")
     }
+}
+
+/// The sole right to the lab of these options, for as long as the file is open.
+pub(super) fn lock(options: &Options) -> Result<File> {
+    fs::create_dir_all(&options.home)?;
+    let path = options.home.join(format!("{}.lock", options.prefix));
+    let file = File::create(&path).with_context(|| format!("failed to make {}", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            bail!(
+                "a lab of this name is up: end it with Ctrl-C there or `cargo xtask lab down` here"
+            )
+        }
+        Err(TryLockError::Error(error)) => Err(error).context("failed to lock the lab's folder"),
+    }
+}
+
+/// Removes the lab's own folder.
+pub(super) fn remove_home(options: &Options) -> Result<()> {
+    let folder = options.folder();
+    if folder.exists() {
+        fs::remove_dir_all(&folder)
+            .with_context(|| format!("failed to remove {}", folder.display()))?;
+    }
+    Ok(())
+}
+
+/// Copies the files of a folder, not those of folders in it.
+pub(super) fn copy(from: &Path, to: &Path) -> Result<()> {
+    let entries =
+        fs::read_dir(from).with_context(|| format!("failed to list {}", from.display()))?;
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_type()?.is_file() {
+            fs::copy(entry.path(), to.join(entry.file_name()))?;
+        }
+    }
+    Ok(())
 }
 
 /// Whether a path is there and lies in a bpffs.
