@@ -266,3 +266,7 @@ const EVENTS_MAX: usize = 1024; // on their way; reading waits for whoever is sl
 #[cfg(test)]
 #[path = "dir_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "storm_tests.rs"]
+mod storm_tests;

@@ -11,18 +11,18 @@ use std::sync::Arc;
 use tempfile::TempDir;
 
 /// A directory that is followed, and the world that comes of it.
-struct Bench {
+pub(super) struct Bench {
     dir: Arc<TempDir>,
     events: mpsc::Receiver<Event>,
     allocations: Allocations,
-    world: World,
+    pub(super) world: World,
     allocates: bool,
     /// Objects that were gone, however briefly.
     gone: Vec<String>,
 }
 
 impl Bench {
-    fn new(files: &[(&str, &str)]) -> Self {
+    pub(super) fn new(files: &[(&str, &str)]) -> Self {
         let dir = TempDir::new().unwrap();
         fs::create_dir(dir.path().join("m")).unwrap();
         for (name, text) in files {
@@ -33,7 +33,7 @@ impl Bench {
         bench
     }
 
-    fn follow(dir: Arc<TempDir>) -> Self {
+    pub(super) fn follow(dir: Arc<TempDir>) -> Self {
         let (events, allocations) = spawn(&dir.path().join("m"), "metallb-system").unwrap();
         Self {
             dir,
@@ -45,7 +45,7 @@ impl Bench {
         }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(super) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join("m").join(name)
     }
 
@@ -53,9 +53,13 @@ impl Bench {
         fs::write(self.path(name), text).unwrap();
     }
 
+    pub(super) fn dir(&self) -> Arc<TempDir> {
+        Arc::clone(&self.dir)
+    }
+
     /// Takes events until the condition holds.
     #[track_caller]
-    fn until(&mut self, what: &str, holds: impl Fn(&Self) -> bool) {
+    pub(super) fn until(&mut self, what: &str, holds: impl Fn(&Self) -> bool) {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -98,7 +102,7 @@ impl Bench {
     }
 }
 
-fn namespace(name: &str) -> String {
+pub(super) fn namespace(name: &str) -> String {
     format!("---\napiVersion: v1\nkind: Namespace\nmetadata: {{name: {name}}}\n")
 }
 
@@ -322,4 +326,51 @@ fn addresses_that_someone_removed_are_put_back() {
         std::thread::sleep(Duration::from_millis(10));
     }
     panic!("not put back");
+}
+
+#[test]
+fn a_file_that_is_too_large_is_named_and_the_others_are_read() {
+    let mut bench = Bench::new(&[("a.yaml", &namespace("a"))]);
+    let large = fs::File::create(bench.path("large.yaml")).unwrap();
+    large.set_len((32 << 20) + 1).unwrap();
+    drop(large);
+    bench.write("b.yaml", &namespace("b"));
+    bench.until("a problem", |bench| bench.has_problem("large.yaml"));
+    bench.until_namespaces(&["a", "b"]);
+    let problem = bench.world.problems.values().next().unwrap();
+    assert_eq!(problem.to_string(), "large.yaml: is larger than 32 MiB");
+}
+
+#[test]
+fn bytes_that_are_no_text_are_named_and_take_nothing_away() {
+    let mut bench = Bench::new(&[("a.yaml", &namespace("a"))]);
+    fs::write(bench.path("a.yaml"), b"kind: \xff").unwrap();
+    bench.until("a problem", |bench| bench.has_problem("a.yaml"));
+    let problem = bench.world.problems.values().next().unwrap();
+    assert_eq!(problem.to_string(), "a.yaml: is not UTF-8 text: byte 6");
+    bench.until_namespaces(&["a"]);
+}
+
+#[test]
+fn directories_that_are_too_deep_are_named() {
+    let bench = Bench::new(&[]);
+    let deep = ["d"; 12].join("/");
+    fs::create_dir_all(bench.path(&deep)).unwrap();
+    let tree = Tree::walk(&bench.path(""));
+    let fault = tree.faults.iter().next().unwrap();
+    assert_eq!(fault.0, &["d"; 9].join("/"));
+    assert!(fault.1.contains("limit of 8 levels"), "{fault:?}");
+}
+
+#[test]
+fn a_link_that_leads_back_is_entered_once() {
+    let mut bench = Bench::new(&[("a.yaml", &namespace("a"))]);
+    symlink(bench.path(""), bench.path("again")).unwrap();
+    bench.write("b.yaml", &namespace("b"));
+    bench.until_namespaces(&["a", "b"]);
+    assert!(
+        bench.world.problems.is_empty(),
+        "{:?}",
+        bench.world.problems
+    );
 }
