@@ -131,7 +131,7 @@ fn remove_node(node: &NodeName, places: &Places) -> Result<NodeRemains> {
     let arp_announce = edge::restore_arp_setting(&run_dir)?;
     match fs::remove_dir_all(&run_dir) {
         Err(error) if error.kind() != ErrorKind::NotFound => {
-            return Err(error).with_context(|| format!("failed to remove {}", run_dir.display()));
+            Err(error).with_context(|| format!("failed to remove {}", run_dir.display()))
         }
         Ok(()) | Err(_) => Ok(NodeRemains { pins, arp_announce }),
     }

@@ -30,7 +30,7 @@ fn watching(
             .build()
             .unwrap();
         let guard = runtime.enter();
-        let (watch, links) = LinkWatch::open(Exclude::nothing()).unwrap();
+        let (watch, links) = LinkWatch::open(Exclude::from_yaml("{}").unwrap()).unwrap();
         drop(guard);
         runtime.spawn(watch.run());
         script(&|what, is_so| {
