@@ -71,7 +71,9 @@ impl Frame for Skb<'_> {
 
     #[inline(always)]
     fn pull(&mut self, len: u32) -> bool {
-        self.ctx.pull_data(len).is_ok()
+        // Nearly always everything is at hand already, and writable: for a program that writes, the kernel sees to that first.
+        let (start, end) = self.bounds();
+        start + len as usize <= end || self.ctx.pull_data(len).is_ok()
     }
 
     #[inline(always)]

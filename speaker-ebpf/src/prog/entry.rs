@@ -12,7 +12,7 @@ use speaker_ebpf::logic::{Verdict, handle};
 #[classifier]
 fn heliograph_tc(ctx: TcContext) -> i32 {
     let mut frame = Skb::new(&ctx);
-    match handle(&mut frame, &mut Kernel) {
+    match handle(&mut frame, &mut Kernel::new()) {
         Verdict::Next => TC_ACT_UNSPEC,
         Verdict::Drop => TC_ACT_SHOT,
         Verdict::Reply => frame.send_back(),
@@ -22,7 +22,7 @@ fn heliograph_tc(ctx: TcContext) -> i32 {
 /// XDP, native or generic.
 #[xdp]
 fn heliograph_xdp(ctx: XdpContext) -> u32 {
-    match handle(&mut Xdp::new(&ctx), &mut Kernel) {
+    match handle(&mut Xdp::new(&ctx), &mut Kernel::new()) {
         Verdict::Next => XDP_PASS,
         Verdict::Drop => XDP_DROP,
         Verdict::Reply => XDP_TX,

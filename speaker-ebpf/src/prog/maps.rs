@@ -77,8 +77,32 @@ impl Constant {
     }
 }
 
-/// The kernel's tables.
-pub(super) struct Kernel;
+/// The kernel's tables, for the length of one frame.
+pub(super) struct Kernel {
+    /// This CPU's counters of the slot that the frame is about, once they were looked for.
+    stats: *mut SlotStats,
+    slot: u32,
+}
+
+impl Kernel {
+    #[inline(always)]
+    pub(super) const fn new() -> Self {
+        Self {
+            stats: core::ptr::null_mut(),
+            slot: 0,
+        }
+    }
+
+    /// This CPU's counters of a slot, made on first use; null if memory is short.
+    #[inline(always)]
+    fn stats(&mut self, slot: u32) -> *mut SlotStats {
+        if self.stats.is_null() || self.slot != slot {
+            self.stats = stats(slot);
+            self.slot = slot;
+        }
+        self.stats
+    }
+}
 
 impl Maps for Kernel {
     #[inline(always)]
@@ -148,21 +172,19 @@ impl Maps for Kernel {
         if interval == 0 {
             return true;
         }
-        let Some(stats) = stats(slot) else {
+        // SAFETY: this CPU's copy, and nothing else runs on this CPU until the program ends.
+        let Some(stats) = (unsafe { self.stats(slot).as_mut() }) else {
             return false;
         };
-        // SAFETY: this CPU's copy, and nothing else runs on this CPU until the program ends.
-        let stats = unsafe { &mut *stats };
         refill(stats, now, interval, burst)
     }
 
     #[inline(always)]
     fn bump(&mut self, slot: u32, outcome: Outcome) {
-        let Some(stats) = stats(slot) else {
-            return;
-        };
         // SAFETY: as in `take_token`.
-        unsafe { *(*stats).counter(outcome) += 1 };
+        if let Some(stats) = unsafe { self.stats(slot).as_mut() } {
+            *stats.counter(outcome) += 1;
+        }
     }
 
     #[inline(always)]
@@ -206,15 +228,14 @@ impl Maps for Kernel {
     }
 }
 
-/// This CPU's counters of a slot, made on first use. `None`: memory is short.
 #[inline(always)]
-fn stats(slot: u32) -> Option<*mut SlotStats> {
+fn stats(slot: u32) -> *mut SlotStats {
     if let Some(stats) = STATS.get_ptr_mut(slot) {
-        return Some(stats);
+        return stats;
     }
     let zero: SlotStats = bytemuck::Zeroable::zeroed();
     let _ = STATS.insert(slot, zero, u64::from(BPF_NOEXIST));
-    STATS.get_ptr_mut(slot)
+    STATS.get_ptr_mut(slot).unwrap_or(core::ptr::null_mut())
 }
 
 #[inline(always)]
