@@ -277,6 +277,11 @@ impl Lab {
         tails.collect()
     }
 
+    /// What it is made of.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
     /// The namespaces and addresses.
     pub fn topology(&self) -> &Topology {
         &self.topology

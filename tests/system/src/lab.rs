@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::fs::{self, File};
+use std::io::Write;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
@@ -242,6 +243,11 @@ impl Answer {
             .parse()
             .expect("a backend writes an address")
     }
+}
+
+/// Says something that is read also when the test passes, where `println!` would be swallowed.
+pub fn tell(what: &str) {
+    writeln!(std::io::stderr(), "{what}").expect("standard error can be written");
 }
 
 /// Repeats `check` until it is well or time is up, and returns its last word.

@@ -23,6 +23,8 @@ mod links;
 mod neighbour;
 #[path = "lab/probe.rs"]
 mod probe;
+#[path = "lab/process.rs"]
+mod process;
 #[path = "lab/restart.rs"]
 mod restart;
 

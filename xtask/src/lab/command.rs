@@ -6,7 +6,7 @@ use crate::tools;
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 use rustix::process::{Pid, Signal, kill_process};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
@@ -65,7 +65,8 @@ impl Request {
             return Ok(ExitCode::SUCCESS);
         }
         build()?;
-        let mut signals = Signals::new([SIGINT, SIGTERM]).context("failed to catch signals")?;
+        let mut signals =
+            Signals::new([SIGHUP, SIGINT, SIGTERM]).context("failed to catch signals")?;
         tools::say("making a client, a switch, three nodes, their pods; starting the speakers");
         let mut lab = Lab::up(options)?;
         let vips = show::wait_until_served(&mut lab, || signals.pending().next().is_some())?;

@@ -1,6 +1,6 @@
 //! Which link answers: interface selectors, and links on top of others.
 
-use system_tests::lab::TestLab;
+use system_tests::lab::{TestLab, tell};
 use xtask::lab::Lab;
 use xtask::lab::topology::Node;
 
@@ -81,6 +81,55 @@ fn a_link_that_comes_later_answers_at_once() {
 }
 
 #[test]
+fn a_new_hardware_address_is_answered_with_at_once() {
+    let lab = TestLab::sample();
+    for (web, new) in lab
+        .frontends_of("default/web")
+        .iter()
+        .zip(["02:00:00:00:00:51", "02:00:00:00:00:52"])
+    {
+        let holder = lab.until_held(web.vip, |holder| holder.is_some()).unwrap();
+        lab.netns(&holder)
+            .ip(&format!("link set eth0 address {new}"))
+            .unwrap();
+        lab.eventually("the new address is given", || {
+            let mac = lab.resolve(web.vip);
+            if mac.as_deref() == Some(new) {
+                Ok(())
+            } else {
+                Err(mac)
+            }
+        });
+        lab.answer(web);
+    }
+}
+
+#[test]
+fn a_link_that_goes_and_comes_answers_again() {
+    let lab = lab_on("eth1", second_links);
+    answered_by(&lab, "eth1");
+    for node in &lab.topology().nodes {
+        node.netns.ip("link delete eth1").unwrap();
+    }
+    let vip = lab.frontends_of("default/web")[0].vip;
+    assert_eq!(lab.resolve(vip), None);
+    second_links(&lab);
+    answered_by(&lab, "eth1");
+}
+
+#[test]
+fn a_carrier_that_comes_back_is_answered_by_again() {
+    let lab = TestLab::sample();
+    let web = &lab.frontends_of("default/web")[0];
+    let holder = lab.until_held(web.vip, |holder| holder.is_some()).unwrap();
+    let switch = &lab.topology().switch;
+    switch.ip(&format!("link set {holder} down")).unwrap();
+    assert_eq!(lab.resolve(web.vip), None);
+    switch.ip(&format!("link set {holder} up")).unwrap();
+    lab.until_held(web.vip, |now| now == Some(&holder));
+}
+
+#[test]
 fn a_bridge_answers_for_its_ports() {
     let lab = lab_on("lan0", |lab| {
         for node in &lab.topology().nodes {
@@ -125,7 +174,7 @@ fn a_vlan_device_answers_where_the_kernel_has_them() {
             format!("{error:#}").contains("Unknown device type"),
             "{error:#}"
         );
-        println!("this kernel has no VLAN devices: the kernel suite tests them in QEMU");
+        tell("this kernel has no VLAN devices: the kernel suite tests them in QEMU");
         return;
     }
     for node in ["n1", "n2", "n3"] {

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
-use system_tests::lab::TestLab;
+use system_tests::lab::{TestLab, tell};
 
 #[test]
 fn a_restart_loses_nothing_of_a_thousand_datagrams_a_second() {
@@ -27,7 +27,9 @@ fn a_restart_loses_nothing_of_a_thousand_datagrams_a_second() {
         stop.store(true, Ordering::Relaxed);
         traffic.join().unwrap()
     });
-    println!("restart of the holder under 1 kpps of UDP echo: {lost} lost of {sent}");
+    tell(&format!(
+        "restart of the holder under 1 kpps of UDP echo: {lost} lost of {sent}"
+    ));
     assert_eq!(lost, 0, "of {sent}");
 }
 

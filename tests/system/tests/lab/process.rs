@@ -1,0 +1,92 @@
+//! The speaker as a process on a node: what it may do, what it serves, and what is left when it is cleaned up.
+
+use std::fs;
+use std::net::IpAddr;
+use system_tests::lab::TestLab;
+use xtask::lab::net;
+
+#[test]
+fn a_running_speaker_has_dropped_what_it_does_not_need() {
+    let lab = TestLab::sample();
+    let pid = lab.speakers()["n1"].id();
+    for task in fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten() {
+        let status = fs::read_to_string(task.path().join("status")).unwrap();
+        assert_eq!(field(&status, "NoNewPrivs"), "1");
+        let effective = u64::from_str_radix(field(&status, "CapEff"), 16).unwrap();
+        assert_eq!(
+            effective & !KEPT,
+            0,
+            "more than needed: {effective:x} of {status}"
+        );
+    }
+}
+
+#[test]
+fn metrics_and_health_are_on_loopback_in_plain_http() {
+    let lab = TestLab::sample();
+    let n1 = lab.netns("n1");
+    let metrics = n1
+        .output("curl", &["-sS", "http://127.0.0.1:7472/metrics"])
+        .unwrap();
+    assert!(metrics.contains("metallb_"), "{metrics}");
+    for path in ["healthz", "readyz"] {
+        let url = format!("http://127.0.0.1:17472/{path}");
+        lab.eventually(path, || n1.output("curl", &["-sS", "--fail", &url]));
+    }
+}
+
+#[test]
+fn cleanup_takes_back_everything_that_a_speaker_did() {
+    let mut lab = TestLab::sample();
+    let web = lab.frontends_of("default/web").remove(1);
+    let holder = lab.until_held(web.vip, |holder| holder.is_some()).unwrap();
+    lab.eventually("the node has joined the group of the VIP", || {
+        if is_proxied(&lab, &holder, web.vip) {
+            Ok(())
+        } else {
+            Err("no entry")
+        }
+    });
+    lab.speaker(&holder).unwrap().kill().unwrap();
+    let options = lab.options();
+    let mut cleanup = lab.netns(&holder).command(&options.speaker);
+    cleanup.args(["cleanup", "--node-name", &holder]);
+    cleanup
+        .arg("--bpffs")
+        .arg(&options.bpffs)
+        .arg("--run-dir")
+        .arg(&options.run_dir);
+    net::run(&mut cleanup).unwrap();
+    assert!(!lab.pins(&holder).exists());
+    assert!(!is_proxied(&lab, &holder, web.vip));
+    let programs = lab
+        .netns(&holder)
+        .output("bpftool", &["net", "show"])
+        .unwrap();
+    assert!(!programs.contains("heliograph"), "{programs}");
+    let setting = lab
+        .netns(&holder)
+        .enter(|| fs::read_to_string(ARP_ANNOUNCE))
+        .unwrap();
+    assert_eq!(setting.unwrap().trim(), "0");
+}
+
+fn is_proxied(lab: &TestLab, node: &str, vip: IpAddr) -> bool {
+    let entries = lab
+        .netns(node)
+        .output("ip", &["-6", "neigh", "show", "proxy"])
+        .unwrap();
+    entries.contains(&vip.to_string())
+}
+
+fn field<'a>(status: &'a str, name: &str) -> &'a str {
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    line.unwrap().trim()
+}
+
+/// CAP_NET_ADMIN, CAP_NET_RAW, CAP_PERFMON and CAP_BPF of linux/capability.h.
+const KEPT: u64 = 1 << 12 | 1 << 13 | 1 << 38 | 1 << 39;
+
+const ARP_ANNOUNCE: &str = "/proc/sys/net/ipv4/conf/eth0/arp_announce";
