@@ -26,7 +26,7 @@ pub(crate) const NAME: &str = "plan";
 /// Measures.
 pub(crate) fn run(setting: &Setting) -> Result<Vec<Figure>> {
     let mut figures = Vec::new();
-    for (services, nodes) in [(1_000, 100)] {
+    for (services, nodes) in [(1_000, 100), (1_000, 1_000), (10_000, 100), (10_000, 1_000)] {
         let size = Size { services, nodes };
         let before = allocated();
         let objects = cluster::objects(size)?;
