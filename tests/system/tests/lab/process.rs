@@ -47,6 +47,7 @@ fn cleanup_takes_back_everything_that_a_speaker_did() {
             Err("no entry")
         }
     });
+    assert_eq!(arp_announce(&lab, &holder), "2");
     lab.speaker(&holder).unwrap().kill().unwrap();
     let options = lab.options();
     let mut cleanup = lab.netns(&holder).command(&options.speaker);
@@ -64,11 +65,13 @@ fn cleanup_takes_back_everything_that_a_speaker_did() {
         .output("bpftool", &["net", "show"])
         .unwrap();
     assert!(!programs.contains("heliograph"), "{programs}");
-    let setting = lab
-        .netns(&holder)
-        .enter(|| fs::read_to_string(ARP_ANNOUNCE))
-        .unwrap();
-    assert_eq!(setting.unwrap().trim(), "0");
+    assert_eq!(arp_announce(&lab, &holder), "0");
+}
+
+fn arp_announce(lab: &TestLab, node: &str) -> String {
+    let path = "/proc/sys/net/ipv4/conf/eth0/arp_announce";
+    let setting = lab.netns(node).enter(|| fs::read_to_string(path)).unwrap();
+    setting.unwrap().trim().to_owned()
 }
 
 fn is_proxied(lab: &TestLab, node: &str, vip: IpAddr) -> bool {
@@ -88,5 +91,3 @@ fn field<'a>(status: &'a str, name: &str) -> &'a str {
 
 /// CAP_NET_ADMIN, CAP_NET_RAW, CAP_PERFMON and CAP_BPF of linux/capability.h.
 const KEPT: u64 = 1 << 12 | 1 << 13 | 1 << 38 | 1 << 39;
-
-const ARP_ANNOUNCE: &str = "/proc/sys/net/ipv4/conf/eth0/arp_announce";
