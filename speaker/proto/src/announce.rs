@@ -63,8 +63,6 @@ pub enum Input {
     /// Everything that this node answers for from now on. A place that is new, or whose taking or hardware address
     /// changed, is announced; one that is missing falls silent at once.
     Answers(BTreeMap<Place, Answered>),
-    /// The link works again: its places are announced anew.
-    Revived(u32),
     /// Hardware that is no member's claims what is answered for here: it is announced once, but not again within
     /// [`DEFEND_INTERVAL`].
     Contested(Place),
@@ -248,17 +246,6 @@ impl Machine for Announce {
     fn input(&mut self, now: Time, input: Input) {
         match input {
             Input::Answers(answers) => self.answers(now, answers),
-            Input::Revived(ifindex) => {
-                let revived: Vec<_> = self
-                    .places
-                    .iter()
-                    .filter(|((_, link), _)| *link == ifindex)
-                    .map(|(place, state)| (*place, state.answered))
-                    .collect();
-                for (place, answered) in revived {
-                    self.start(now, place, answered);
-                }
-            }
             Input::Contested(place) => self.defend(now, place),
             Input::Askers(askers) => {
                 let room = ASKERS_QUEUED_MAX.saturating_sub(self.askers.len());

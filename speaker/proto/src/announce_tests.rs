@@ -197,18 +197,6 @@ fn l6_5_who_asked_before_is_told_after_the_first_frames_at_the_common_rate() {
 }
 
 #[test]
-fn a_link_that_works_again_has_its_vips_announced_anew() {
-    let mut machine = Announce::new();
-    let (here, there) = (place("192.0.2.10", 2), place("192.0.2.10", 3));
-    machine.input(Time::ms(0), answers(&[here, there]));
-    run(&mut machine, Time::ms(0), Time::ms(10_000));
-    machine.input(Time::ms(10_000), Input::Revived(3));
-    let seen = run(&mut machine, Time::ms(10_000), Time::ms(10_400));
-    assert_eq!(gratuitous(&seen, there), [10_000, 10_100]);
-    assert!(gratuitous(&seen, here).is_empty());
-}
-
-#[test]
 fn rfc5227_2_4_a_stranger_s_claim_is_answered_once_in_ten_seconds() {
     let mut machine = Announce::new();
     let (vip, other) = (place("192.0.2.10", 2), place("192.0.2.11", 2));
