@@ -7,21 +7,22 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// An IP address in 16 bytes of network order; IPv4 as `::ffff:a.b.c.d`.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Pod, Zeroable)]
-pub struct Addr([u8; 16]);
+pub struct Addr {
+    bytes: [u8; 16],
+}
 
 impl Addr {
     /// From the four bytes of an IPv4 address in network order.
     #[inline(always)]
     pub const fn v4(b: [u8; 4]) -> Self {
-        Self([
-            0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, b[0], b[1], b[2], b[3],
-        ])
+        let [a, b, c, d] = b;
+        Self::v6([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d])
     }
 
     /// From the sixteen bytes of an IPv6 address in network order.
     #[inline(always)]
-    pub const fn v6(b: [u8; 16]) -> Self {
-        Self(b)
+    pub const fn v6(bytes: [u8; 16]) -> Self {
+        Self { bytes }
     }
 
     /// From an IPv4 address as a word that lies in memory in network order.
@@ -39,13 +40,13 @@ impl Addr {
     /// The bytes, in network order.
     #[inline(always)]
     pub const fn bytes(&self) -> [u8; 16] {
-        self.0
+        self.bytes
     }
 
     /// The bit of the address filter that this address sets: word index and mask.
     #[inline(always)]
     pub fn filter_bit(&self) -> (u32, u64) {
-        let [hi, lo]: [u64; 2] = bytemuck::cast(self.0);
+        let [hi, lo]: [u64; 2] = bytemuck::cast(self.bytes);
         // Fibonacci hashing: one multiplication, the top 16 bits are the index of the bit.
         let bit = (hi ^ lo.rotate_left(32)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48;
         ((bit >> 6) as u32, 1 << (bit & 63))
@@ -63,7 +64,7 @@ impl From<IpAddr> for Addr {
 
 impl From<Addr> for IpAddr {
     fn from(addr: Addr) -> Self {
-        match addr.0 {
+        match addr.bytes {
             [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d] => {
                 Ipv4Addr::new(a, b, c, d).into()
             }
