@@ -116,3 +116,26 @@ fn a_bond_answers_whichever_port_is_active() {
         });
     }
 }
+
+#[test]
+fn another_program_ahead_in_the_chain_and_ours_share_a_link() {
+    let node = Node::new();
+    if tc_hook() != Hook::Tcx {
+        println!("left out, as this kernel has one place for our filter: a chain of two");
+        return;
+    }
+    node.process(AttachMode::Tc, |dataplane, _| node.serve(dataplane));
+    let mut settings = node.settings(AttachMode::Tc);
+    settings.pin_dir.set_file_name("node-b");
+    node.net.here.enter(|| {
+        let mut other = Dataplane::open(&settings).unwrap();
+        let report = other.sync_links(&node.links()).remove(0);
+        assert_eq!(report.steps[0].result, StepResult::Attached, "{report:?}");
+        assert!(
+            node.is_answered(),
+            "who comes last is first, and passes on what is not its own"
+        );
+        let first = Sight::open(&settings.pin_dir).unwrap();
+        assert!(first.globals().unwrap()[0].count >= 1, "it saw the request");
+    });
+}
