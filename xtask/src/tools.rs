@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 use std::env;
 use std::ffi::OsString;
 use std::fs;
+use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -40,7 +41,8 @@ pub fn is_root() -> bool {
 
 /// Says what is about to happen, on standard error: figures and tables alone go to standard output.
 pub fn say(what: &str) {
-    eprintln!("xtask: {what}");
+    // Nobody may be reading any more; what is being done must go on, cleaning up above all.
+    let _ = writeln!(io::stderr(), "xtask: {what}");
 }
 
 /// Runs a command whose output the user sees. Fails with the command line if it fails.

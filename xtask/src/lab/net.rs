@@ -3,6 +3,7 @@
 //! Commands enter by `nsenter --net` and keep the mounts of the caller: `ip netns exec` would put a fresh `/sys` over
 //! the mounted bpffs. What lies in which namespace is [`super::topology`]'s business.
 
+use crate::tools;
 use anyhow::{Context, Result, bail, ensure};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use serde::Deserialize;
@@ -250,10 +251,9 @@ fn show(command: &Command, input: &str) {
     if SHOWN.load(Ordering::Relaxed) {
         let words = std::iter::once(command.get_program()).chain(command.get_args());
         let words: Vec<_> = words.map(|word| word.to_string_lossy()).collect();
-        eprintln!("+ {}", words.join(" "));
-        for line in input.lines() {
-            eprintln!("    {line}");
-        }
+        let input = input.lines().map(|line| format!("\n    {line}"));
+        let input: String = input.collect();
+        tools::say(&format!("+ {}{input}", words.join(" ")));
     }
 }
 

@@ -10,6 +10,7 @@ use super::speaker::Speaker;
 use crate::tools;
 use anyhow::{Context, Result, bail};
 use std::fs;
+use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -80,15 +81,20 @@ pub(super) fn everything(lab: &Lab) -> Result<()> {
     let frontends = lab.frontends()?;
     let before = evidence::counters(lab)?;
     forget_neighbours(lab)?;
-    println!("\nThe client asks every VIP:\n");
+    out("\nThe client asks every VIP:\n");
     for frontend in &frontends {
-        println!("  {}", line(lab, frontend)?);
+        out(&format!("  {}", line(lab, frontend)?));
     }
-    println!("\nWho said where the VIPs are:\n");
+    out("\nWho said where the VIPs are:\n");
     evidence::show(lab, &frontends, &before)?;
     picture::show(lab, &frontends)?;
     next(lab, &frontends);
     Ok(())
+}
+
+/// Prints a line. Whoever asked for it may have stopped reading, which must not take the lab down without care.
+fn out(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
 }
 
 /// The client asks anew where each VIP is.
@@ -128,7 +134,7 @@ fn next(lab: &Lab, frontends: &[Frontend]) {
         .map(Speaker::ctl_words)
         .unwrap_or_default();
     let client = lab.topology().client.path();
-    println!(
+    out(&format!(
         "\nTo try next, in another terminal:\n\n  \
          {ctl} status   # also: plan, vips, links, maps, counters, watch\n  \
          {ctl} why {service}\n  \
@@ -145,7 +151,7 @@ fn next(lab: &Lab, frontends: &[Frontend]) {
         table = table(&lab.pins(node)),
         manifests = short(&lab.manifests()),
         logs = short(&lab.folder().join("log")),
-    );
+    ));
 }
 
 /// The file of the table of VIPs; its name ends in the version of its layout.

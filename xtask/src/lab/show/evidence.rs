@@ -1,6 +1,6 @@
 //! That the programs answered and the stacks did not: what each program counted meanwhile, and where the VIPs are not.
 
-use super::Frontend;
+use super::{Frontend, out};
 use crate::lab::Lab;
 use anyhow::{Result, bail, ensure};
 use std::collections::BTreeMap;
@@ -25,7 +25,9 @@ pub(super) fn show(
     let mut sum = 0;
     for (node, now) in counters(lab)? {
         let answered = now - before.get(&node).copied().unwrap_or(0).min(now);
-        println!("  the program on {node} answered {answered} ARP and neighbour requests");
+        out(&format!(
+            "  the program on {node} answered {answered} ARP and neighbour requests"
+        ));
         sum += answered;
     }
     ensure!(
@@ -39,6 +41,6 @@ pub(super) fn show(
             bail!("{} is on an interface of {}", frontend.vip, netns.name());
         }
     }
-    println!("  no interface of any namespace has a VIP, so no stack can have answered");
+    out("  no interface of any namespace has a VIP, so no stack can have answered");
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! The small picture: which node the client found for each VIP.
 
-use super::Frontend;
+use super::{Frontend, out};
 use crate::lab::Lab;
 use crate::lab::topology::{CLIENT_V4, CLIENT_V6};
 use anyhow::Result;
@@ -13,7 +13,9 @@ use std::net::IpAddr;
 /// When the client's neighbours cannot be listed.
 pub(super) fn show(lab: &Lab, frontends: &[Frontend]) -> Result<()> {
     let answerers = answerers(lab)?;
-    println!("\n  client {CLIENT_V4} {CLIENT_V6}\n    │\n  switch");
+    out(&format!(
+        "\n  client {CLIENT_V4} {CLIENT_V6}\n    │\n  switch"
+    ));
     let nodes = &lab.topology().nodes;
     for (number, node) in nodes.iter().enumerate() {
         let is_last = number + 1 == nodes.len();
@@ -22,7 +24,12 @@ pub(super) fn show(lab: &Lab, frontends: &[Frontend]) -> Result<()> {
         } else {
             ("├", "│")
         };
-        println!("    {branch}── {} {} {}", node.name, node.v4(), node.v6());
+        out(&format!(
+            "    {branch}── {} {} {}",
+            node.name,
+            node.v4(),
+            node.v6()
+        ));
         let vips = frontends
             .iter()
             .filter(|f| answerers.get(&f.vip) == Some(&node.name));
@@ -35,7 +42,10 @@ pub(super) fn show(lab: &Lab, frontends: &[Frontend]) -> Result<()> {
         }
         for (vip, names) in services {
             let names: Vec<&str> = names.into_iter().collect();
-            println!("    {trunk}     answers for {vip} ({})", names.join(", "));
+            out(&format!(
+                "    {trunk}     answers for {vip} ({})",
+                names.join(", ")
+            ));
         }
     }
     Ok(())
