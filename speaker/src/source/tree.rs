@@ -4,9 +4,11 @@
 //! are followed, and the directory of what they lead to is watched too. Bounded in depth and number: what is past
 //! that is told, not read.
 
+use rustix::io::Errno;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// The name of the file of addresses; it holds no manifests.
@@ -19,6 +21,10 @@ pub(super) struct Tree {
     pub(super) files: BTreeMap<String, PathBuf>,
     /// Directories in which a change matters, by their path within the directory; `None`: what a link leads to.
     pub(super) watched: BTreeMap<PathBuf, Option<String>>,
+    /// Links among the files, by where they lead to in the end, whether or not that exists.
+    pub(super) linked: BTreeMap<PathBuf, BTreeSet<String>>,
+    /// Whether anything in it goes by two names, so that a change of one may change another.
+    pub(super) has_aliases: bool,
     /// What could not be looked at, by path.
     pub(super) faults: BTreeMap<String, String>,
 }
@@ -29,16 +35,10 @@ impl Tree {
         let mut tree = Self::default();
         let mut entered = BTreeSet::new();
         tree.enter(root, "", 0, &mut entered);
-        let linked: BTreeSet<PathBuf> = tree
-            .files
-            .values()
-            .filter_map(|file| real_parent(file))
-            .collect();
-        for dir in linked {
-            if !entered.contains(&dir) {
-                tree.watched.entry(dir).or_insert(None);
-            }
-        }
+        let dirs = tree.linked.keys().filter_map(|path| path.parent());
+        let elsewhere: BTreeSet<&Path> = dirs.filter(|dir| !entered.contains(*dir)).collect();
+        let elsewhere = elsewhere.into_iter().map(|dir| (dir.to_owned(), None));
+        tree.watched.extend(elsewhere.collect::<Vec<_>>());
         tree
     }
 
@@ -78,9 +78,18 @@ impl Tree {
     ) {
         let path = dir.join(name);
         let within = join(within, name);
+        if fs::symlink_metadata(&path).is_ok_and(|about| about.is_symlink()) {
+            self.has_aliases = true;
+            if is_manifest(&within)
+                && let Some(end) = end(&path)
+            {
+                self.linked.entry(end).or_default().insert(within.clone());
+            }
+        }
         let Ok(about) = fs::metadata(&path) else {
             return;
         };
+        self.has_aliases |= about.is_file() && about.nlink() > 1;
         if about.is_dir() && !is_hidden(name) {
             self.enter(&path, &within, depth + 1, entered);
         } else if about.is_file() && is_manifest(&within) {
@@ -107,7 +116,7 @@ pub(super) fn is_manifest(within: &str) -> bool {
 pub(super) fn text(path: &Path) -> Result<Option<String>, String> {
     let file = match File::open(path) {
         Ok(file) => file,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) if leads_nowhere(&error) => return Ok(None),
         Err(error) => return Err(format!("cannot be opened: {error}")),
     };
     let about = file
@@ -130,6 +139,12 @@ pub(super) fn text(path: &Path) -> Result<Option<String>, String> {
             Err(format!("is not UTF-8 text: byte {at}"))
         }
     }
+}
+
+/// No file, a link to none, or links in a circle.
+fn leads_nowhere(error: &std::io::Error) -> bool {
+    let is_circle = error.raw_os_error() == Some(Errno::LOOP.raw_os_error());
+    is_circle || matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
 }
 
 /// The path of `name` in the directory `within`.
@@ -156,9 +171,13 @@ fn is_hidden(name: &str) -> bool {
     name.starts_with('.')
 }
 
-/// The directory in which a file really lies.
-fn real_parent(file: &Path) -> Option<PathBuf> {
-    Some(file.canonicalize().ok()?.parent()?.to_owned())
+/// Where a link leads to in the end; as far as can be told if there is nothing.
+fn end(link: &Path) -> Option<PathBuf> {
+    if let Ok(end) = link.canonicalize() {
+        return Some(end);
+    }
+    let next = link.parent()?.join(fs::read_link(link).ok()?);
+    Some(next.parent()?.canonicalize().ok()?.join(next.file_name()?))
 }
 
 const ENDINGS: [&str; 3] = ["yaml", "yml", "json"];

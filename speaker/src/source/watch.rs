@@ -19,9 +19,19 @@ pub(super) struct Watch {
     root: PathBuf,
     events: EventStream<Vec<u8>>,
     watches: Watches,
-    places: BTreeMap<PathBuf, (WatchDescriptor, Place)>,
-    /// Files of the tree by where they really lie, if that is elsewhere.
+    places: BTreeMap<PathBuf, Watched>,
+    /// Links among the files, by where they lead to.
     linked: BTreeMap<PathBuf, BTreeSet<String>>,
+    has_aliases: bool,
+}
+
+/// A watched directory.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Watched {
+    descriptor: WatchDescriptor,
+    /// Its path without links.
+    real: PathBuf,
+    place: Place,
 }
 
 /// What a watched directory is to the tree.
@@ -50,6 +60,7 @@ impl Watch {
             watches,
             places: BTreeMap::new(),
             linked: BTreeMap::new(),
+            has_aliases: false,
         })
     }
 
@@ -62,7 +73,8 @@ impl Watch {
             tree = Tree::walk(&self.root);
             walks += 1;
         }
-        self.linked = linked(&tree);
+        self.linked = std::mem::take(&mut tree.linked);
+        self.has_aliases = tree.has_aliases;
         tree
     }
 
@@ -79,8 +91,16 @@ impl Watch {
             match self.watches.add(&dir, mask()) {
                 Ok(descriptor) => {
                     let old = self.places.get(&dir);
-                    is_new |= old.is_none_or(|(known, _)| *known != descriptor);
-                    kept.insert(dir, (descriptor, place));
+                    is_new |= old.is_none_or(|old| old.descriptor != descriptor);
+                    let real = dir.canonicalize().unwrap_or_else(|_| dir.clone());
+                    kept.insert(
+                        dir,
+                        Watched {
+                            descriptor,
+                            real,
+                            place,
+                        },
+                    );
                 }
                 // It went away just now, or it is a dead end that was told as a fault.
                 Err(error) if is_gone(&error) => {}
@@ -96,12 +116,13 @@ impl Watch {
         is_new
     }
 
-    fn keep(&mut self, kept: BTreeMap<PathBuf, (WatchDescriptor, Place)>) {
+    fn keep(&mut self, kept: BTreeMap<PathBuf, Watched>) {
         let old = std::mem::replace(&mut self.places, kept);
-        for (descriptor, _) in old.into_values() {
-            if self.places.values().all(|(kept, _)| *kept != descriptor) {
+        for gone in old.into_values() {
+            let is_kept = |kept: &Watched| kept.descriptor == gone.descriptor;
+            if !self.places.values().any(is_kept) {
                 // The kernel has removed it already if its directory is gone.
-                drop(self.watches.remove(descriptor));
+                drop(self.watches.remove(gone.descriptor));
             }
         }
     }
@@ -118,50 +139,66 @@ impl Watch {
             pending.all();
             return;
         }
-        for (dir, (descriptor, place)) in &self.places {
-            if *descriptor != event.wd {
+        for (dir, watched) in &self.places {
+            if watched.descriptor != event.wd {
                 continue;
             }
-            let Some(name) = event.name.as_ref().and_then(|name| name.to_str()) else {
-                if event.mask.intersects(SELF) {
-                    pending.all();
-                }
-                continue;
-            };
-            match place {
-                Place::Within(within) => self.note_within(dir, within, name, event.mask, pending),
-                Place::Above(names) if names.contains(name) => pending.all(),
-                Place::Above(_) => {}
-                Place::Elsewhere => {
-                    for path in self.linked.get(&dir.join(name)).into_iter().flatten() {
-                        pending.file(path.clone(), state(&dir.join(name), event.mask));
-                    }
-                }
+            match event.name.as_ref().map(|name| name.to_str()) {
+                Some(Some(name)) => self.note_name(dir, watched, name, event.mask, pending),
+                // A name that is no text is no manifest's.
+                Some(None) => {}
+                None if event.mask.intersects(SELF) => pending.all(),
+                None => {}
             }
         }
     }
 
-    fn note_within(
+    fn note_name(
         &self,
         dir: &Path,
-        within: &str,
+        watched: &Watched,
         name: &str,
         mask: EventMask,
         pending: &mut Pending,
     ) {
         let path = dir.join(name);
-        let within = tree::join(within, name);
-        let appeared = mask.intersects(EventMask::CREATE | EventMask::MOVED_TO);
-        let is_link = appeared && fs::symlink_metadata(&path).is_ok_and(|about| about.is_symlink());
-        let is_directory = mask.contains(EventMask::ISDIR) || self.places.contains_key(&path);
-        if is_link || (is_directory && mask.intersects(MOVES)) {
-            pending.all();
-        } else if tree::is_manifest(&within) || within == ALLOCATIONS {
-            pending.file(within, state(&path, mask));
-        } else if within == super::allocations::LOCK && mask.intersects(MOVES) {
+        let aliases = self.linked.get(&watched.real.join(name));
+        match &watched.place {
+            Place::Above(names) => {
+                if names.contains(name) {
+                    pending.all();
+                }
+                return;
+            }
+            Place::Elsewhere if aliases.is_none() => return,
+            Place::Elsewhere => {}
+            Place::Within(within) => {
+                let within = tree::join(within, name);
+                let is_lock = within == super::allocations::LOCK;
+                let is_directory =
+                    mask.contains(EventMask::ISDIR) || self.places.contains_key(&path);
+                if mask.intersects(MOVES) && (is_directory || is_lock || is_alias(&path)) {
+                    pending.all();
+                }
+                if tree::is_manifest(&within) || within == ALLOCATIONS {
+                    pending.file(within, state(&path, mask));
+                }
+            }
+        }
+        let state = state(&path, mask);
+        for alias in aliases.into_iter().flatten() {
+            pending.file(alias.clone(), state);
+        }
+        if self.has_aliases && (state == State::Whole || mask.intersects(MOVES)) {
             pending.all();
         }
     }
+}
+
+/// Whether a path is a link, or a file with another name.
+fn is_alias(path: &Path) -> bool {
+    let about = fs::symlink_metadata(path);
+    about.is_ok_and(|about| about.is_symlink() || (about.is_file() && about.nlink() > 1))
 }
 
 /// Whether a file that changed so can be read.
@@ -175,19 +212,6 @@ fn state(path: &Path, mask: EventMask) -> State {
         return State::Open;
     }
     State::Whole
-}
-
-/// Where each file really lies, of those whose path leads elsewhere.
-fn linked(tree: &Tree) -> BTreeMap<PathBuf, BTreeSet<String>> {
-    let mut linked: BTreeMap<PathBuf, BTreeSet<String>> = BTreeMap::new();
-    for (within, path) in &tree.files {
-        if let Ok(real) = path.canonicalize()
-            && real != *path
-        {
-            linked.entry(real).or_default().insert(within.clone());
-        }
-    }
-    linked
 }
 
 /// The nearest directories that exist above the root and above what it links to, with the names that lead on.
