@@ -144,7 +144,9 @@ impl Maps for Kernel {
         if let Some(generation) = FENCE.get_ptr_mut(slot) {
             // SAFETY: the element exists as long as the map. This is the one atomic instruction that kernels before 5.12
             // have, and the compiler offers none for targets without compare-and-swap.
-            unsafe { asm!("lock *(u64 *)({word} + 0) += {one}", word = in(reg) generation, one = in(reg) 1u64) };
+            unsafe {
+                asm!("lock *(u64 *)({word} + 0) += {one}", word = in(reg) generation, one = in(reg) 1u64)
+            };
         }
         self.fence_gen(slot)
     }

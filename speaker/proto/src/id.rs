@@ -33,7 +33,8 @@ impl FromStr for NodeName {
     fn from_str(text: &str) -> Result<Self, BadNodeName> {
         let label = |l: &str| {
             !l.is_empty()
-                && l.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+                && l.bytes()
+                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
                 && !l.starts_with('-')
                 && !l.ends_with('-')
         };
@@ -56,7 +57,9 @@ pub struct BadNodeName;
 
 impl fmt::Display for BadNodeName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("not a node name: lower-case letters, digits, '-' and '.', at most 253 characters")
+        f.write_str(
+            "not a node name: lower-case letters, digits, '-' and '.', at most 253 characters",
+        )
     }
 }
 

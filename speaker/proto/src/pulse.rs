@@ -71,7 +71,11 @@ impl Pulse {
     /// Starts with the deadline that the kernel holds: one that has not passed is adopted, cut to the ordinary length
     /// at once (the last process may have promised more), and renewed.
     pub fn new(now: Time, stored: Time) -> Self {
-        let mut pulse = Self { state: State::Disarmed, next_turn: now, outputs: VecDeque::new() };
+        let mut pulse = Self {
+            state: State::Disarmed,
+            next_turn: now,
+            outputs: VecDeque::new(),
+        };
         if now < stored {
             pulse.store(stored.min(now + PROMISE));
         }
@@ -110,14 +114,23 @@ impl Machine for Pulse {
                 self.outputs.push_back(Output::Armed);
             }
             (Input::Arm, State::Armed(_)) => self.outputs.push_back(Output::Armed),
-            (Input::Beat { sends_accepted, observers, decided }, State::Armed(_)) => {
+            (
+                Input::Beat {
+                    sends_accepted,
+                    observers,
+                    decided,
+                },
+                State::Armed(_),
+            ) => {
                 let heard = sends_accepted >= observers.min(SENDS_MIN);
                 let steered = now.since(decided) <= DECIDE_AGE_MAX;
                 if heard && steered {
                     self.store(now + PROMISE);
                 }
             }
-            (Input::Promise(grace), State::Armed(deadline)) => self.store(deadline.max(now + grace)),
+            (Input::Promise(grace), State::Armed(deadline)) => {
+                self.store(deadline.max(now + grace))
+            }
             (Input::Beat { .. } | Input::Promise(_), State::Disarmed) => {}
         }
     }
@@ -156,7 +169,11 @@ mod tests {
     }
 
     fn beat(decided: Time) -> Input {
-        Input::Beat { sends_accepted: 0, observers: 0, decided }
+        Input::Beat {
+            sends_accepted: 0,
+            observers: 0,
+            decided,
+        }
     }
 
     /// One turn at `now`, the deciding loop having finished at `decided`.
@@ -180,7 +197,10 @@ mod tests {
     #[test]
     fn l5_1_a_deciding_loop_that_hangs_is_not_covered_for() {
         let mut pulse = armed(Time::ms(1000), Time::ms(1400));
-        assert_eq!(turn(&mut pulse, Time::ms(1000), Time::ms(899)), [Output::Beat]);
+        assert_eq!(
+            turn(&mut pulse, Time::ms(1000), Time::ms(899)),
+            [Output::Beat]
+        );
         assert_eq!(
             turn(&mut pulse, Time::ms(1050), Time::ms(950)),
             [Output::Beat, Output::Store(Time::ms(1550))],
@@ -191,11 +211,26 @@ mod tests {
     #[test]
     fn l5_1_sends_that_nobody_accepted_do_not_count() {
         let mut pulse = armed(Time::ms(0), Time::ms(500));
-        for (sends_accepted, observers, stored) in
-            [(0, 1, false), (1, 1, true), (1, 5, false), (2, 5, true), (0, 0, true)]
-        {
-            pulse.input(Time::ms(10), Input::Beat { sends_accepted, observers, decided: Time::ms(10) });
-            assert_eq!(!outputs(&mut pulse).is_empty(), stored, "{sends_accepted} of {observers}");
+        for (sends_accepted, observers, stored) in [
+            (0, 1, false),
+            (1, 1, true),
+            (1, 5, false),
+            (2, 5, true),
+            (0, 0, true),
+        ] {
+            pulse.input(
+                Time::ms(10),
+                Input::Beat {
+                    sends_accepted,
+                    observers,
+                    decided: Time::ms(10),
+                },
+            );
+            assert_eq!(
+                !outputs(&mut pulse).is_empty(),
+                stored,
+                "{sends_accepted} of {observers}"
+            );
         }
     }
 
@@ -204,8 +239,19 @@ mod tests {
         let mut pulse = armed(Time::ms(1000), Time::ms(1400));
         let stopped_until = Time::ms(4000);
         let seen = turn(&mut pulse, stopped_until, stopped_until);
-        assert_eq!(seen, [Output::Lapsed { deadline: Time::ms(1400) }, Output::Beat]);
-        assert_eq!(turn(&mut pulse, Time::ms(4050), Time::ms(4050)), [Output::Beat]);
+        assert_eq!(
+            seen,
+            [
+                Output::Lapsed {
+                    deadline: Time::ms(1400)
+                },
+                Output::Beat
+            ]
+        );
+        assert_eq!(
+            turn(&mut pulse, Time::ms(4050), Time::ms(4050)),
+            [Output::Beat]
+        );
         assert!(!pulse.is_armed());
     }
 
@@ -215,7 +261,12 @@ mod tests {
         pulse.expire(Time::ms(1000));
         assert_eq!(outputs(&mut pulse), [Output::Beat]);
         pulse.input(Time::ms(1400), beat(Time::ms(1390)));
-        assert_eq!(outputs(&mut pulse), [Output::Lapsed { deadline: Time::ms(1400) }]);
+        assert_eq!(
+            outputs(&mut pulse),
+            [Output::Lapsed {
+                deadline: Time::ms(1400)
+            }]
+        );
     }
 
     #[test]
@@ -223,9 +274,16 @@ mod tests {
         let mut pulse = Pulse::new(Time::ms(1000), Time::ms(0));
         assert!(!pulse.is_armed());
         pulse.input(Time::ms(1010), Input::Arm);
-        assert_eq!(outputs(&mut pulse), [Output::Store(Time::ms(1510)), Output::Armed]);
+        assert_eq!(
+            outputs(&mut pulse),
+            [Output::Store(Time::ms(1510)), Output::Armed]
+        );
         pulse.input(Time::ms(1020), Input::Arm);
-        assert_eq!(outputs(&mut pulse), [Output::Armed], "armed already: nothing to write");
+        assert_eq!(
+            outputs(&mut pulse),
+            [Output::Armed],
+            "armed already: nothing to write"
+        );
     }
 
     #[test]
@@ -250,7 +308,12 @@ mod tests {
 
         let mut lapsed = armed(Time::ms(1000), Time::ms(1400));
         lapsed.input(Time::ms(1400), Input::Promise(Span::s(10)));
-        assert_eq!(outputs(&mut lapsed), [Output::Lapsed { deadline: Time::ms(1400) }]);
+        assert_eq!(
+            outputs(&mut lapsed),
+            [Output::Lapsed {
+                deadline: Time::ms(1400)
+            }]
+        );
     }
 
     #[test]
