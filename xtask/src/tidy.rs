@@ -105,6 +105,10 @@ pub(crate) const RULES: &[Rule] = &[
         find: forbidden::raw_kernel,
     },
     Rule {
+        name: "no macros, no globs, no drawers",
+        find: words::plain,
+    },
+    Rule {
         name: "no leftover markers",
         find: words::markers,
     },

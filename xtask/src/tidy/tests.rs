@@ -205,6 +205,26 @@ fn a_kernel_map_or_a_packet_elsewhere_is_found() {
 }
 
 #[test]
+fn macros_globs_and_drawers_are_found() {
+    for planted in [
+        "macro_rules! a { () => {} }",
+        "pub use a::*;",
+        "pub(crate) use a::b::*;",
+    ] {
+        assert_eq!(
+            found(words::plain, "a/src/a.rs", planted).len(),
+            1,
+            "{planted}"
+        );
+    }
+    assert_eq!(words::plain(&tree(&[("a/src/utils.rs", "")])).len(), 1);
+    assert_eq!(
+        words::plain(&tree(&[("a/src/tests.rs", "use super::*;")])).len(),
+        0
+    );
+}
+
+#[test]
 fn leftover_markers_are_found_in_every_file() {
     for planted in [
         concat!("// TO", "DO: a"),

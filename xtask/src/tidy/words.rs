@@ -11,6 +11,35 @@ pub(super) fn module_docs(tree: &Tree) -> Vec<Finding> {
         .collect()
 }
 
+/// Macros of our own, names that come from everywhere, and files for things without a place.
+pub(super) fn plain(tree: &Tree) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (path, source) in tree.sources("") {
+        let file = path.rsplit('/').next().unwrap_or(path);
+        if DRAWERS.iter().any(|drawer| file.starts_with(drawer)) {
+            findings.push(Finding::new(
+                path,
+                0,
+                "is named after no thing: find its noun",
+            ));
+        }
+        for (line, code) in source.all() {
+            if words(code, "macro_rules").next().is_some() {
+                findings.push(Finding::new(path, line, "a macro: write a function"));
+            }
+            if code.trim_start().starts_with("pub") && code.contains("use ") && code.contains("::*")
+            {
+                findings.push(Finding::new(
+                    path,
+                    line,
+                    "re-exports names without naming them",
+                ));
+            }
+        }
+    }
+    findings
+}
+
 /// Marks of unfinished work.
 pub(super) fn markers(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -30,6 +59,8 @@ pub(super) fn markers(tree: &Tree) -> Vec<Finding> {
     }
     findings
 }
+
+const DRAWERS: &[&str] = &["util", "helper", "misc", "common"];
 
 /// In two halves each, so that this file has none.
 const MARKERS: &[&str] = &[
