@@ -191,6 +191,20 @@ fn adopted(tables: &Tables) -> BTreeMap<Vip, Epoch> {
 }
 
 async fn serve(settings: &Settings, speaker: Speaker, parts: Parts) -> Result<()> {
+    let pulse = speaker.pulse.clone();
+    let ended = until_stopped(tasks(settings, speaker, parts)?).await;
+    // Whatever ended it: the next process finds its VIPs answered for, or the grace passes.
+    pulse.promise(settings.restart_grace);
+    tracing::info!(
+        op = "shutdown",
+        grace_s = settings.restart_grace.ns() / 1_000_000_000,
+        "speaker stopped; until the grace has passed the kernel goes on answering"
+    );
+    ended
+}
+
+/// Starts every part that may hang without harm to the VIPs; none of them ends by itself.
+fn tasks(settings: &Settings, speaker: Speaker, parts: Parts) -> Result<JoinSet<Result<()>>> {
     let (watch_links, links) = LinkWatch::open(settings.excluded.clone())?;
     let claims = parts.dataplane.claims()?;
     let (sent, gratuitous) = watch::channel(BTreeMap::new());
@@ -263,15 +277,7 @@ async fn serve(settings: &Settings, speaker: Speaker, parts: Parts) -> Result<()
     tasks.spawn(events);
     tasks.spawn(link_changes);
     tasks.spawn(notes::follow(speaker.views));
-    let ended = until_stopped(tasks).await;
-    // Whatever ended it: the next process finds its VIPs answered for, or the grace passes.
-    speaker.pulse.promise(settings.restart_grace);
-    tracing::info!(
-        op = "shutdown",
-        grace_s = settings.restart_grace.ns() / 1_000_000_000,
-        "speaker stopped; until the grace has passed the kernel goes on answering"
-    );
-    ended
+    Ok(tasks)
 }
 
 /// Waits for a signal, or for a part that should not have ended.
