@@ -70,11 +70,8 @@ impl TestLab {
     #[track_caller]
     pub fn exclude(&self, node: &str) {
         let name = format!("    kubernetes.io/hostname: {node}\n");
-        self.edit(
-            "nodes.yaml",
-            &name,
-            &format!("{name}    {EXCLUDE_LABEL}: \"\"\n"),
-        );
+        let label = format!("{name}    {EXCLUDE_LABEL}: \"\"\n");
+        self.edit(&format!("node-{node}.yaml"), &name, &label);
     }
 
     /// The frontends of a service, once it has addresses.

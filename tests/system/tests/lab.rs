@@ -7,11 +7,11 @@
 )]
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::net::IpAddr;
 use system_tests::lab::TestLab;
 use xtask::lab::proxy::Protocol;
 use xtask::lab::topology::{CLIENT_V4, CLIENT_V6};
-use xtask::tools::root;
 
 #[path = "lab/command.rs"]
 mod command;
@@ -144,11 +144,7 @@ fn a_deleted_node_leaves_its_vips_to_another() {
     }
     let web = &lab.frontends_of("default/web")[0];
     let holder = lab.holder(web.vip).unwrap();
-    lab.edit(
-        "nodes.yaml",
-        &node(&holder),
-        "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: gone\n",
-    );
+    fs::remove_file(lab.manifests().join(format!("node-{holder}.yaml"))).unwrap();
     let heir = lab.until_held(web.vip, |now| now.is_some_and(|now| now != holder));
     lab.answer(web);
     assert_ne!(heir.as_deref(), Some(holder.as_str()));
@@ -205,14 +201,6 @@ fn a_broken_document_hides_no_other_and_withdraws_nothing() {
     assert!(status.contains("pools.yaml"), "{status}");
     assert_eq!(lab.holder(web.vip), holder);
     lab.answer(web);
-}
-
-/// The part of `nodes.yaml` that is this node.
-fn node(name: &str) -> String {
-    let text = std::fs::read_to_string(root().join("deploy/samples/nodes.yaml")).unwrap();
-    let mut documents = text.split("---\n");
-    let own = documents.find(|document| document.contains(&format!("  name: {name}\n")));
-    own.expect("the samples have this node").to_owned()
 }
 
 const PODS_OF_WEB_LOCAL: [(&str, &str); 4] = [

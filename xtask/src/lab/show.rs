@@ -142,7 +142,7 @@ fn next(lab: &Lab, frontends: &[Frontend]) {
          nsenter --net={client} arping -c 3 -I eth0 {vip}\n  \
          bpftool map dump pinned {pins}/{table}   # and others in that folder\n  \
          bpftool prog show name heliograph_tc\n  \
-         $EDITOR {manifests}/nodes.yaml   # delete a node: its VIPs move\n  \
+         rm {manifests}/node-{node}.yaml   # its VIPs move to others\n  \
          tail -f {logs}/{node}.log\n\n\
          Ctrl-C here, or `cargo xtask lab down` there, takes everything away.",
         client = client.display(),
