@@ -2,7 +2,7 @@
 
 use super::Tally;
 use super::follow::follow;
-use crate::{check, ebpf, lab, tools, verifier};
+use crate::{check, ebpf, lab, tools, verifier, vlan};
 use anyhow::Result;
 use clap::ValueEnum;
 
@@ -28,6 +28,8 @@ enum Work {
     Sanitizer,
     /// The kernel suite in emulated machines.
     Verifier,
+    /// The speaker on VLAN devices in emulated machines.
+    Vlan,
 }
 
 /// All of them, the quickest answers first.
@@ -89,6 +91,12 @@ pub(super) const SUITES: &[Suite] = &[
         needs_speaker: false,
     },
     Suite {
+        name: "vlan",
+        about: "the speaker on VLAN devices, with TCX and without, emulated",
+        work: Work::Vlan,
+        needs_speaker: true,
+    },
+    Suite {
         name: "lab",
         about: "from manifests to HTTP answers between namespaces",
         work: Work::Cargo(&[
@@ -127,6 +135,11 @@ impl Suite {
             Work::Verifier => {
                 for (kernel, result) in verifier::verify() {
                     tally.count(&kernel, result);
+                }
+            }
+            Work::Vlan => {
+                for (check, result) in vlan::test() {
+                    tally.count(&check, result);
                 }
             }
             Work::Sanitizer => follow(

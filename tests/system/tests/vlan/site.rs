@@ -1,0 +1,401 @@
+//! A node and a client with a wire and a VLAN between them, and a speaker on the node.
+
+use rustix::process::{Pid, Signal, kill_process};
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+use std::{process, thread};
+use xtask::lab::net::{self, Netns};
+use xtask::tools;
+
+/// How the node is wired, beside a veth pair with a VLAN device on each end.
+#[derive(Default)]
+pub(crate) struct Wiring {
+    /// Tags are written into the frame, not beside it as network cards do it.
+    pub(crate) tags_in_frames: bool,
+    /// The node's end is a port of the bridge `br0`, and the VLAN device is on that.
+    pub(crate) is_bridged: bool,
+}
+
+/// A network namespace with the commands of tests.
+pub(crate) struct Namespace(Netns);
+
+/// The node, the client, and the speaker if it runs.
+pub(crate) struct Site {
+    pub(crate) node: Namespace,
+    pub(crate) client: Namespace,
+    name: String,
+    folder: PathBuf,
+    options: Vec<String>,
+    speaker: Option<Child>,
+}
+
+impl Site {
+    /// The usual wiring; the advertisement lists these interfaces.
+    pub(crate) fn on(interfaces: &[&str]) -> Self {
+        Self::new(&Wiring::default(), interfaces, &[])
+    }
+
+    /// The usual wiring and no speaker.
+    pub(crate) fn without_speaker() -> Self {
+        Self::wired(&Wiring::default())
+    }
+
+    /// As wired; the speaker is started with these options more.
+    pub(crate) fn new(wiring: &Wiring, interfaces: &[&str], options: &[&str]) -> Self {
+        let mut site = Self::wired(wiring);
+        site.options = options.iter().map(|&option| option.to_owned()).collect();
+        let manifests = site.folder.join("manifests");
+        fs::create_dir_all(&manifests).unwrap();
+        let text = MANIFESTS.replace("INTERFACES", &interfaces.join(", "));
+        fs::write(manifests.join("all.yaml"), text).unwrap();
+        site.start();
+        site
+    }
+
+    fn wired(wiring: &Wiring) -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        assert!(
+            tools::is_root(),
+            "this suite makes namespaces and loads programs; as root run: cargo xtask test vlan"
+        );
+        let name = format!(
+            "hgv-{}-{}",
+            process::id(),
+            NEXT.fetch_add(1, Ordering::Relaxed)
+        );
+        let site = Self {
+            node: Namespace::new(&format!("{name}-node")),
+            client: Namespace::new(&format!("{name}-client")),
+            folder: PathBuf::from(format!("/run/{name}")),
+            name,
+            options: Vec::new(),
+            speaker: None,
+        };
+        fs::create_dir_all(&site.folder).unwrap();
+        fs::create_dir_all(site.bpffs()).unwrap();
+        site.wire(wiring);
+        site
+    }
+
+    fn wire(&self, wiring: &Wiring) {
+        let (node, client) = (self.node.0.name(), self.client.0.name());
+        net::run(Command::new("ip").args(
+            format!(
+                "link add eth0 netns {node} address {PARENT_MAC} type veth peer name eth0 netns {client}"
+            )
+            .split(' '),
+        ))
+        .unwrap();
+        for end in [&self.node, &self.client] {
+            if wiring.tags_in_frames {
+                end.run("ethtool -K eth0 txvlan off rxvlan off");
+            }
+            end.ip("link set eth0 up");
+        }
+        self.client.ip("link add link eth0 eth0.100 type vlan id 100\n\
+            link set eth0.100 up\n\
+            address add 192.0.2.77/24 dev eth0\naddress add 2001:db8::77/64 dev eth0 nodad\n\
+            address add 192.0.2.78/24 dev eth0.100\naddress add 2001:db8::78/64 dev eth0.100 nodad");
+        if wiring.is_bridged {
+            self.node.ip(&format!(
+                "link add br0 address {BRIDGE_MAC} type bridge\nlink set eth0 master br0\nlink set br0 up"
+            ));
+            self.add_vlan("br0");
+        } else {
+            self.node.ip("address add 192.0.2.11/24 dev eth0");
+            self.add_vlan("eth0");
+        }
+    }
+
+    /// The node's VLAN device, on this link. Its hardware address is its own, but on a bridge.
+    pub(crate) fn add_vlan(&self, parent: &str) {
+        let address = if parent == "eth0" {
+            VLAN_MAC
+        } else {
+            BRIDGE_MAC
+        };
+        self.node.ip(&format!(
+            "link add link {parent} {parent}.100 address {address} type vlan id 100\n\
+             link set {parent}.100 up\naddress add {NODE4}/24 dev {parent}.100"
+        ));
+    }
+
+    /// Starts the speaker and waits until it can be asked.
+    pub(crate) fn start(&mut self) {
+        let log = File::create(self.folder.join("log")).unwrap();
+        let mut command = self.node.0.command(speaker());
+        command
+            .args(["run", "--node-name", NODE, "--manifests"])
+            .arg(self.folder.join("manifests"))
+            .arg("--run-dir")
+            .arg(self.folder.join("run"))
+            .arg("--bpffs")
+            .arg(self.bpffs())
+            .args([
+                "--port",
+                "0",
+                "--health-probe-port",
+                "0",
+                "--log-format",
+                "text",
+            ])
+            .args(&self.options)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log);
+        self.speaker = Some(command.spawn().unwrap());
+        self.eventually("the speaker can be asked", || {
+            self.try_ctl(&["status"]).is_ok()
+        });
+    }
+
+    /// Ends the speaker as an operator would.
+    pub(crate) fn stop(&mut self) {
+        let mut speaker = self.speaker.take().unwrap();
+        let pid = Pid::from_raw(i32::try_from(speaker.id()).unwrap()).unwrap();
+        kill_process(pid, Signal::TERM).unwrap();
+        let begun = Instant::now();
+        while speaker.try_wait().unwrap().is_none() {
+            if begun.elapsed() > WAIT_MAX {
+                speaker.kill().unwrap();
+                speaker.wait().unwrap();
+                panic!("the speaker did not end:\n{}", self.log());
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Waits until both VIPs are answered for on this device of the client.
+    #[track_caller]
+    pub(crate) fn held_on(&self, device: &str) {
+        for vip in [VIP4, VIP6] {
+            self.eventually(&format!("{vip} answered on {device}"), || {
+                self.asked(vip, device).is_some()
+            });
+        }
+    }
+
+    /// Asks once, by the client's tools: the hardware address that was answered with.
+    pub(crate) fn asked(&self, vip: &str, device: &str) -> Option<String> {
+        let question = if vip.contains(':') {
+            format!("ndisc6 -1 -r 1 -w 1000 {vip} {device}")
+        } else {
+            format!("arping -c 1 -w 1 -I {device} {vip}")
+        };
+        let (_, output) = self.client.attempt(&question);
+        let is_mac = |word: &&str| word.len() == 17 && word.split(':').count() == 6;
+        let mut words = output.split(|c: char| c.is_whitespace() || c == '[' || c == ']');
+        words.find(is_mac).map(str::to_lowercase)
+    }
+
+    /// What `speaker ctl` prints for these words.
+    pub(crate) fn ctl(&self, words: &[&str]) -> String {
+        self.try_ctl(words).unwrap()
+    }
+
+    fn try_ctl(&self, words: &[&str]) -> Result<String, String> {
+        let mut command = Command::new(speaker());
+        command.args(["ctl", "--node", NODE, "--run-dir"]);
+        net::output(command.arg(self.folder.join("run")).args(words))
+            .map_err(|why| format!("{why:#}"))
+    }
+
+    /// What `speaker cleanup` says.
+    pub(crate) fn cleanup(&self) -> String {
+        let mut command = self.node.0.command(speaker());
+        command.args(["cleanup", "--node-name", NODE, "--run-dir"]);
+        command.arg(self.folder.join("run")).arg("--bpffs");
+        net::output(command.arg(self.bpffs())).unwrap()
+    }
+
+    /// Everything that is pinned.
+    pub(crate) fn pins(&self) -> Vec<String> {
+        let mut find = Command::new("find");
+        let listed = net::output(find.arg(self.bpffs()).args(["-mindepth", "1"])).unwrap();
+        listed.lines().map(str::to_owned).collect()
+    }
+
+    /// Says something worth seeing also when all is well.
+    pub(crate) fn tell(&self, what: &str) {
+        for line in what.lines() {
+            println!("heliograph-told: {line}");
+        }
+    }
+
+    #[track_caller]
+    fn eventually(&self, what: &str, mut is_so: impl FnMut() -> bool) {
+        let begun = Instant::now();
+        while !is_so() {
+            assert!(
+                begun.elapsed() < WAIT_MAX,
+                "not in time: {what}\n{}",
+                self.log()
+            );
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.folder.join("log")).unwrap_or_default()
+    }
+
+    fn bpffs(&self) -> PathBuf {
+        Path::new("/sys/fs/bpf").join(&self.name)
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        if let Some(mut speaker) = self.speaker.take() {
+            let _ = speaker.kill();
+            let _ = speaker.wait();
+            let _ = thread::panicking() || !self.cleanup().is_empty();
+        }
+        let _ = fs::remove_dir_all(&self.folder);
+        let _ = fs::remove_dir_all(self.bpffs());
+    }
+}
+
+impl Namespace {
+    fn new(name: &str) -> Self {
+        let namespace = Self(Netns::named(name));
+        namespace.0.create().unwrap();
+        let settings = [
+            ("ipv6.conf.default.accept_dad", "0"),
+            ("ipv6.conf.default.accept_ra", "0"),
+        ];
+        namespace.0.sysctl(&settings).unwrap();
+        namespace.ip("link set lo up");
+        namespace
+    }
+
+    /// Commands of `ip`, one a line.
+    #[track_caller]
+    pub(crate) fn ip(&self, commands: &str) {
+        self.0.ip(&format!("{commands}\n")).unwrap();
+    }
+
+    /// Runs a command; its output. It must succeed.
+    #[track_caller]
+    pub(crate) fn run(&self, command: &str) -> String {
+        let (is_done, output) = self.attempt(command);
+        assert!(is_done, "{command}: {output}");
+        output
+    }
+
+    /// Runs a command; whether it succeeded, and its output.
+    fn attempt(&self, command: &str) -> (bool, String) {
+        let mut words = command.split(' ');
+        let mut inside = self.0.command(words.next().unwrap());
+        let done = inside.args(words).stdin(Stdio::null()).output().unwrap();
+        let output = String::from_utf8_lossy(&done.stdout);
+        let errors = String::from_utf8_lossy(&done.stderr);
+        (done.status.success(), format!("{output}{errors}"))
+    }
+
+    /// The frames of a device while something is done, one a line, with addresses and tags.
+    pub(crate) fn while_watching(&self, device: &str, work: impl FnOnce()) -> String {
+        let mut watching = self
+            .0
+            .command("tcpdump")
+            .args([
+                "--immediate-mode",
+                "-lenv",
+                "-nn",
+                "-Z",
+                "root",
+                "-i",
+                device,
+            ])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut says = BufReader::new(watching.stderr.take().unwrap());
+        let mut line = String::new();
+        while !line.contains("listening on") {
+            line.clear();
+            let read = says.read_line(&mut line).unwrap();
+            assert!(read > 0, "tcpdump did not begin to listen on {device}");
+        }
+        work();
+        thread::sleep(SETTLE);
+        watching.kill().unwrap();
+        watching.wait().unwrap();
+        let mut seen = Vec::new();
+        let mut output = watching.stdout.take().unwrap();
+        output.read_to_end(&mut seen).unwrap();
+        String::from_utf8_lossy(&seen).into_owned()
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        let gone = self.0.delete();
+        assert!(gone.is_ok() || thread::panicking(), "{gone:?}");
+    }
+}
+
+/// The speaker under test; an emulated machine says where it has it.
+fn speaker() -> PathBuf {
+    let named = std::env::var_os("HELIOGRAPH_SPEAKER").map(PathBuf::from);
+    named.unwrap_or_else(|| tools::target().join("debug/speaker"))
+}
+
+const NODE: &str = "n1";
+pub(crate) const VIP4: &str = "192.0.2.100";
+pub(crate) const VIP6: &str = "2001:db8::100";
+/// The node's own address in the VLAN.
+pub(crate) const NODE4: &str = "192.0.2.12";
+pub(crate) const PARENT_MAC: &str = "02:00:00:00:00:11";
+pub(crate) const VLAN_MAC: &str = "02:00:00:00:00:64";
+pub(crate) const BRIDGE_MAC: &str = "02:00:00:00:00:b0";
+
+/// An emulated machine is slow.
+const WAIT_MAX: Duration = Duration::from_secs(20);
+/// What was sent is written down by then.
+const SETTLE: Duration = Duration::from_millis(200);
+
+const MANIFESTS: &str = r#"
+apiVersion: v1
+kind: Node
+metadata: {name: n1}
+---
+apiVersion: metallb.io/v1beta1
+kind: IPAddressPool
+metadata: {name: lan, namespace: metallb-system}
+spec:
+  addresses: [192.0.2.100/32, "2001:db8::100/128"]
+---
+apiVersion: metallb.io/v1beta1
+kind: L2Advertisement
+metadata: {name: lan, namespace: metallb-system}
+spec:
+  ipAddressPools: [lan]
+  interfaces: [INTERFACES]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: default}
+spec:
+  type: LoadBalancer
+  ipFamilyPolicy: RequireDualStack
+  ipFamilies: [IPv4, IPv6]
+  clusterIPs: [10.96.0.10, "fd00:10:96::10"]
+  ports: [{name: http, protocol: TCP, port: 80}]
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata:
+  name: web-v4
+  namespace: default
+  labels: {kubernetes.io/service-name: web}
+addressType: IPv4
+ports: [{name: http, protocol: TCP, port: 8080}]
+endpoints:
+  - {addresses: [10.244.1.11], nodeName: n1, conditions: {ready: true}}
+"#;
