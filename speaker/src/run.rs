@@ -15,8 +15,9 @@ use crate::ctl;
 use crate::dataplane::{self, Dataplane, Sight};
 use crate::drive::allocate::Allocator;
 use crate::drive::announce::{Announcer, Means};
+use crate::drive::audit::{self, Suspicion};
 use crate::drive::clock::{Stamp, now};
-use crate::drive::decide::{Decide, Outlets, View};
+use crate::drive::decide::{Decide, Outlets, Signals, View};
 use crate::drive::links::{Attached, Follow};
 use crate::drive::pulse::{self, PulseHandle};
 use crate::edge::{ArpSetting, FrameSender, Groups, LinkWatch};
@@ -101,6 +102,7 @@ struct Speaker {
     views: watch::Receiver<Option<Arc<View>>>,
     events: mpsc::Receiver<Event>,
     decided: Stamp,
+    suspicion: Suspicion,
 }
 
 /// What is still to be moved into tasks.
@@ -154,22 +156,21 @@ fn start(settings: &Settings, kernel: Kernel) -> Result<(Speaker, Parts)> {
         events: events_in,
         views: views_in,
     };
-    Decide::new(
-        agent,
-        tables,
-        mirror,
-        pulse.clone(),
+    let suspicion = Suspicion::default();
+    let signals = Signals {
+        pulse: pulse.clone(),
         said,
-        decided.clone(),
-        outlets,
-    )
-    .spawn(inputs)?;
+        decided: decided.clone(),
+        suspicion: Arc::clone(&suspicion),
+    };
+    Decide::new(agent, tables, mirror, signals, outlets).spawn(inputs)?;
     let speaker = Speaker {
         inbox,
         pulse,
         views,
         events,
         decided,
+        suspicion,
     };
     Ok((
         speaker,
@@ -205,6 +206,7 @@ async fn serve(settings: &Settings, speaker: Speaker, parts: Parts) -> Result<()
 
 /// Starts every part that may hang without harm to the VIPs; none of them ends by itself.
 fn tasks(settings: &Settings, speaker: Speaker, parts: Parts) -> Result<JoinSet<Result<()>>> {
+    let mut tasks = JoinSet::new();
     let (watch_links, links) = LinkWatch::open(settings.excluded.clone())?;
     let claims = parts.dataplane.claims()?;
     let (sent, gratuitous) = watch::channel(BTreeMap::new());
@@ -215,8 +217,8 @@ fn tasks(settings: &Settings, speaker: Speaker, parts: Parts) -> Result<JoinSet<
         deadline: parts.dataplane.deadline()?,
         sent,
     };
-    let announcer = Announcer::new(means, speaker.views.clone());
     let (claimed_in, claimed) = mpsc::channel(CLAIMED);
+    tasks.spawn(Announcer::new(means, speaker.views.clone()).run(claimed));
     let (attached, attached_out) = watch::channel(Attached::new());
     let follow = Follow {
         dataplane: parts.dataplane,
@@ -235,7 +237,7 @@ fn tasks(settings: &Settings, speaker: Speaker, parts: Parts) -> Result<JoinSet<
         changes: changes.clone(),
     };
     feed.spawn(source)?;
-    let link_changes = link_changes::follow(links.clone(), changes.clone());
+    tasks.spawn(link_changes::follow(links.clone(), changes.clone()));
     let (problems_in, problems) = watch::channel(Vec::new());
     let allocator = Allocator::new(writer, settings.rules.class.clone(), problems_in);
     let snapshots = snapshot::source(
@@ -258,24 +260,19 @@ fn tasks(settings: &Settings, speaker: Speaker, parts: Parts) -> Result<JoinSet<
         problems,
     };
     let socket = settings.ctl_socket();
-    let server = ctl::Server::open(&socket, snapshots, sight, changes.clone(), now)?;
-    let events = tell_events(speaker.events, changes.clone());
+    tasks.spawn(ctl::Server::open(&socket, snapshots, sight, changes.clone(), now)?.run());
+    tasks.spawn(tell_events(speaker.events, changes.clone()));
     let hearers = claims::Hearers {
         views: speaker.views.clone(),
         changes,
         claimed: claimed_in,
     };
-    let claims = claims::follow(claims, hearers);
-    let mut tasks = JoinSet::new();
+    tasks.spawn(claims::follow(claims, hearers));
     tasks.spawn(watch_links.run());
     tasks.spawn(follow.run(links));
-    tasks.spawn(announcer.run(claimed));
     tasks.spawn(allocator.run(speaker.views.clone(), allocates));
-    tasks.spawn(server.run());
-    tasks.spawn(claims);
     tasks.spawn(board::serve(settings.metrics, settings.health, board));
-    tasks.spawn(events);
-    tasks.spawn(link_changes);
+    tasks.spawn(audit);
     tasks.spawn(notes::follow(speaker.views));
     Ok(tasks)
 }
