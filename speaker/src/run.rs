@@ -193,7 +193,10 @@ fn adopted(tables: &Tables) -> BTreeMap<Vip, Epoch> {
 
 async fn serve(settings: &Settings, speaker: Speaker, parts: Parts) -> Result<()> {
     let pulse = speaker.pulse.clone();
-    let ended = until_stopped(tasks(settings, speaker, parts)?).await;
+    let ended = match tasks(settings, speaker, parts) {
+        Ok(tasks) => until_stopped(tasks).await,
+        Err(error) => Err(error),
+    };
     // Whatever ended it: the next process finds its VIPs answered for, or the grace passes.
     pulse.promise(settings.restart_grace);
     tracing::info!(
@@ -209,6 +212,9 @@ fn tasks(settings: &Settings, speaker: Speaker, parts: Parts) -> Result<JoinSet<
     let mut tasks = JoinSet::new();
     let (watch_links, links) = LinkWatch::open(settings.excluded.clone())?;
     let claims = parts.dataplane.claims()?;
+    let tables = parts.dataplane.tables()?;
+    let (views, suspicion) = (speaker.views.clone(), speaker.suspicion);
+    tasks.spawn(audit::run(tables, views, suspicion));
     let (sent, gratuitous) = watch::channel(BTreeMap::new());
     let means = Means {
         frames: parts.frames,
@@ -272,7 +278,6 @@ fn tasks(settings: &Settings, speaker: Speaker, parts: Parts) -> Result<JoinSet<
     tasks.spawn(follow.run(links));
     tasks.spawn(allocator.run(speaker.views.clone(), allocates));
     tasks.spawn(board::serve(settings.metrics, settings.health, board));
-    tasks.spawn(audit);
     tasks.spawn(notes::follow(speaker.views));
     Ok(tasks)
 }

@@ -4,6 +4,7 @@
 //! channels that never block, so that a hung worker (or a log that nobody reads) cannot stop it. A turn is finished at
 //! least every [`TURN_MAX`], which is what the pulse goes by.
 
+use super::audit::Suspicion;
 use super::clock::{Stamp, now};
 use super::pulse::{PulseHandle, Said};
 use crate::dataplane::KernelTables;
@@ -12,9 +13,10 @@ use speaker_core::agent::{Agent, Event, Input, Output};
 use speaker_core::plan::{Held, Plan};
 use speaker_core::tables::{self, TableChange, Tables};
 use speaker_core::{Local, Problem, World};
-use speaker_proto::{Machine, Span, Time};
+use speaker_proto::{Machine, Span};
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::thread;
 use tokio::sync::{mpsc, watch};
@@ -65,50 +67,54 @@ pub(crate) struct Outlets {
     pub(crate) views: watch::Sender<Option<Arc<View>>>,
 }
 
+/// What the thread exchanges with the other threads that never block.
+pub(crate) struct Signals {
+    /// The pulse, to be armed.
+    pub(crate) pulse: PulseHandle,
+    /// What the pulse says.
+    pub(crate) said: Receiver<Said>,
+    /// When a turn was last finished.
+    pub(crate) decided: Stamp,
+    /// What the audit found.
+    pub(crate) suspicion: Suspicion,
+}
+
 /// The deciding loop with everything it owns.
 pub(crate) struct Decide {
     agent: Agent,
     kernel: KernelTables,
     mirror: Arc<Tables>,
-    pulse: PulseHandle,
-    said: Receiver<Said>,
-    decided: Stamp,
+    signals: Signals,
     outlets: Outlets,
     problems: Vec<Problem>,
     is_armed: bool,
     work: Work,
-    repair_at: Time,
 }
 
 impl Decide {
-    /// `kernel` as it was read into `mirror`; `said` is what the pulse says.
+    /// `kernel` as it was read into `mirror`.
     pub(crate) fn new(
         agent: Agent,
         kernel: KernelTables,
         mirror: Tables,
-        pulse: PulseHandle,
-        said: Receiver<Said>,
-        decided: Stamp,
+        signals: Signals,
         outlets: Outlets,
     ) -> Self {
         Self {
             agent,
             kernel,
             mirror: Arc::new(mirror),
-            is_armed: pulse.is_adopted(),
-            pulse,
-            said,
-            decided,
+            is_armed: signals.pulse.is_adopted(),
+            signals,
             outlets,
             problems: Vec::new(),
             work: Work::default(),
-            repair_at: now() + REPAIR_EVERY,
         }
     }
 
     /// Starts the thread. It ends when every sender of `inbox` is gone.
     pub(crate) fn spawn(mut self, inbox: Receiver<Input>) -> Result<thread::JoinHandle<()>> {
-        self.decided.touch();
+        self.signals.decided.touch();
         thread::Builder::new()
             .name("decide".into())
             .spawn(move || while self.turn(&inbox) {})
@@ -122,7 +128,7 @@ impl Decide {
             Err(RecvTimeoutError::Timeout) => None,
             Err(RecvTimeoutError::Disconnected) => return false,
         };
-        while let Ok(said) = self.said.try_recv() {
+        while let Ok(said) = self.signals.said.try_recv() {
             self.is_armed = said == Said::Armed;
             self.take(match said {
                 Said::Armed => Input::Armed,
@@ -138,7 +144,7 @@ impl Decide {
         self.agent.expire(now());
         self.flush();
         self.repair();
-        self.decided.touch();
+        self.signals.decided.touch();
         if self.is_news() {
             self.publish();
         }
@@ -168,7 +174,7 @@ impl Decide {
                     self.work.failures += u64::from(result.is_err());
                     self.agent.input(now(), Input::Applied(result));
                 }
-                Output::Arm => self.pulse.arm(),
+                Output::Arm => self.signals.pulse.arm(),
                 Output::Event(event) => {
                     self.work.events_lost +=
                         u64::from(self.outlets.events.try_send(event).is_err());
@@ -199,12 +205,11 @@ impl Decide {
         Ok(())
     }
 
-    /// Compares the kernel with what was written to it and mends what somebody else changed.
+    /// Reads the kernel's tables and mends what somebody else changed, if the audit found something.
     fn repair(&mut self) {
-        if now() < self.repair_at {
+        if !self.signals.suspicion.swap(false, Ordering::Relaxed) {
             return;
         }
-        self.repair_at = now() + REPAIR_EVERY;
         let mended = self.kernel.read().and_then(|found| {
             let changes = tables::changes(&found, &self.mirror);
             if changes.is_empty() {
@@ -257,5 +262,3 @@ const TURN_MAX: Span = Span::ms(40);
 const ARMING_TURN: Span = Span::ms(5);
 /// Inputs taken in one turn besides the first, so that a flood does not make it long.
 const INPUTS_PER_TURN: usize = 256;
-/// How often the kernel's tables are compared with what was written to them.
-const REPAIR_EVERY: Span = Span::s(30);

@@ -5,6 +5,7 @@
 
 pub(crate) mod allocate;
 pub(crate) mod announce;
+pub(crate) mod audit;
 pub(crate) mod clock;
 pub(crate) mod decide;
 pub(crate) mod links;
