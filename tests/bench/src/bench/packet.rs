@@ -204,6 +204,9 @@ const ROUNDS: usize = 9;
 fn checks(hook: &Hook, subject: &mut Subject) -> Result<Vec<Figure>> {
     let mut malformed = frame::arp_request();
     malformed[18] = 8;
+    // RFC 5227: a probe has no sender address, so nobody is remembered.
+    let mut probe = frame::arp_request_for(KNOWN);
+    probe[28..32].fill(0);
     let request = frame::arp_request_for;
     let cases = [
         ("ARP, malformed", malformed, hook.next),
@@ -214,6 +217,7 @@ fn checks(hook: &Hook, subject: &mut Subject) -> Result<Vec<Figure>> {
             hook.next,
         ),
         ("ARP, another node's: dropped", request(KNOWN), hook.drop),
+        ("ARP probe, another node's: dropped", probe, hook.drop),
         (
             "ARP, past the deadline: dropped",
             request(LAPSED),
