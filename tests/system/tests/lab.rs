@@ -13,6 +13,8 @@ use system_tests::lab::TestLab;
 use xtask::lab::proxy::Protocol;
 use xtask::lab::topology::{CLIENT_V4, CLIENT_V6};
 
+#[path = "lab/audit.rs"]
+mod audit;
 #[path = "lab/command.rs"]
 mod command;
 #[path = "lab/hang.rs"]

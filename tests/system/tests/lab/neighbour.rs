@@ -104,6 +104,41 @@ fn rfc4861_7_3_a_client_that_checks_a_vip_finds_it_reachable() {
 }
 
 #[test]
+fn l6_6_a_switch_that_filters_multicast_lets_solicitations_through() {
+    let lab = TestLab::prepared(&[], |lab| {
+        let soon = "mcast_query_response_interval 50 mcast_startup_query_interval 50";
+        let filter = format!("link set br0 type bridge mcast_snooping 1 mcast_querier 1 {soon}");
+        lab.topology().switch.ip(&filter).unwrap();
+    });
+    let vip = lab.frontends_of("default/web")[1].vip;
+    let holder = lab.until_held(vip, |holder| holder.is_some()).unwrap();
+    lab.eventually("the switch knows that the holder listens", || {
+        let groups = lab
+            .topology()
+            .switch
+            .output("bridge", &["mdb", "show"])
+            .unwrap();
+        let wanted = format!("port {holder} grp {}", solicited_node(vip));
+        if groups.contains(&wanted) {
+            Ok(())
+        } else {
+            Err(groups)
+        }
+    });
+    // With a querier around, a group without a listener is not forwarded at all.
+    assert_eq!(lab.holder(vip).as_ref(), Some(&holder));
+}
+
+/// The multicast group of those who are asked for an address (RFC 4291 §2.7.1).
+fn solicited_node(vip: IpAddr) -> String {
+    let IpAddr::V6(vip) = vip else {
+        panic!("{vip} is no IPv6 address");
+    };
+    let [_, _, _, _, _, _, high, low] = vip.segments();
+    format!("ff02::1:ff{:02x}:{low:x}", high & 0xff)
+}
+
+#[test]
 fn a_takeover_reaches_clients_that_do_not_ask() {
     let lab = TestLab::sample();
     for frontend in lab.frontends_of("default/web") {
