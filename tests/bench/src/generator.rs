@@ -113,9 +113,8 @@ fn flood(generator: &Xdp, pair: &Pair, span: Duration) -> Result<()> {
         let threads: Vec<_> = (0..cpu::count())
             .map(|cpu| scope.spawn(move || one(cpu)))
             .collect();
-        let ends = threads.into_iter().map(std::thread::ScopedJoinHandle::join);
-        ends.map(|end| end.unwrap_or_else(|_| bail!("a generator panicked")))
-            .collect()
+        let mut ends = threads.into_iter().map(std::thread::ScopedJoinHandle::join);
+        ends.try_for_each(|end| end.unwrap_or_else(|_| bail!("a generator panicked")))
     })
 }
 

@@ -108,7 +108,7 @@ fn service_name(number: usize) -> String {
 }
 
 fn service(number: usize) -> Value {
-    let policy = if number % LOCAL_EACH == 0 {
+    let policy = if number.is_multiple_of(LOCAL_EACH) {
         "Local"
     } else {
         "Cluster"

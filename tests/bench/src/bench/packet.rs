@@ -173,7 +173,7 @@ impl Hook {
     }
 
     /// Median nanoseconds of `program` on `frame`, which must end in `verdict`.
-    fn time<P: TestRun>(&self, program: &P, frame: &[u8], verdict: u32) -> Result<f64>
+    fn time<P>(&self, program: &P, frame: &[u8], verdict: u32) -> Result<f64>
     where
         P: for<'a> TestRun<Opts<'a> = TestRunOptions<'a>, Result = TestRunResult>,
     {

@@ -109,8 +109,12 @@ fn attach(setting: &Setting, state: State, pair: &Pair) -> Result<Option<Subject
         match state {
             State::Off => {}
             State::Tc => attach_tc(subject.tc()?)?,
-            State::GenericXdp => drop(subject.xdp()?.attach(NODE_LINK, XdpMode::Skb)?),
-            State::NativeXdp => drop(subject.xdp()?.attach(NODE_LINK, XdpMode::Driver)?),
+            State::GenericXdp => {
+                subject.xdp()?.attach(NODE_LINK, XdpMode::Skb)?;
+            }
+            State::NativeXdp => {
+                subject.xdp()?.attach(NODE_LINK, XdpMode::Driver)?;
+            }
         }
         Ok(())
     })?;
