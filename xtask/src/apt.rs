@@ -96,19 +96,25 @@ impl Archive {
             .join(package.replace(['=', ':', '/'], "_"));
         fs::create_dir_all(&store)
             .with_context(|| format!("failed to make {}", store.display()))?;
-        if downloaded(&store)?.is_none() {
-            let mut download = self.apt("apt-get");
-            download
-                .args(["download", "-q", package])
-                .current_dir(&store)
-                .stdout(Stdio::null());
-            run(&mut download)?;
+        if downloaded(&store)?.is_none() && self.download(package, &store).is_err() {
+            // The lists are as old as the folder; a mirror keeps newer versions only.
+            self.update(&self.folder.join("sources.list"));
+            self.download(package, &store)?;
         }
         let Some(file) = downloaded(&store)? else {
             bail!("`apt-get download {package}` left no file");
         };
         fs::create_dir_all(into).with_context(|| format!("failed to make {}", into.display()))?;
         run(Command::new("dpkg-deb").arg("-x").arg(file).arg(into))
+    }
+
+    fn download(&self, package: &str, store: &Path) -> Result<()> {
+        let mut download = self.apt("apt-get");
+        download
+            .args(["download", "-q", package])
+            .current_dir(store)
+            .stdout(Stdio::null());
+        run(&mut download)
     }
 
     fn apt(&self, program: &str) -> Command {
