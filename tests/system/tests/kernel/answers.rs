@@ -85,6 +85,30 @@ fn a_tagged_request_is_not_answered_untagged() {
 }
 
 #[test]
+fn a_program_behind_ours_gets_what_is_not_ours() {
+    on_wire(Hook::Tcx, |site| {
+        let mut behind = site.node.enter(|| {
+            let mut behind = Program::load(Limit::default());
+            let mut tables = tables(boot_ns() + 600 * SECOND);
+            let key = VipKey::new(Addr::v4([192, 0, 2, 11]), LINK);
+            tables.put_vip(key, Entry::new(Mode::Answer, 1, SLOT11));
+            behind.write(&tables, 0);
+            let options = TcAttachOptions::TcxOrder(LinkOrder::last());
+            behind
+                .tc()
+                .attach_with_options("eth0", TcAttachType::Ingress, options)
+                .unwrap();
+            behind
+        });
+        site.client.run("arping -c 1 -w 2 -I eth0 192.0.2.11");
+        assert_eq!(behind.outcome(SLOT11, Outcome::Answered), 1);
+        site.client.run("arping -c 1 -w 2 -I eth0 192.0.2.10");
+        assert_eq!(behind.outcome(SLOT4, Outcome::Answered), 0);
+        assert_eq!(site.program.outcome(SLOT4, Outcome::Answered), 1);
+    });
+}
+
+#[test]
 fn jumbo_packets_are_counted_whole() {
     on_wire(Hook::Tcx, |site| {
         for end in [&site.node, &site.client] {
@@ -276,4 +300,5 @@ const LINK: u32 = 42;
 const OWN: [u8; 6] = [2, 0, 0, 0, 0, 0x11];
 const SLOT4: u32 = 1;
 const SLOT6: u32 = 2;
+const SLOT11: u32 = 3;
 const SECOND: u64 = 1_000_000_000;
