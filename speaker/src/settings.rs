@@ -34,8 +34,6 @@ pub(crate) struct Settings {
     pub(crate) node: NodeName,
     /// The directory of manifests.
     pub(crate) manifests: PathBuf,
-    /// Where state that outlives a boot is kept; `None`: none is kept.
-    pub(crate) state_dir: Option<PathBuf>,
     /// Sockets of this node: `<run-dir>/<node>`.
     pub(crate) run_dir: PathBuf,
     /// Pins of this node: `<bpffs>/heliograph/<node>`.
@@ -88,7 +86,6 @@ impl Settings {
             pin_dir: pin_dir(&args.places.bpffs, &args.node_name),
             node: args.node_name,
             manifests: args.manifests,
-            state_dir: args.state_dir,
             attach: args.attach,
             rate: AnswerRate {
                 per_second: args.answer_rate,
@@ -143,12 +140,6 @@ impl Settings {
             ("namespace", self.namespace.clone()),
             ("pins", self.pin_dir.display().to_string()),
             ("restart-grace", format!("{:?}", self.restart_grace)),
-            (
-                "state-dir",
-                self.state_dir
-                    .as_ref()
-                    .map_or_else(|| "none".to_owned(), |dir| dir.display().to_string()),
-            ),
         ])
     }
 

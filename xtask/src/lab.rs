@@ -232,7 +232,6 @@ impl Lab {
             binary: &self.options.speaker,
             node: at,
             manifests: &self.manifests(),
-            state_dir: &self.folder().join("state").join(node),
             run_dir: &self.options.run_dir,
             bpffs: &self.options.bpffs,
             log: &self.folder().join("log").join(format!("{node}.log")),

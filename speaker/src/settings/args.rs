@@ -53,10 +53,6 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "NAME", env = "METALLB_NODE_NAME")]
     pub(crate) node_name: NodeName,
 
-    /// Where to keep what outlives a reboot
-    #[arg(long, value_name = "DIR")]
-    pub(crate) state_dir: Option<PathBuf>,
-
     #[command(flatten)]
     pub(crate) places: Places,
 

@@ -25,7 +25,6 @@ pub(super) struct Start<'a> {
     pub(super) binary: &'a Path,
     pub(super) node: &'a Node,
     pub(super) manifests: &'a Path,
-    pub(super) state_dir: &'a Path,
     pub(super) run_dir: &'a Path,
     pub(super) bpffs: &'a Path,
     pub(super) log: &'a Path,
@@ -42,7 +41,6 @@ impl Speaker {
         let mut command = start.node.netns.command(binary);
         command.args(["run", "--node-name", &start.node.name]);
         command.arg("--manifests").arg(start.manifests);
-        command.arg("--state-dir").arg(start.state_dir);
         command.arg("--run-dir").arg(start.run_dir);
         command.arg("--bpffs").arg(start.bpffs);
         Ok(Self {

@@ -107,7 +107,6 @@ impl Speaker {
             ]);
             speaker.arg("--manifests").arg(folder("manifests"));
             speaker.arg("--run-dir").arg(folder("run"));
-            speaker.arg("--state-dir").arg(folder("state"));
             speaker.arg("--bpffs").arg(folder("bpf"));
             speaker.args(["--answer-rate", "0"]);
             speaker
