@@ -120,7 +120,7 @@ impl Lab {
     fn prepare(&mut self) -> Result<()> {
         let owner = Process::running(std::process::id(), "the lab")?;
         self.note(|record| record.owner = Some(owner))?;
-        for folder in ["manifests", "state", "log"] {
+        for folder in ["manifests", "log"] {
             let folder = self.folder().join(folder);
             if folder.exists() {
                 fs::remove_dir_all(&folder)?;

@@ -23,7 +23,7 @@ impl Home {
     pub(crate) fn create() -> Result<Self> {
         let root = std::env::temp_dir().join(format!("{PREFIX}{}", std::process::id()));
         let home = Self { root };
-        for folder in ["manifests", "run", "state", "bpf"] {
+        for folder in ["manifests", "run", "bpf"] {
             fs::create_dir_all(home.root.join(folder))
                 .with_context(|| format!("failed to make {}", home.root.display()))?;
         }
