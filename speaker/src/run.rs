@@ -14,7 +14,7 @@ mod tell;
 use crate::ctl;
 use crate::dataplane::{self, Dataplane, Sight};
 use crate::drive::allocate::Allocator;
-use crate::drive::announce::{Announcer, Means};
+use crate::drive::announce::{Announcer, GratuitousSent, Means};
 use crate::drive::audit::{self, Suspicion};
 use crate::drive::clock::{Stamp, now};
 use crate::drive::decide::{Decide, Outlets, Signals, View};
@@ -213,16 +213,9 @@ fn tasks(settings: &Settings, speaker: Speaker, parts: Parts) -> Result<JoinSet<
     let (watch_links, links) = LinkWatch::open(settings.excluded.clone())?;
     let claims = parts.dataplane.claims()?;
     let tables = parts.dataplane.tables()?;
-    let (views, suspicion) = (speaker.views.clone(), speaker.suspicion);
-    tasks.spawn(audit::run(tables, views, suspicion));
+    tasks.spawn(audit::run(tables, speaker.views.clone(), speaker.suspicion));
     let (sent, gratuitous) = watch::channel(BTreeMap::new());
-    let means = Means {
-        frames: parts.frames,
-        askers: parts.dataplane.askers()?,
-        groups: parts.groups,
-        deadline: parts.dataplane.deadline()?,
-        sent,
-    };
+    let means = means(&parts.dataplane, parts.frames, parts.groups, sent)?;
     let (claimed_in, claimed) = mpsc::channel(CLAIMED);
     tasks.spawn(Announcer::new(means, speaker.views.clone()).run(claimed));
     let (attached, attached_out) = watch::channel(Attached::new());
@@ -280,6 +273,21 @@ fn tasks(settings: &Settings, speaker: Speaker, parts: Parts) -> Result<JoinSet<
     tasks.spawn(board::serve(settings.metrics, settings.health, board));
     tasks.spawn(notes::follow(speaker.views));
     Ok(tasks)
+}
+
+fn means(
+    dataplane: &Dataplane,
+    frames: FrameSender,
+    groups: Groups,
+    sent: watch::Sender<GratuitousSent>,
+) -> Result<Means> {
+    Ok(Means {
+        frames,
+        askers: dataplane.askers()?,
+        groups,
+        deadline: dataplane.deadline()?,
+        sent,
+    })
 }
 
 /// Waits for a signal, or for a part that should not have ended.
