@@ -237,7 +237,7 @@ fn stats(slot: u32) -> *mut SlotStats {
     }
     let zero: SlotStats = bytemuck::Zeroable::zeroed();
     let _ = STATS.insert(slot, zero, u64::from(BPF_NOEXIST));
-    STATS.get_ptr_mut(slot).unwrap_or(core::ptr::null_mut())
+    STATS.get_ptr_mut(slot).unwrap_or_default()
 }
 
 #[inline(always)]
