@@ -42,13 +42,8 @@ impl TestLab {
     #[track_caller]
     pub fn prepared(changes: &[(&str, &str, &str)], prepare: impl FnOnce(&Lab)) -> Self {
         let turn = turn();
-        let options = Options {
-            prefix: "hgtest".to_owned(),
-            bpffs: PathBuf::from("/sys/fs/bpf/hgtest"),
-            run_dir: PathBuf::from("/run/hgtest"),
-            ..Options::sample()
-        };
-        let mut lab = Lab::without_speakers(options).expect("the network comes up");
+        let mut lab =
+            Lab::without_speakers(options_of(std::process::id())).expect("the network comes up");
         for (file, from, to) in changes {
             edit(&lab.manifests(), file, from, to);
         }
@@ -272,6 +267,31 @@ fn edit(dir: &Path, file: &str, from: &str, to: &str) {
     fs::rename(&draft, &path).expect("the lab's folder can be written");
 }
 
+/// The lab of one run of the suite: two runs, of two checkouts even, do not meet.
+fn options_of(process: u32) -> Options {
+    let name = format!("{PREFIX}{process}");
+    Options {
+        bpffs: Path::new("/sys/fs/bpf").join(&name),
+        run_dir: Path::new("/run").join(&name),
+        prefix: name,
+        ..Options::sample()
+    }
+}
+
+/// Takes down what runs of this checkout's suite that were killed have left.
+fn sweep() {
+    let home = Options::sample().home;
+    let entries = fs::read_dir(home).into_iter().flatten().flatten();
+    let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let processes = names.filter_map(|name| name.strip_prefix(PREFIX)?.parse::<u32>().ok());
+    for process in processes.filter(|process| !Path::new(&format!("/proc/{process}")).exists()) {
+        xtask::lab::down(&options_of(process)).expect("what a killed run left goes");
+    }
+}
+
+/// Of the namespaces of test labs; the process' number follows.
+const PREFIX: &str = "hgt";
+
 /// The right to have a lab, given up when dropped.
 pub struct Turn {
     _here: MutexGuard<'static, ()>,
@@ -340,6 +360,7 @@ fn built() {
         xtask::lab::build().expect("what the lab needs is there");
         let mut cargo = tools::cargo();
         tools::run(cargo.args(["build", "--quiet", "--package", "xtask"])).expect("xtask builds");
+        sweep();
     });
 }
 
