@@ -92,14 +92,14 @@ struct Command<'a> {
     words: Vec<&'a str>,
 }
 
-/// Lines of fenced blocks and pieces between back-ticks, with their lines from 1.
+/// Lines of fenced or indented blocks and pieces between back-ticks, with their lines from 1.
 fn code(text: &str) -> Vec<(usize, &str)> {
     let mut found = Vec::new();
     let mut is_code = false;
     for (at, line) in text.lines().enumerate() {
         if line.trim_start().starts_with("```") {
             is_code = !is_code;
-        } else if is_code {
+        } else if is_code || line.starts_with("    ") {
             found.push((at + 1, line));
         } else {
             found.extend(

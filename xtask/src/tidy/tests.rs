@@ -409,6 +409,7 @@ fn a_command_that_does_not_exist_is_found() {
         "`cargo xtask bake`",
         "`cargo xtask lab --exe x`",
         "```\ncargo xtask lab up\n```",
+        "    cargo xtask lab --wrong",
         "`cargo xtask test -p x`",
     ] {
         assert_eq!(check(planted), 1, "{planted}");
