@@ -37,7 +37,7 @@ pub(super) fn load(pins: &Pins, settings: &Settings) -> Result<(Ebpf, Vec<Replac
         loader.map_pin_path(name, path.as_path());
     }
     let ebpf = loader.load(OBJECT).context(
-        "failed to load the kernel object (kernel 5.10 or later, CAP_BPF and CAP_NET_ADMIN are needed; \
+        "failed to load the kernel object (kernel 5.10 or later, CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON are needed; \
          before 5.11 also a sufficient RLIMIT_MEMLOCK)",
     )?;
     Ok((ebpf, replaced))
