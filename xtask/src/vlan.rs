@@ -31,6 +31,7 @@ fn parts() -> Result<(PathBuf, Vec<(PathBuf, String)>)> {
         "ndisc6",
         "tcpdump",
         "ethtool",
+        "nftables",
         "util-linux",
     ];
     tools::ensure_packages(&packages, "asking for neighbours in a VLAN")?;
@@ -112,8 +113,8 @@ fn why(lines: &[String], check: &str) -> String {
 }
 
 const KERNELS: [Kernel; 2] = [BOOKWORM, TRIXIE];
-/// Each after those that it needs; `sch_ingress` and `cls_bpf` are what clsact is made of.
-const MODULES: [&str; 9] = [
+/// Each after those that it needs. `sch_ingress` and `cls_bpf` are what clsact is made of, the rest is for the service proxy.
+const MODULES: [&str; 26] = [
     "llc",
     "stp",
     "garp",
@@ -123,10 +124,27 @@ const MODULES: [&str; 9] = [
     "veth",
     "sch_ingress",
     "cls_bpf",
+    "libcrc32c",
+    "nfnetlink",
+    "nf_tables",
+    "nf_defrag_ipv4",
+    "nf_defrag_ipv6",
+    "nf_conntrack",
+    "nf_nat",
+    "nft_chain_nat",
+    "nft_nat",
+    "nft_masq",
+    "nft_ct",
+    "nft_numgen",
+    "nf_reject_ipv4",
+    "nf_reject_ipv6",
+    "nft_reject",
+    "nft_reject_ipv4",
+    "nft_reject_ipv6",
 ];
 /// Those of which busybox has none, or only a part.
-const TOOLS: [&str; 7] = [
-    "ip", "tc", "nsenter", "arping", "ndisc6", "tcpdump", "ethtool",
+const TOOLS: [&str; 8] = [
+    "ip", "tc", "nft", "nsenter", "arping", "ndisc6", "tcpdump", "ethtool",
 ];
 const ENDED: &str = "heliograph-ended";
 /// What the suite prints before a line that is worth seeing also when all is well.

@@ -1,6 +1,7 @@
 //! A node and a client with a wire and a VLAN between them, and a speaker on the node.
 
 use rustix::process::{Pid, Signal, kill_process};
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -9,6 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use std::{process, thread};
 use xtask::lab::net::{self, Netns};
+use xtask::lab::proxy::Proxy;
 use xtask::tools;
 
 /// How the node is wired, beside a veth pair with a VLAN device on each end.
@@ -48,7 +50,7 @@ impl Site {
     pub(crate) fn new(wiring: &Wiring, interfaces: &[&str], options: &[&str]) -> Self {
         let mut site = Self::wired(wiring);
         site.options = options.iter().map(|&option| option.to_owned()).collect();
-        let manifests = site.folder.join("manifests");
+        let manifests = site.manifests();
         fs::create_dir_all(&manifests).unwrap();
         let text = MANIFESTS.replace("INTERFACES", &interfaces.join(", "));
         fs::write(manifests.join("all.yaml"), text).unwrap();
@@ -96,10 +98,12 @@ impl Site {
             }
             end.ip("link set eth0 up");
         }
-        self.client.ip("link add link eth0 eth0.100 type vlan id 100\n\
+        self.client.ip(&format!(
+            "link add link eth0 eth0.100 type vlan id 100\n\
             link set eth0.100 up\n\
             address add 192.0.2.77/24 dev eth0\naddress add 2001:db8::77/64 dev eth0 nodad\n\
-            address add 192.0.2.78/24 dev eth0.100\naddress add 2001:db8::78/64 dev eth0.100 nodad");
+            address add {CLIENT4}/24 dev eth0.100\naddress add {CLIENT6}/64 dev eth0.100 nodad"
+        ));
         if wiring.is_bridged {
             self.node.ip(&format!(
                 "link add br0 address {BRIDGE_MAC} type bridge\nlink set eth0 master br0\nlink set br0 up"
@@ -124,13 +128,29 @@ impl Site {
         ));
     }
 
+    /// Node, client and VIPs reach each other in the VLAN, although the same subnet is on the parent.
+    pub(crate) fn talk_in_vlan(&self) {
+        self.client.ip(&format!(
+            "route add {VIP4} dev eth0.100 src {CLIENT4}\nroute add {VIP6} dev eth0.100 src {CLIENT6}"
+        ));
+        self.node.ip(&format!(
+            "route add {CLIENT4} dev eth0.100\nroute add {CLIENT6} dev eth0.100"
+        ));
+    }
+
+    /// The lab's service proxy on the node, following the manifests.
+    pub(crate) fn proxy(&self) -> Proxy {
+        let nodes = BTreeMap::from([(NODE.to_owned(), self.node.0.clone())]);
+        Proxy::start(&self.manifests(), &nodes).unwrap()
+    }
+
     /// Starts the speaker and waits until it can be asked.
     pub(crate) fn start(&mut self) {
         let log = File::create(self.folder.join("log")).unwrap();
         let mut command = self.node.0.command(speaker());
         command
             .args(["run", "--node-name", NODE, "--manifests"])
-            .arg(self.folder.join("manifests"))
+            .arg(self.manifests())
             .arg("--run-dir")
             .arg(self.folder.join("run"))
             .arg("--bpffs")
@@ -179,17 +199,25 @@ impl Site {
         }
     }
 
-    /// Asks once, by the client's tools: the hardware address that was answered with.
+    /// Asks once, by the client's tools: the hardware address that was answered with. What counts is what came over the wire,
+    /// to this client and with this device's tag: tools also take announcements for answers.
+    #[track_caller]
     pub(crate) fn asked(&self, vip: &str, device: &str) -> Option<String> {
         let question = if vip.contains(':') {
             format!("ndisc6 -1 -r 1 -w 1000 {vip} {device}")
         } else {
             format!("arping -c 1 -w 1 -I {device} {vip}")
         };
-        let (_, output) = self.client.attempt(&question);
-        let is_mac = |word: &&str| word.len() == 17 && word.split(':').count() == 6;
-        let mut words = output.split(|c: char| c.is_whitespace() || c == '[' || c == ']');
-        words.find(is_mac).map(str::to_lowercase)
+        let mut output = String::new();
+        let seen = self.client.while_watching("eth0", || {
+            output = self.client.attempt(&question).1;
+        });
+        let answer = seen.lines().find(|line| is_answer(line, vip))?;
+        let has_tag = answer.contains("vlan 100, p 0");
+        assert_eq!(has_tag, device == "eth0.100", "asked on {device}: {answer}");
+        let mac = answer.split(' ').nth(1).unwrap();
+        assert!(output.to_lowercase().contains(mac), "{answer}\n{output}");
+        Some(mac.to_owned())
     }
 
     /// What `speaker ctl` prints for these words.
@@ -226,8 +254,9 @@ impl Site {
         }
     }
 
+    /// Waits until `is_so`; the log tells what became of the speaker if that takes too long.
     #[track_caller]
-    fn eventually(&self, what: &str, mut is_so: impl FnMut() -> bool) {
+    pub(crate) fn eventually(&self, what: &str, mut is_so: impl FnMut() -> bool) {
         let begun = Instant::now();
         while !is_so() {
             assert!(
@@ -241,6 +270,10 @@ impl Site {
 
     fn log(&self) -> String {
         fs::read_to_string(self.folder.join("log")).unwrap_or_default()
+    }
+
+    fn manifests(&self) -> PathBuf {
+        self.folder.join("manifests")
     }
 
     fn bpffs(&self) -> PathBuf {
@@ -277,6 +310,11 @@ impl Namespace {
     #[track_caller]
     pub(crate) fn ip(&self, commands: &str) {
         self.0.ip(&format!("{commands}\n")).unwrap();
+    }
+
+    /// Runs `work` on a thread of its own inside.
+    pub(crate) fn enter<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        self.0.enter(work).unwrap()
     }
 
     /// Runs a command; its output. It must succeed.
@@ -340,6 +378,15 @@ impl Drop for Namespace {
     }
 }
 
+/// Whether a frame answers for this address to one who asked, not to all.
+fn is_answer(line: &str, vip: &str) -> bool {
+    let is_advertisement =
+        line.contains("neighbor advertisement") && line.contains(&format!("tgt is {vip}"));
+    (is_advertisement || line.contains(&format!("Reply {vip} is-at")))
+        && !line.contains("> ff:ff:ff:ff:ff:ff")
+        && !line.contains("> 33:33:")
+}
+
 /// The speaker under test; an emulated machine says where it has it.
 fn speaker() -> PathBuf {
     let named = std::env::var_os("HELIOGRAPH_SPEAKER").map(PathBuf::from);
@@ -351,6 +398,9 @@ pub(crate) const VIP4: &str = "192.0.2.100";
 pub(crate) const VIP6: &str = "2001:db8::100";
 /// The node's own address in the VLAN.
 pub(crate) const NODE4: &str = "192.0.2.12";
+/// The client's addresses in the VLAN.
+pub(crate) const CLIENT4: &str = "192.0.2.78";
+pub(crate) const CLIENT6: &str = "2001:db8::78";
 pub(crate) const PARENT_MAC: &str = "02:00:00:00:00:11";
 pub(crate) const VLAN_MAC: &str = "02:00:00:00:00:64";
 pub(crate) const BRIDGE_MAC: &str = "02:00:00:00:00:b0";
@@ -398,4 +448,15 @@ addressType: IPv4
 ports: [{name: http, protocol: TCP, port: 8080}]
 endpoints:
   - {addresses: [10.244.1.11], nodeName: n1, conditions: {ready: true}}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata:
+  name: web-v6
+  namespace: default
+  labels: {kubernetes.io/service-name: web}
+addressType: IPv6
+ports: [{name: http, protocol: TCP, port: 8080}]
+endpoints:
+  - {addresses: ["fd00:10:244:1::11"], nodeName: n1, conditions: {ready: true}}
 "#;
