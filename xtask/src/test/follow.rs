@@ -3,7 +3,7 @@
 //! A command that does not end is ended, with everything that it has started: a hang is a failure, not a longer wait.
 
 use super::Tally;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::io::{BufRead, BufReader, Write, stderr, stdout};
@@ -14,15 +14,20 @@ use std::time::{Duration, Instant};
 
 /// Runs the command and adds what it counted; one failure more where it ended badly without counting one.
 pub(super) fn follow(tally: &mut Tally, name: &str, command: &mut Command, is_shown: bool) {
-    let (counted, result) = within(command, is_shown, TIME_MAX);
+    let (counted, ended) = within(command, is_shown, TIME_MAX);
     *tally = *tally + counted;
-    let result = match result {
-        Ok(true) if counted == Tally::default() => Err(anyhow::anyhow!("it ran no test")),
-        Ok(false) if counted.failed == 0 => Err(anyhow::anyhow!("it ended badly")),
-        Ok(_) => return,
-        Err(why) => Err(why),
-    };
-    tally.count(name, result);
+    if let Err(why) = verdict(counted, ended) {
+        tally.count(name, Err(why));
+    }
+}
+
+/// What is wrong beside the failures that were counted.
+fn verdict(counted: Tally, ended: Result<bool>) -> Result<()> {
+    match ended? {
+        true => ensure!(counted != Tally::default(), "it ran no test"),
+        false => ensure!(counted.failed > 0, "it ended badly"),
+    }
+    Ok(())
 }
 
 /// What the command counted, and whether it ended well.
@@ -144,19 +149,18 @@ mod tests {
         assert_eq!(result_line("running 3 tests"), None);
     }
 
-    fn followed(script: &str) -> (u32, u32) {
-        let mut tally = Tally::default();
+    fn followed(script: &str) -> (u32, Result<()>) {
         let mut command = Command::new("sh");
-        follow(&mut tally, "planted", command.args(["-c", script]), false);
-        (tally.passed, tally.failed)
+        let (counted, ended) = within(command.args(["-c", script]), false, TIME_MAX);
+        (counted.passed, verdict(counted, ended))
     }
 
     #[test]
     fn a_suite_that_ends_badly_or_runs_nothing_has_failed() {
         let ok = "echo 'test result: ok. 2 passed; 0 failed; 0 ignored; 0 measured'";
-        assert_eq!(followed(ok), (2, 0));
-        assert_eq!(followed(&format!("{ok}; exit 1")), (2, 1));
-        assert_eq!(followed("true"), (0, 1));
+        assert!(matches!(followed(ok), (2, Ok(()))));
+        assert!(matches!(followed(&format!("{ok}; exit 1")), (2, Err(_))));
+        assert!(matches!(followed("true"), (0, Err(_))));
     }
 
     #[test]
