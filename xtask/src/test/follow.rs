@@ -12,9 +12,17 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+/// Where the command's words go.
+type Sink = Box<dyn Write + Send>;
+
 /// Runs the command and adds what it counted; one failure more where it ended badly without counting one.
 pub(super) fn follow(tally: &mut Tally, name: &str, command: &mut Command, is_shown: bool) {
-    let (counted, ended) = within(command, is_shown, TIME_MAX);
+    let to: Sink = if is_shown {
+        Box::new(stdout())
+    } else {
+        Box::new(stderr())
+    };
+    let (counted, ended) = within(command, to, TIME_MAX);
     *tally = *tally + counted;
     if let Err(why) = verdict(counted, ended) {
         tally.count(name, Err(why));
@@ -31,18 +39,13 @@ fn verdict(counted: Tally, ended: Result<bool>) -> Result<()> {
 }
 
 /// What the command counted, and whether it ended well.
-fn within(command: &mut Command, is_shown: bool, time_max: Duration) -> (Tally, Result<bool>) {
+fn within(command: &mut Command, to: Sink, time_max: Duration) -> (Tally, Result<bool>) {
     let mut tally = Tally::default();
-    let result = watched(command, is_shown, time_max, &mut tally);
+    let result = watched(command, to, time_max, &mut tally);
     (tally, result)
 }
 
-fn watched(
-    command: &mut Command,
-    is_shown: bool,
-    time_max: Duration,
-    tally: &mut Tally,
-) -> Result<bool> {
+fn watched(command: &mut Command, to: Sink, time_max: Duration, tally: &mut Tally) -> Result<bool> {
     let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -54,7 +57,7 @@ fn watched(
     let until = Instant::now() + time_max;
     let (counted, counts) = channel();
     // Not joined: what the command leaves behind may hold the pipe open for ever.
-    thread::spawn(move || read(out, is_shown, &counted));
+    thread::spawn(move || read(out, to, &counted));
     loop {
         match counts.recv_timeout(until.saturating_duration_since(Instant::now())) {
             Ok(count) => *tally = *tally + count,
@@ -69,16 +72,12 @@ fn watched(
 }
 
 /// Passes lines on and tells the counts in them, to the end of the output.
-fn read(out: ChildStdout, is_shown: bool, counted: &Sender<Tally>) {
+fn read(out: ChildStdout, mut to: Sink, counted: &Sender<Tally>) {
     let mut lines = BufReader::new(out);
     let mut line = Vec::new();
     while matches!(lines.read_until(b'\n', &mut line), Ok(1..)) {
         // Nobody may be there to see it; the counts matter all the same.
-        let _ = if is_shown {
-            stdout().write_all(&line)
-        } else {
-            stderr().write_all(&line)
-        };
+        let _ = to.write_all(&line);
         let told = result_line(&String::from_utf8_lossy(&line)).map(|count| counted.send(count));
         if matches!(told, Some(Err(_))) {
             return;
@@ -137,6 +136,7 @@ const TIME_MAX: Duration = Duration::from_secs(25 * 60);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::sink;
 
     #[test]
     fn the_counts_of_a_test_binary_are_read_and_ignored_tests_fail() {
@@ -151,7 +151,7 @@ mod tests {
 
     fn followed(script: &str) -> (u32, Result<()>) {
         let mut command = Command::new("sh");
-        let (counted, ended) = within(command.args(["-c", script]), false, TIME_MAX);
+        let (counted, ended) = within(command.args(["-c", script]), Box::new(sink()), TIME_MAX);
         (counted.passed, verdict(counted, ended))
     }
 
@@ -168,7 +168,7 @@ mod tests {
         let begun = Instant::now();
         let mut command = Command::new("sh");
         command.args(["-c", "sh -c 'sleep 60; true'; true"]);
-        let (_, result) = within(&mut command, false, Duration::from_millis(300));
+        let (_, result) = within(&mut command, Box::new(sink()), Duration::from_millis(300));
         assert!(result.is_err_and(|why| why.to_string().starts_with("it did not end")));
         assert!(begun.elapsed() < Duration::from_secs(30));
     }
