@@ -61,6 +61,24 @@ impl Namespace {
         })
     }
 
+    /// Gives each CPU the queue of its number to send by, as drivers of network cards with several queues do it.
+    fn spread_sending(&self, link: &str) -> Result<()> {
+        for cpu in 0..crate::cpu::count() {
+            let mask = format!("{:x}", 1_u64 << (cpu % 64));
+            let file = format!("/sys/class/net/{link}/queues/tx-{cpu}/xps_cpus");
+            // `ip netns exec` shows the namespace's own links below /sys.
+            ip(&[
+                "netns",
+                "exec",
+                &self.name,
+                "sh",
+                "-c",
+                &format!("echo {mask} > {file}"),
+            ])?;
+        }
+        Ok(())
+    }
+
     /// A way in for a thread that outlives the borrow of this value.
     pub(crate) fn door(&self) -> Result<Door> {
         let file = self
@@ -135,6 +153,7 @@ impl Pair {
             "link", "add", SPARE_LINK, "type", "veth", "peer", "name", "g1",
         ])?;
         pair.node.run(|| crate::raw::enable_gro(NODE_LINK))?;
+        pair.node.spread_sending(NODE_LINK)?;
         Ok(pair)
     }
 }
