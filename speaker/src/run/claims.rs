@@ -53,7 +53,7 @@ impl Hearers {
             None => return,
         };
         let because = format!("{who} claims it with {:?} ({count} times)", claim.mac);
-        if !self.is_held(claim) {
+        if !self.is_held(claim) || self.is_own(claim) {
             tracing::debug!(event = "vipClaimed", %vip, ifindex = claim.vip.ifindex(), "{because}");
             return;
         }
@@ -71,6 +71,13 @@ impl Hearers {
         if is_stranger {
             let _defended_lately = self.claimed.try_send((Vip(vip), claim.vip.ifindex()));
         }
+    }
+
+    /// Another link of this node on the same segment says what it answers for.
+    fn is_own(&self, claim: &Claim) -> bool {
+        let view = self.views.borrow();
+        let mut links = view.iter().flat_map(|view| view.local.links.values());
+        links.any(|link| link.mac.0 == claim.mac.0)
     }
 
     fn is_held(&self, claim: &Claim) -> bool {

@@ -63,6 +63,34 @@ fn interface_selectors_say_which_link_answers() {
 }
 
 #[test]
+fn two_links_on_one_segment_are_no_strangers_to_each_other() {
+    let lab = TestLab::prepared(&[], second_links);
+    let web = lab.frontends_of("default/web").remove(0);
+    let holder = lab.until_held(web.vip, |holder| holder.is_some()).unwrap();
+    lab.eventually("each link has heard the other announce", || {
+        let counted = lab.speakers()[&holder].ctl_json(&["counters"]).unwrap();
+        if has_foreign(&counted) {
+            Ok(())
+        } else {
+            Err(counted)
+        }
+    });
+    let log = std::fs::read_to_string(lab.folder().join(format!("log/{holder}.log"))).unwrap();
+    assert!(!log.contains("vipClaimed"), "{log}");
+}
+
+/// Whether the program has counted a claim by hardware that it does not know.
+fn has_foreign(counted: &serde_json::Value) -> bool {
+    match counted {
+        serde_json::Value::Object(fields) => fields.iter().any(|(name, value)| {
+            (name == "foreign" && value.as_u64() > Some(0)) || has_foreign(value)
+        }),
+        serde_json::Value::Array(items) => items.iter().any(has_foreign),
+        _ => false,
+    }
+}
+
+#[test]
 fn a_link_that_no_node_has_answers_for_nothing() {
     let lab = lab_on("nosuch0", |_| {});
     let web = &lab.frontends_of("default/web")[0];
