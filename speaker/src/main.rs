@@ -2,6 +2,7 @@
 //!
 //! Parses the command line and hands over; it decides nothing.
 
+mod api;
 mod cleanup;
 mod ctl;
 mod dataplane;
@@ -23,6 +24,9 @@ use settings::args::{Cli, Command};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    rustls::crypto::ring::default_provider()
+        .install_default()
+        .expect("no other provider is linked");
     let cli = Cli::parse_from(settings::command_line(std::env::args_os()));
     match obey(cli.command) {
         Ok(()) => ExitCode::SUCCESS,

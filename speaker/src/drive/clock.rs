@@ -4,7 +4,7 @@ use rustix::time::{ClockId, clock_gettime};
 use speaker_proto::Time;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 /// The present moment.
 pub(crate) fn now() -> Time {
@@ -15,6 +15,11 @@ pub(crate) fn now() -> Time {
 /// The calendar's time, for people to read; nothing is decided by it.
 pub(crate) fn wall() -> SystemTime {
     SystemTime::now()
+}
+
+/// Waits that long.
+pub(crate) async fn pause(span: Duration) {
+    tokio::time::sleep(span).await;
 }
 
 /// A moment that one thread writes and another reads.

@@ -6,6 +6,7 @@
 pub(crate) mod allocate;
 pub(crate) mod announce;
 pub(crate) mod audit;
+pub(crate) mod chance;
 pub(crate) mod clock;
 pub(crate) mod decide;
 pub(crate) mod links;

@@ -1,7 +1,7 @@
 //! The types that read MetalLB's resources have the fields of MetalLB's own schemas: same names, same types, same ones
 //! required. `data/schemas.jsonl` holds those schemas, one kind a line, flattened into paths.
 
-use kube::CustomResourceExt;
+use kube_core::CustomResourceExt;
 use serde_json::Value;
 use speaker_core::crd::schema::{Community, IPAddressPool, L2Advertisement};
 use std::collections::BTreeMap;

@@ -4,7 +4,7 @@
 //! not listed here are dropped, as the API server drops them.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
-use kube::CustomResource;
+use kube_derive::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -15,7 +15,8 @@ use serde::{Deserialize, Serialize};
     version = "v1beta1",
     kind = "IPAddressPool",
     plural = "ipaddresspools",
-    namespaced
+    namespaced,
+    crates(kube_core = "kube_core")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct IPAddressPoolSpec {
@@ -61,7 +62,8 @@ pub struct ServiceAllocationSpec {
     version = "v1beta1",
     kind = "L2Advertisement",
     plural = "l2advertisements",
-    namespaced
+    namespaced,
+    crates(kube_core = "kube_core")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct L2AdvertisementSpec {
@@ -101,7 +103,8 @@ pub struct PreferredNodeSelector {
     version = "v1beta1",
     kind = "Community",
     plural = "communities",
-    namespaced
+    namespaced,
+    crates(kube_core = "kube_core")
 )]
 pub struct CommunitySpec {
     /// Names and what they stand for.

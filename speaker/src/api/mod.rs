@@ -1,0 +1,188 @@
+//! The Kubernetes API as the rest of the shell sees it: one request in, JSON or one [`Failure`] out.
+//!
+//! Everything here has a bound: each request a timeout, each connection keepalives, and nothing is retried behind the
+//! caller's back. Bodies are plain JSON, since a typed write of an object of somebody else would drop the fields that
+//! the type does not have. Knows no kind of object and keeps nothing.
+//!
+//! Governed by the "Kubernetes API Concepts" page of the Kubernetes documentation.
+
+mod client;
+mod failure;
+mod lines;
+
+pub(crate) use client::{Access, connect};
+pub(crate) use failure::{Failure, Refusal};
+pub(crate) use lines::Lines;
+
+use http::{Method, Request, header};
+use kube::client::Body;
+use serde_json::Value;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// A connection to one API server. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Api {
+    client: kube::Client,
+    counts: Arc<Counts>,
+}
+
+/// What was asked of the API server so far.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    /// Requests sent.
+    pub(crate) requests: AtomicU64,
+    /// Requests that ended in a [`Failure`].
+    pub(crate) failures: AtomicU64,
+}
+
+/// One request.
+#[derive(Clone, Debug)]
+pub(crate) struct Call {
+    method: Method,
+    path: String,
+    content_type: &'static str,
+    body: Option<Value>,
+    timeout: Duration,
+}
+
+impl Call {
+    fn new(method: Method, path: impl Into<String>) -> Self {
+        Self {
+            method,
+            path: path.into(),
+            content_type: JSON,
+            body: None,
+            timeout: CALL_MAX,
+        }
+    }
+
+    /// Reads an object or a list. `path` begins with `/api` or `/apis` and holds the query.
+    pub(crate) fn get(path: impl Into<String>) -> Self {
+        Self::new(Method::GET, path)
+    }
+
+    /// Makes an object.
+    pub(crate) fn post(path: impl Into<String>, body: Value) -> Self {
+        Self::new(Method::POST, path).with(JSON, body)
+    }
+
+    /// Writes an object as a whole; for an update it must carry the resourceVersion that was read.
+    pub(crate) fn put(path: impl Into<String>, body: Value) -> Self {
+        Self::new(Method::PUT, path).with(JSON, body)
+    }
+
+    /// Changes the named fields (RFC 7386): null removes one, a list is replaced as a whole.
+    pub(crate) fn merge(path: impl Into<String>, patch: Value) -> Self {
+        Self::new(Method::PATCH, path).with("application/merge-patch+json", patch)
+    }
+
+    /// Changes by steps (RFC 6902), of which `test` makes the rest conditional.
+    pub(crate) fn json_patch(path: impl Into<String>, patch: Value) -> Self {
+        Self::new(Method::PATCH, path).with("application/json-patch+json", patch)
+    }
+
+    /// Server-side apply: `path` holds `fieldManager` and, if so, `force=true`.
+    pub(crate) fn apply(path: impl Into<String>, body: Value) -> Self {
+        Self::new(Method::PATCH, path).with("application/apply-patch+yaml", body)
+    }
+
+    /// Removes an object.
+    pub(crate) fn delete(path: impl Into<String>) -> Self {
+        Self::new(Method::DELETE, path)
+    }
+
+    /// Gives up after that long in place of [`CALL_MAX`].
+    pub(crate) fn within(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    fn with(mut self, content_type: &'static str, body: Value) -> Self {
+        self.content_type = content_type;
+        self.body = Some(body);
+        self
+    }
+
+    fn request(&self) -> Request<Body> {
+        let bytes = match &self.body {
+            Some(body) => serde_json::to_vec(body).expect("JSON values are JSON"),
+            None => Vec::new(),
+        };
+        Request::builder()
+            .method(self.method.clone())
+            .uri(&self.path)
+            .header(header::CONTENT_TYPE, self.content_type)
+            .header(header::ACCEPT, JSON)
+            .body(Body::from(bytes))
+            .expect("paths are made of names that the API server gave or took")
+    }
+}
+
+impl Api {
+    fn new(client: kube::Client) -> Self {
+        Self {
+            client,
+            counts: Arc::default(),
+        }
+    }
+
+    /// How much was asked.
+    pub(crate) fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// Sends one request and gives the body of a good answer.
+    ///
+    /// # Errors
+    /// When the answer is none within the call's time, or is no success; what to do then is the caller's.
+    pub(crate) async fn call(&self, call: Call) -> Result<Value, Failure> {
+        self.counts.requests.fetch_add(1, Ordering::Relaxed);
+        let answered = tokio::time::timeout(call.timeout, self.answer(&call)).await;
+        let result = answered.unwrap_or(Err(Failure::Slow(call.timeout)));
+        if result.is_err() {
+            self.counts.failures.fetch_add(1, Ordering::Relaxed);
+        }
+        result
+    }
+
+    async fn answer(&self, call: &Call) -> Result<Value, Failure> {
+        let response = self.client.send(call.request()).await?;
+        let (parts, body) = response.into_parts();
+        let bytes = body.collect_bytes().await?;
+        if parts.status.is_success() {
+            return serde_json::from_slice(&bytes)
+                .map_err(|error| Failure::Garbled(error.to_string()));
+        }
+        Err(Failure::refused(parts.status, &parts.headers, &bytes))
+    }
+
+    /// Opens a stream of lines, such as a watch. Only the answer's head is bounded in time, the stream is the caller's to
+    /// watch over.
+    ///
+    /// # Errors
+    /// As [`Api::call`].
+    pub(crate) async fn stream(&self, call: Call) -> Result<Lines, Failure> {
+        self.counts.requests.fetch_add(1, Ordering::Relaxed);
+        let opened = tokio::time::timeout(call.timeout, self.open(&call)).await;
+        let result = opened.unwrap_or(Err(Failure::Slow(call.timeout)));
+        if result.is_err() {
+            self.counts.failures.fetch_add(1, Ordering::Relaxed);
+        }
+        result
+    }
+
+    async fn open(&self, call: &Call) -> Result<Lines, Failure> {
+        let response = self.client.send(call.request()).await?;
+        let (parts, body) = response.into_parts();
+        if parts.status.is_success() {
+            return Ok(Lines::new(body));
+        }
+        let bytes = body.collect_bytes().await?;
+        Err(Failure::refused(parts.status, &parts.headers, &bytes))
+    }
+}
+
+const JSON: &str = "application/json";
+const CALL_MAX: Duration = Duration::from_secs(10); // a webhook behind the server may take as long

@@ -1,0 +1,1 @@
+//! An API server's double, as far as the speaker, the controller and kubectl need one.
