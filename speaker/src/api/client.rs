@@ -32,6 +32,11 @@ pub(crate) struct Access {
 /// # Errors
 /// When there is neither kubeconfig nor service account, or one of them cannot be used.
 pub(crate) async fn connect(access: &Access) -> Result<Api> {
+    Ok(Api::new(access.clone(), client(access).await?))
+}
+
+/// Reads how to get there, and prepares it.
+pub(super) async fn client(access: &Access) -> Result<kube::Client> {
     let mut config = config(access).await?;
     if let Some(url) = &access.api_server {
         config.cluster_url = url
@@ -45,7 +50,7 @@ pub(crate) async fn connect(access: &Access) -> Result<Api> {
             "the kubeconfig names the proxy {proxy}: proxies are not supported, reach the API server directly"
         );
     }
-    Ok(Api::new(client(&config)?))
+    connections(&config)
 }
 
 async fn config(access: &Access) -> Result<Config> {
@@ -63,7 +68,7 @@ async fn config(access: &Access) -> Result<Config> {
     }
 }
 
-fn client(config: &Config) -> Result<kube::Client> {
+fn connections(config: &Config) -> Result<kube::Client> {
     let mut http = HttpConnector::new();
     http.enforce_http(false);
     http.set_nodelay(true);

@@ -49,11 +49,22 @@ impl Failure {
         let seconds = headers
             .get(header::RETRY_AFTER)
             .and_then(|value| value.to_str().ok()?.parse().ok());
+        Self::told(status.as_u16(), reason, message, seconds)
+    }
+
+    /// From the fields of a Status, such as one that comes as an event of a watch. `retry_after` is in seconds.
+    pub(crate) fn told(
+        code: u16,
+        reason: String,
+        message: String,
+        retry_after: Option<u64>,
+    ) -> Self {
         Self::Refused(Refusal {
-            code: status.as_u16(),
+            code,
             reason,
             message: message.chars().take(MESSAGE_CHARS_MAX).collect(),
-            retry_after: seconds.map(|seconds| Duration::from_secs(seconds).min(RETRY_AFTER_MAX)),
+            retry_after: retry_after
+                .map(|seconds| Duration::from_secs(seconds).min(RETRY_AFTER_MAX)),
         })
     }
 

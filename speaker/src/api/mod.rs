@@ -17,15 +17,24 @@ pub(crate) use lines::Lines;
 use http::{Method, Request, header};
 use kube::client::Body;
 use serde_json::Value;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 /// A connection to one API server. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Api {
-    client: kube::Client,
+    access: Arc<Access>,
+    link: Arc<Link>,
     counts: Arc<Counts>,
+}
+
+/// The connections in use. They are made anew when the server stays out of reach, since its certificate authority or its
+/// address may have changed in the files that name them.
+struct Link {
+    client: RwLock<kube::Client>,
+    /// Requests in a row that did not reach the server.
+    broken: AtomicU32,
 }
 
 /// What was asked of the API server so far.
@@ -121,9 +130,13 @@ impl Call {
 }
 
 impl Api {
-    fn new(client: kube::Client) -> Self {
+    fn new(access: Access, client: kube::Client) -> Self {
         Self {
-            client,
+            access: Arc::new(access),
+            link: Arc::new(Link {
+                client: RwLock::new(client),
+                broken: AtomicU32::new(0),
+            }),
             counts: Arc::default(),
         }
     }
@@ -140,15 +153,46 @@ impl Api {
     pub(crate) async fn call(&self, call: Call) -> Result<Value, Failure> {
         self.counts.requests.fetch_add(1, Ordering::Relaxed);
         let answered = tokio::time::timeout(call.timeout, self.answer(&call)).await;
-        let result = answered.unwrap_or(Err(Failure::Slow(call.timeout)));
+        self.judge(answered.unwrap_or(Err(Failure::Slow(call.timeout))))
+            .await
+    }
+
+    /// Counts how it went, and makes the connections anew once that may help.
+    async fn judge<T>(&self, result: Result<T, Failure>) -> Result<T, Failure> {
         if result.is_err() {
             self.counts.failures.fetch_add(1, Ordering::Relaxed);
+        }
+        if !matches!(result, Err(Failure::Broken(_))) {
+            self.link.broken.store(0, Ordering::Relaxed);
+            return result;
+        }
+        let broken = self.link.broken.fetch_add(1, Ordering::Relaxed) + 1;
+        if broken.is_multiple_of(BROKEN_MAX) {
+            match client::client(&self.access).await {
+                Ok(client) => {
+                    *self
+                        .link
+                        .client
+                        .write()
+                        .unwrap_or_else(PoisonError::into_inner) = client
+                }
+                Err(error) => tracing::warn!(
+                    op = "api",
+                    error = format!("{error:#}"),
+                    "the way to the API server cannot be read anew; the old one stays in use"
+                ),
+            }
         }
         result
     }
 
+    fn client(&self) -> kube::Client {
+        let client = self.link.client.read();
+        client.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     async fn answer(&self, call: &Call) -> Result<Value, Failure> {
-        let response = self.client.send(call.request()).await?;
+        let response = self.client().send(call.request()).await?;
         let (parts, body) = response.into_parts();
         let bytes = body.collect_bytes().await?;
         if parts.status.is_success() {
@@ -166,15 +210,12 @@ impl Api {
     pub(crate) async fn stream(&self, call: Call) -> Result<Lines, Failure> {
         self.counts.requests.fetch_add(1, Ordering::Relaxed);
         let opened = tokio::time::timeout(call.timeout, self.open(&call)).await;
-        let result = opened.unwrap_or(Err(Failure::Slow(call.timeout)));
-        if result.is_err() {
-            self.counts.failures.fetch_add(1, Ordering::Relaxed);
-        }
-        result
+        self.judge(opened.unwrap_or(Err(Failure::Slow(call.timeout))))
+            .await
     }
 
     async fn open(&self, call: &Call) -> Result<Lines, Failure> {
-        let response = self.client.send(call.request()).await?;
+        let response = self.client().send(call.request()).await?;
         let (parts, body) = response.into_parts();
         if parts.status.is_success() {
             return Ok(Lines::new(body));
@@ -186,3 +227,4 @@ impl Api {
 
 const JSON: &str = "application/json";
 const CALL_MAX: Duration = Duration::from_secs(10); // a webhook behind the server may take as long
+const BROKEN_MAX: u32 = 8; // so often out of reach, the way there may be another

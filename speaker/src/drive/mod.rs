@@ -11,3 +11,4 @@ pub(crate) mod clock;
 pub(crate) mod decide;
 pub(crate) mod links;
 pub(crate) mod pulse;
+pub(crate) mod reflect;

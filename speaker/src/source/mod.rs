@@ -1,4 +1,4 @@
-//! Where objects come from: a directory of manifests.
+//! Where objects come from: a directory of manifests, or an API server ([`kube`]).
 //!
 //! [`spawn`] reads it and follows every change by inotify; [`Allocations`] writes the addresses that the speakers
 //! give, by whoever holds the lock. Objects pass through: what is kept is only which file holds which of them. Knows
@@ -7,6 +7,7 @@
 mod allocations;
 mod dir;
 mod folder;
+pub(crate) mod kube;
 mod settle;
 mod tree;
 mod watch;

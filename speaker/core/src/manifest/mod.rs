@@ -73,6 +73,13 @@ pub fn read(origin: &str, text: &str, config_namespace: &str) -> Manifests {
     manifests
 }
 
+/// Reads one object, or a list of them, that came as a value, such as from an API server.
+pub fn of_value(origin: &str, value: Value, config_namespace: &str) -> Manifests {
+    let mut manifests = Manifests::default();
+    document::read(origin, value, config_namespace, &mut manifests);
+    manifests
+}
+
 /// The values of a text that is one document, or none.
 pub(crate) fn values(text: &str) -> Result<Vec<Value>, String> {
     let mut values = Vec::new();
