@@ -280,6 +280,7 @@ const LICENCES: &[&str] = &[
     "BSD-2-Clause",
     "BSD-3-Clause",
     "BSL-1.0",
+    "CDLA-Permissive-2.0", // of data: root certificates
     "ISC",
     "MIT",
     "Unicode-3.0",

@@ -1,3 +1,5 @@
+//! Answers of an API server, one after another, and what the reflector makes of them.
+
 use super::*;
 use serde_json::json;
 use std::time::Duration;
