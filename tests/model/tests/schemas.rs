@@ -1,86 +1,298 @@
-//! The types that read MetalLB's resources have the fields of MetalLB's own schemas: same names, same types, same ones
-//! required. `data/schemas.jsonl` holds those schemas, one kind a line, flattened into paths.
+//! The custom resources that are shipped have MetalLB's own schemas, and the types that read them have the fields of those.
+//!
+//! `data/crd.json` holds MetalLB's schemas, one version of a kind an entry, flattened into paths: `[]` stands for the items of
+//! a list and `{}` for the values of a map. Descriptions are not part of it; ours are our own, and every property has one.
 
 use kube_core::CustomResourceExt;
-use serde_json::Value;
-use speaker_core::crd::schema::{Community, IPAddressPool, L2Advertisement};
+use serde_json::{Map, Value, json};
+use speaker_core::crd::schema::{
+    Community, CommunitySpec, IPAddressPool, IPAddressPoolSpec, L2Advertisement,
+    L2AdvertisementSpec,
+};
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-/// Type of a field, and whether it must be there.
-type Fields = BTreeMap<String, (String, bool)>;
+/// A field's path with all that the schema says of it but its description.
+type Fields = BTreeMap<String, Value>;
 
 #[test]
-fn the_types_have_the_fields_of_the_schemas() {
-    let ours = [
-        IPAddressPool::crd(),
-        L2Advertisement::crd(),
-        Community::crd(),
-    ];
-    for crd in ours {
-        let crd = serde_json::to_value(crd).unwrap();
-        let kind = crd["spec"]["names"]["kind"].as_str().unwrap();
-        let theirs = recorded(kind);
-        assert_eq!(crd["spec"]["names"]["plural"], theirs["plural"], "{kind}");
-        assert_eq!(crd["spec"]["scope"], theirs["scope"], "{kind}");
-        assert_eq!(
-            crd["spec"]["versions"][0]["name"], theirs["version"],
-            "{kind}"
-        );
-        let schema = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+fn the_custom_resources_are_those_of_metallb() {
+    let shipped = shipped();
+    let mut versions = 0;
+    for theirs in recorded() {
+        let kind = text(&theirs, "kind");
+        if kind == "BGPSessionState" {
+            continue; // belongs to frr-k8s
+        }
+        let ours = shipped
+            .get(text(&theirs, "crd"))
+            .unwrap_or_else(|| panic!("{kind} is not shipped"));
+        let version = version(ours, text(&theirs, "version"));
+        let root = &version["schema"]["openAPIV3Schema"];
         let mut fields = Fields::new();
-        flatten("spec", &schema["properties"]["spec"], &mut fields);
-        assert_eq!(fields, spec_fields(&theirs), "{kind}");
+        flatten("", root, &mut fields);
+        assert_eq!(fields, recorded_fields(&theirs), "{kind}");
+        assert_eq!(described(ours, version), expected(&theirs), "{kind}");
+        versions += 1;
+    }
+    let served: usize = shipped
+        .values()
+        .map(|crd| crd["spec"]["versions"].as_array().unwrap().len())
+        .sum();
+    assert_eq!(served, versions, "no version is ours alone");
+}
+
+#[test]
+fn bgp_peers_are_converted_by_the_controller() {
+    let shipped = shipped();
+    for (name, crd) in &shipped {
+        let expected = match name.as_str() {
+            "bgppeers.metallb.io" => json!({
+                "strategy": "Webhook",
+                "webhook": {
+                    "clientConfig": {"service": {
+                        "name": "metallb-webhook-service",
+                        "namespace": "metallb-system",
+                        "path": "/convert",
+                    }},
+                    "conversionReviewVersions": ["v1beta1", "v1beta2"],
+                },
+            }),
+            _ => Value::Null,
+        };
+        assert_eq!(crd["spec"]["conversion"], expected, "{name}");
     }
 }
 
-fn recorded(kind: &str) -> Value {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/schemas.jsonl");
-    let text = fs::read_to_string(file).unwrap();
-    let mut lines = text
-        .lines()
-        .map(|line| serde_json::from_str::<Value>(line).unwrap());
-    lines
-        .find(|line| line["kind"] == kind)
-        .unwrap_or_else(|| panic!("no schema of {kind}"))
+#[test]
+fn every_property_is_described() {
+    for (name, crd) in shipped() {
+        for version in crd["spec"]["versions"].as_array().unwrap() {
+            let root = &version["schema"]["openAPIV3Schema"];
+            assert!(root["description"].is_string(), "{name}");
+            let bare = bare("", root);
+            assert!(bare.is_empty(), "{name} says nothing of {bare:?}");
+        }
+    }
 }
 
-/// The recorded fields under `spec`.
-fn spec_fields(recorded: &Value) -> Fields {
+#[test]
+fn the_types_have_the_fields_of_the_schemas() {
+    for crd in [
+        IPAddressPool::crd(),
+        L2Advertisement::crd(),
+        Community::crd(),
+    ] {
+        let crd = serde_json::to_value(crd).unwrap();
+        let kind = crd["spec"]["names"]["kind"].as_str().unwrap();
+        let theirs = recorded()
+            .into_iter()
+            .find(|entry| entry["kind"] == kind)
+            .unwrap();
+        assert_eq!(crd["spec"]["names"]["plural"], theirs["plural"], "{kind}");
+        assert_eq!(crd["spec"]["scope"], theirs["scope"], "{kind}");
+        let version = &crd["spec"]["versions"][0];
+        assert_eq!(version["name"], theirs["version"], "{kind}");
+        let mut fields = Fields::new();
+        flatten("", &version["schema"]["openAPIV3Schema"], &mut fields);
+        assert_eq!(
+            kinds_of_fields(&fields),
+            kinds_of_fields(&recorded_fields(&theirs)),
+            "{kind}"
+        );
+    }
+}
+
+/// A spec that holds one value in each field of the schema comes out of the type as it went in.
+#[test]
+fn the_types_lose_nothing() {
+    check_round_trip::<IPAddressPoolSpec>("ipaddresspools.metallb.io");
+    check_round_trip::<L2AdvertisementSpec>("l2advertisements.metallb.io");
+    check_round_trip::<CommunitySpec>("communities.metallb.io");
+}
+
+/// What a schema fills in, the types fill in too: manifests without an API server mean the same.
+#[test]
+fn the_types_have_the_defaults_of_the_schemas() {
+    let shipped = shipped();
+    let spec = &shipped["ipaddresspools.metallb.io"]["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+        ["properties"]["spec"];
+    let pool: IPAddressPoolSpec = serde_json::from_value(json!({"addresses": []})).unwrap();
+    let pool = serde_json::to_value(pool).unwrap();
+    let defaults: BTreeMap<_, _> = spec["properties"]
+        .as_object()
+        .unwrap()
+        .iter()
+        .filter(|(_, field)| !field["default"].is_null())
+        .collect();
+    assert!(!defaults.is_empty());
+    for (name, field) in defaults {
+        assert_eq!(pool[name], field["default"], "{name}");
+    }
+}
+
+fn check_round_trip<Spec: serde::de::DeserializeOwned + serde::Serialize>(crd: &str) {
+    let shipped = shipped();
+    let root = &shipped[crd]["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+    let full = example(&root["properties"]["spec"]);
+    let spec: Spec = serde_json::from_value(full.clone()).unwrap();
+    assert_eq!(serde_json::to_value(spec).unwrap(), full, "{crd}");
+}
+
+/// A value that has every field which the schema knows.
+fn example(schema: &Value) -> Value {
+    match schema["type"].as_str().unwrap() {
+        "object" if schema["additionalProperties"].is_object() => {
+            json!({"some/key": example(&schema["additionalProperties"])})
+        }
+        "object" => {
+            let fields = schema["properties"].as_object().unwrap().iter();
+            fields
+                .map(|(name, field)| (name.clone(), example(field)))
+                .collect::<Map<_, _>>()
+                .into()
+        }
+        "array" => json!([example(&schema["items"])]),
+        "string" => "some".into(),
+        "integer" => 7.into(),
+        "boolean" => true.into(),
+        other => panic!("no example of type {other}"),
+    }
+}
+
+/// Shipped definitions by name.
+fn shipped() -> BTreeMap<String, Value> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/crds");
+    let files = fs::read_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
+    let files: Vec<PathBuf> = files.map(|file| file.unwrap().path()).collect();
+    let read = |file: &PathBuf| {
+        let text = fs::read_to_string(file).unwrap();
+        let crd: Value =
+            serde_norway::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+        (text_at(&crd["metadata"]["name"]), crd)
+    };
+    let shipped: BTreeMap<_, _> = files.iter().map(read).collect();
+    assert_eq!(shipped.len(), files.len(), "one kind a file");
+    shipped
+}
+
+fn recorded() -> Vec<Value> {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/crd.json");
+    serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap()
+}
+
+fn version<'a>(crd: &'a Value, name: &str) -> &'a Value {
+    let versions = crd["spec"]["versions"].as_array().unwrap();
+    versions
+        .iter()
+        .find(|version| version["name"] == name)
+        .unwrap_or_else(|| panic!("no version {name}"))
+}
+
+/// What is recorded of a version beside its schema, as ours says it.
+fn described(crd: &Value, version: &Value) -> Value {
+    let names = &crd["spec"]["names"];
+    json!({
+        "kind": names["kind"],
+        "listKind": names["listKind"],
+        "plural": names["plural"],
+        "singular": names["singular"],
+        "shortNames": names.get("shortNames").cloned().unwrap_or(json!([])),
+        "scope": crd["spec"]["scope"],
+        "served": version["served"],
+        "storage": version["storage"],
+        "deprecated": version["deprecated"] == true,
+        "deprecationWarning": version["deprecationWarning"],
+        "subresources": version["subresources"].as_object().unwrap().keys().collect::<Vec<_>>(),
+        "columns": version.get("additionalPrinterColumns").cloned().unwrap_or(json!([])),
+    })
+}
+
+fn expected(recorded: &Value) -> Value {
+    let mut expected = recorded.clone();
+    let fields = expected.as_object_mut().unwrap();
+    for other in ["crd", "version", "conversion", "schema"] {
+        fields.remove(other);
+    }
+    expected
+}
+
+fn recorded_fields(recorded: &Value) -> Fields {
     let fields = recorded["schema"].as_array().unwrap().iter();
-    let under = fields.filter(|field| field["path"].as_str().unwrap().starts_with("spec."));
-    under
+    fields
         .map(|field| {
-            let text = |name: &str| field[name].as_str().unwrap().to_owned();
-            (text("path"), (text("type"), field["required"] == true))
+            let mut field = field.clone();
+            let about = field.as_object_mut().unwrap();
+            let path = text_at(&about.remove("path").unwrap());
+            if let Some(rules) = about.remove("cel") {
+                about.insert("x-kubernetes-validations".to_owned(), rules);
+            }
+            about.entry("required").or_insert(json!(false));
+            (path, field)
         })
         .collect()
 }
 
-/// Items of lists go by `[]`, values of maps by `{}`.
+/// Items of lists go by `[]`, values of maps by `{}`. The three fields that every object has are left out.
 fn flatten(path: &str, schema: &Value, into: &mut Fields) {
+    let required = schema["required"].as_array().map_or(&[][..], Vec::as_slice);
     let mut add = |path: String, schema: &Value, is_required: bool| {
-        let kind = schema["type"].as_str().unwrap_or("?").to_owned();
-        into.insert(path.clone(), (kind, is_required));
+        let mut about = schema.as_object().unwrap().clone();
+        for other in ["description", "properties", "items", "additionalProperties"] {
+            about.remove(other);
+        }
+        about.insert("required".to_owned(), is_required.into());
+        into.insert(path.clone(), about.into());
         flatten(&path, schema, into);
     };
-    let required = schema["required"].as_array().map_or(&[][..], Vec::as_slice);
     for (name, field) in schema["properties"].as_object().into_iter().flatten() {
-        add(
-            format!("{path}.{name}"),
-            field,
-            required.contains(&Value::from(name.as_str())),
-        );
+        if !(path.is_empty() && ["apiVersion", "kind", "metadata"].contains(&name.as_str())) {
+            let dot = if path.is_empty() { "" } else { "." };
+            add(
+                format!("{path}{dot}{name}"),
+                field,
+                required.contains(&json!(name)),
+            );
+        }
     }
-    if schema["items"].is_object() {
-        add(format!("{path}[]"), &schema["items"], false);
+    for (key, mark) in [("items", "[]"), ("additionalProperties", "{}")] {
+        if schema[key].is_object() {
+            add(format!("{path}{mark}"), &schema[key], false);
+        }
     }
-    if schema["additionalProperties"].is_object() {
-        add(
-            format!("{path}{{}}"),
-            &schema["additionalProperties"],
-            false,
-        );
+}
+
+/// Type of each field below `spec`, and whether it must be there.
+fn kinds_of_fields(fields: &Fields) -> BTreeMap<&str, (&Value, &Value)> {
+    let below = fields.iter().filter(|(path, _)| path.starts_with("spec."));
+    below
+        .map(|(path, about)| (path.as_str(), (&about["type"], &about["required"])))
+        .collect()
+}
+
+/// Paths of properties without a description.
+fn bare(path: &str, schema: &Value) -> Vec<String> {
+    let mut bare_ones = Vec::new();
+    for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+        let path = format!("{path}.{name}");
+        if field["description"].as_str().is_none_or(str::is_empty) {
+            bare_ones.push(path.clone());
+        }
+        bare_ones.extend(bare(&path, field));
     }
+    for key in ["items", "additionalProperties"] {
+        if schema[key].is_object() {
+            bare_ones.extend(bare(path, &schema[key]));
+        }
+    }
+    bare_ones
+}
+
+fn text<'a>(value: &'a Value, field: &str) -> &'a str {
+    value[field].as_str().unwrap()
+}
+
+fn text_at(value: &Value) -> String {
+    value.as_str().unwrap().to_owned()
 }
