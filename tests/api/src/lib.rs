@@ -1,1 +1,3 @@
 //! An API server's double, as far as the speaker, the controller and kubectl need one.
+
+pub mod schema;

@@ -1,0 +1,108 @@
+//! One thing that is wrong with an object, as `details.causes` of a Status says it.
+
+use serde_json::Value;
+
+/// One thing that is wrong.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Cause {
+    /// Path of the field; `<nil>` where the server names none.
+    pub field: String,
+    /// The server's name for this sort of fault, as in `FieldValueRequired`.
+    pub reason: &'static str,
+    /// What is wrong, with the value.
+    pub message: String,
+}
+
+/// The causes as the message of a Status has them after «is invalid: »: each once, several in brackets.
+pub fn message(causes: &[Cause]) -> String {
+    let mut texts: Vec<String> = Vec::new();
+    for cause in causes {
+        let text = format!("{}: {}", cause.field, cause.message);
+        if !texts.contains(&text) {
+            texts.push(text);
+        }
+    }
+    match texts.as_slice() {
+        [one] => one.clone(),
+        several => format!("[{}]", several.join(", ")),
+    }
+}
+
+impl Cause {
+    fn new(field: &str, reason: &'static str, message: String) -> Self {
+        let field = if field.is_empty() { "<nil>" } else { field };
+        Self {
+            field: field.to_owned(),
+            reason,
+            message,
+        }
+    }
+
+    pub(super) fn required(field: &str) -> Self {
+        Self::new(field, "FieldValueRequired", "Required value".to_owned())
+    }
+
+    pub(super) fn forbidden(field: &str, text: &str) -> Self {
+        Self::new(field, "FieldValueForbidden", format!("Forbidden: {text}"))
+    }
+
+    pub(super) fn duplicate(field: &str, value: &Value) -> Self {
+        let text = format!("Duplicate value: {value}");
+        Self::new(field, "FieldValueDuplicate", text)
+    }
+
+    pub(super) fn unsupported(field: &str, value: &Value, supported: &[Value]) -> Self {
+        let supported: Vec<String> = supported.iter().map(Value::to_string).collect();
+        let text = format!(
+            "Unsupported value: {value}: supported values: {}",
+            supported.join(", ")
+        );
+        Self::new(field, "FieldValueNotSupported", text)
+    }
+
+    pub(super) fn too_long(field: &str, length_max: u64) -> Self {
+        let text = format!("Too long: may not be more than {length_max} bytes");
+        Self::new(field, "FieldValueTooLong", text)
+    }
+
+    pub(super) fn too_many(field: &str, count: usize, count_max: u64) -> Self {
+        let text = format!("Too many: {count}: must have at most {count_max} items");
+        Self::new(field, "FieldValueTooMany", text)
+    }
+
+    /// `value` is what the server shows: the value, or the name of its type.
+    pub(super) fn type_invalid(field: &str, value: &Value, text: &str) -> Self {
+        let text = format!("Invalid value: {value}: {text}");
+        Self::new(field, "FieldValueTypeInvalid", text)
+    }
+
+    /// Objects and lists are not shown.
+    pub(super) fn invalid(field: &str, value: &Value, text: &str) -> Self {
+        let text = match value {
+            Value::Object(_) | Value::Array(_) => format!("Invalid value: {text}"),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
+                format!("Invalid value: {value}: {text}")
+            }
+        };
+        Self::new(field, "FieldValueInvalid", text)
+    }
+
+    /// Said in place of rules that could not be evaluated.
+    pub(super) fn unchecked() -> Self {
+        let text = "some validation rules were not checked because the object was invalid; correct the existing \
+            errors to complete validation";
+        Self::invalid("", &Value::Null, text)
+    }
+
+    /// Whether rules are not even tried.
+    pub(super) fn blocks_rules(&self) -> bool {
+        matches!(
+            self.reason,
+            "FieldValueNotSupported"
+                | "FieldValueRequired"
+                | "FieldValueTooLong"
+                | "FieldValueTooMany"
+                | "FieldValueTypeInvalid"
+        )
+    }
+}

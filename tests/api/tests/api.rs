@@ -1,0 +1,8 @@
+//! The real binaries and kubectl against the API server's double, and the double against what a real API server said.
+#![expect(
+    clippy::unwrap_used,
+    reason = "in a test binary a panic is a failed test"
+)]
+
+#[path = "api/schema_verdicts.rs"]
+mod schema_verdicts;
