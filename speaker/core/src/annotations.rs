@@ -44,10 +44,13 @@ pub fn check(object: &Object) -> Faults {
         Object::Service(o) => (On::Service, &o.annotations),
         Object::Pool(o) => (On::Pool, &o.annotations),
         Object::L2Advertisement(o) => (On::L2Advertisement, &o.annotations),
+        Object::BgpAdvertisement(o) => (On::BgpAdvertisement, &o.annotations),
+        Object::BgpPeer(o) => (On::BgpPeer, &o.annotations),
         Object::Namespace(_)
         | Object::Node(_)
         | Object::EndpointSlice(_)
-        | Object::Community(_) => {
+        | Object::Community(_)
+        | Object::BfdProfile(_) => {
             return Faults::default();
         }
     };
@@ -90,8 +93,8 @@ impl On {
             Self::Service => "Service",
             Self::Pool => Kind::Pool.as_str(),
             Self::L2Advertisement => Kind::L2Advertisement.as_str(),
-            Self::BgpAdvertisement => "BGPAdvertisement",
-            Self::BgpPeer => "BGPPeer",
+            Self::BgpAdvertisement => Kind::BgpAdvertisement.as_str(),
+            Self::BgpPeer => Kind::BgpPeer.as_str(),
             Self::MetalLb => "MetalLB",
         }
     }

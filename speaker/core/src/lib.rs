@@ -10,6 +10,7 @@ pub mod annotations;
 pub mod config;
 pub mod crd;
 pub mod diff;
+pub mod duration;
 pub mod election;
 pub mod local;
 pub mod manifest;

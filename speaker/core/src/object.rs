@@ -1,6 +1,6 @@
 //! Objects of every kind as parsed values, and the keys that name them.
 
-use crate::crd::{Community, L2Advertisement, Pool};
+use crate::crd::{BfdProfile, BgpAdvertisement, BgpPeer, Community, L2Advertisement, Pool};
 use crate::node::{Namespace, Node};
 use crate::service::{EndpointSlice, Service};
 use serde::{Serialize, Serializer};
@@ -23,13 +23,19 @@ pub enum Kind {
     L2Advertisement,
     /// metallb.io/v1beta1 Community.
     Community,
+    /// metallb.io/v1beta1 BGPAdvertisement.
+    BgpAdvertisement,
+    /// metallb.io/v1beta2 BGPPeer.
+    BgpPeer,
+    /// metallb.io/v1beta1 BFDProfile.
+    BfdProfile,
     /// A document whose kind could not be told.
     Document,
 }
 
 impl Kind {
     /// The kinds that a source delivers and syncs.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 10] = [
         Self::Namespace,
         Self::Node,
         Self::Service,
@@ -37,6 +43,9 @@ impl Kind {
         Self::Pool,
         Self::L2Advertisement,
         Self::Community,
+        Self::BgpAdvertisement,
+        Self::BgpPeer,
+        Self::BfdProfile,
     ];
 
     /// As in the `kind` field of a manifest.
@@ -49,6 +58,9 @@ impl Kind {
             Self::Pool => "IPAddressPool",
             Self::L2Advertisement => "L2Advertisement",
             Self::Community => "Community",
+            Self::BgpAdvertisement => "BGPAdvertisement",
+            Self::BgpPeer => "BGPPeer",
+            Self::BfdProfile => "BFDProfile",
             Self::Document => "document",
         }
     }
@@ -110,6 +122,12 @@ pub enum Object {
     L2Advertisement(L2Advertisement),
     /// Named BGP communities.
     Community(Community),
+    /// A BGP advertisement.
+    BgpAdvertisement(BgpAdvertisement),
+    /// A router to speak BGP with.
+    BgpPeer(BgpPeer),
+    /// How fast a peer is missed.
+    BfdProfile(BfdProfile),
 }
 
 impl Object {
@@ -125,6 +143,11 @@ impl Object {
                 ObjectKey::new(Kind::L2Advertisement, &o.namespace, &o.name)
             }
             Self::Community(o) => ObjectKey::new(Kind::Community, &o.namespace, &o.name),
+            Self::BgpAdvertisement(o) => {
+                ObjectKey::new(Kind::BgpAdvertisement, &o.namespace, &o.name)
+            }
+            Self::BgpPeer(o) => ObjectKey::new(Kind::BgpPeer, &o.namespace, &o.name),
+            Self::BfdProfile(o) => ObjectKey::new(Kind::BfdProfile, &o.namespace, &o.name),
         }
     }
 }

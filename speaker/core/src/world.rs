@@ -7,7 +7,7 @@
 //! whether what it came from is still in force.
 
 use crate::allocator::Assignments;
-use crate::crd::{Community, L2Advertisement, Pool};
+use crate::crd::{BfdProfile, BgpAdvertisement, BgpPeer, Community, L2Advertisement, Pool};
 use crate::node::{Namespace, Node};
 use crate::object::{Kind, Object, ObjectKey};
 use crate::problem::Problem;
@@ -35,6 +35,12 @@ pub struct World {
     pub l2_advertisements: BTreeMap<String, Arc<L2Advertisement>>,
     /// Communities by name.
     pub communities: BTreeMap<String, Arc<Community>>,
+    /// BGP advertisements by name.
+    pub bgp_advertisements: BTreeMap<String, Arc<BgpAdvertisement>>,
+    /// BGP peers by name.
+    pub bgp_peers: BTreeMap<String, Arc<BgpPeer>>,
+    /// BFD profiles by name.
+    pub bfd_profiles: BTreeMap<String, Arc<BfdProfile>>,
     /// Addresses that the directory's allocator gave; `None` where an API server holds them in each status.
     pub assignments: Option<Assignments>,
     /// What is wrong, by object.
@@ -76,6 +82,9 @@ impl World {
             Object::Pool(o) => set(&mut self.pools, o.name.clone(), o),
             Object::L2Advertisement(o) => set(&mut self.l2_advertisements, o.name.clone(), o),
             Object::Community(o) => set(&mut self.communities, o.name.clone(), o),
+            Object::BgpAdvertisement(o) => set(&mut self.bgp_advertisements, o.name.clone(), o),
+            Object::BgpPeer(o) => set(&mut self.bgp_peers, o.name.clone(), o),
+            Object::BfdProfile(o) => set(&mut self.bfd_profiles, o.name.clone(), o),
         }
     }
 
@@ -130,6 +139,9 @@ impl World {
             Kind::Pool => self.pools.remove(&key.name).is_some(),
             Kind::L2Advertisement => self.l2_advertisements.remove(&key.name).is_some(),
             Kind::Community => self.communities.remove(&key.name).is_some(),
+            Kind::BgpAdvertisement => self.bgp_advertisements.remove(&key.name).is_some(),
+            Kind::BgpPeer => self.bgp_peers.remove(&key.name).is_some(),
+            Kind::BfdProfile => self.bfd_profiles.remove(&key.name).is_some(),
             Kind::Document => false,
         };
         problem || object

@@ -179,7 +179,13 @@ fn tell_view(figures: &mut Figures, view: &View, of_allocator: &[Problem]) {
 /// What MetalLB's configuration is made of; a document may hold any of it.
 const fn is_config(kind: Kind) -> bool {
     match kind {
-        Kind::Pool | Kind::L2Advertisement | Kind::Community | Kind::Document => true,
+        Kind::Pool
+        | Kind::L2Advertisement
+        | Kind::Community
+        | Kind::BgpAdvertisement
+        | Kind::BgpPeer
+        | Kind::BfdProfile
+        | Kind::Document => true,
         Kind::Namespace | Kind::Node | Kind::Service | Kind::EndpointSlice => false,
     }
 }

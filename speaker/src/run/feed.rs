@@ -88,7 +88,12 @@ impl Feed {
 
     fn tell_config(&self, key: &ObjectKey, what: &str) {
         match key.kind {
-            Kind::Pool | Kind::L2Advertisement | Kind::Community => {
+            Kind::Pool
+            | Kind::L2Advertisement
+            | Kind::Community
+            | Kind::BgpAdvertisement
+            | Kind::BgpPeer
+            | Kind::BfdProfile => {
                 let event = ctl::Event::new(ctl::Kind::Config, key.to_string(), what);
                 let _nobody_may_watch = self.changes.send(event);
             }

@@ -37,7 +37,10 @@ impl<'w> Veil<'w> {
                 | Kind::Node
                 | Kind::EndpointSlice
                 | Kind::L2Advertisement
-                | Kind::Community => {}
+                | Kind::Community
+                | Kind::BgpAdvertisement
+                | Kind::BgpPeer
+                | Kind::BfdProfile => {}
             }
         }
         veil

@@ -1,6 +1,6 @@
 //! L2Advertisement: which pools are announced on which nodes and links.
 
-use super::schema;
+use super::{once, schema};
 use crate::object::ObjectKey;
 use crate::problem::Faults;
 use crate::selector::{self, Selector};
@@ -44,14 +44,7 @@ impl TryFrom<(&ObjectKey, schema::L2Advertisement)> for L2Advertisement {
     fn try_from((key, raw): (&ObjectKey, schema::L2Advertisement)) -> Result<Self, Faults> {
         let mut faults = Faults::default();
         let spec = raw.spec;
-        let mut pools = BTreeSet::new();
-        for (i, pool) in spec.ip_address_pools.into_iter().enumerate() {
-            if pools.contains(&pool) {
-                let why = format!("{pool:?} stands there twice");
-                faults.push(format!("spec.ipAddressPools[{i}]"), why);
-            }
-            pools.insert(pool);
-        }
+        let pools = once("spec.ipAddressPools", spec.ip_address_pools, &mut faults);
         let mut selectors =
             |field: &str, raw| selector::parse_list(&format!("spec.{field}"), raw, &mut faults);
         let pool_selectors = selectors("ipAddressPoolSelectors", spec.ip_address_pool_selectors);

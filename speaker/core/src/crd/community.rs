@@ -26,7 +26,7 @@ impl TryFrom<(&ObjectKey, schema::Community)> for Community {
         let mut communities = BTreeMap::new();
         for (i, named) in raw.spec.communities.into_iter().enumerate() {
             let field = format!("spec.communities[{i}]");
-            faults.take(|| format!("{field}.value"), check_value(&named.value));
+            faults.take(|| format!("{field}.value"), value(&named.value).map(drop));
             if communities.contains_key(&named.name) {
                 let why = format!("{:?} stands there twice", named.name);
                 faults.push(format!("{field}.name"), why);
@@ -42,24 +42,35 @@ impl TryFrom<(&ObjectKey, schema::Community)> for Community {
     }
 }
 
-/// Two numbers of 16 bits (RFC 1997), or `large:` and three of 32 bits (RFC 8092).
-fn check_value(text: &str) -> Result<(), String> {
-    let parts: Vec<&str> = text.split(':').collect();
-    let numbers = |parts: &[&str], max: u32| {
-        parts.iter().all(|part| {
-            let digits = part.bytes().all(|b| b.is_ascii_digit());
-            digits && part.parse::<u32>().is_ok_and(|number| number <= max)
-        })
-    };
-    let is_good = match parts.as_slice() {
-        [_, _] => numbers(&parts, u32::from(u16::MAX)),
-        ["large", rest @ ..] if rest.len() == 3 => numbers(rest, u32::MAX),
-        _ => false,
-    };
-    if is_good {
-        return Ok(());
+/// A community's value.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum CommunityValue {
+    /// Two numbers (RFC 1997).
+    Standard(u16, u16),
+    /// Three numbers (RFC 8092).
+    Large(u32, u32, u32),
+}
+
+/// Two numbers of 16 bits, or `large:` and three of 32 bits.
+pub(super) fn value(text: &str) -> Result<CommunityValue, String> {
+    fn number<N: std::str::FromStr>(text: &str) -> Option<N> {
+        let is_digits = text.bytes().all(|b| b.is_ascii_digit());
+        text.parse().ok().filter(|_| is_digits)
     }
-    Err(format!(
-        "{text:?} is no community: a:b with numbers to 65535, or large:a:b:c with numbers to 4294967295"
-    ))
+    let parts: Vec<&str> = text.split(':').collect();
+    let value = match parts.as_slice() {
+        [a, b] => number(a)
+            .zip(number(b))
+            .map(|(a, b)| CommunityValue::Standard(a, b)),
+        ["large", a, b, c] => number(a)
+            .zip(number(b))
+            .zip(number(c))
+            .map(|((a, b), c)| CommunityValue::Large(a, b, c)),
+        _ => None,
+    };
+    value.ok_or_else(|| {
+        format!(
+            "{text:?} is no community: a:b with numbers to 65535, or large:a:b:c with numbers to 4294967295"
+        )
+    })
 }

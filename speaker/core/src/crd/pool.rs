@@ -1,6 +1,6 @@
 //! IPAddressPool: the addresses that services may get.
 
-use super::schema;
+use super::{once, schema};
 use crate::object::ObjectKey;
 use crate::problem::Faults;
 use crate::selector::{self, Labels, Selector};
@@ -181,14 +181,7 @@ fn wide(ip: IpAddr) -> u128 {
 
 fn allocation(raw: schema::ServiceAllocationSpec, faults: &mut Faults) -> ServiceAllocation {
     let field = "spec.serviceAllocation";
-    let mut namespaces = BTreeSet::new();
-    for (i, namespace) in raw.namespaces.into_iter().enumerate() {
-        if namespaces.contains(&namespace) {
-            let why = format!("{namespace:?} stands there twice");
-            faults.push(format!("{field}.namespaces[{i}]"), why);
-        }
-        namespaces.insert(namespace);
-    }
+    let namespaces = once(&format!("{field}.namespaces"), raw.namespaces, faults);
     let mut selectors =
         |name: &str, raw| selector::parse_list(&format!("{field}.{name}"), raw, faults);
     ServiceAllocation {

@@ -3,6 +3,7 @@
 use super::native::{self, Parsed};
 use super::{Manifests, Note, unnamed};
 use crate::annotations;
+use crate::crd::conversion::{self, Version};
 use crate::crd::schema;
 use crate::names;
 use crate::object::{Kind, Object, ObjectKey};
@@ -115,13 +116,14 @@ fn treatment(version: &str, kind: &str) -> Treatment {
         .iter()
         .find(|(g, _, k)| (*g, k.as_str()) == (group, kind));
     match read {
-        Some((_, n, kind)) if *n == number => Treatment::Read(*kind),
-        Some((_, n, _)) => {
-            let why = format!("{number:?} is not served, {n:?} is");
+        Some((_, served, kind)) if served.contains(&number) => Treatment::Read(*kind),
+        Some((_, served, _)) => {
+            let served = served.join("\" and \"");
+            let why = format!("{number:?} is not served, \"{served}\" is");
             Treatment::Wrong(Fault::new("apiVersion", why))
         }
         None if group != METALLB_GROUP => Treatment::Aside("not a kind that is read here"),
-        None if LATER.contains(&kind) => Treatment::Aside("this version does not act on it"),
+        None if LATER.contains(&kind) => Treatment::Aside(IDLE),
         None => {
             let known = READ.iter().map(|(_, _, kind)| kind.as_str()).chain(LATER);
             let why = match names::nearest(kind, known) {
@@ -156,9 +158,12 @@ fn key(kind: Kind, map: &Map<String, Value>, config_namespace: &str) -> Result<O
     let namespace = match kind {
         Kind::Namespace | Kind::Node | Kind::Document => "",
         Kind::Service | Kind::EndpointSlice => text("namespace")?.unwrap_or("default"),
-        Kind::Pool | Kind::L2Advertisement | Kind::Community => {
-            text("namespace")?.unwrap_or(config_namespace)
-        }
+        Kind::Pool
+        | Kind::L2Advertisement
+        | Kind::Community
+        | Kind::BgpAdvertisement
+        | Kind::BgpPeer
+        | Kind::BfdProfile => text("namespace")?.unwrap_or(config_namespace),
     };
     Ok(ObjectKey::new(kind, namespace, name))
 }
@@ -191,6 +196,9 @@ fn object(
     let faults = match parsed {
         Ok(Parsed::Aside(why)) => return note(why.to_owned()),
         Ok(Parsed::Object(object)) => {
+            if is_idle(key.kind) {
+                note(IDLE.to_owned());
+            }
             let faults = annotations::check(&object);
             let stays = matches!(object, Object::Service(_)) || faults.is_empty();
             into.objects.extend(stays.then_some(Ok(object)));
@@ -231,19 +239,40 @@ impl Reader<'_> {
                 let raw: schema::Community = self.config(map)?;
                 Object::Community((key, raw).try_into()?)
             }
+            Kind::BgpAdvertisement => {
+                let raw: schema::BGPAdvertisement = self.config(map)?;
+                Object::BgpAdvertisement((key, raw).try_into()?)
+            }
+            Kind::BgpPeer => Object::BgpPeer((key, self.peer(map)?).try_into()?),
+            Kind::BfdProfile => {
+                let raw: schema::BFDProfile = self.config(map)?;
+                Object::BfdProfile((key, raw).try_into()?)
+            }
             Kind::Document => return Err(Fault::new("kind", "is not known").into()),
         };
         Ok(Parsed::Object(object))
     }
 
+    /// A BGPPeer of either version, as the stored one.
+    fn peer(&mut self, map: Map<String, Value>) -> Result<schema::BGPPeer, Faults> {
+        let version = map.get("apiVersion").and_then(Value::as_str);
+        if version != Some(Version::V1Beta1.api_version()) {
+            return self.config(map);
+        }
+        self.config::<schema::v1beta1::BGPPeer>(map.clone())?;
+        let map = conversion::convert(map, Version::V1Beta2);
+        Ok(super::typed(Value::Object(map))?.0)
+    }
+
     /// A resource of MetalLB, which counts only in one namespace. `spec` may be left out, as MetalLB's schemas have
-    /// it: the fields that are required are missed one by one.
+    /// it: the fields that are required are missed one by one. `status` is what others say of it and is not read.
     fn config<T: DeserializeOwned>(&mut self, mut map: Map<String, Value>) -> Result<T, Faults> {
         if self.key.namespace != self.config_namespace {
             let (here, there) = (&self.key.namespace, self.config_namespace);
             let why = format!("is {here:?}, configuration is read from {there:?} only");
             return Err(Fault::new("metadata.namespace", why).into());
         }
+        map.remove("status");
         map.entry("spec")
             .or_insert_with(|| Value::Object(Map::new()));
         self.typed(map)
@@ -258,22 +287,39 @@ impl Reader<'_> {
 
 const METALLB_GROUP: &str = "metallb.io";
 
-/// Group, version and kind of what is read.
-const READ: [(&str, &str, Kind); 7] = [
-    ("", "v1", Kind::Namespace),
-    ("", "v1", Kind::Node),
-    ("", "v1", Kind::Service),
-    ("discovery.k8s.io", "v1", Kind::EndpointSlice),
-    (METALLB_GROUP, "v1beta1", Kind::Pool),
-    (METALLB_GROUP, "v1beta1", Kind::L2Advertisement),
-    (METALLB_GROUP, "v1beta1", Kind::Community),
+/// Group, versions and kind of what is read.
+const READ: [(&str, &[&str], Kind); 10] = [
+    ("", &["v1"], Kind::Namespace),
+    ("", &["v1"], Kind::Node),
+    ("", &["v1"], Kind::Service),
+    ("discovery.k8s.io", &["v1"], Kind::EndpointSlice),
+    (METALLB_GROUP, &["v1beta1"], Kind::Pool),
+    (METALLB_GROUP, &["v1beta1"], Kind::L2Advertisement),
+    (METALLB_GROUP, &["v1beta1"], Kind::Community),
+    (METALLB_GROUP, &["v1beta1"], Kind::BgpAdvertisement),
+    (METALLB_GROUP, &["v1beta2", "v1beta1"], Kind::BgpPeer),
+    (METALLB_GROUP, &["v1beta1"], Kind::BfdProfile),
 ];
 
-/// Kinds of MetalLB's group that layer 2 does without.
-const LATER: [&str; 8] = [
-    "BGPPeer",
-    "BGPAdvertisement",
-    "BFDProfile",
+/// Whether the kind is read and checked, and nothing comes of it yet.
+const fn is_idle(kind: Kind) -> bool {
+    match kind {
+        Kind::BgpAdvertisement | Kind::BgpPeer | Kind::BfdProfile => true,
+        Kind::Namespace
+        | Kind::Node
+        | Kind::Service
+        | Kind::EndpointSlice
+        | Kind::Pool
+        | Kind::L2Advertisement
+        | Kind::Community
+        | Kind::Document => false,
+    }
+}
+
+const IDLE: &str = "this version does not act on it";
+
+/// Kinds of MetalLB's group that are not read at all.
+const LATER: [&str; 5] = [
     "MetalLB",
     "ServiceL2Status",
     "ServiceBGPStatus",

@@ -32,6 +32,9 @@ pub(super) fn check_names(key: &ObjectKey) -> Result<(), Faults> {
         | Kind::Pool
         | Kind::L2Advertisement
         | Kind::Community
+        | Kind::BgpAdvertisement
+        | Kind::BgpPeer
+        | Kind::BfdProfile
         | Kind::Document => names::check_subdomain(&key.name),
     };
     faults.take(|| "metadata.name".into(), name);

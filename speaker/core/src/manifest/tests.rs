@@ -124,14 +124,47 @@ fn lists_are_their_items() {
 #[test]
 fn what_is_not_ours_is_left_aside() {
     let text = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: d, namespace: n}\n---\n\
-                apiVersion: metallb.io/v1beta2\nkind: BGPPeer\nmetadata: {name: b}\n---\n\
+                apiVersion: metallb.io/v1beta1\nkind: MetalLB\nmetadata: {name: b}\n---\n\
                 apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: e}\naddressType: IPv4\nendpoints: []\n";
     check(
         text,
         &[
             "- f.yaml#1: Deployment n/d: not a kind that is read here",
-            "- f.yaml#2: BGPPeer b: this version does not act on it",
+            "- f.yaml#2: MetalLB b: this version does not act on it",
             "- f.yaml#3: EndpointSlice default/e: belongs to no service: it has no label kubernetes.io/service-name",
+        ],
+    );
+}
+
+#[test]
+fn what_is_only_for_bgp_is_checked_and_has_no_effect() {
+    let of = |version: &str, kind: &str, spec: &str| {
+        format!(
+            "apiVersion: metallb.io/{version}\nkind: {kind}\nmetadata: {{name: x}}\nspec: {{{spec}}}\n---\n"
+        )
+    };
+    let peer = "myASN: 64512, peerASN: 64513, peerAddress: 192.0.2.1";
+    let good = of("v1beta2", "BGPPeer", peer) + &of("v1beta1", "BGPAdvertisement", "");
+    check(
+        &good,
+        &[
+            "BGPPeer metallb-system/x",
+            "BGPAdvertisement metallb-system/x",
+            "- f.yaml#1: BGPPeer metallb-system/x: this version does not act on it",
+            "- f.yaml#2: BGPAdvertisement metallb-system/x: this version does not act on it",
+        ],
+    );
+    let bad = of(
+        "v1beta1",
+        "BGPPeer",
+        &format!("{peer}, holdTime: 2s, vrf: red"),
+    ) + &of("v1beta1", "BFDProfile", "detectMultiplier: 1");
+    check(
+        &bad,
+        &[
+            "! f.yaml#1: BGPPeer metallb-system/x: spec.holdTime: 2s is neither 0 nor at least 3s",
+            "! f.yaml#2: BFDProfile metallb-system/x: spec.detectMultiplier: 1 is not between 2 and 255",
+            "- f.yaml#1: BGPPeer metallb-system/x: spec.vrf is not known and has no effect",
         ],
     );
 }
