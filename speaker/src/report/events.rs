@@ -1,0 +1,333 @@
+//! Kubernetes events about objects: core/v1, which `kubectl describe`, its field selectors and MetalLB's users read.
+//!
+//! Telling never waits: what is told goes through a bounded queue to a task of its own, and when the API server is slow
+//! the oldest is dropped and counted. An event that was told before is counted up by a patch instead of made anew, and
+//! no object gets more than a few of them. Knows nothing of what an event means.
+//!
+//! Governed by the Event type of core/v1 and by what client-go's recorder does with equal and too many events.
+
+mod book;
+
+use crate::api::{Api, Call, Failure};
+use crate::drive::chance;
+use crate::drive::clock::{now, pause, wall};
+use book::{Book, Step};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::Notify;
+
+/// The object that an event is about.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) struct Subject {
+    /// Its kind.
+    pub(crate) kind: &'static str,
+    /// Its group and version, such as `v1`.
+    pub(crate) api_version: &'static str,
+    /// Its namespace; empty for cluster-wide kinds, whose events stand in `default`.
+    pub(crate) namespace: String,
+    /// Its name.
+    pub(crate) name: String,
+    /// Its UID; `kubectl describe` finds events by it.
+    pub(crate) uid: String,
+}
+
+/// Whether someone should look.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Severity {
+    /// News.
+    Normal,
+    /// Someone should look.
+    Warning,
+}
+
+impl Severity {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Normal => "Normal",
+            Self::Warning => "Warning",
+        }
+    }
+}
+
+/// What was told.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+struct Told {
+    subject: Subject,
+    severity: Severity,
+    reason: String,
+    message: String,
+}
+
+/// Takes events from any task. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct EventSender(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    queue: Mutex<VecDeque<Told>>,
+    news: Notify,
+    lost: AtomicU64,
+}
+
+impl EventSender {
+    /// Tells of an object. Never waits; an API server that cannot keep up costs the oldest events.
+    pub(crate) fn tell(
+        &self,
+        subject: Subject,
+        severity: Severity,
+        reason: impl Into<String>,
+        message: impl Into<String>,
+    ) {
+        let message: String = message.into();
+        let told = Told {
+            subject,
+            severity,
+            reason: reason.into(),
+            message: message.chars().take(MESSAGE_CHARS_MAX).collect(),
+        };
+        let mut queue = self.0.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        if queue.len() == QUEUE_MAX {
+            queue.pop_front();
+            self.0.lost.fetch_add(1, Ordering::Relaxed);
+        }
+        queue.push_back(told);
+        drop(queue);
+        self.0.news.notify_one();
+    }
+
+    /// Events that reached no API server: too many at once, too many about one object, or refused.
+    pub(crate) fn lost(&self) -> u64 {
+        self.0.lost.load(Ordering::Relaxed)
+    }
+}
+
+/// The task that writes events.
+pub(crate) struct Events {
+    api: Api,
+    component: &'static str,
+    instance: String,
+    shared: Arc<Shared>,
+    book: Book,
+}
+
+impl Events {
+    /// Starts writing events as `component`, which is what selectors on `source` go by. `instance` names this process.
+    /// The task ends with the runtime.
+    pub(crate) fn spawn(
+        api: Api,
+        component: &'static str,
+        instance: impl Into<String>,
+    ) -> EventSender {
+        let shared = Arc::<Shared>::default();
+        let events = Self {
+            api,
+            component,
+            instance: instance.into(),
+            shared: Arc::clone(&shared),
+            book: Book::default(),
+        };
+        drop(tokio::spawn(events.run()));
+        EventSender(shared)
+    }
+
+    async fn run(mut self) {
+        loop {
+            let next = self
+                .shared
+                .queue
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .pop_front();
+            match next {
+                Some(told) => self.write(told).await,
+                None => self.shared.news.notified().await,
+            }
+        }
+    }
+
+    async fn write(&mut self, told: Told) {
+        let Some(mut step) = self.book.admit(now(), &told) else {
+            self.lose(&told, "there are too many about this object");
+            return;
+        };
+        let at = stamp();
+        for attempt in 0..TRIES_MAX {
+            let failure = match self.api.call(self.call(&told, &step, at)).await {
+                Ok(made) => {
+                    let name = made["metadata"]["name"].as_str().unwrap_or_default();
+                    self.book.written(now(), &told, name);
+                    return;
+                }
+                Err(failure) => failure,
+            };
+            match failure.code() {
+                // The answer to an earlier try was lost.
+                Some(409) if failure.already_exists() => {
+                    self.book.written(now(), &told, &name(&told, at));
+                    return;
+                }
+                // The server forgets events after an hour, or sooner.
+                Some(404) if matches!(step, Step::Repeat { .. }) => step = Step::Make,
+                Some(code) if code < 500 && code != 429 => {
+                    self.lose(&told, &failure.to_string());
+                    return;
+                }
+                Some(_) | None => pause(wait(attempt, &failure)).await,
+            }
+        }
+        self.lose(&told, "the API server does not take it");
+    }
+
+    fn call(&self, told: &Told, step: &Step, at: Timestamp) -> Call {
+        let namespace = told.subject.event_namespace();
+        let path = format!("/api/v1/namespaces/{namespace}/events");
+        match step {
+            Step::Make => Call::post(path, self.event(told, at)),
+            Step::Repeat { name, count } => Call::merge(
+                format!("{path}/{name}"),
+                json!({"count": count, "lastTimestamp": seconds(at)}),
+            ),
+        }
+    }
+
+    fn event(&self, told: &Told, at: Timestamp) -> Value {
+        let subject = &told.subject;
+        json!({
+            "apiVersion": "v1",
+            "kind": "Event",
+            "metadata": {
+                "name": name(told, at),
+                "namespace": subject.event_namespace(),
+            },
+            "involvedObject": subject.reference(),
+            "type": told.severity.as_str(),
+            "reason": told.reason,
+            "message": told.message,
+            "count": 1,
+            "firstTimestamp": seconds(at),
+            "lastTimestamp": seconds(at),
+            "source": {"component": self.component},
+            "reportingComponent": self.component,
+            "reportingInstance": self.instance,
+        })
+    }
+
+    fn lose(&self, told: &Told, why: &str) {
+        self.shared.lost.fetch_add(1, Ordering::Relaxed);
+        let Subject {
+            kind,
+            namespace,
+            name,
+            ..
+        } = &told.subject;
+        tracing::debug!(
+            subject = format!("{kind} {namespace}/{name}"),
+            reason = told.reason,
+            error = why,
+            event = "eventLost",
+            "an event was not written"
+        );
+    }
+}
+
+impl Subject {
+    /// A service.
+    pub(crate) fn service(namespace: &str, name: &str, uid: &str) -> Self {
+        Self {
+            kind: "Service",
+            api_version: "v1",
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+            uid: uid.to_owned(),
+        }
+    }
+
+    fn event_namespace(&self) -> &str {
+        match self.namespace.as_str() {
+            "" => "default",
+            namespace => namespace,
+        }
+    }
+
+    fn reference(&self) -> Value {
+        let mut reference = json!({
+            "kind": self.kind,
+            "apiVersion": self.api_version,
+            "name": self.name,
+            "uid": self.uid,
+        });
+        if !self.namespace.is_empty() {
+            reference["namespace"] = json!(self.namespace);
+        }
+        reference
+    }
+}
+
+/// As client-go names events; the time keeps two of one object apart.
+fn name(told: &Told, at: Timestamp) -> String {
+    format!("{}.{:x}", told.subject.name, at.as_nanosecond())
+}
+
+fn stamp() -> Timestamp {
+    Timestamp::try_from(wall()).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+/// As metav1.Time writes it: whole seconds.
+fn seconds(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+fn wait(attempt: u32, failure: &Failure) -> Duration {
+    let doubled = WAIT_MIN.saturating_mul(1 << attempt.min(8));
+    let asked = failure.retry_after().unwrap_or_default();
+    asked.max(doubled.min(WAIT_MAX)) + chance::within(WAIT_MIN)
+}
+
+const QUEUE_MAX: usize = 16_384; // every service of a large cluster gets an address at once, some 8 MB
+const MESSAGE_CHARS_MAX: usize = 1024; // what events.k8s.io takes as a note
+const TRIES_MAX: u32 = 8; // some two minutes; later it is no news any more
+const WAIT_MIN: Duration = Duration::from_millis(500);
+const WAIT_MAX: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_whole_seconds_as_metav1_time() {
+        let at: Timestamp = "2026-01-01T00:00:30.987654321Z".parse().unwrap();
+        assert_eq!(seconds(at), "2026-01-01T00:00:30Z");
+    }
+
+    #[test]
+    fn events_of_cluster_wide_objects_stand_in_default() {
+        let node = Subject {
+            kind: "Node",
+            api_version: "v1",
+            namespace: String::new(),
+            name: "n1".into(),
+            uid: "u".into(),
+        };
+        assert_eq!(node.event_namespace(), "default");
+        assert_eq!(node.reference()["namespace"], Value::Null);
+        let service = Subject::service("a", "web", "u");
+        assert_eq!(service.event_namespace(), "a");
+        assert_eq!(service.reference()["namespace"], json!("a"));
+    }
+
+    #[test]
+    fn a_full_queue_loses_the_oldest_and_counts_it() {
+        let sender = EventSender(Arc::default());
+        for n in 0..=QUEUE_MAX {
+            let subject = Subject::service("a", "web", "u");
+            sender.tell(subject, Severity::Normal, "R", n.to_string());
+        }
+        let queue = sender.0.queue.lock().unwrap();
+        assert_eq!((queue.len(), sender.lost()), (QUEUE_MAX, 1));
+        assert_eq!(queue.front().unwrap().message, "1");
+    }
+}
