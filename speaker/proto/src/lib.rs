@@ -6,6 +6,7 @@
 
 pub mod announce;
 pub mod id;
+pub mod lease;
 pub mod neighbour;
 pub mod pulse;
 pub mod time;
