@@ -12,6 +12,7 @@ pub mod crd;
 pub mod diff;
 pub mod duration;
 pub mod election;
+pub mod l2_status;
 pub mod local;
 pub mod manifest;
 pub mod names;
@@ -21,6 +22,7 @@ pub mod plan;
 pub mod problem;
 pub mod selector;
 pub mod service;
+pub mod state;
 pub mod tables;
 pub mod world;
 

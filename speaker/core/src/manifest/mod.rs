@@ -10,6 +10,7 @@
 mod document;
 mod native;
 mod text;
+mod write;
 
 use crate::object::{Kind, Object, ObjectKey};
 use crate::problem::{Fault, Problem};
@@ -17,6 +18,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::fmt;
+
+pub use write::write;
 
 /// The namespace in which MetalLB looks for its configuration unless told otherwise.
 pub const DEFAULT_NAMESPACE: &str = "metallb-system";

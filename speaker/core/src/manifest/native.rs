@@ -391,6 +391,6 @@ pub(crate) fn ip(text: &str) -> Result<IpAddr, String> {
     Ok(ip.to_canonical())
 }
 
-const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
+pub(super) const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
 const IP_ADDRESS_TYPES: [&str; 2] = ["InternalIP", "ExternalIP"];
 const SERVICE_TYPES: [&str; 4] = ["ClusterIP", "NodePort", "LoadBalancer", "ExternalName"];

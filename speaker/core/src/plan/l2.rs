@@ -183,6 +183,7 @@ fn announced(
         epoch,
         vips,
         missing,
+        listed: choice.listed(),
     })
 }
 

@@ -127,6 +127,8 @@ pub struct Announced {
     pub vips: Vec<(Vip, Vec<LinkName>)>,
     /// Links that the advertisements list but this node does not have.
     pub missing: Vec<LinkName>,
+    /// Links that the advertisements list, by name; none: they mean all.
+    pub listed: Vec<LinkName>,
 }
 
 /// Pure results remembered between calls, by everything they depend on. It never changes what a call returns.

@@ -274,6 +274,14 @@ impl LinkChoice {
         }
     }
 
+    /// The names of which it is made; none: all.
+    pub(super) fn listed(&self) -> Vec<LinkName> {
+        match self {
+            Self::All => Vec::new(),
+            Self::Named(names) => names.iter().cloned().collect(),
+        }
+    }
+
     /// Whether it chooses the link.
     pub(super) fn has(&self, link: &LinkName) -> bool {
         match self {
