@@ -1,15 +1,20 @@
 //! What an operator sees: log, metrics, health.
 //!
 //! [`log`] is the one subscriber of the process; [`Figures`] and [`Facts`] are plain values that whoever runs the speaker
-//! fills in, and [`http`] serves them on loopback as metrics and health; [`events`] writes events about objects to an API server. Knows nothing of where a figure comes from.
+//! fills in, and [`http`] serves them on loopback as metrics and health. In a cluster an operator also looks at objects:
+//! [`events`] writes events about them, [`config_state`] what is wrong with the configuration. Knows nothing of where a
+//! figure comes from.
 
+pub(crate) mod config_state;
 pub(crate) mod events;
 pub(crate) mod figures;
 pub(crate) mod health;
 pub(crate) mod http;
 pub(crate) mod log;
 mod metrics;
+pub(crate) mod own_pod;
 mod process;
+pub(crate) mod retry;
 
 pub(crate) use figures::{Figures, PoolFigures, VipFigures};
 pub(crate) use health::Facts;
