@@ -57,6 +57,9 @@ impl Scope {
             | Kind::Pool
             | Kind::L2Advertisement
             | Kind::Community
+            | Kind::BgpPeer
+            | Kind::BgpAdvertisement
+            | Kind::BfdProfile
             | Kind::Document => ("", ""),
         };
         Some(Watched {
@@ -100,6 +103,9 @@ const fn served(kind: Kind) -> Option<(&'static str, &'static str)> {
         Kind::Pool => Some(("metallb.io/v1beta1", "ipaddresspools")),
         Kind::L2Advertisement => Some(("metallb.io/v1beta1", "l2advertisements")),
         Kind::Community => Some(("metallb.io/v1beta1", "communities")),
+        Kind::BgpPeer => Some(("metallb.io/v1beta2", "bgppeers")),
+        Kind::BgpAdvertisement => Some(("metallb.io/v1beta1", "bgpadvertisements")),
+        Kind::BfdProfile => Some(("metallb.io/v1beta1", "bfdprofiles")),
         Kind::Document => None,
     }
 }
@@ -107,7 +113,12 @@ const fn served(kind: Kind) -> Option<(&'static str, &'static str)> {
 /// Whether it is configuration, which counts in one namespace.
 const fn is_config(kind: Kind) -> bool {
     match kind {
-        Kind::Pool | Kind::L2Advertisement | Kind::Community => true,
+        Kind::Pool
+        | Kind::L2Advertisement
+        | Kind::Community
+        | Kind::BgpPeer
+        | Kind::BgpAdvertisement
+        | Kind::BfdProfile => true,
         Kind::Namespace | Kind::Node | Kind::Service | Kind::EndpointSlice | Kind::Document => {
             false
         }
