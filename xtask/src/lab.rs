@@ -7,6 +7,7 @@
 
 pub mod backend;
 pub mod client;
+pub mod cluster;
 pub mod command;
 pub mod net;
 mod place;
@@ -21,12 +22,13 @@ pub use place::Options;
 
 use crate::tools;
 use anyhow::{Context, Result, bail, ensure};
+use cluster::Cluster;
 use net::{NETNS_DIR, Netns};
 use place::{BPFFS, copy, is_in_bpffs, lock, remove_home};
 use proxy::{Frontend, Proxy};
 use record::{Process, Record};
 use rustix::process::Signal;
-use speaker::Speaker;
+use speaker::{Source, Speaker};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -41,6 +43,7 @@ pub struct Lab {
     topology: Topology,
     record: Record,
     backends: Vec<Child>,
+    cluster: Option<Cluster>,
     proxy: Option<Proxy>,
     speakers: BTreeMap<String, Speaker>,
     /// Held for as long as the lab is up.
@@ -90,11 +93,17 @@ impl Lab {
             tools::say("an earlier lab ended without cleaning up; doing that now");
             left.undo()?;
         }
+        let topology = Topology::new(&options.prefix);
+        let topology = match options.cluster {
+            Some(_) => topology.with_control(&options.prefix),
+            None => topology,
+        };
         let mut lab = Self {
-            topology: Topology::new(&options.prefix),
+            topology,
             options,
             record: Record::default(),
             backends: Vec::new(),
+            cluster: None,
             proxy: None,
             speakers: BTreeMap::new(),
             lock: Some(lock),
@@ -103,11 +112,12 @@ impl Lab {
         lab.make_namespaces()?;
         lab.topology.wire()?;
         lab.start_backends()?;
+        let objects = lab.start_cluster()?;
         let nodes = lab.topology.nodes.iter();
         let nodes = nodes
             .map(|node| (node.name.clone(), node.netns.clone()))
             .collect();
-        lab.proxy = Some(Proxy::start(&lab.manifests(), &nodes)?);
+        lab.proxy = Some(Proxy::start(&objects, &nodes)?);
         Ok(lab)
     }
 
@@ -215,6 +225,32 @@ impl Lab {
         Ok(())
     }
 
+    /// Starts the control plane if there is to be one. The folder in which the service proxy finds its objects.
+    fn start_cluster(&mut self) -> Result<PathBuf> {
+        let (Some(binaries), Some(control)) = (&self.options.cluster, &self.topology.control)
+        else {
+            return Ok(self.manifests());
+        };
+        let mut cluster = Cluster::start(binaries, control, &self.folder())?;
+        let started = self.fill(&mut cluster);
+        // Also after a failure: what was started is in the record, and goes with the lab.
+        let processes = cluster.processes();
+        self.cluster = Some(cluster);
+        let (processes, objects) = (processes?, started?);
+        self.note(|record| record.processes.extend(processes))?;
+        Ok(objects)
+    }
+
+    /// Installs as on any cluster, then applies the lab's manifests.
+    fn fill(&self, cluster: &mut Cluster) -> Result<PathBuf> {
+        for folder in ["deploy/crds", "deploy/manifests"] {
+            cluster.apply(&tools::root().join(folder))?;
+        }
+        cluster.start_controller(&self.options.speaker)?;
+        cluster.apply(&self.manifests())?;
+        cluster.mirror()
+    }
+
     fn adopt(&mut self, child: &Child, what: String) -> Result<()> {
         let process = Process::running(child.id(), what)?;
         self.note(|record| record.processes.push(process))
@@ -231,7 +267,7 @@ impl Lab {
         let speaker = Speaker::start(&speaker::Start {
             binary: &self.options.speaker,
             node: at,
-            manifests: &self.manifests(),
+            source: self.source(),
             run_dir: &self.options.run_dir,
             bpffs: &self.options.bpffs,
             log: &self.folder().join("log").join(format!("{node}.log")),
@@ -241,6 +277,13 @@ impl Lab {
         match process {
             Ok(process) => self.note(|record| record.processes.push(process)),
             Err(_) => self.speaker(node)?.wait_until_ready(), // says why it has ended
+        }
+    }
+
+    fn source(&self) -> Source {
+        match &self.cluster {
+            Some(cluster) => Source::Cluster(cluster.kubeconfig("speaker")),
+            None => Source::Manifests(self.manifests()),
         }
     }
 
@@ -259,6 +302,9 @@ impl Lab {
     /// # Errors
     /// When one has ended, with the last lines of its log.
     pub fn check_speakers(&mut self) -> Result<()> {
+        if let Some(cluster) = &mut self.cluster {
+            cluster.check()?;
+        }
         self.speakers.values_mut().try_for_each(Speaker::check)
     }
 
@@ -296,6 +342,11 @@ impl Lab {
         self.folder().join("manifests")
     }
 
+    /// The command that works as kubectl, if the lab is a cluster.
+    pub fn kubectl(&self) -> Option<PathBuf> {
+        self.cluster.as_ref().map(Cluster::kubectl)
+    }
+
     /// Where the speaker of a node pins its maps and links.
     pub fn pins(&self, node: &str) -> PathBuf {
         self.options.bpffs.join("heliograph").join(node)
@@ -306,7 +357,11 @@ impl Lab {
     /// # Errors
     /// When the manifests cannot be listed.
     pub fn frontends(&self) -> Result<Vec<Frontend>> {
-        Ok(proxy::frontends(&self.manifests())?.0)
+        let objects = match &self.cluster {
+            Some(cluster) => cluster.objects(),
+            None => self.manifests(),
+        };
+        Ok(proxy::frontends(&objects)?.0)
     }
 
     /// Takes everything down.
@@ -327,6 +382,9 @@ impl Lab {
         }
         for speaker in self.speakers.values_mut() {
             speaker.stop()?;
+        }
+        if let Some(cluster) = &mut self.cluster {
+            cluster.stop()?;
         }
         for backend in &mut self.backends {
             backend.kill().context("failed to end a backend")?;

@@ -6,6 +6,7 @@ pub mod apt;
 pub mod bench;
 pub mod check;
 pub mod ebpf;
+pub mod kubectl;
 pub mod lab;
 pub mod machine;
 pub mod test;

@@ -273,6 +273,7 @@ fn options_of(process: u32) -> Options {
     Options {
         bpffs: Path::new("/sys/fs/bpf").join(&name),
         run_dir: Path::new("/run").join(&name),
+        cluster: None,
         prefix: name,
         ..Options::sample()
     }

@@ -1,8 +1,9 @@
 //! `cargo xtask lab`: the lab on the sample manifests, shown to a person or lent to a command.
 
+use super::cluster::Binaries;
 use super::{Lab, Options, down, net, show};
 use crate::ebpf::{self, Object};
-use crate::tools;
+use crate::{kubectl, tools};
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 use rustix::process::{Pid, Signal, kill_process};
@@ -30,6 +31,10 @@ pub struct Request {
     /// Use these manifests instead; nodes and pods must be those of the samples.
     #[arg(long, value_name = "DIR", global = true)]
     manifests: Option<PathBuf>,
+    /// Make it a cluster: an API server's double and the controller at the switch, speakers that follow them, and a kubectl
+    /// that works against it (target/lab/hg/kubectl).
+    #[arg(long, global = true)]
+    api: bool,
     /// Show the commands that make the lab.
     #[arg(short, long, global = true)]
     verbose: bool,
@@ -65,6 +70,9 @@ impl Request {
             return Ok(ExitCode::SUCCESS);
         }
         build()?;
+        if self.api {
+            options.cluster = Some(build_cluster()?);
+        }
         let mut signals =
             Signals::new([SIGHUP, SIGINT, SIGTERM]).context("failed to catch signals")?;
         tools::say("making a client, a switch, three nodes, their pods; starting the speakers");
@@ -144,6 +152,17 @@ pub fn build() -> Result<()> {
     ebpf::build(Object::Heliograph)?;
     tools::say("building the speaker");
     tools::run(tools::cargo().args(["build", "--quiet", "--package", "speaker"]))
+}
+
+/// Installs and builds what a lab that is a cluster runs besides.
+fn build_cluster() -> Result<Binaries> {
+    let kubectl = kubectl::ensure()?;
+    tools::say("building the API server's double");
+    tools::run(tools::cargo().args(["build", "--quiet", "--package", "api-tests", "--bins"]))?;
+    Ok(Binaries {
+        double: tools::target().join("debug/api-double"),
+        kubectl,
+    })
 }
 
 /// Namespaces and links, the service proxy, a client's tools, and what a person wants to look with.

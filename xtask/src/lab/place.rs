@@ -1,5 +1,6 @@
 //! Where a lab has its files, and whose binaries it runs.
 
+use super::cluster::Binaries;
 use crate::tools;
 use anyhow::{Context, Result, bail};
 use std::fs::{self, File, TryLockError};
@@ -22,6 +23,8 @@ pub struct Options {
     pub bpffs: PathBuf,
     /// Folder of the speakers' control sockets.
     pub run_dir: PathBuf,
+    /// What makes it a cluster; without, the speakers follow the folder of manifests.
+    pub cluster: Option<Binaries>,
 }
 
 impl Options {
@@ -36,6 +39,7 @@ impl Options {
             backend: target.join("debug/xtask"),
             bpffs: PathBuf::from(BPFFS),
             run_dir: PathBuf::from(RUN_DIR),
+            cluster: None,
         }
     }
 

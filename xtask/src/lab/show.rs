@@ -122,6 +122,23 @@ fn line(lab: &Lab, frontend: &Frontend) -> Result<String> {
     Ok(format!("{service:<22}      {question:<30} {answer}"))
 }
 
+/// What to try, with the files or the kubectl that this lab has.
+fn change(lab: &Lab, node: &str) -> String {
+    match lab.kubectl() {
+        Some(kubectl) => {
+            let kubectl = short(&kubectl);
+            format!(
+                "{kubectl} get services -A   # and events, ipaddresspools, servicel2statuses, configurationstates\n  \
+                 {kubectl} delete node {node}   # its VIPs move to others"
+            )
+        }
+        None => format!(
+            "rm {}/node-{node}.yaml   # its VIPs move to others",
+            short(&lab.manifests())
+        ),
+    }
+}
+
 fn next(lab: &Lab, frontends: &[Frontend]) {
     let Some(first) = frontends.iter().find(|f| f.is_http).or(frontends.first()) else {
         return;
@@ -142,14 +159,14 @@ fn next(lab: &Lab, frontends: &[Frontend]) {
          nsenter --net={client} arping -c 3 -I eth0 {vip}\n  \
          bpftool map dump pinned {pins}/{table}   # and others in that folder\n  \
          bpftool prog show name heliograph_tc\n  \
-         rm {manifests}/node-{node}.yaml   # its VIPs move to others\n  \
+         {change}\n  \
          tail -f {logs}/{node}.log\n\n\
          Ctrl-C here, or `cargo xtask lab down` there, takes everything away.",
         client = client.display(),
         at = first.address(),
         pins = lab.pins(node).display(),
         table = table(&lab.pins(node)),
-        manifests = short(&lab.manifests()),
+        change = change(lab, node),
         logs = short(&lab.folder().join("log")),
     ));
 }

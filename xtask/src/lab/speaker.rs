@@ -20,11 +20,19 @@ pub struct Speaker {
     child: Child,
 }
 
+/// Where a speaker has its objects from.
+pub(super) enum Source {
+    /// A folder of manifests.
+    Manifests(PathBuf),
+    /// The API server that this kubeconfig names.
+    Cluster(PathBuf),
+}
+
 /// What it is started with.
 pub(super) struct Start<'a> {
     pub(super) binary: &'a Path,
     pub(super) node: &'a Node,
-    pub(super) manifests: &'a Path,
+    pub(super) source: Source,
     pub(super) run_dir: &'a Path,
     pub(super) bpffs: &'a Path,
     pub(super) log: &'a Path,
@@ -40,7 +48,10 @@ impl Speaker {
         );
         let mut command = start.node.netns.command(binary);
         command.args(["run", "--node-name", &start.node.name]);
-        command.arg("--manifests").arg(start.manifests);
+        match &start.source {
+            Source::Manifests(folder) => command.arg("--manifests").arg(folder),
+            Source::Cluster(kubeconfig) => command.arg("--kubeconfig").arg(kubeconfig),
+        };
         command.arg("--run-dir").arg(start.run_dir);
         command.arg("--bpffs").arg(start.bpffs);
         Ok(Self {

@@ -23,6 +23,8 @@ pub struct Topology {
     pub client: Netns,
     /// The nodes in order.
     pub nodes: Vec<Node>,
+    /// Where a control plane is, if there is one.
+    pub control: Option<Netns>,
 }
 
 /// A node of the lab.
@@ -62,12 +64,20 @@ impl Topology {
             nodes: (1..=NODES)
                 .map(|number| Node::new(prefix, number))
                 .collect(),
+            control: None,
         }
+    }
+
+    /// The same with a namespace for a control plane.
+    pub fn with_control(mut self, prefix: &str) -> Self {
+        self.control = Some(Netns::named(format!("{prefix}-control")));
+        self
     }
 
     /// Every namespace, in the order in which they are made.
     pub fn namespaces(&self) -> Vec<&Netns> {
         let mut all = vec![&self.switch, &self.client];
+        all.extend(&self.control);
         for node in &self.nodes {
             all.push(&node.netns);
             all.extend(node.pods.iter().map(|pod| &pod.netns));
@@ -88,6 +98,10 @@ impl Topology {
             .ip("link add br0 type bridge\nlink set br0 up")?;
         self.plug(&self.client, "client", "eth0")?;
         self.client.ip(&addresses("eth0", CLIENT_V4, CLIENT_V6))?;
+        if let Some(control) = &self.control {
+            self.plug(control, "control", "eth0")?;
+            control.ip(&addresses("eth0", CONTROL_V4, CONTROL_V6))?;
+        }
         for node in &self.nodes {
             self.plug(&node.netns, &node.name, "eth0")?;
             node.wire(&self.nodes)?;
@@ -218,6 +232,10 @@ fn addresses(link: &str, v4: Ipv4Addr, v6: Ipv6Addr) -> String {
 pub const CLIENT_V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
 /// The client's addresses.
 pub const CLIENT_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 2);
+/// The control plane's addresses.
+pub const CONTROL_V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 3);
+/// The control plane's addresses.
+pub const CONTROL_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 3);
 
 const NODES: u8 = 3;
 const PODS: u8 = 2;
