@@ -1,8 +1,8 @@
 //! Rules in CEL (`x-kubernetes-validations`), each evaluated on the value that it stands at.
 
+use super::Cause;
 use super::list::counterpart;
 use super::prune::field;
-use super::Cause;
 use kube_cel::{ErrorKind, ValidationError, Validator};
 use serde_json::{Map, Value};
 
