@@ -1,4 +1,5 @@
 //! An API server's double, as far as the speaker, the controller and kubectl need one.
 
+pub mod apply;
 pub mod rbac;
 pub mod schema;

@@ -4,5 +4,7 @@
     reason = "in a test binary a panic is a failed test"
 )]
 
+#[path = "api/apply_story.rs"]
+mod apply_story;
 #[path = "api/schema_verdicts.rs"]
 mod schema_verdicts;
