@@ -173,7 +173,7 @@ fn key(item: &Value, list: &Value) -> Option<Value> {
         Some((name.to_owned(), value.clone()))
     });
     let fields: Map<_, _> = fields.collect();
-    (!fields.is_empty()).then(|| Value::Object(fields))
+    (!fields.is_empty()).then_some(Value::Object(fields))
 }
 
 /// The schema of a field; null if it is not known.

@@ -121,6 +121,9 @@ fn our_samples_apply() {
     assert!(applied.len() >= 2, "only {applied:?}");
 }
 
+/// The object as it is stored, and what was pruned; or what is wrong with it.
+type Verdict = Result<(Value, Vec<String>), Vec<Cause>>;
+
 /// Schemas by `apiVersion` and `kind`.
 struct Schemas(BTreeMap<(String, String), Value>);
 
@@ -163,7 +166,7 @@ impl Schemas {
     }
 
     /// What comes of the object of a case: as it is stored, and what was pruned.
-    fn verdict(&self, case: &Value) -> Option<Result<(Value, Vec<String>), Vec<Cause>>> {
+    fn verdict(&self, case: &Value) -> Option<Verdict> {
         let mut new = case["submit"].clone();
         let operation = case["operation"].as_str().unwrap();
         let old = match operation {
