@@ -6,5 +6,7 @@
 
 #[path = "api/apply_story.rs"]
 mod apply_story;
+#[path = "api/roles.rs"]
+mod roles;
 #[path = "api/schema_verdicts.rs"]
 mod schema_verdicts;

@@ -6,6 +6,7 @@
 
 mod admission;
 mod allocation;
+mod deploy;
 mod frames;
 mod manifests;
 mod scenario;

@@ -1,0 +1,315 @@
+//! The manifests of an installation: MetalLB's names, labels and ports, least privilege, and only flags that exist.
+//!
+//! Governed by MetalLB's own manifests: who scripts against them, scrapes them or admits them must find the same.
+
+use serde::Deserialize as _;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+#[test]
+fn every_object_has_metallbs_name() {
+    let names: BTreeSet<(String, String)> = objects().into_keys().collect();
+    let expected = [
+        ("ClusterRole", "metallb-system:controller"),
+        ("ClusterRole", "metallb-system:speaker"),
+        ("ClusterRoleBinding", "metallb-system:controller"),
+        ("ClusterRoleBinding", "metallb-system:speaker"),
+        ("ConfigMap", "metallb-excludel2"),
+        ("DaemonSet", "speaker"),
+        ("Deployment", "controller"),
+        ("Namespace", "metallb-system"),
+        ("Role", "controller"),
+        ("Role", "pod-lister"),
+        ("RoleBinding", "controller"),
+        ("RoleBinding", "pod-lister"),
+        ("Service", "controller-monitor-service"),
+        ("Service", "metallb-webhook-service"),
+        ("Service", "speaker-monitor-service"),
+        ("ServiceAccount", "controller"),
+        ("ServiceAccount", "speaker"),
+        (
+            "ValidatingWebhookConfiguration",
+            "metallb-webhook-configuration",
+        ),
+    ];
+    let expected = expected.map(|(kind, name)| (kind.to_owned(), name.to_owned()));
+    assert_eq!(names, BTreeSet::from(expected));
+}
+
+#[test]
+fn the_namespace_comes_first_and_everything_is_in_it() {
+    let files = files("deploy/manifests");
+    assert_eq!(documents(&files[0])[0]["kind"], "Namespace");
+    for ((kind, name), object) in objects() {
+        let is_global = kind.starts_with("Cluster")
+            || kind == "Namespace"
+            || kind == "ValidatingWebhookConfiguration";
+        let expected = if is_global {
+            Value::Null
+        } else {
+            json!("metallb-system")
+        };
+        assert_eq!(object["metadata"]["namespace"], expected, "{kind} {name}");
+    }
+}
+
+#[test]
+fn pods_have_metallbs_labels_and_ports() {
+    for (kind, name, ports) in [
+        ("Deployment", "controller", json!([9120, 9443, 17472])),
+        ("DaemonSet", "speaker", json!([9120, 17472])),
+    ] {
+        let object = object(kind, name);
+        let labels = json!({"app": "metallb", "component": name});
+        let spec = &object["spec"];
+        assert_eq!(spec["selector"]["matchLabels"], labels, "{name}");
+        assert_eq!(spec["template"]["metadata"]["labels"], labels, "{name}");
+        assert_eq!(spec["template"]["spec"]["serviceAccountName"], name);
+        let container = container(&object);
+        assert_eq!(container["name"], name);
+        let own: Value = container["ports"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|port| port["containerPort"].clone())
+            .collect();
+        assert_eq!(own, ports, "{name}");
+        assert_eq!(container["ports"][0]["name"], "metricshttps");
+        for (probe, path) in [("livenessProbe", "/healthz"), ("readinessProbe", "/readyz")] {
+            let asked = &container[probe]["httpGet"];
+            assert_eq!(asked["path"], path, "{name}");
+            assert_eq!(asked["port"], "health", "{name}");
+        }
+    }
+}
+
+#[test]
+fn services_lead_to_the_pods() {
+    for (name, labels, port, target) in [
+        (
+            "metallb-webhook-service",
+            json!({"app": "metallb", "component": "controller"}),
+            443,
+            9443,
+        ),
+        (
+            "controller-monitor-service",
+            json!({"component": "controller"}),
+            9120,
+            9120,
+        ),
+        (
+            "speaker-monitor-service",
+            json!({"component": "speaker"}),
+            9120,
+            9120,
+        ),
+    ] {
+        let spec = &object("Service", name)["spec"];
+        assert_eq!(spec["selector"], labels, "{name}");
+        assert_eq!(spec["ports"][0]["port"], port, "{name}");
+        assert_eq!(spec["ports"][0]["targetPort"], target, "{name}");
+    }
+}
+
+#[test]
+fn containers_have_the_least_privilege() {
+    let controller = object("Deployment", "controller");
+    let pod = &controller["spec"]["template"]["spec"];
+    assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
+    assert_eq!(pod["securityContext"]["runAsUser"], 65534);
+    assert_eq!(pod["hostNetwork"], Value::Null);
+    let speaker = object("DaemonSet", "speaker");
+    for (object, added) in [
+        (&controller, Value::Null),
+        (&speaker, json!(needed_capabilities())),
+    ] {
+        let context = &container(object)["securityContext"];
+        assert_eq!(context["allowPrivilegeEscalation"], false);
+        assert_eq!(context["readOnlyRootFilesystem"], true);
+        assert_eq!(context["privileged"], Value::Null);
+        assert_eq!(context["capabilities"]["drop"], json!(["ALL"]));
+        assert_eq!(context["capabilities"]["add"], added);
+    }
+}
+
+#[test]
+fn webhooks_have_metallbs_names_and_no_authority() {
+    let webhooks = object(
+        "ValidatingWebhookConfiguration",
+        "metallb-webhook-configuration",
+    );
+    let found: BTreeMap<&str, (&str, &Value)> = webhooks["webhooks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|webhook| {
+            let client = &webhook["clientConfig"];
+            assert_eq!(client["caBundle"], Value::Null);
+            assert_eq!(client["service"]["name"], "metallb-webhook-service");
+            assert_eq!(webhook["failurePolicy"], "Fail");
+            assert_eq!(webhook["sideEffects"], "None");
+            let rule = &webhook["rules"][0];
+            let path = client["service"]["path"].as_str().unwrap();
+            let version = rule["apiVersions"][0].as_str().unwrap();
+            assert!(path.starts_with(&format!("/validate-metallb-io-{version}-")));
+            let resource = rule["resources"][0].as_str().unwrap();
+            (
+                webhook["name"].as_str().unwrap(),
+                (resource, &rule["operations"]),
+            )
+        })
+        .collect();
+    let (written, kept) = (json!(["CREATE", "UPDATE"]), json!(["CREATE", "DELETE"]));
+    let expected = [
+        (
+            "bfdprofilevalidationwebhook.metallb.io",
+            ("bfdprofiles", &kept),
+        ),
+        (
+            "bgpadvertisementvalidationwebhook.metallb.io",
+            ("bgpadvertisements", &written),
+        ),
+        (
+            "bgppeersvalidationwebhook.metallb.io",
+            ("bgppeers", &written),
+        ),
+        (
+            "communityvalidationwebhook.metallb.io",
+            ("communities", &written),
+        ),
+        (
+            "ipaddresspoolvalidationwebhook.metallb.io",
+            ("ipaddresspools", &written),
+        ),
+        (
+            "l2advertisementvalidationwebhook.metallb.io",
+            ("l2advertisements", &written),
+        ),
+    ];
+    assert_eq!(found, BTreeMap::from(expected));
+}
+
+/// Clap's derive makes a flag of every field that is `long`; so the source says which there are.
+#[test]
+fn every_flag_exists() {
+    let flags = flags();
+    assert!(flags.contains("log-level"), "{flags:?}");
+    for (kind, name) in [("Deployment", "controller"), ("DaemonSet", "speaker")] {
+        let object = object(kind, name);
+        let args = container(&object)["args"].as_array().unwrap().iter();
+        for arg in args.filter_map(|arg| arg.as_str()?.strip_prefix("--")) {
+            let flag = arg.split('=').next().unwrap();
+            assert!(flags.contains(flag), "{name}: --{flag}");
+        }
+    }
+}
+
+#[test]
+fn the_links_left_out_are_those_of_the_default() {
+    let map = object("ConfigMap", "metallb-excludel2");
+    let text = map["data"]["excludel2.yaml"].as_str().unwrap();
+    let list: Value = serde_norway::from_str(text).unwrap();
+    let list = list["announcedInterfacesToExclude"].as_array().unwrap();
+    let sources = sources()
+        .into_iter()
+        .find(|text| text.contains("^nodelocaldns"));
+    let default = sources.unwrap();
+    assert_eq!(list.len(), 14);
+    for pattern in list {
+        let pattern = pattern.as_str().unwrap();
+        assert!(default.contains(&format!("\"{pattern}\"")), "{pattern}");
+    }
+}
+
+/// Those of `speaker/src/privileges.rs`.
+fn needed_capabilities() -> Vec<String> {
+    let source = fs::read_to_string(root().join("speaker/src/privileges.rs")).unwrap();
+    let names = source.split("cap: Capability::CAP_").skip(1);
+    names
+        .map(|rest| rest.split(',').next().unwrap().to_owned())
+        .collect()
+}
+
+fn flags() -> BTreeSet<String> {
+    let mut flags = BTreeSet::new();
+    for source in sources() {
+        for attribute in source.split("#[arg(").skip(1) {
+            let Some((attribute, field)) = attribute.split_once(")]") else {
+                continue;
+            };
+            let mut words = attribute.split(|c: char| !c.is_alphanumeric() && c != '_');
+            if words.any(|word| word == "long") {
+                let field = field.split(':').next().unwrap();
+                let name = field.split_whitespace().last().unwrap();
+                flags.insert(name.replace('_', "-"));
+            }
+        }
+    }
+    flags
+}
+
+/// The text of every file of the shell.
+fn sources() -> Vec<String> {
+    let mut folders = vec![root().join("speaker/src")];
+    let mut sources = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                sources.push(fs::read_to_string(path).unwrap());
+            }
+        }
+    }
+    sources
+}
+
+fn container(object: &Value) -> &Value {
+    &object["spec"]["template"]["spec"]["containers"][0]
+}
+
+fn object(kind: &str, name: &str) -> Value {
+    let key = (kind.to_owned(), name.to_owned());
+    objects()
+        .remove(&key)
+        .unwrap_or_else(|| panic!("no {kind} {name}"))
+}
+
+/// By kind and name.
+fn objects() -> BTreeMap<(String, String), Value> {
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let mut objects = BTreeMap::new();
+    for object in files("deploy/manifests")
+        .iter()
+        .flat_map(|file| documents(file))
+    {
+        let key = (text(&object["kind"]), text(&object["metadata"]["name"]));
+        let before = objects.insert(key.clone(), object);
+        assert_eq!(before, None, "{key:?} is there twice");
+    }
+    objects
+}
+
+fn documents(file: &Path) -> Vec<Value> {
+    let text = fs::read_to_string(file).unwrap();
+    let documents = serde_norway::Deserializer::from_str(&text);
+    documents
+        .map(|document| Value::deserialize(document).unwrap())
+        .collect()
+}
+
+fn files(folder: &str) -> Vec<PathBuf> {
+    let folder = root().join(folder);
+    let files = fs::read_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
+    let mut files: Vec<PathBuf> = files.map(|file| file.unwrap().path()).collect();
+    files.sort();
+    files
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
