@@ -90,6 +90,7 @@ const PUBLIC: &[&str] = &[
     "gnu.org",
     "ietf.org",
     "json-schema.org",
+    "k8s.io",
     "kernel.org",
     "kubernetes.io",
     "metallb.io",
