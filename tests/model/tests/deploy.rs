@@ -2,7 +2,11 @@
 //!
 //! Governed by MetalLB's own manifests: who scripts against them, scrapes them or admits them must find the same.
 
-use serde::Deserialize as _;
+use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
+use k8s_openapi::api::{apps::v1 as apps, core::v1 as core, rbac::v1 as rbac};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize as _, Serialize};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -190,6 +194,52 @@ fn webhooks_have_metallbs_names_and_no_authority() {
         ),
     ];
     assert_eq!(found, BTreeMap::from(expected));
+}
+
+/// What a type of Kubernetes' does not know is lost on the way through it.
+#[test]
+fn no_field_is_misspelt() {
+    let mut objects: Vec<Value> = objects().into_values().collect();
+    objects.extend(files("deploy/crds").iter().flat_map(|file| documents(file)));
+    for object in objects {
+        let read = match object["kind"].as_str().unwrap() {
+            "ClusterRole" => through::<rbac::ClusterRole>(&object),
+            "ClusterRoleBinding" => through::<rbac::ClusterRoleBinding>(&object),
+            "ConfigMap" => through::<core::ConfigMap>(&object),
+            "CustomResourceDefinition" => through::<CustomResourceDefinition>(&object),
+            "DaemonSet" => through::<apps::DaemonSet>(&object),
+            "Deployment" => through::<apps::Deployment>(&object),
+            "Namespace" => through::<core::Namespace>(&object),
+            "Role" => through::<rbac::Role>(&object),
+            "RoleBinding" => through::<rbac::RoleBinding>(&object),
+            "Service" => through::<core::Service>(&object),
+            "ServiceAccount" => through::<core::ServiceAccount>(&object),
+            "ValidatingWebhookConfiguration" => through::<ValidatingWebhookConfiguration>(&object),
+            other => panic!("{other} is not known here"),
+        };
+        assert_eq!(read, fractions(&object), "{}", object["metadata"]["name"]);
+    }
+}
+
+fn through<T: DeserializeOwned + Serialize>(object: &Value) -> Value {
+    let name = &object["metadata"]["name"];
+    let typed: T = serde_json::from_value(object.clone()).unwrap_or_else(|e| panic!("{name}: {e}"));
+    fractions(&serde_json::to_value(typed).unwrap())
+}
+
+/// All numbers as fractions: some types know no whole ones.
+fn fractions(value: &Value) -> Value {
+    match value {
+        Value::Number(number) => json!(number.as_f64()),
+        Value::Array(items) => items.iter().map(fractions).collect(),
+        Value::Object(fields) => {
+            let fields = fields.iter();
+            fields
+                .map(|(name, value)| (name.clone(), fractions(value)))
+                .collect()
+        }
+        Value::Null | Value::Bool(_) | Value::String(_) => value.clone(),
+    }
 }
 
 /// Clap's derive makes a flag of every field that is `long`; so the source says which there are.

@@ -8,6 +8,8 @@ mod cause;
 mod list;
 mod prune;
 mod rules;
+#[cfg(test)]
+mod tests;
 mod validate;
 
 pub use cause::{Cause, message};
