@@ -11,3 +11,4 @@ mod frames;
 mod manifests;
 mod scenario;
 mod schemas;
+mod types;
