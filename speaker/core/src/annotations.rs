@@ -57,6 +57,11 @@ pub fn check(object: &Object) -> Faults {
     faults(on, annotations)
 }
 
+/// What is wrong with the annotations of a BGPPeer of which nothing else has been read.
+pub(crate) fn check_peer(annotations: &BTreeMap<String, String>) -> Faults {
+    faults(On::BgpPeer, annotations)
+}
+
 fn faults(on: On, annotations: &BTreeMap<String, String>) -> Faults {
     let mut faults = Faults::default();
     for (key, value) in annotations.range(PREFIX.to_owned()..) {

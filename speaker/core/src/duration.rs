@@ -2,6 +2,7 @@
 //!
 //! Rules: ParseDuration and Duration.String of Go's package `time`. 64 bits of nanoseconds with a sign.
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
@@ -39,6 +40,19 @@ impl FromStr for Span {
         parse(text)
             .map(Self)
             .ok_or_else(|| format!("{text:?} is no duration such as 90s, 1m30s or 300ms"))
+    }
+}
+
+impl Serialize for Span {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
     }
 }
 

@@ -4,6 +4,7 @@
 //! [`plan::plan`], says what this node should answer for. No client, no async, no clock, no kernel.
 #![forbid(unsafe_code)]
 
+pub mod admission;
 pub mod agent;
 pub mod allocator;
 pub mod annotations;

@@ -263,6 +263,7 @@ fn put(object: &mut Value, path: &str, fields: &BTreeMap<String, Value>) {
         Some("boolean") => json!(true),
         Some("integer") => json!(7),
         Some("string") if about["format"] == "date-time" => json!("2026-01-01T00:00:00Z"),
+        Some("string") if path.ends_with("Time") => json!("1m30s"),
         Some("string") => about["enum"].get(0).cloned().unwrap_or(json!("some")),
         Some(other) => panic!("no example of type {other}"),
         None => json!("1"), // a quantity, which may be a number or a text

@@ -20,7 +20,7 @@ pub struct BgpAdvertisement {
     pub aggregation_length: u8,
     /// `spec.aggregationLengthV6`: the length of IPv6 prefixes, 0 to 128. MetalLB takes negative ones; they count as 0.
     pub aggregation_length_v6: u8,
-    /// `spec.localPref`: LOCAL_PREF within one AS.
+    /// `spec.localPref`: LOCAL_PREF within one AS, at most 2147483647.
     pub local_pref: u32,
     /// `spec.communities`.
     pub communities: BTreeSet<CommunityRef>,
@@ -52,6 +52,10 @@ impl TryFrom<(&ObjectKey, schema::BGPAdvertisement)> for BgpAdvertisement {
         let mut faults = Faults::default();
         let spec = raw.spec;
         let lengths = lengths(&spec, &mut faults);
+        if spec.local_pref > LOCAL_PREF_MAX {
+            let why = format!("{} is more than {LOCAL_PREF_MAX}", spec.local_pref);
+            faults.push("spec.localPref", why);
+        }
         let communities = communities(spec.communities, &mut faults);
         let pools = once("spec.ipAddressPools", spec.ip_address_pools, &mut faults);
         let peers = once("spec.peers", spec.peers, &mut faults);
@@ -115,3 +119,4 @@ fn communities(raw: Vec<String>, faults: &mut Faults) -> BTreeSet<CommunityRef> 
 
 const V4_BITS: u8 = 32;
 const V6_BITS: u8 = 128;
+const LOCAL_PREF_MAX: u32 = 2_147_483_647; // 31 bits in MetalLB's schema

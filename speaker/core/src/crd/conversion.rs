@@ -111,3 +111,7 @@ const KEPT: [&str; 12] = [
     "bfdProfile",
     "ebgpMultiHop",
 ];
+
+#[cfg(test)]
+#[path = "conversion_tests.rs"]
+mod tests;

@@ -7,6 +7,7 @@ pub mod community;
 pub mod conversion;
 pub mod peer;
 pub mod pool;
+mod read;
 pub mod schema;
 
 pub use advertisement::{L2Advertisement, PreferredNodes};
@@ -15,6 +16,7 @@ pub use bgp_advertisement::{BgpAdvertisement, CommunityRef};
 pub use community::{Community, CommunityValue};
 pub use peer::{BgpPeer, PeerAsn, Remote};
 pub use pool::{AddressRange, Pool, ServiceAllocation};
+pub(crate) use read::{Unread, read};
 
 use crate::problem::Faults;
 use std::collections::BTreeSet;

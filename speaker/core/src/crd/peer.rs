@@ -228,15 +228,8 @@ fn check_numbers(spec: &schema::BGPPeerSpec, faults: &mut Faults) {
     }
 }
 
-/// A duration that is there, or a fault.
-fn span(name: &str, text: Option<&String>, faults: &mut Faults) -> Option<Span> {
-    faults.take(|| format!("spec.{name}"), text?.parse())
-}
-
 fn timers(spec: &schema::BGPPeerSpec, faults: &mut Faults) -> Option<Timers> {
-    let hold = span("holdTime", spec.hold_time.as_ref(), faults);
-    let keepalive = span("keepaliveTime", spec.keepalive_time.as_ref(), faults);
-    let (hold, keepalive) = match (hold, keepalive) {
+    let (hold, keepalive) = match (spec.hold_time, spec.keepalive_time) {
         (None, None) => return None,
         (Some(hold), None) => (hold, Span::from_nanos(hold.nanos() / 3)),
         (None, Some(keepalive)) => (
@@ -265,7 +258,7 @@ fn timers(spec: &schema::BGPPeerSpec, faults: &mut Faults) -> Option<Timers> {
 
 /// Looked at in milliseconds, as the rule in MetalLB's schema does.
 fn connect_seconds(spec: &schema::BGPPeerSpec, faults: &mut Faults) -> Option<u16> {
-    let span = span("connectTime", spec.connect_time.as_ref(), faults)?;
+    let span = spec.connect_time?;
     let seconds = u16::try_from(span.seconds()).ok().filter(|s| *s > 0);
     let is_whole = span.nanos() / NANOS_PER_MILLISECOND % 1000 == 0;
     let seconds = seconds

@@ -3,8 +3,7 @@
 use super::native::{self, Parsed};
 use super::{Manifests, Note, unnamed};
 use crate::annotations;
-use crate::crd::conversion::{self, Version};
-use crate::crd::schema;
+use crate::crd;
 use crate::names;
 use crate::object::{Kind, Object, ObjectKey};
 use crate::problem::{Fault, Faults};
@@ -227,55 +226,25 @@ impl Reader<'_> {
             Kind::Node => Object::Node(native::node(self.typed(map)?)?),
             Kind::Service => Object::Service(native::service(key, self.typed(map)?)?),
             Kind::EndpointSlice => return native::endpoint_slice(key, self.typed(map)?),
-            Kind::Pool => {
-                let raw: schema::IPAddressPool = self.config(map)?;
-                Object::Pool((key, raw).try_into()?)
-            }
-            Kind::L2Advertisement => {
-                let raw: schema::L2Advertisement = self.config(map)?;
-                Object::L2Advertisement((key, raw).try_into()?)
-            }
-            Kind::Community => {
-                let raw: schema::Community = self.config(map)?;
-                Object::Community((key, raw).try_into()?)
-            }
-            Kind::BgpAdvertisement => {
-                let raw: schema::BGPAdvertisement = self.config(map)?;
-                Object::BgpAdvertisement((key, raw).try_into()?)
-            }
-            Kind::BgpPeer => Object::BgpPeer((key, self.peer(map)?).try_into()?),
-            Kind::BfdProfile => {
-                let raw: schema::BFDProfile = self.config(map)?;
-                Object::BfdProfile((key, raw).try_into()?)
-            }
+            Kind::Pool
+            | Kind::L2Advertisement
+            | Kind::Community
+            | Kind::BgpAdvertisement
+            | Kind::BgpPeer
+            | Kind::BfdProfile => self.config(map)?,
             Kind::Document => return Err(Fault::new("kind", "is not known").into()),
         };
         Ok(Parsed::Object(object))
     }
 
-    /// A BGPPeer of either version, as the stored one.
-    fn peer(&mut self, map: Map<String, Value>) -> Result<schema::BGPPeer, Faults> {
-        let version = map.get("apiVersion").and_then(Value::as_str);
-        if version != Some(Version::V1Beta1.api_version()) {
-            return self.config(map);
-        }
-        self.config::<schema::v1beta1::BGPPeer>(map.clone())?;
-        let map = conversion::convert(map, Version::V1Beta2);
-        Ok(super::typed(Value::Object(map))?.0)
-    }
-
-    /// A resource of MetalLB, which counts only in one namespace. `spec` may be left out, as MetalLB's schemas have
-    /// it: the fields that are required are missed one by one. `status` is what others say of it and is not read.
-    fn config<T: DeserializeOwned>(&mut self, mut map: Map<String, Value>) -> Result<T, Faults> {
+    /// A resource of MetalLB, which counts only in one namespace.
+    fn config(&mut self, map: Map<String, Value>) -> Result<Object, Faults> {
         if self.key.namespace != self.config_namespace {
             let (here, there) = (&self.key.namespace, self.config_namespace);
             let why = format!("is {here:?}, configuration is read from {there:?} only");
             return Err(Fault::new("metadata.namespace", why).into());
         }
-        map.remove("status");
-        map.entry("spec")
-            .or_insert_with(|| Value::Object(Map::new()));
-        self.typed(map)
+        Ok(crd::read(self.key, map, &mut self.unknown)?)
     }
 
     fn typed<T: DeserializeOwned>(&mut self, map: Map<String, Value>) -> Result<T, Faults> {

@@ -12,6 +12,8 @@ mod native;
 mod text;
 mod write;
 
+pub(crate) use text::settle_nulls;
+
 use crate::object::{Kind, Object, ObjectKey};
 use crate::problem::{Fault, Problem};
 use serde::Serialize;

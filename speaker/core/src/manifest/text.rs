@@ -233,7 +233,7 @@ fn merge(map: &mut Map<String, Value>) {
 }
 
 /// Treats null as the API server does: a field that is null is absent, and an entry of a map of texts is empty.
-fn settle_nulls(value: &mut Value, holds_texts: bool) {
+pub(crate) fn settle_nulls(value: &mut Value, holds_texts: bool) {
     match value {
         Value::Object(map) => {
             if holds_texts {

@@ -1,5 +1,6 @@
 //! BGPPeer at version v1beta2, which is stored, as it stands in YAML.
 
+use crate::duration::Span;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube_derive::CustomResource;
 use schemars::JsonSchema;
@@ -45,15 +46,18 @@ pub struct BGPPeerSpec {
     /// The peer's TCP port.
     #[serde(default = "bgp")]
     pub peer_port: u16,
-    /// A duration.
+    /// Silence after which the session is down.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub hold_time: Option<String>,
-    /// A duration.
+    #[schemars(with = "Option<String>")]
+    pub hold_time: Option<Span>,
+    /// The time between KEEPALIVEs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub keepalive_time: Option<String>,
-    /// A duration.
+    #[schemars(with = "Option<String>")]
+    pub keepalive_time: Option<Span>,
+    /// The time between attempts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub connect_time: Option<String>,
+    #[schemars(with = "Option<String>")]
+    pub connect_time: Option<Span>,
     /// Our BGP identifier.
     #[serde(default, rename = "routerID")]
     pub router_id: String,

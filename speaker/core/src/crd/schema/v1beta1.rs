@@ -1,5 +1,6 @@
 //! BGPPeer at version v1beta1, which is served and deprecated, as it stands in YAML.
 
+use crate::duration::Span;
 use kube_derive::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -31,12 +32,14 @@ pub struct BGPPeerSpec {
     /// The peer's TCP port; 0 is 179.
     #[serde(default)]
     pub peer_port: u16,
-    /// A duration.
+    /// Silence after which the session is down.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub hold_time: Option<String>,
-    /// A duration.
+    #[schemars(with = "Option<String>")]
+    pub hold_time: Option<Span>,
+    /// The time between KEEPALIVEs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub keepalive_time: Option<String>,
+    #[schemars(with = "Option<String>")]
+    pub keepalive_time: Option<Span>,
     /// Our BGP identifier.
     #[serde(default, rename = "routerID")]
     pub router_id: String,

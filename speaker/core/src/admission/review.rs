@@ -1,0 +1,151 @@
+//! AdmissionReview: the request taken apart, and the verdict put into its answer.
+
+use super::verdict::{self, Operation, Request, Verdict};
+use super::{Answer, Given};
+use crate::manifest;
+use crate::object::{Kind, ObjectKey};
+use serde_json::{Map, Value, json};
+
+/// What of a review is echoed.
+struct Envelope {
+    api_version: String,
+    uid: String,
+}
+
+/// Judges the object in a review.
+pub(super) fn answer(kind: Kind, body: &[u8], given: &Given, namespace: &str) -> Answer {
+    if body.is_empty() {
+        return malformed("request body is empty");
+    }
+    let review = match serde_json::from_slice(body) {
+        Ok(Value::Object(review)) => review,
+        Ok(_) => return malformed("request body is no JSON object"),
+        Err(error) => return malformed(&format!("request body is no JSON: {error}")),
+    };
+    let (envelope, mut request) = match open(review) {
+        Ok(opened) => opened,
+        Err(why) => return malformed(&why),
+    };
+    let verdict = match read(kind, &mut request) {
+        Ok(Some(request)) => verdict::judge(request, given, namespace),
+        Ok(None) => Verdict::allowed(),
+        Err(why) => Verdict::Undecodable(why),
+    };
+    envelope.seal(verdict)
+}
+
+/// The answer to what is no review.
+pub(super) fn malformed(why: &str) -> Answer {
+    json_answer(&json!({"response": response("", Verdict::Undecodable(why.to_owned()))}))
+}
+
+/// The envelope of a review and its request. A review that names neither version nor kind is taken for the newest.
+fn open(mut review: Map<String, Value>) -> Result<(Envelope, Map<String, Value>), String> {
+    let text = |field: &str| review.get(field).and_then(Value::as_str).unwrap_or("");
+    let (version, kind) = (text("apiVersion"), text("kind"));
+    let api_version = match (version, kind) {
+        ("", "") => VERSIONS[0],
+        (version, "AdmissionReview") if VERSIONS.contains(&version) => version,
+        (version, kind) => {
+            return Err(format!(
+                "{kind:?} of {version:?} is no AdmissionReview of {} or {}",
+                VERSIONS[0], VERSIONS[1]
+            ));
+        }
+    };
+    let api_version = api_version.to_owned();
+    let Some(Value::Object(request)) = review.remove("request") else {
+        return Err("request is missing".to_owned());
+    };
+    let uid = request.get("uid").and_then(Value::as_str).unwrap_or("");
+    let uid = uid.to_owned();
+    Ok((Envelope { api_version, uid }, request))
+}
+
+/// The object to be judged, or `None` for an operation that asks for no judgement.
+fn read(kind: Kind, request: &mut Map<String, Value>) -> Result<Option<Request>, String> {
+    let operation = match request.get("operation").and_then(Value::as_str) {
+        Some("CREATE") => Operation::Create,
+        Some("UPDATE") => Operation::Update,
+        Some("DELETE") => Operation::Delete,
+        Some(_) | None => return Ok(None),
+    };
+    let field = match operation {
+        Operation::Create | Operation::Update => "object",
+        Operation::Delete => "oldObject",
+    };
+    let mut object = match request.remove(field) {
+        Some(Value::Object(object)) => Value::Object(object),
+        Some(Value::Null) | None => {
+            return Err(format!("there is no content to decode in {field}"));
+        }
+        Some(_) => return Err(format!("{field} is no object")),
+    };
+    manifest::settle_nulls(&mut object, false);
+    let Value::Object(object) = object else {
+        return Err(format!("{field} is no object"));
+    };
+    let found = object.get("kind").and_then(Value::as_str).unwrap_or("");
+    if found != kind.as_str() {
+        return Err(format!("{field} is a {found:?} and no {}", kind.as_str()));
+    }
+    let key = ObjectKey::new(
+        kind,
+        named("namespace", &object, request),
+        named("name", &object, request),
+    );
+    Ok(Some(Request {
+        operation,
+        key,
+        object,
+    }))
+}
+
+/// A name from the object's metadata, else from the request.
+fn named(field: &str, object: &Map<String, Value>, request: &Map<String, Value>) -> String {
+    let in_object = object.get("metadata").and_then(|m| m.get(field));
+    let name = in_object.or(request.get(field)).and_then(Value::as_str);
+    name.unwrap_or("").to_owned()
+}
+
+impl Envelope {
+    fn seal(self, verdict: Verdict) -> Answer {
+        json_answer(&json!({
+            "kind": "AdmissionReview",
+            "apiVersion": self.api_version,
+            "response": response(&self.uid, verdict),
+        }))
+    }
+}
+
+fn response(uid: &str, verdict: Verdict) -> Value {
+    let refused = |code: u16, reason: Option<&str>, message: String| {
+        let mut status = json!({"metadata": {}, "message": message, "code": code});
+        if let Some(reason) = reason {
+            status["reason"] = reason.into();
+        }
+        json!({"uid": uid, "allowed": false, "status": status})
+    };
+    match verdict {
+        Verdict::Allowed { warnings } => {
+            let status = json!({"metadata": {}, "code": 200});
+            let mut response = json!({"uid": uid, "allowed": true, "status": status});
+            if !warnings.is_empty() {
+                response["warnings"] = warnings.into();
+            }
+            response
+        }
+        Verdict::Refused(why) => refused(403, Some("Forbidden"), why),
+        Verdict::Undecodable(why) => refused(400, None, why),
+        Verdict::NotYet(why) => refused(503, Some("ServiceUnavailable"), why),
+    }
+}
+
+pub(super) fn json_answer(body: &Value) -> Answer {
+    Answer {
+        status: 200,
+        body: body.to_string().into_bytes(),
+    }
+}
+
+const VERSIONS: [&str; 2] = ["admission.k8s.io/v1", "admission.k8s.io/v1beta1"];
