@@ -9,6 +9,7 @@ mod allocation;
 mod deploy;
 mod frames;
 mod manifests;
+mod reviews;
 mod scenario;
 mod schemas;
 mod types;
