@@ -9,6 +9,7 @@ pub mod agent;
 pub mod allocator;
 pub mod annotations;
 pub mod config;
+pub mod convergence;
 pub mod crd;
 pub mod diff;
 pub mod duration;

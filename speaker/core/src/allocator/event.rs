@@ -74,3 +74,37 @@ impl EventReason {
         }
     }
 }
+
+/// Why a service lost the addresses that it held.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Cleared {
+    /// There is no pool at all.
+    NoConfig,
+    /// It lacks a cluster address of a family that it requires.
+    NoClusterIps,
+    /// They are not of the families that it has.
+    Families,
+    /// The pools do not allow them.
+    NotAllowed,
+    /// Another service has one of them and does not share it with this one.
+    InUse,
+    /// It asks for another pool.
+    OtherPool,
+    /// It asks for other addresses.
+    OtherAddresses,
+}
+
+impl Cleared {
+    /// What MetalLB's controller logs as `reason`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NoConfig => "noConfig",
+            Self::NoClusterIps => "noClusterIPs",
+            Self::Families => "nolbIPsIPFamily",
+            Self::NotAllowed => "ipNotAllowed",
+            Self::InUse => "ipInUse",
+            Self::OtherPool => "differentPoolRequested",
+            Self::OtherAddresses => "differentIPRequested",
+        }
+    }
+}

@@ -2,7 +2,8 @@
 //!
 //! One pass looks at every service. First those that hold addresses keep them, as far as the pools and each other
 //! allow; only then are new addresses given, so that what one service loses another may get, and nothing that is
-//! held is ever given away. Among equals the one that has not changed stays, then the older, then the first by name.
+//! held is ever given away. Among equals the one that has not changed stays, then the older, then the
+//! first by UID where there is one, then by name.
 //!
 //! The rules and the texts of events are MetalLB's (`docs/metallb.md`, "Allocation"); where MetalLB leaves a choice
 //! to chance, names decide here. This module knows nothing of advertisements, nodes or endpoints.
@@ -17,7 +18,7 @@ pub mod text;
 pub mod usage;
 mod veil;
 
-pub use event::{Event, EventReason};
+pub use event::{Cleared, Event, EventReason};
 pub use usage::{Usage, usage};
 
 use crate::object::Kind;
@@ -69,6 +70,8 @@ pub struct Allocation {
     /// What happened, by service in the order in which they were looked at. See [`EventReason::is_standing`] for
     /// those that come back with every pass.
     pub events: Vec<Event>,
+    /// Services that lost what they held, and why, also where no event tells of it.
+    pub cleared: BTreeMap<ServiceId, Cleared>,
     /// Services that do not have what they ask for.
     pub problems: Vec<Problem>,
 }
@@ -155,15 +158,27 @@ fn claims<'w>(world: &'w World, current: &'w Assignments, class: Option<&str>) -
             }
         })
         .collect();
-    // Services without a time of creation come last; the sort is stable and names are in order already.
-    claims.sort_by_key(|claim| {
-        (
-            claim.rank,
-            Reverse(claim.service.created.is_some()),
-            claim.service.created,
-        )
-    });
+    // The sort is stable, and names are in order already.
+    claims.sort_by(|a, b| a.place().cmp(&b.place()));
     claims
+}
+
+impl Claim<'_> {
+    /// Services without a time of creation come last. Of two of the same second that hold an address, speakers go on
+    /// announcing the one that comes first by UID, and the same one keeps it here.
+    fn place(&self) -> impl Ord + '_ {
+        let service = self.service;
+        let uid = match self.rank {
+            Rank::Unchanged | Rank::Changed | Rank::Claims => service.uid.as_str(),
+            Rank::Waits => "",
+        };
+        (
+            self.rank,
+            Reverse(service.created.is_some()),
+            service.created,
+            uid,
+        )
+    }
 }
 
 /// The annotation by which a service says which pool its addresses are from.

@@ -4,7 +4,7 @@ use super::ask::{self, list};
 use super::ledger::Ledger;
 use super::shelf::Shelves;
 use super::veil::Veil;
-use super::{Allocation, Assignment, Assignments, Claim, Event, EventReason};
+use super::{Allocation, Assignment, Assignments, Claim, Cleared, Event, EventReason};
 use crate::object::{Kind, ObjectKey};
 use crate::problem::Problem;
 use crate::service::{Family, FamilyPolicy, Service, ServiceId};
@@ -26,6 +26,20 @@ pub(super) enum Kept {
     Idle,
     /// It can have none: the service lacks what its policy requires.
     Barred,
+}
+
+/// Why a service may not have just these addresses.
+enum Refusal {
+    NotAllowed(String),
+    InUse(String),
+}
+
+impl Refusal {
+    fn why(self) -> String {
+        match self {
+            Self::NotAllowed(why) | Self::InUse(why) => why,
+        }
+    }
 }
 
 pub(super) struct Pass<'w> {
@@ -78,39 +92,67 @@ impl<'w> Pass<'w> {
             return Kept::Unseen;
         }
         if self.world.pools.is_empty() {
+            self.cleared(claim, Cleared::NoConfig);
             return Kept::Idle;
         }
         if lacks_cluster_ip(service) {
             let why = "RequireDualStack needs two cluster IPs";
             self.event(service, EventReason::NotEnoughClusterIps, why.to_owned());
+            self.cleared(claim, Cleared::NoClusterIps);
             return Kept::Barred;
         }
         if claim.held.is_empty() {
             return Kept::None;
         }
-        if !self.has_fitting_families(claim) {
-            return Kept::None;
-        }
-        let pool = match self.assignable(claim, &claim.held) {
-            Ok(pool) => pool,
-            Err(why) => {
-                self.event(service, EventReason::ClearAssignment, format!(
-                    "current IP for \"{}\" not allowed by config, will attempt for new IP assignment: {why}",
-                    service.id
-                ));
-                return Kept::None;
+        match self.keepable(claim) {
+            Ok(pool) => {
+                let kept = match &claim.ask.ips {
+                    Ok(_) => Kept::All(pool.clone()),
+                    Err(_) => Kept::Despite,
+                };
+                self.assign(claim, claim.held.clone(), pool);
+                kept
             }
-        };
-        if claim.ask.pool.as_ref().is_some_and(|asked| *asked != pool) {
-            return Kept::None;
+            Err(why) => {
+                self.cleared(claim, why);
+                Kept::None
+            }
         }
-        let kept = match &claim.ask.ips {
-            Ok(asked) if asked.is_empty() || same(asked, &claim.held) => Kept::All(pool.clone()),
-            Ok(_) => return Kept::None,
-            Err(_) => Kept::Despite,
-        };
-        self.assign(claim, claim.held.clone(), pool);
-        kept
+    }
+
+    /// The pool from which the service may go on holding what it holds.
+    fn keepable(&mut self, claim: &Claim<'w>) -> Result<String, Cleared> {
+        let service = claim.service;
+        if !self.has_fitting_families(claim) {
+            return Err(Cleared::Families);
+        }
+        let pool = self.assignable(claim, &claim.held).map_err(|refusal| {
+            let (cleared, why) = match refusal {
+                Refusal::NotAllowed(why) => (Cleared::NotAllowed, why),
+                Refusal::InUse(why) => (Cleared::InUse, why),
+            };
+            self.event(service, EventReason::ClearAssignment, format!(
+                "current IP for \"{}\" not allowed by config, will attempt for new IP assignment: {why}",
+                service.id
+            ));
+            cleared
+        })?;
+        if claim.ask.pool.as_ref().is_some_and(|asked| *asked != pool) {
+            return Err(Cleared::OtherPool);
+        }
+        match &claim.ask.ips {
+            Ok(asked) if !asked.is_empty() && !same(asked, &claim.held) => {
+                Err(Cleared::OtherAddresses)
+            }
+            Ok(_) | Err(_) => Ok(pool),
+        }
+    }
+
+    fn cleared(&mut self, claim: &Claim<'w>, why: Cleared) {
+        if !claim.held.is_empty() {
+            let id = claim.service.id.clone();
+            self.allocation.cleared.insert(id, why);
+        }
     }
 
     /// Whether what is held is of the families that the service wants; PreferDualStack may lack one.
@@ -131,19 +173,23 @@ impl<'w> Pass<'w> {
         }
     }
 
-    /// The pool of what is held, if it is not there but may be behind a manifest that cannot be read.
+    /// The pool of what is held, if it may be one that cannot be read: no pool that can be read holds it, and there is
+    /// one that cannot.
     fn unseen_pool(&self, claim: &Claim<'w>) -> Option<&'w str> {
-        let pool = claim
-            .pool
-            .filter(|pool| !self.world.pools.contains_key(*pool))?;
-        let is_unseen = !claim.held.is_empty()
-            && self.veil.over_pool(pool).is_some()
-            && self.shelves.holding(&claim.held).is_none()
-            && claim
-                .held
-                .iter()
-                .all(|ip| self.ledger.check(*ip, claim.service, &claim.ask).is_ok());
-        is_unseen.then_some(pool)
+        if claim.held.is_empty() || self.shelves.holding(&claim.held).is_some() {
+            return None;
+        }
+        let unread = |pool: &&str| !self.world.pools.contains_key(*pool);
+        let named = claim.pool.filter(unread);
+        let pool = match named.filter(|pool| self.veil.over_pool(pool).is_some()) {
+            Some(pool) => pool,
+            None => self.veil.unread_pool(self.world)?,
+        };
+        let is_undisputed = claim
+            .held
+            .iter()
+            .all(|ip| self.ledger.check(*ip, claim.service, &claim.ask).is_ok());
+        is_undisputed.then_some(pool)
     }
 
     /// Gives a service what it still lacks.
@@ -275,7 +321,7 @@ impl<'w> Pass<'w> {
                 list(asked)
             ));
         }
-        let pool = self.assignable(claim, asked)?;
+        let pool = self.assignable(claim, asked).map_err(Refusal::why)?;
         Ok((asked.to_vec(), pool))
     }
 
@@ -316,16 +362,19 @@ impl<'w> Pass<'w> {
     }
 
     /// The pool from which the service may have just these addresses.
-    fn assignable(&self, claim: &Claim<'w>, ips: &[IpAddr]) -> Result<String, String> {
+    fn assignable(&self, claim: &Claim<'w>, ips: &[IpAddr]) -> Result<String, Refusal> {
         let Some(shelf) = self.shelves.holding(ips) else {
-            return Err(format!("{} is not allowed in config", list(ips)));
+            let why = format!("{} is not allowed in config", list(ips));
+            return Err(Refusal::NotAllowed(why));
         };
         let name = &shelf.pool.name;
         if !shelf.serves(claim.service) {
-            return Err(format!("pool {name} not compatible for ip assignment"));
+            let why = format!("pool {name} not compatible for ip assignment");
+            return Err(Refusal::NotAllowed(why));
         }
         for ip in ips {
-            self.ledger.check(*ip, claim.service, &claim.ask)?;
+            let checked = self.ledger.check(*ip, claim.service, &claim.ask);
+            checked.map_err(Refusal::InUse)?;
         }
         Ok(name.clone())
     }

@@ -58,4 +58,10 @@ impl<'w> Veil<'w> {
     pub(super) fn over_pool(&self, name: &str) -> Option<&'w Problem> {
         self.pools.get(name).copied().or(self.document)
     }
+
+    /// A pool that is there, cannot be read, and has no last good version. It may hold any address.
+    pub(super) fn unread_pool(&self, world: &World) -> Option<&'w str> {
+        let mut names = self.pools.keys().copied();
+        names.find(|name| !world.pools.contains_key(*name))
+    }
 }

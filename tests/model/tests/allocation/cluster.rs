@@ -3,6 +3,7 @@
 use super::text;
 use serde_json::{Map, Value, json};
 use speaker_core::allocator::{self, Assignments, Event, Usage};
+use speaker_core::convergence;
 use speaker_core::manifest::{self, DEFAULT_NAMESPACE};
 use speaker_core::{Kind, Object, Problem, World};
 use std::collections::{BTreeMap, BTreeSet};
@@ -202,26 +203,18 @@ impl Cluster {
     }
 
     fn write_statuses(&mut self) {
-        for service in self.world.services.values() {
-            let is_ours = service.class == self.class || !service.is_load_balancer;
-            if !is_ours {
-                continue;
-            }
-            let key = (
-                "Service".into(),
-                service.id.namespace.clone(),
-                service.id.name.clone(),
-            );
+        let changes = convergence::changes(&self.world, &self.assignments, self.class.as_deref());
+        for (id, target) in changes {
+            let key = ("Service".into(), id.namespace, id.name);
             let object = self.store.get_mut(&key).unwrap();
-            let assignment = self.assignments.get(&service.id);
-            let ips = assignment.map(|a| a.ips.iter().map(|ip| json!({"ip": ip.to_string()})));
-            let ingress: Vec<Value> = ips.into_iter().flatten().collect();
+            let ips = target.ips.iter().map(|ip| json!({"ip": ip.to_string()}));
+            let ingress: Vec<Value> = ips.collect();
             object["status"] = json!({"loadBalancer": {"ingress": ingress}});
             let metadata = object["metadata"].as_object_mut().unwrap();
             let annotations = metadata.entry("annotations").or_insert_with(|| json!({}));
             let annotations = annotations.as_object_mut().unwrap();
-            match assignment {
-                Some(assignment) => drop(annotations.insert(POOL.into(), json!(assignment.pool))),
+            match target.pool {
+                Some(pool) => drop(annotations.insert(POOL.into(), json!(pool))),
                 None => drop(annotations.remove(POOL)),
             }
         }
