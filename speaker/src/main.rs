@@ -4,6 +4,7 @@
 
 mod api;
 mod cleanup;
+mod controller;
 mod ctl;
 mod dataplane;
 mod drive;
@@ -47,6 +48,15 @@ fn obey(command: Command) -> Result<()> {
                 tracing::info!(op = "startup", "{note}");
             }
             run::run(settings)
+        }
+        Command::Controller(args) => {
+            let settings = controller::Settings::read(*args)?;
+            let _log =
+                report::log::init(settings.log_level, settings.log_format, drive::clock::wall)?;
+            for note in &settings.notes {
+                tracing::info!(op = "startup", "{note}");
+            }
+            controller::run(settings)
         }
         Command::Ctl(args) => ctl::run(&args),
         Command::Cleanup(args) => cleanup::run(&args),

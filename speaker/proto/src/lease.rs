@@ -135,12 +135,17 @@ impl Lease {
 
     /// Whether a request of at most [`REQUEST_MAX`] may be begun now.
     pub fn may_write(&self, now: Time) -> bool {
+        self.writes_until().is_some_and(|end| now < end)
+    }
+
+    /// Until when such requests may be begun, as things are; `None`: not at all.
+    pub fn writes_until(&self) -> Option<Time> {
         match self.state {
             State::Leads {
                 renewed,
                 in_doubt: false,
-            } => !self.is_resigning && now + REQUEST_MAX < renewed + DEADLINE,
-            State::New | State::Follows(..) | State::Leads { .. } | State::Over => false,
+            } if !self.is_resigning => Some(renewed + DEADLINE - REQUEST_MAX),
+            State::New | State::Follows(..) | State::Leads { .. } | State::Over => None,
         }
     }
 

@@ -1,5 +1,6 @@
 //! The figures of a speaker at one moment, before anything of Prometheus.
 
+use speaker_core::allocator::Usage;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -68,6 +69,17 @@ pub(crate) struct PoolFigures {
     pub(crate) total_v4: i64,
     /// All its IPv6 addresses, as far as the number goes.
     pub(crate) total_v6: i64,
+}
+
+impl From<Usage> for PoolFigures {
+    fn from(usage: Usage) -> Self {
+        Self {
+            used_v4: usage.assigned_v4,
+            used_v6: usage.assigned_v6,
+            total_v4: usage.assigned_v4.wrapping_add(usage.available_v4),
+            total_v6: usage.assigned_v6.wrapping_add(usage.available_v6),
+        }
+    }
 }
 
 impl VipFigures {

@@ -28,11 +28,13 @@ pub(super) struct Health {
 
 /// One thing that was looked at.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub(super) struct Check {
-    name: &'static str,
-    ok: bool,
+pub(crate) struct Check {
+    /// What was looked at.
+    pub(crate) name: &'static str,
+    /// Whether it is as it should be.
+    pub(crate) ok: bool,
     /// What is so, or what is missing.
-    why: String,
+    pub(crate) why: String,
 }
 
 /// Whether a restart could mend something.
@@ -51,7 +53,8 @@ pub(super) fn ready(facts: &Facts) -> Health {
 }
 
 impl Health {
-    fn of(checks: Vec<Check>) -> Self {
+    /// Good if every check is.
+    pub(super) fn of(checks: Vec<Check>) -> Self {
         Self {
             ok: checks.iter().all(|check| check.ok),
             checks,

@@ -2,9 +2,9 @@
 //!
 //! Connections are few and bounded in number: whoever holds them open cannot take the speaker's descriptors.
 
-use super::health::{self, Health};
+use super::health::{self, Check, Health};
 use super::process::Process;
-use super::{Facts, Figures, log, metrics};
+use super::{ControllerFigures, Facts, Figures, log, metrics};
 use anyhow::{Context, Result};
 use axum::Router;
 use axum::http::{StatusCode, header};
@@ -62,6 +62,51 @@ pub(crate) async fn health(
     serve(address, router, "--health-probe-port").await
 }
 
+/// Makes the controller's figures of now; must not block.
+pub(crate) type ControllerFiguresNow = Arc<dyn Fn() -> ControllerFigures + Send + Sync>;
+
+/// Listens at `address` for the controller's `/metrics`; the future serves until it is dropped.
+///
+/// # Errors
+/// When the address cannot be had.
+pub(crate) async fn controller_metrics(
+    address: SocketAddr,
+    figures: ControllerFiguresNow,
+) -> Result<impl Future<Output = Result<()>>> {
+    let page = async move || {
+        let read = Process::read();
+        let made = read.and_then(|process| {
+            metrics::render_controller(&figures(), &process, log::lines_lost())
+        });
+        text(made)
+    };
+    serve(
+        address,
+        Router::new().route("/metrics", get(page)),
+        "--port",
+    )
+    .await
+}
+
+/// Makes the checks of now; must not block.
+pub(crate) type ChecksNow = Arc<dyn Fn() -> Vec<Check> + Send + Sync>;
+
+/// Listens at `address` for `/healthz` and `/readyz` of a process whose checks these are.
+///
+/// # Errors
+/// When the address cannot be had.
+pub(crate) async fn checks(
+    address: SocketAddr,
+    live: ChecksNow,
+    ready: ChecksNow,
+) -> Result<impl Future<Output = Result<()>>> {
+    let page = |checks: ChecksNow| get(async move || answer(&Health::of(checks())));
+    let router = Router::new()
+        .route("/healthz", page(live))
+        .route("/readyz", page(ready));
+    serve(address, router, "--health-probe-port").await
+}
+
 async fn serve(
     address: SocketAddr,
     router: Router,
@@ -79,7 +124,11 @@ async fn scrape(figures: FiguresNow) -> Response {
     let made = tokio::task::spawn_blocking(move || {
         metrics::render(&figures()?, &Process::read()?, log::lines_lost())
     });
-    match made.await.context("the scrape was not finished").flatten() {
+    text(made.await.context("the scrape was not finished").flatten())
+}
+
+fn text(made: Result<String>) -> Response {
+    match made {
         Ok(text) => ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
         Err(error) => (
             StatusCode::INTERNAL_SERVER_ERROR,

@@ -3,18 +3,24 @@
 //! MetalLB's names, labels and types (its page on Prometheus metrics), also where `_total` stands on a gauge: dashboards
 //! and alerts go by them. Our own begin with `heliograph_`. Everything is made anew at each scrape, so that what is gone is gone.
 
+mod controller;
+
+pub(crate) use controller::ControllerFigures;
+pub(super) use controller::render as render_controller;
+
 use super::process::Process;
 use super::{Figures, PoolFigures};
 use anyhow::Result;
 use prometheus::{
     Gauge, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
+use std::collections::BTreeMap;
 
 /// The text of one scrape.
 pub(super) fn render(figures: &Figures, process: &Process, log_lines_lost: u64) -> Result<String> {
     let page = Page(Registry::new());
     page.metallb(figures)?;
-    page.allocator(figures)?;
+    page.allocator(&figures.pools)?;
     page.vips(figures)?;
     page.node(figures)?;
     page.work(figures)?;
@@ -59,29 +65,39 @@ impl Page {
             responses.with_label_values(&[&ip]).inc_by(vip.responses());
             gratuitous.with_label_values(&[&ip]).inc_by(vip.gratuitous);
         }
+        self.config(
+            [figures.updates, figures.update_errors],
+            figures.is_config_loaded,
+            figures.is_config_stale,
+        )
+    }
+
+    /// `updates`: all of them, and the faulty ones.
+    fn config(&self, updates: [u64; 2], is_loaded: bool, is_stale: bool) -> Result<()> {
+        let [all, faulty] = updates;
         self.counter(
             "metallb_k8s_client_updates_total",
             "Number of k8s object updates that have been processed.",
-            figures.updates,
+            all,
         )?;
         self.counter(
             "metallb_k8s_client_update_errors_total",
             "Number of k8s object updates that failed for some reason.",
-            figures.update_errors,
+            faulty,
         )?;
         self.gauge(
             "metallb_k8s_client_config_loaded_bool",
             "1 if the MetalLB configuration was successfully loaded at least once.",
-            figures.is_config_loaded.into(),
+            is_loaded.into(),
         )?;
         self.gauge(
             "metallb_k8s_client_config_stale_bool",
             "1 if running on a stale configuration, because the latest config failed to load.",
-            figures.is_config_stale.into(),
+            is_stale.into(),
         )
     }
 
-    fn allocator(&self, figures: &Figures) -> Result<()> {
+    fn allocator(&self, pools: &BTreeMap<String, PoolFigures>) -> Result<()> {
         type Figure = fn(&PoolFigures) -> i64;
         let families: [(&str, &str, Figure); 6] = [
             (
@@ -117,7 +133,7 @@ impl Page {
         ];
         for (name, help, figure) in families {
             let gauges = self.gauges(&format!("metallb_allocator_{name}"), help, &["pool"])?;
-            for (name, pool) in &figures.pools {
+            for (name, pool) in pools {
                 gauges.with_label_values(&[name]).set(figure(pool));
             }
         }
@@ -170,16 +186,7 @@ impl Page {
                 .with_label_values(&[hook.as_deref().unwrap_or("none"), link])
                 .set(1);
         }
-        let problems = self.gauges(
-            "heliograph_problems",
-            "Faulty objects, of which the last good version stays in force",
-            &["kind"],
-        )?;
-        for (kind, count) in &figures.problems {
-            problems
-                .with_label_values(&[kind])
-                .set(i64::try_from(*count).unwrap_or(i64::MAX));
-        }
+        self.problems(&figures.problems)?;
         if let Some(left) = figures.deadline_s {
             self.real("heliograph_deadline_seconds", "Time until the program falls silent if it is not told otherwise; negative once it has", left)?;
         }
@@ -188,6 +195,20 @@ impl Page {
             "Entries in the kernel's table of VIPs",
             i64::try_from(figures.entries).unwrap_or(i64::MAX),
         )
+    }
+
+    fn problems(&self, by_kind: &BTreeMap<String, u64>) -> Result<()> {
+        let problems = self.gauges(
+            "heliograph_problems",
+            "Faulty objects, of which the last good version stays in force",
+            &["kind"],
+        )?;
+        for (kind, count) in by_kind {
+            problems
+                .with_label_values(&[kind])
+                .set(i64::try_from(*count).unwrap_or(i64::MAX));
+        }
+        Ok(())
     }
 
     fn work(&self, figures: &Figures) -> Result<()> {

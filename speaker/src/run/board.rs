@@ -196,15 +196,7 @@ fn pools(world: &World) -> BTreeMap<String, PoolFigures> {
     };
     let usage = allocator::usage(world, assignments).into_iter();
     usage
-        .map(|(pool, usage)| {
-            let figures = PoolFigures {
-                used_v4: usage.assigned_v4,
-                used_v6: usage.assigned_v6,
-                total_v4: usage.assigned_v4.wrapping_add(usage.available_v4),
-                total_v6: usage.assigned_v6.wrapping_add(usage.available_v6),
-            };
-            (pool, figures)
-        })
+        .map(|(pool, usage)| (pool, PoolFigures::from(usage)))
         .collect()
 }
 

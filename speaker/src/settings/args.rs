@@ -5,6 +5,7 @@
 use super::inert::Inert;
 use super::{EXCLUSIONS, RUN_DIR, election};
 use crate::cleanup::CleanupArgs;
+use crate::controller::ControllerArgs;
 use crate::ctl::CtlArgs;
 use crate::dataplane::{AnswerRate, AttachMode};
 use crate::report::log::{Format, Level};
@@ -36,6 +37,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Announce the services of a directory of manifests from this node
     Run(Box<RunArgs>),
+    /// Give the load balancers of a Kubernetes cluster their addresses
+    Controller(Box<ControllerArgs>),
     /// Ask a running speaker what it does and why
     Ctl(CtlArgs),
     /// Take back what speakers that are gone left in the kernel

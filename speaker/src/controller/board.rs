@@ -1,0 +1,119 @@
+//! What metrics and health of the controller are made from.
+
+use super::desk::{Desk, Passed};
+use super::leader::{Standing, Term};
+use crate::drive::clock::{Stamp, now};
+use crate::report::http;
+use crate::report::{Check, ControllerFigures, PoolFigures};
+use anyhow::Result;
+use speaker_core::{Problem, allocator};
+use speaker_proto::Time;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The newest figures, and when the loops turned last.
+#[derive(Clone)]
+pub(super) struct Board {
+    term: Term,
+    figures: Arc<Mutex<ControllerFigures>>,
+    /// When the leader's loop turned last; it begins once this process leads.
+    pub(super) turned: Stamp,
+}
+
+impl Board {
+    pub(super) fn new(term: Term) -> Self {
+        Self {
+            term,
+            figures: Arc::default(),
+            turned: Stamp::default(),
+        }
+    }
+
+    /// Changes the figures.
+    pub(super) fn note(&self, change: impl FnOnce(&mut ControllerFigures)) {
+        let mut figures = self.figures.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut figures);
+    }
+
+    /// Takes what a pass came to.
+    pub(super) fn passed(&self, desk: &Desk, passed: &Passed) {
+        let usage = allocator::usage(desk.world(), desk.assignments());
+        self.note(|figures| {
+            figures.pools = usage
+                .into_iter()
+                .map(|(name, usage)| (name, PoolFigures::from(usage)))
+                .collect();
+            figures.problems.clear();
+            let problems = passed
+                .config_problems
+                .iter()
+                .chain(&passed.service_problems);
+            for Problem { object, .. } in problems {
+                let kind = object.kind.as_str().to_owned();
+                *figures.problems.entry(kind).or_default() += 1;
+            }
+            figures.is_config_loaded = true;
+            figures.is_config_stale = !passed.config_problems.is_empty();
+        });
+    }
+
+    fn figures(&self) -> ControllerFigures {
+        let figures = self.figures.lock();
+        let mut figures = figures.unwrap_or_else(PoisonError::into_inner).clone();
+        figures.leads = *self.term.standing.borrow() == Standing::Leads;
+        figures
+    }
+
+    /// Living is what a restart could mend: a loop that turns. The API server does not come into it.
+    fn live(&self) -> Vec<Check> {
+        let last = self.turned.last();
+        let age_s = now().since(last).ns() / 1_000_000_000;
+        let (ok, why) = match last > Time::default() {
+            true => (age_s < TURN_MAX_S, format!("it turned {age_s} s ago")),
+            false => (true, "it begins when this controller leads".to_owned()),
+        };
+        vec![Check {
+            name: "turns",
+            ok,
+            why,
+        }]
+    }
+}
+
+/// Serves metrics and health where they are wanted, until it fails.
+///
+/// # Errors
+/// When a port cannot be had, or serving fails.
+pub(super) async fn serve(
+    metrics: Option<SocketAddr>,
+    health: Option<SocketAddr>,
+    board: Board,
+) -> Result<()> {
+    let figures = {
+        let board = board.clone();
+        Arc::new(move || board.figures())
+    };
+    let metrics = async {
+        match metrics {
+            Some(address) => http::controller_metrics(address, figures).await?.await,
+            None => std::future::pending().await,
+        }
+    };
+    let (live, ready) = (board.clone(), board);
+    let health = async {
+        match health {
+            Some(address) => {
+                let live = Arc::new(move || live.live());
+                let ready = Arc::new(move || ready.live());
+                http::checks(address, live, ready).await?.await
+            }
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        ended = metrics => ended,
+        ended = health => ended,
+    }
+}
+
+const TURN_MAX_S: u64 = 10;

@@ -1,0 +1,20 @@
+//! `speaker controller`: gives the load balancers of a cluster their addresses, and writes them into their statuses.
+//!
+//! One process leads, by Lease ([`leader`]). It alone follows objects, from fresh lists on; the pure allocator decides
+//! ([`desk`], [`pools`]), and [`run`] carries requests out while the Lease lets it and nobody else allocates
+//! ([`takeover`]). What it writes, when, and what keeps two writers apart is in `docs/controller.md`; the rules are MetalLB's
+//! (`docs/metallb.md`, "Allocation"). Nothing here knows of nodes or of how an address is announced.
+
+mod board;
+mod desk;
+mod gossip;
+mod leader;
+mod pools;
+mod run;
+mod settings;
+mod stock;
+mod takeover;
+mod tell;
+
+pub(crate) use run::run;
+pub(crate) use settings::{ControllerArgs, Settings};

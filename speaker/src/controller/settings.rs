@@ -1,0 +1,208 @@
+//! What an operator asked of the controller: its command line as typed, and [`Settings`], which cannot hold nonsense.
+//!
+//! Flags and environment are MetalLB's (its reference of the controller's flags), so that its manifests start this
+//! controller unchanged. Those of the webhooks are the webhooks' own.
+
+use crate::api::Access;
+use crate::report::log::{Format, Level};
+use anyhow::{Result, ensure};
+use clap::Args;
+use std::net::{Ipv6Addr, SocketAddr};
+
+/// Flags of `speaker controller`.
+#[derive(Args, Debug)]
+pub(crate) struct ControllerArgs {
+    #[command(flatten)]
+    pub(crate) access: Access,
+
+    /// Namespace of the configuration, of the controller's own objects, and of its pods; else the pod's own
+    #[arg(long, value_name = "NAMESPACE", env = "METALLB_NAMESPACE")]
+    pub(crate) namespace: Option<String>,
+
+    /// Name of this pod: the owner of what it writes, and its name as a leader
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "METALLB_POD_NAME",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub(crate) pod_name: String,
+
+    /// Serve only services of this loadBalancerClass; without it only those that have none
+    #[arg(
+        long,
+        value_name = "CLASS",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub(crate) lb_class: String,
+
+    /// Secret for the speakers' gossip, made once if it is missing; without it none is made
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "METALLB_ML_SECRET_NAME",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub(crate) ml_secret_name: String,
+
+    /// Deployment of this controller, which owns that Secret
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "METALLB_DEPLOYMENT",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub(crate) deployment: String,
+
+    /// Port of /metrics; 0 turns it off
+    #[arg(long, default_value_t = 9120)]
+    pub(crate) port: u16,
+
+    /// Port of /healthz and /readyz; 0 turns it off
+    #[arg(long, value_name = "PORT", default_value_t = 17472)]
+    pub(crate) health_probe_port: u16,
+
+    /// Least severe line that is logged
+    #[arg(long, value_name = "LEVEL", value_enum, default_value_t)]
+    pub(crate) log_level: Level,
+
+    /// Look of log lines; auto is text on a terminal and json elsewhere
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
+    pub(crate) log_format: Format,
+
+    /// Taken for MetalLB's sake
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        default_value = "",
+        hide_default_value = true,
+        hide = true
+    )]
+    pub(crate) pprof_bind_address: String,
+}
+
+/// Everything that `speaker controller` was told, checked.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    /// How to find the API server.
+    pub(crate) access: Access,
+    /// The controller's own namespace, in which configuration counts.
+    pub(crate) namespace: String,
+    /// The name of this pod, if it is one.
+    pub(crate) pod: Option<String>,
+    /// The class that is served.
+    pub(crate) class: Option<String>,
+    /// The Secret for the speakers' gossip, if one is wanted.
+    pub(crate) gossip_secret: Option<String>,
+    /// The Deployment of this controller, if it has one.
+    pub(crate) deployment: Option<String>,
+    /// Where metrics are served; `None`: nowhere.
+    pub(crate) metrics: Option<SocketAddr>,
+    /// Where health is served; `None`: nowhere.
+    pub(crate) health: Option<SocketAddr>,
+    /// The least severe log line that is written.
+    pub(crate) log_level: Level,
+    /// How log lines look.
+    pub(crate) log_format: Format,
+    /// What was given and has no effect, to be logged.
+    pub(crate) notes: Vec<String>,
+}
+
+impl Settings {
+    /// Checks what was typed. `own_namespace` is the pod's own, where there is a pod.
+    fn resolve(args: ControllerArgs, own_namespace: Option<&str>) -> Result<Self> {
+        ensure!(
+            args.port == 0 || args.port != args.health_probe_port,
+            "--port and --health-probe-port are both {}: give each its own, or 0 to one of them",
+            args.port
+        );
+        let given = args.namespace.filter(|name| !name.is_empty());
+        let namespace = given
+            .or_else(|| own_namespace.map(|name| name.trim().to_owned()))
+            .unwrap_or_else(|| speaker_core::manifest::DEFAULT_NAMESPACE.to_owned());
+        let mut notes = Vec::new();
+        if !args.pprof_bind_address.is_empty() {
+            notes.push("--pprof-bind-address has no effect: there is no Go profiler".to_owned());
+        }
+        let some = |text: String| Some(text).filter(|text| !text.is_empty());
+        Ok(Self {
+            access: args.access,
+            namespace,
+            pod: some(args.pod_name),
+            class: some(args.lb_class),
+            gossip_secret: some(args.ml_secret_name),
+            deployment: some(args.deployment),
+            metrics: everywhere(args.port),
+            health: everywhere(args.health_probe_port),
+            log_level: args.log_level,
+            log_format: args.log_format,
+            notes,
+        })
+    }
+
+    /// Reads what the pod says of itself, then checks everything.
+    ///
+    /// # Errors
+    /// When two flags do not go together.
+    pub(crate) fn read(args: ControllerArgs) -> Result<Self> {
+        let own = std::fs::read_to_string(OWN_NAMESPACE).ok();
+        Self::resolve(args, own.as_deref())
+    }
+}
+
+/// On every address of the pod, of either family.
+fn everywhere(port: u16) -> Option<SocketAddr> {
+    (port != 0).then(|| SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)))
+}
+
+/// Where a pod finds the name of its namespace.
+const OWN_NAMESPACE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::args::{Cli, Command};
+    use crate::settings::command_line;
+    use clap::Parser;
+
+    fn resolve(typed: &str, own: Option<&str>) -> Result<Settings> {
+        let typed = typed.split_whitespace().map(std::ffi::OsString::from);
+        let cli = Cli::try_parse_from(command_line(typed))?;
+        let Command::Controller(args) = cli.command else {
+            panic!("{cli:?}");
+        };
+        Settings::resolve(*args, own)
+    }
+
+    #[test]
+    fn the_flags_of_metallbs_manifests_are_understood() {
+        let typed = "speaker controller -port=7472 --log-level=info -lb-class=c -pprof-bind-address=:1 \
+                     -ml-secret-name memberlist --deployment=controller --pod-name=controller-0";
+        let settings = resolve(typed, Some("metallb\n")).unwrap();
+        assert_eq!(settings.namespace, "metallb");
+        assert_eq!(settings.class.as_deref(), Some("c"));
+        assert_eq!(settings.gossip_secret.as_deref(), Some("memberlist"));
+        assert_eq!(settings.deployment.as_deref(), Some("controller"));
+        assert_eq!(settings.metrics.unwrap().to_string(), "[::]:7472");
+        assert_eq!(settings.notes.len(), 1);
+    }
+
+    #[test]
+    fn without_flags_the_ports_are_metallbs() {
+        let settings = resolve("speaker controller", None).unwrap();
+        assert_eq!(settings.metrics.unwrap().port(), 9120);
+        assert_eq!(settings.health.unwrap().port(), 17472);
+        assert_eq!(settings.namespace, "metallb-system");
+        assert_eq!((settings.class, settings.pod), (None, None));
+    }
+
+    #[test]
+    fn one_port_for_two_things_is_refused() {
+        let refused = resolve("speaker controller --port=17472", None).unwrap_err();
+        assert!(refused.to_string().contains("both 17472"), "{refused}");
+    }
+}

@@ -1,0 +1,156 @@
+//! The controller's page: MetalLB's figures of the allocator and of the configuration, and ours of what is written.
+
+use super::{Page, Process};
+use crate::report::PoolFigures;
+use anyhow::Result;
+use prometheus::{Registry, TextEncoder};
+use std::collections::BTreeMap;
+
+/// The figures of a controller at one moment.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub(crate) struct ControllerFigures {
+    /// By pool; empty unless this process leads.
+    pub(crate) pools: BTreeMap<String, PoolFigures>,
+    /// Faulty objects and services that lack what they ask for, by kind.
+    pub(crate) problems: BTreeMap<String, u64>,
+    /// Whether every kind of object has been seen whole.
+    pub(crate) is_config_loaded: bool,
+    /// Whether some object in force is older than the one that the API server has, or another stands in its way.
+    pub(crate) is_config_stale: bool,
+    /// Changes of objects taken so far.
+    pub(crate) updates: u64,
+    /// Of those, the faulty ones.
+    pub(crate) update_errors: u64,
+    /// Whether this process leads.
+    pub(crate) leads: bool,
+    /// Whether it writes nothing because somebody else allocates.
+    pub(crate) is_blocked: bool,
+    /// Services whose status is still to be written.
+    pub(crate) pending: u64,
+    /// Statuses written.
+    pub(crate) writes: u64,
+    /// Writes that failed; conflicts are none.
+    pub(crate) write_failures: u64,
+    /// Writes that met a newer version.
+    pub(crate) conflicts: u64,
+    /// Addresses taken from a service because another one has them.
+    pub(crate) duplicates: u64,
+    /// Events that reached no API server.
+    pub(crate) events_lost: u64,
+    /// Requests to the API server, and those that failed.
+    pub(crate) requests: [u64; 2],
+}
+
+/// The text of one scrape.
+pub(crate) fn render(
+    figures: &ControllerFigures,
+    process: &Process,
+    log_lines_lost: u64,
+) -> Result<String> {
+    let page = Page(Registry::new());
+    page.config(
+        [figures.updates, figures.update_errors],
+        figures.is_config_loaded,
+        figures.is_config_stale,
+    )?;
+    page.allocator(&figures.pools)?;
+    page.problems(&figures.problems)?;
+    page.controller(figures)?;
+    page.process(process, log_lines_lost)?;
+    Ok(TextEncoder::new().encode_to_string(&page.0.gather())?)
+}
+
+impl Page {
+    fn controller(&self, figures: &ControllerFigures) -> Result<()> {
+        self.gauge(
+            "heliograph_controller_leads",
+            "1 if this controller is the one that writes",
+            figures.leads.into(),
+        )?;
+        self.gauge(
+            "heliograph_controller_blocked",
+            "1 if this controller writes nothing because somebody else allocates in this cluster",
+            figures.is_blocked.into(),
+        )?;
+        self.gauge(
+            "heliograph_controller_pending",
+            "Services whose status is still to be written",
+            i64::try_from(figures.pending).unwrap_or(i64::MAX),
+        )?;
+        let counters = [
+            (
+                "heliograph_controller_writes_total",
+                "Statuses of services written",
+                figures.writes,
+            ),
+            (
+                "heliograph_controller_write_failures_total",
+                "Writes of statuses that failed and are tried again",
+                figures.write_failures,
+            ),
+            (
+                "heliograph_controller_conflicts_total",
+                "Writes of statuses that met a newer version of the service",
+                figures.conflicts,
+            ),
+            (
+                "heliograph_controller_duplicates_total",
+                "Addresses taken from a service because another one has them and does not share",
+                figures.duplicates,
+            ),
+            (
+                "heliograph_events_lost_total",
+                "Events that reached no API server",
+                figures.events_lost,
+            ),
+            (
+                "heliograph_api_requests_total",
+                "Requests to the API server",
+                figures.requests[0],
+            ),
+            (
+                "heliograph_api_failures_total",
+                "Requests to the API server that failed",
+                figures.requests[1],
+            ),
+        ];
+        for (name, help, value) in counters {
+            self.counter(name, help, value)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dashboards_of_metallb_find_their_names() {
+        let figures = ControllerFigures {
+            pools: BTreeMap::from([(
+                "p".to_owned(),
+                PoolFigures {
+                    used_v4: 1,
+                    total_v4: 4,
+                    ..PoolFigures::default()
+                },
+            )]),
+            is_config_loaded: true,
+            leads: true,
+            duplicates: 2,
+            ..ControllerFigures::default()
+        };
+        let text = render(&figures, &Process::default(), 0).unwrap();
+        for line in [
+            "metallb_allocator_addresses_in_use_total{pool=\"p\"} 1",
+            "metallb_allocator_addresses_total{pool=\"p\"} 4",
+            "metallb_k8s_client_config_loaded_bool 1",
+            "metallb_k8s_client_config_stale_bool 0",
+            "heliograph_controller_leads 1",
+            "heliograph_controller_duplicates_total 2",
+        ] {
+            assert!(text.lines().any(|l| l == line), "{line} in {text}");
+        }
+    }
+}
