@@ -393,9 +393,10 @@ impl Desk {
                 write.state = State::Waits(now);
                 write.failures = 0;
                 self.conflicts.remove(id);
-                let news = self.service(now, object);
-                let ours = |news: &News| !matches!(news, News::Foreign(..));
-                return (news.into_iter().filter(ours).collect(), None);
+                let mut news = self.service(now, object);
+                news.extend(self.overtaken(now, id));
+                news.retain(|news| !matches!(news, News::Foreign(..)));
+                return (news, None);
             }
             Err(failure) => failure,
         };
@@ -414,6 +415,20 @@ impl Desk {
             *conflicts = 0;
         }
         (self.failed(now, id, &failure), None)
+    }
+
+    /// If a newer version came before the answer to the write, that one says whether the write is still in it.
+    fn overtaken(&mut self, now: Time, id: &ServiceId) -> Vec<News> {
+        let mut news = Vec::new();
+        if self.writes.contains_key(id)
+            && let Some(latest) = self.stock.object(id)
+        {
+            news = self.service(now, latest.clone());
+            if self.writes.contains_key(id) {
+                news.extend(self.read(now, id, Ok(latest)));
+            }
+        }
+        news
     }
 
     /// Takes the answer to [`Request::Read`].
