@@ -1,13 +1,11 @@
 //! What MetalLB's controller was seen to do, step by step, and that the allocator does the same.
 //!
-//! `data/allocation/*.jsonl` holds one recorded sequence a line (`data/README.md` has the form). [`cluster::Cluster`]
-//! plays the API server: it stores objects, calls the allocator after each change, and writes what comes out into the
-//! statuses. Compared are addresses, pools, pool counters and events.
+//! `data/allocation/*.jsonl` holds one recorded sequence a line (`data/README.md` has the form). [`Cluster`] plays the API
+//! server and the controller. Compared are addresses, pools, pool counters and events.
 
-mod cluster;
-
-use cluster::Cluster;
+use model_tests::cluster::Cluster;
 use serde_json::Value;
+use speaker_core::allocator::allocate;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
@@ -69,7 +67,7 @@ fn sequences() -> Vec<Value> {
 }
 
 fn replay(sequence: &Value) -> Result<(), String> {
-    let mut cluster = Cluster::new();
+    let mut cluster = Cluster::new(allocate);
     for (i, step) in sequence["steps"].as_array().unwrap().iter().enumerate() {
         cluster.act(step);
         let seen = step["alsoSeen"].as_array().into_iter().flatten();

@@ -1,20 +1,27 @@
-//! An API server and MetalLB's controller, as far as recorded sequences show them.
+//! An API server and a controller, as far as recorded sequences of MetalLB's show them.
+//!
+//! It stores objects, calls an allocator after each change, and writes what comes out into the statuses. Nothing here
+//! takes time or goes over a wire; what a real API server refuses, this one takes. The sequences are in
+//! `data/allocation`, and `data/README.md` says what their steps mean.
 
-use super::text;
 use serde_json::{Map, Value, json};
-use speaker_core::allocator::{self, Assignments, Event, Usage};
+use speaker_core::allocator::{
+    self, Allocation, Assignments, Event, POOL_ANNOTATION as POOL, Usage,
+};
 use speaker_core::convergence;
 use speaker_core::manifest::{self, DEFAULT_NAMESPACE};
 use speaker_core::{Kind, Object, Problem, World};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The annotation that names the pool of the addresses.
-const POOL: &str = "metallb.io/ip-allocated-from-pool";
+/// What decides about addresses; [`allocator::allocate`] unless a test plants a fault.
+pub type Allocator = fn(&World, &Assignments, Option<&str>) -> Allocation;
 
 /// Kind, namespace and name as the recordings have them.
 type Key = (String, String, String);
 
-pub(crate) struct Cluster {
+/// A cluster with one controller, which is always quick.
+pub struct Cluster {
+    allocator: Allocator,
     /// Objects as stored.
     store: BTreeMap<Key, Value>,
     /// Deleted, but kept by a finalizer.
@@ -31,12 +38,16 @@ pub(crate) struct Cluster {
     before: Vec<Event>,
     last: Vec<Event>,
     events: Vec<Event>,
+    /// Every event since the beginning, as objects.
+    told: Vec<Value>,
     problems: Vec<Problem>,
 }
 
 impl Cluster {
-    pub(crate) fn new() -> Self {
+    /// One with the namespaces of the recordings and nothing else, whose controller decides as `allocator` says.
+    pub fn new(allocator: Allocator) -> Self {
         let mut cluster = Self {
+            allocator,
             store: BTreeMap::new(),
             going: BTreeSet::new(),
             pools: BTreeMap::new(),
@@ -48,6 +59,7 @@ impl Cluster {
             before: Vec::new(),
             last: Vec::new(),
             events: Vec::new(),
+            told: Vec::new(),
             problems: Vec::new(),
         };
         for name in ["a", "b", "c", "default", "metallb-system"] {
@@ -58,11 +70,36 @@ impl Cluster {
         cluster
     }
 
+    /// Services, pools and namespaces as stored, with their statuses.
+    pub fn objects(&self) -> Vec<Value> {
+        let stored = self.store.iter().map(|(key, object)| {
+            let mut object = object.clone();
+            if let Some(usage) = self.pools.get(&key.2).filter(|_| key.0 == "IPAddressPool") {
+                object["status"] = json!(usage);
+            }
+            object
+        });
+        stored.collect()
+    }
+
+    /// Every event so far, oldest first.
+    pub fn events(&self) -> &[Value] {
+        &self.told
+    }
+
+    /// Whether the controller follows what happens.
+    pub fn is_running(&self) -> bool {
+        self.is_running
+    }
+
     /// Does what a step says and lets the controller follow.
-    pub(crate) fn act(&mut self, step: &Value) {
+    ///
+    /// # Panics
+    /// When the step is none of the recordings' kinds, or is about an object that is not there.
+    pub fn act(&mut self, step: &Value) {
         self.before = std::mem::take(&mut self.last);
         self.events.clear();
-        for (action, value) in step.as_object().unwrap() {
+        for (action, value) in step.as_object().expect("a step is an object") {
             match (action.as_str(), value) {
                 ("expect" | "alsoSeen", _) => {}
                 ("apply", Value::Array(objects)) => objects.iter().for_each(|o| self.apply(o)),
@@ -82,7 +119,9 @@ impl Cluster {
     fn apply(&mut self, object: &Value) {
         let key = key(object, &object["metadata"]);
         let mut object = object.clone();
-        let metadata = object["metadata"].as_object_mut().unwrap();
+        let metadata = object["metadata"]
+            .as_object_mut()
+            .expect("every object has metadata");
         let old = self.store.get(&key).cloned();
         let created = match &old {
             Some(old) => old["metadata"]["creationTimestamp"].clone(),
@@ -122,7 +161,7 @@ impl Cluster {
 
     fn patch(&mut self, what: &Value) {
         let key = key(what, what);
-        let object = self.store.get_mut(&key).unwrap();
+        let object = self.store.get_mut(&key).expect("what is patched is there");
         merge(object, &what["patch"]);
         let is_held = object["metadata"]["finalizers"].is_array();
         if self.going.contains(&key) && !is_held {
@@ -153,9 +192,10 @@ impl Cluster {
         }
         self.observe();
         let class = self.class.as_deref();
-        let allocation = allocator::allocate(&self.world, &self.assignments, class);
+        let allocation = (self.allocator)(&self.world, &self.assignments, class);
         self.assignments = allocation.assignments;
         self.events.extend(allocation.events.iter().cloned());
+        self.told.extend(allocation.events.iter().map(as_object));
         self.last = allocation.events;
         self.problems = self.world.config_problems();
         self.write_statuses();
@@ -206,7 +246,9 @@ impl Cluster {
         let changes = convergence::changes(&self.world, &self.assignments, self.class.as_deref());
         for (id, target) in changes {
             let key = ("Service".into(), id.namespace, id.name);
-            let object = self.store.get_mut(&key).unwrap();
+            let Some(object) = self.store.get_mut(&key) else {
+                continue;
+            };
             let ips = target.ips.iter().map(|ip| json!({"ip": ip.to_string()}));
             let ingress: Vec<Value> = ips.collect();
             object["status"] = json!({"loadBalancer": {"ingress": ingress}});
@@ -221,13 +263,22 @@ impl Cluster {
     }
 
     /// Whether the cluster is as recorded.
-    pub(crate) fn compare(&self, expected: &Value) -> Result<(), String> {
-        for (name, expected) in expected["services"].as_object().unwrap() {
+    ///
+    /// # Errors
+    /// What differs first.
+    ///
+    /// # Panics
+    /// When `expected` is not as recordings are.
+    pub fn compare(&self, expected: &Value) -> Result<(), String> {
+        for (name, expected) in expected["services"]
+            .as_object()
+            .expect("recorded services are an object")
+        {
             self.compare_service(name, expected)?;
         }
         let pools = self.store.keys().filter(|key| key.0 == "IPAddressPool");
         let status = |name: &String| match self.pools.get(name) {
-            Some(usage) => serde_json::to_value(usage).unwrap(),
+            Some(usage) => json!(usage),
             None => json!({}),
         };
         let pools: Map<String, Value> = pools.map(|key| (key.2.clone(), status(&key.2))).collect();
@@ -240,7 +291,9 @@ impl Cluster {
     }
 
     fn compare_service(&self, name: &str, expected: &Value) -> Result<(), String> {
-        let (namespace, short) = name.split_once('/').unwrap();
+        let (namespace, short) = name
+            .split_once('/')
+            .expect("services are recorded by namespace and name");
         let object = self
             .store
             .get(&("Service".into(), namespace.into(), short.into()));
@@ -321,12 +374,23 @@ fn shown(event: &Event) -> Value {
     })
 }
 
+/// As core/v1 has it, as far as the recordings go.
+fn as_object(event: &Event) -> Value {
+    let mut object = shown(event);
+    object["involvedObject"] = json!({
+        "kind": "Service",
+        "namespace": event.service.namespace,
+        "name": event.service.name,
+    });
+    object
+}
+
 fn key(kind: &Value, names: &Value) -> Key {
-    let namespace = names["namespace"].as_str().unwrap_or("");
+    let text = |value: &Value| value.as_str().unwrap_or("").to_owned();
     (
-        text(kind, "kind").into(),
-        namespace.into(),
-        text(names, "name").into(),
+        text(&kind["kind"]),
+        text(&names["namespace"]),
+        text(&names["name"]),
     )
 }
 
@@ -339,12 +403,10 @@ fn merge(into: &mut Value, patch: &Value) {
     if !into.is_object() {
         *into = json!({});
     }
-    let map = into.as_object_mut().unwrap();
     for (name, value) in patch {
-        if value.is_null() {
-            map.remove(name);
-        } else {
-            merge(map.entry(name).or_insert(Value::Null), value);
+        match (value, into.as_object_mut()) {
+            (Value::Null, Some(map)) => drop(map.remove(name)),
+            (value, _) => merge(&mut into[name], value),
         }
     }
 }
