@@ -282,6 +282,13 @@ impl<'w> Pass<'w> {
         if !shelf.has(family) {
             return Err(format!("[\"{held}\" \"<nil>\"] is not allowed in config"));
         }
+        // With an address that it does not ask for it would lose both.
+        if claim.ask.asks_for_ips() {
+            let asked = list(&[held]);
+            return Err(format!(
+                "requested loadBalancer IP(s) {asked} does not match the ipFamily of the service"
+            ));
+        }
         let usable = shelf.usable(family, &self.ledger, &claim.ask);
         usable.ok_or_else(|| format!("no available IPs in pool {pool}"))
     }

@@ -199,6 +199,21 @@ fn a_pool_that_comes_to_overlap_takes_nothing_away_and_gives_nothing() {
 }
 
 #[test]
+fn an_address_that_is_asked_for_alone_stays_alone() {
+    let pool = pool("p", "addresses: [192.0.2.0/30, 2001:db8::/126]");
+    let before = settled(
+        &world(&(pool.clone() + &service("a", ""))),
+        &Assignments::new(),
+    );
+    let asking = service(
+        "a",
+        "ipFamilyPolicy: PreferDualStack, loadBalancerIP: 192.0.2.0",
+    );
+    let after = settled(&world(&(pool + &asking)), &before.assignments);
+    check(&after, &[r#"a p ["192.0.2.0"]"#]);
+}
+
+#[test]
 fn before_everything_is_known_nothing_changes() {
     let before = settled(
         &world(&(pool("p", "addresses: [192.0.2.0/32]") + &service("a", ""))),
