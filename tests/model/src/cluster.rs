@@ -185,12 +185,23 @@ impl Cluster {
         self.reconcile();
     }
 
-    /// The controller looks at everything and writes what it decides.
+    /// The controller looks at everything and writes what it decides, and sees what it wrote, until all is quiet.
     fn reconcile(&mut self) {
         if !self.is_running {
             return;
         }
         self.observe();
+        for _ in 0..PASSES_MAX {
+            let before = self.assignments.clone();
+            self.pass();
+            self.observe();
+            if self.assignments == before {
+                break;
+            }
+        }
+    }
+
+    fn pass(&mut self) {
         let class = self.class.as_deref();
         let allocation = (self.allocator)(&self.world, &self.assignments, class);
         self.assignments = allocation.assignments;
@@ -207,8 +218,6 @@ impl Cluster {
         };
         let good = given.into_iter().filter(|(name, _)| !is_bad(name));
         self.pools.extend(good);
-        // What was written is seen again.
-        self.observe();
     }
 
     fn observe(&mut self) {
@@ -417,3 +426,6 @@ fn same(what: &str, actual: &Value, expected: &Value) -> Result<(), String> {
     }
     Err(format!("{what}: {actual}, recorded {expected}"))
 }
+
+/// An allocator that comes to no end is wrong; what it last said then stands.
+const PASSES_MAX: usize = 4;
