@@ -4,12 +4,19 @@
 //! threads start. What each thread is for, and what it means when one hangs, is in `docs/architecture.md`.
 
 mod board;
+mod cached;
 mod claims;
+mod cluster;
 mod feed;
+mod intake;
+mod judge;
+mod keep;
+mod l2_statuses;
 mod link_changes;
 mod notes;
 mod snapshot;
 mod tell;
+mod teller;
 
 use crate::ctl;
 use crate::dataplane::{self, Dataplane, Sight};
@@ -22,11 +29,14 @@ use crate::drive::links::{Attached, Follow};
 use crate::drive::pulse::{self, PulseHandle};
 use crate::edge::{ArpSetting, FrameSender, Groups, LinkWatch};
 use crate::privileges;
-use crate::settings::Settings;
-use crate::source;
+use crate::settings::{Origin, Settings};
+use crate::source::{self, Allocations};
 use anyhow::{Context, Result, bail};
 use board::Board;
+use cluster::InCluster;
 use feed::Feed;
+use intake::Intake;
+use keep::Keeper;
 use speaker_core::Local;
 use speaker_core::agent::{Agent, Event, Input};
 use speaker_core::tables::Tables;
@@ -38,6 +48,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
+use teller::Teller;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::JoinSet;
@@ -193,12 +204,19 @@ fn adopted(tables: &Tables) -> BTreeMap<Vip, Epoch> {
 
 async fn serve(settings: &Settings, speaker: Speaker, parts: Parts) -> Result<()> {
     let pulse = speaker.pulse.clone();
-    let ended = match tasks(settings, speaker, parts) {
-        Ok(tasks) => until_stopped(tasks).await,
-        Err(error) => Err(error),
+    let (ended, keeper) = match tasks(settings, speaker, parts).await {
+        Ok(Running { tasks, keeper }) => (until_stopped(tasks).await, keeper),
+        Err(error) => (Err(error), None),
     };
     // Whatever ended it: the next process finds its VIPs answered for, or the grace passes.
     pulse.promise(settings.restart_grace);
+    if let Some(Err(error)) = keeper.map(|keeper| keeper.save()) {
+        tracing::warn!(
+            error = format!("{error:#}"),
+            event = "stateNotKept",
+            "the last changes are not kept"
+        );
+    }
     tracing::info!(
         op = "shutdown",
         grace_s = settings.restart_grace.ns() / 1_000_000_000,
@@ -207,8 +225,44 @@ async fn serve(settings: &Settings, speaker: Speaker, parts: Parts) -> Result<()
     ended
 }
 
+/// Everything that was started.
+struct Running {
+    tasks: JoinSet<Result<()>>,
+    /// In a cluster: what must be asked to keep the last objects once more at the end.
+    keeper: Option<Arc<Keeper>>,
+}
+
+/// Where objects come from, and what else goes with that.
+struct Opened {
+    intake: Intake,
+    /// In a directory: who writes the addresses.
+    writer: Option<Allocations>,
+    cluster: Option<InCluster>,
+}
+
+async fn open(settings: &Settings, tasks: &mut JoinSet<Result<()>>) -> Result<Opened> {
+    match &settings.origin {
+        Origin::Directory(dir) => {
+            let (events, writer) = source::spawn(dir, &settings.namespace)?;
+            Ok(Opened {
+                intake: Intake::Directory(events),
+                writer: Some(writer),
+                cluster: None,
+            })
+        }
+        Origin::Cluster(cluster) => {
+            let (cluster, intake) = InCluster::open(settings, cluster, tasks).await?;
+            Ok(Opened {
+                intake: Intake::Cluster(intake),
+                writer: None,
+                cluster: Some(cluster),
+            })
+        }
+    }
+}
+
 /// Starts every part that may hang without harm to the VIPs; none of them ends by itself.
-fn tasks(settings: &Settings, speaker: Speaker, parts: Parts) -> Result<JoinSet<Result<()>>> {
+async fn tasks(settings: &Settings, speaker: Speaker, parts: Parts) -> Result<Running> {
     let mut tasks = JoinSet::new();
     let (watch_links, links) = LinkWatch::open(settings.excluded.clone())?;
     let claims = parts.dataplane.claims()?;
@@ -225,42 +279,50 @@ fn tasks(settings: &Settings, speaker: Speaker, parts: Parts) -> Result<JoinSet<
         inbox: speaker.inbox.clone(),
         attached,
     };
-    let (source, writer) = source::spawn(&settings.manifests, &settings.namespace)?;
+    let opened = open(settings, &mut tasks).await?;
     let (allocates_in, allocates) = watch::channel(false);
-    let updates = Arc::default();
     let (changes, _) = broadcast::channel(CHANGES);
     let feed = Feed {
         inbox: speaker.inbox,
         allocates: allocates_in,
-        updates: Arc::clone(&updates),
+        updates: Arc::default(),
         changes: changes.clone(),
     };
-    feed.spawn(source)?;
+    let updates = Arc::clone(&feed.updates);
+    feed.spawn(opened.intake)?;
     tasks.spawn(link_changes::follow(links.clone(), changes.clone()));
     let (problems_in, problems) = watch::channel(Vec::new());
-    let allocator = Allocator::new(writer, settings.rules.class.clone(), problems_in);
-    let snapshots = snapshot::source(
-        settings,
-        speaker.views.clone(),
-        attached_out.clone(),
-        allocates.clone(),
-        problems.clone(),
-    );
-    let sight = Arc::new(Sight::open(&settings.pin_dir)?);
+    if let Some(writer) = opened.writer {
+        let allocator = Allocator::new(writer, settings.rules.class.clone(), problems_in);
+        tasks.spawn(allocator.run(speaker.views.clone(), allocates.clone()));
+    }
     let board = Board {
         node: settings.node.clone(),
         views: speaker.views.clone(),
         attached: attached_out,
-        allocates: allocates.clone(),
+        allocates,
         gratuitous,
-        sight: Arc::clone(&sight),
+        sight: Arc::new(Sight::open(&settings.pin_dir)?),
         decided: speaker.decided,
         updates,
         problems,
+        link: opened.cluster.as_ref().map(|cluster| cluster.link.clone()),
+        elections: Arc::default(),
     };
+    let snapshots = snapshot::source(settings, &board);
     let socket = settings.ctl_socket();
+    let sight = Arc::clone(&board.sight);
     tasks.spawn(ctl::Server::open(&socket, snapshots, sight, changes.clone(), now)?.run());
-    tasks.spawn(tell_events(speaker.events, changes.clone()));
+    let written = opened
+        .cluster
+        .map(|cluster| cluster.write(settings, &speaker.views, &mut tasks));
+    let (events, keeper) = written.unzip();
+    let teller = Teller {
+        node: settings.node.clone(),
+        events,
+        elections: Arc::clone(&board.elections),
+    };
+    tasks.spawn(tell_events(speaker.events, changes.clone(), teller));
     let hearers = claims::Hearers {
         views: speaker.views.clone(),
         changes,
@@ -269,10 +331,9 @@ fn tasks(settings: &Settings, speaker: Speaker, parts: Parts) -> Result<JoinSet<
     tasks.spawn(claims::follow(claims, hearers));
     tasks.spawn(watch_links.run());
     tasks.spawn(follow.run(links));
-    tasks.spawn(allocator.run(speaker.views.clone(), allocates));
     tasks.spawn(board::serve(settings.metrics, settings.health, board));
     tasks.spawn(notes::follow(speaker.views));
-    Ok(tasks)
+    Ok(Running { tasks, keeper })
 }
 
 fn means(
@@ -308,9 +369,11 @@ async fn until_stopped(mut tasks: JoinSet<Result<()>>) -> Result<()> {
 async fn tell_events(
     mut events: mpsc::Receiver<Event>,
     changes: broadcast::Sender<ctl::Event>,
+    teller: Teller,
 ) -> Result<()> {
     while let Some(event) = events.recv().await {
         tell::log(&event);
+        teller.tell(&event);
         let _nobody_may_watch = changes.send(ctl::Event::from(&event));
     }
     bail!("the deciding thread ended")

@@ -12,16 +12,18 @@ mod inert;
 #[cfg(test)]
 mod tests;
 
+use crate::api::Access;
 use crate::dataplane::{AnswerRate, AttachMode, pin_dir};
 use crate::edge::Exclude;
 use crate::report::log::{Format, Level};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use args::RunArgs;
 use speaker_core::election::Election;
 use speaker_core::local::Rules;
 use speaker_proto::{NodeName, Span};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::fmt;
 use std::fs;
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -32,8 +34,8 @@ use std::path::{Path, PathBuf};
 pub(crate) struct Settings {
     /// The name of this node.
     pub(crate) node: NodeName,
-    /// The directory of manifests.
-    pub(crate) manifests: PathBuf,
+    /// Where objects come from.
+    pub(crate) origin: Origin,
     /// Sockets of this node: `<run-dir>/<node>`.
     pub(crate) run_dir: PathBuf,
     /// Pins of this node: `<bpffs>/heliograph/<node>`.
@@ -64,34 +66,66 @@ pub(crate) struct Settings {
     pub(crate) notes: Vec<String>,
 }
 
+/// Where objects come from.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Origin {
+    /// A directory of manifests.
+    Directory(PathBuf),
+    /// An API server.
+    Cluster(Cluster),
+}
+
+/// What a speaker in a cluster was told.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Cluster {
+    /// How to reach the API server.
+    pub(crate) access: Access,
+    /// The pod of this process; `None`: it runs in none.
+    pub(crate) pod: Option<String>,
+    /// Where the last good objects are kept.
+    pub(crate) state_dir: PathBuf,
+}
+
+/// Texts of files that settings come from.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+struct Files {
+    /// The one that `--exclude-links` names.
+    exclusions: Option<String>,
+    /// The namespace of the pod, beside its service account's token.
+    namespace: Option<String>,
+}
+
 impl Settings {
-    /// Checks what was typed. `exclusions` is the text of the file that `--exclude-links` names.
-    fn resolve(args: RunArgs, exclusions: Option<&str>) -> Result<Self> {
+    /// Checks what was typed, with the texts of the files that count.
+    fn resolve(args: RunArgs, files: &Files) -> Result<Self> {
+        let port = args.port.unwrap_or(match args.manifests {
+            Some(_) => 7472,
+            None => 9120,
+        });
         ensure!(
-            args.port == 0 || args.port != args.health_probe_port,
-            "--port and --health-probe-port are both {}: give each its own, or 0 to one of them",
-            args.port
+            port == 0 || port != args.health_probe_port,
+            "--port and --health-probe-port are both {port}: give each its own, or 0 to one of them"
         );
-        ensure!(
-            !args.namespace.is_empty(),
-            "--namespace is empty: name the namespace of the configuration"
-        );
-        let excluded = match exclusions {
+        let namespace = namespace(&args, files)?;
+        let excluded = match &files.exclusions {
             Some(text) => Exclude::from_yaml(text)
                 .with_context(|| format!("failed to read {}", args.exclude_links.display()))?,
             None => Exclude::metallb_default(),
         };
+        let run_dir = args.places.run_dir.join(args.node_name.as_str());
+        let (origin, mut notes) = origin(&args, &run_dir);
+        notes.extend(args.inert.notes());
         Ok(Self {
-            run_dir: args.places.run_dir.join(args.node_name.as_str()),
+            run_dir,
             pin_dir: pin_dir(&args.places.bpffs, &args.node_name),
             node: args.node_name,
-            manifests: args.manifests,
+            origin,
             attach: args.attach,
             rate: AnswerRate {
                 per_second: args.answer_rate,
                 burst: args.answer_burst,
             },
-            metrics: loopback(args.port),
+            metrics: loopback(port),
             health: loopback(args.health_probe_port),
             log_level: args.log_level,
             log_format: args.log_format,
@@ -101,17 +135,20 @@ impl Settings {
                 ignores_exclude_label: args.ignore_exclude_lb,
             },
             excluded,
-            namespace: args.namespace,
+            namespace,
             restart_grace: Span::s(args.restart_grace),
             sets_arp_announce: !args.no_arp_announce,
-            notes: args.inert.notes(),
+            notes,
         })
     }
 
     /// Reads the files that the arguments name, then checks everything.
     pub(crate) fn read(args: RunArgs) -> Result<Self> {
-        let text = exclusions(&args.exclude_links)?;
-        Self::resolve(args, text.as_deref())
+        let files = Files {
+            exclusions: exclusions(&args.exclude_links)?,
+            namespace: fs::read_to_string(NAMESPACE).ok(),
+        };
+        Self::resolve(args, &files)
     }
 
     /// What matters of them to someone who looks at a running speaker.
@@ -135,9 +172,9 @@ impl Settings {
                     .clone()
                     .unwrap_or_else(|| "none".to_owned()),
             ),
-            ("manifests", self.manifests.display().to_string()),
             ("metrics", address(self.metrics)),
             ("namespace", self.namespace.clone()),
+            ("objects", self.origin.to_string()),
             ("pins", self.pin_dir.display().to_string()),
             ("restart-grace", format!("{:?}", self.restart_grace)),
         ])
@@ -166,6 +203,60 @@ fn exclusions(path: &Path) -> Result<Option<String>> {
     }
 }
 
+/// The namespace of the configuration.
+fn namespace(args: &RunArgs, files: &Files) -> Result<String> {
+    let own = match args.manifests {
+        Some(_) => None,
+        None => files.namespace.as_deref().map(str::trim),
+    };
+    let asked = args.namespace.as_deref().or(own);
+    let namespace = asked.unwrap_or(speaker_core::manifest::DEFAULT_NAMESPACE);
+    speaker_core::names::check_label_name(namespace)
+        .map_err(|why| anyhow!("--namespace: {why}"))?;
+    Ok(namespace.to_owned())
+}
+
+/// Where objects come from, and what was given and means nothing there.
+fn origin(args: &RunArgs, run_dir: &Path) -> (Origin, Vec<String>) {
+    let Some(manifests) = &args.manifests else {
+        let state_dir = args.state_dir.clone();
+        let cluster = Cluster {
+            access: args.access.clone(),
+            pod: Some(args.pod_name.clone()).filter(|name| !name.is_empty()),
+            state_dir: state_dir.unwrap_or_else(|| run_dir.join("state")),
+        };
+        return (Origin::Cluster(cluster), Vec::new());
+    };
+    let given = [
+        ("--kubeconfig", args.access.kubeconfig.is_some()),
+        ("--api-server", args.access.api_server.is_some()),
+        ("--pod-name", !args.pod_name.is_empty()),
+        ("--state-dir", args.state_dir.is_some()),
+    ];
+    let inert = given.iter().filter(|(_, is_given)| *is_given);
+    let notes =
+        inert.map(|(flag, _)| format!("{flag} has no effect: objects come from --manifests"));
+    (Origin::Directory(manifests.clone()), notes.collect())
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Directory(dir) => write!(f, "manifests in {}", dir.display()),
+            Self::Cluster(cluster) => {
+                f.write_str("API server")?;
+                if let Some(url) = &cluster.access.api_server {
+                    write!(f, " at {url}")?;
+                }
+                if let Some(file) = &cluster.access.kubeconfig {
+                    write!(f, " by {}", file.display())?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
 /// In directory mode nothing listens beyond this machine.
 fn loopback(port: u16) -> Option<SocketAddr> {
     (port != 0).then(|| SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
@@ -180,5 +271,7 @@ fn election(text: &str) -> Result<Election, String> {
 pub(crate) const RUN_DIR: &str = "/run/heliograph";
 /// The socket's name within a node's run directory.
 pub(crate) const CTL_SOCKET: &str = "ctl.sock";
+/// Where a pod finds the namespace that it runs in.
+const NAMESPACE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
 /// Where MetalLB's ConfigMap `metallb-excludel2` is mounted.
 const EXCLUSIONS: &str = "/etc/metallb/excludel2.yaml";

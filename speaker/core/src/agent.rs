@@ -6,6 +6,7 @@
 //! (`docs/layer2.md`, "Deadline"). It knows nothing of maps, threads or sockets.
 
 use crate::allocator::Assignments;
+use crate::crd::Pool;
 use crate::diff::{Change, diff};
 use crate::local::{Link, LinkName, Local};
 use crate::object::{Kind, Object, ObjectKey};
@@ -80,6 +81,8 @@ pub enum Event {
     Outcome {
         /// The service.
         service: ServiceId,
+        /// Its UID; empty if it is gone, or where there is no API server.
+        uid: String,
         /// Before.
         before: Option<Outcome>,
         /// From now on.
@@ -289,8 +292,21 @@ impl Agent {
         }
     }
 
-    fn pool(&self, service: &ServiceId) -> Option<String> {
-        Some(self.world.assignments.as_ref()?.get(service)?.pool.clone())
+    fn pool(&self, id: &ServiceId) -> Option<String> {
+        if let Some(assignments) = &self.world.assignments {
+            return Some(assignments.get(id)?.pool.clone());
+        }
+        let ingress = &self.world.services.get(id)?.ingress;
+        let holds = |pool: &&Arc<Pool>| {
+            let mut ips = ingress.iter().flatten();
+            !ingress.is_empty() && ips.all(|ip| pool.contains(*ip))
+        };
+        Some(self.world.pools.values().find(holds)?.name.clone())
+    }
+
+    fn uid(&self, id: &ServiceId) -> String {
+        let service = self.world.services.get(id);
+        service.map_or_else(String::new, |service| service.uid.clone())
     }
 
     fn tell(&mut self, plan: &Plan) {
@@ -303,6 +319,7 @@ impl Agent {
             self.event(Event::Outcome {
                 before: before.outcomes.get(&service).cloned(),
                 pool: self.pool(&service),
+                uid: self.uid(&service),
                 service,
                 after,
             });

@@ -95,6 +95,11 @@ impl L2Statuses {
         self.seen.remove(name);
     }
 
+    /// Forgets the objects of other nodes, which are looked for when they matter and not followed.
+    pub fn forget_others(&mut self) {
+        self.seen.retain(|_, seen| seen.node == self.node.as_str());
+    }
+
     /// The services for which this node has no object yet: those whose objects of other nodes it has not looked for.
     pub fn fresh<'w>(&self, wanted: &'w Wanted) -> Vec<&'w ServiceId> {
         let own = self

@@ -22,7 +22,7 @@ use std::path::PathBuf;
 pub(crate) use client::run;
 pub(crate) use event::{Event, Kind};
 pub(crate) use server::{Server, States};
-pub(crate) use snapshot::Snapshot;
+pub(crate) use snapshot::{ApiState, Snapshot};
 
 /// Flags of `speaker ctl`.
 #[derive(Args, Debug)]

@@ -2,6 +2,7 @@
 
 use crate::dataplane::{self, AttachReport, GlobalCount, LinkSight, MapSight, SlotSight};
 use anyhow::Result;
+use serde::Serialize;
 use speaker_core::plan::{Held, Plan};
 use speaker_core::{Local, Problem, World};
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,8 +33,21 @@ pub(crate) struct Snapshot {
     pub(crate) allocates: bool,
     /// Where the program is, and what was tried.
     pub(crate) attached: Vec<AttachReport>,
+    /// How the API server is followed; `None`: objects come from a directory.
+    pub(crate) api: Option<ApiState>,
     /// What was done so far, by name.
     pub(crate) work: BTreeMap<&'static str, u64>,
+}
+
+/// How the API server is followed.
+#[derive(Clone, PartialEq, Debug, Default, Serialize)]
+pub(crate) struct ApiState {
+    /// Age of the objects kept from before the start, in seconds, while they are in force.
+    pub(crate) stale_s: Option<f64>,
+    /// Seconds since the API server last said anything, by kind.
+    pub(crate) ages_s: BTreeMap<&'static str, f64>,
+    /// What stands in the way, by kind.
+    pub(crate) troubles: BTreeMap<&'static str, String>,
 }
 
 impl Snapshot {

@@ -134,6 +134,7 @@ fn snapshot() -> Snapshot {
                 step(Hook::Clsact, StepResult::Attached, ""),
             ],
         }],
+        api: None,
         work: BTreeMap::from([("plans", 3), ("writes", 4)]),
     }
 }

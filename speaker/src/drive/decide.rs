@@ -13,7 +13,7 @@ use speaker_core::agent::{Agent, Event, Input, Output};
 use speaker_core::plan::{Held, Plan};
 use speaker_core::tables::{self, TableChange, Tables};
 use speaker_core::{Local, Problem, World};
-use speaker_proto::{Machine, Span};
+use speaker_proto::{Machine, Span, Time};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -51,6 +51,8 @@ pub(crate) struct Work {
     pub(crate) writes: u64,
     /// How long the last plan took from decision to the last write.
     pub(crate) last: Span,
+    /// How long it took from hearing of the last change that called for writes to the last of them.
+    pub(crate) reaction: Span,
     /// Writes that were needed although no plan changed: somebody else wrote.
     pub(crate) repairs: u64,
     /// Plans that failed to apply.
@@ -88,6 +90,8 @@ pub(crate) struct Decide {
     outlets: Outlets,
     problems: Vec<Problem>,
     is_armed: bool,
+    /// When the first change was heard that no plan has answered yet.
+    heard: Option<Time>,
     work: Work,
 }
 
@@ -108,6 +112,7 @@ impl Decide {
             signals,
             outlets,
             problems: Vec::new(),
+            heard: None,
             work: Work::default(),
         }
     }
@@ -161,8 +166,14 @@ impl Decide {
     }
 
     fn take(&mut self, input: Input) {
-        self.agent.input(now(), input);
+        let now = now();
+        self.heard.get_or_insert(now);
+        self.agent.input(now, input);
         self.flush();
+        if self.agent.deadline().is_none() {
+            // Nothing is due: it was answered just now, or changed nothing.
+            self.heard = None;
+        }
     }
 
     fn flush(&mut self) {
@@ -189,7 +200,13 @@ impl Decide {
         self.problems = wanted.problems;
         let changes = tables::changes(&self.mirror, &wanted.tables);
         self.write(&changes)?;
-        self.work.last = now().since(started);
+        let ended = now();
+        self.work.last = ended.since(started);
+        if let Some(heard) = self.heard.take()
+            && !changes.is_empty()
+        {
+            self.work.reaction = ended.since(heard);
+        }
         Ok(())
     }
 

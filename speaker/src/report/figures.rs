@@ -43,6 +43,27 @@ pub(crate) struct Figures {
     pub(crate) writes: u64,
     /// Writes that mended what somebody else had changed.
     pub(crate) repairs: u64,
+    /// Seconds from hearing of the last change that mattered to the last write for it.
+    pub(crate) reaction_s: f64,
+    /// Services that this node began to announce.
+    pub(crate) won: u64,
+    /// Services that it ceased to announce.
+    pub(crate) lost: u64,
+    /// The connection to the API server; `None`: there is none.
+    pub(crate) api: Option<ApiFigures>,
+}
+
+/// How the connection to the API server fares.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub(crate) struct ApiFigures {
+    /// Requests sent.
+    pub(crate) requests: u64,
+    /// Those that came to nothing.
+    pub(crate) failures: u64,
+    /// Age of the objects kept from before, in seconds, while they are in force; else 0.
+    pub(crate) stale_s: f64,
+    /// Seconds since the API server last said anything about a kind, by kind.
+    pub(crate) ages_s: BTreeMap<&'static str, f64>,
 }
 
 /// What became of the frames for one VIP.

@@ -12,7 +12,7 @@ use super::process::Process;
 use super::{Figures, PoolFigures};
 use anyhow::Result;
 use prometheus::{
-    Gauge, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    Gauge, GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 use std::collections::BTreeMap;
 
@@ -24,6 +24,7 @@ pub(super) fn render(figures: &Figures, process: &Process, log_lines_lost: u64) 
     page.vips(figures)?;
     page.node(figures)?;
     page.work(figures)?;
+    page.api(figures)?;
     page.process(process, log_lines_lost)?;
     Ok(TextEncoder::new().encode_to_string(&page.0.gather())?)
 }
@@ -236,7 +237,55 @@ impl Page {
             "heliograph_plan_seconds",
             "Time that the last plan took from decision to the last write",
             figures.plan_s,
+        )?;
+        self.real(
+            "heliograph_event_to_kernel_seconds",
+            "Time from hearing of a change to the last write for it, of the last change that called for a write",
+            figures.reaction_s,
+        )?;
+        self.counter(
+            "heliograph_elections_won_total",
+            "Services that this node began to announce",
+            figures.won,
+        )?;
+        self.counter(
+            "heliograph_elections_lost_total",
+            "Services that this node ceased to announce",
+            figures.lost,
         )
+    }
+
+    /// How the API server is followed; nothing where there is none.
+    fn api(&self, figures: &Figures) -> Result<()> {
+        let Some(api) = &figures.api else {
+            return Ok(());
+        };
+        self.counter(
+            "heliograph_api_requests_total",
+            "Requests sent to the API server",
+            api.requests,
+        )?;
+        self.counter(
+            "heliograph_api_request_failures_total",
+            "Requests to the API server that came to nothing",
+            api.failures,
+        )?;
+        self.real(
+            "heliograph_cache_age_seconds",
+            "Age of the objects kept from before the start, while they are in force because the API server does not answer; else 0",
+            api.stale_s,
+        )?;
+        let ages = GaugeVec::new(
+            Opts::new(
+                "heliograph_watch_age_seconds",
+                "Time since the API server last said anything about a kind of object",
+            ),
+            &["kind"],
+        )?;
+        for (kind, age) in &api.ages_s {
+            ages.with_label_values(&[*kind]).set(*age);
+        }
+        Ok(self.0.register(Box::new(ages))?)
     }
 
     fn process(&self, process: &Process, log_lines_lost: u64) -> Result<()> {

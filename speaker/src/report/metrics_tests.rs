@@ -1,7 +1,7 @@
 //! The page of metrics, line by line.
 
 use super::*;
-use crate::report::VipFigures;
+use crate::report::{ApiFigures, VipFigures};
 use std::collections::BTreeMap;
 
 fn figures() -> Figures {
@@ -47,6 +47,15 @@ fn figures() -> Figures {
         plan_s: 0.002,
         writes: 7,
         repairs: 1,
+        reaction_s: 0.004,
+        won: 5,
+        lost: 4,
+        api: Some(ApiFigures {
+            requests: 9,
+            failures: 1,
+            stale_s: 0.5,
+            ages_s: BTreeMap::from([("Node", 2.0)]),
+        }),
     }
 }
 
@@ -100,6 +109,13 @@ fn our_own_figures_have_our_name() {
         "heliograph_plans_total 3",
         "heliograph_table_repairs_total 1",
         "heliograph_log_lines_lost_total 6",
+        "heliograph_event_to_kernel_seconds 0.004",
+        "heliograph_elections_won_total 5",
+        "heliograph_elections_lost_total 4",
+        "heliograph_api_requests_total 9",
+        "heliograph_api_request_failures_total 1",
+        "heliograph_cache_age_seconds 0.5",
+        r#"heliograph_watch_age_seconds{kind="Node"} 2"#,
     ] {
         assert!(
             page.iter().any(|have| have == line),
@@ -123,6 +139,18 @@ fn metallb_5_3_counters_and_gauges_have_metallbs_types() {
             text.contains(&format!("# TYPE {name} {kind}\n")),
             "{name}\n{text}"
         );
+    }
+}
+
+#[test]
+fn a_directory_has_no_figures_of_an_api_server() {
+    let figures = Figures {
+        api: None,
+        ..figures()
+    };
+    let page = page(&figures).join("\n");
+    for name in ["heliograph_api_", "heliograph_cache_", "heliograph_watch_"] {
+        assert!(!page.contains(name), "{page}");
     }
 }
 

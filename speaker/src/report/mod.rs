@@ -16,5 +16,5 @@ pub(crate) mod own_pod;
 mod process;
 pub(crate) mod retry;
 
-pub(crate) use figures::{Figures, PoolFigures, VipFigures};
+pub(crate) use figures::{ApiFigures, Figures, PoolFigures, VipFigures};
 pub(crate) use health::Facts;

@@ -1,12 +1,15 @@
 //! What metrics and health are made from: everything that the parts publish, put into plain figures.
 
+use super::cluster::Link;
+use super::judge;
+use super::teller::Elections;
 use crate::dataplane::{AttachReport, Sight};
 use crate::drive::announce::GratuitousSent;
 use crate::drive::clock::{Stamp, now};
 use crate::drive::decide::View;
 use crate::drive::links::Attached;
 use crate::report::http::{self, FactsNow, FiguresNow};
-use crate::report::{Facts, Figures, PoolFigures, VipFigures};
+use crate::report::{ApiFigures, Facts, Figures, PoolFigures, VipFigures};
 use anyhow::Result;
 use speaker_core::plan::Outcome;
 use speaker_core::{Kind, Problem, World, allocator};
@@ -26,7 +29,8 @@ pub(super) struct Updates {
     pub(super) faulty: AtomicU64,
 }
 
-/// Where figures and facts come from.
+/// Where figures and facts come from. Cheap to clone.
+#[derive(Clone)]
 pub(super) struct Board {
     pub(super) node: NodeName,
     pub(super) views: watch::Receiver<Option<Arc<View>>>,
@@ -37,6 +41,9 @@ pub(super) struct Board {
     pub(super) decided: Stamp,
     pub(super) updates: Arc<Updates>,
     pub(super) problems: watch::Receiver<Vec<Problem>>,
+    /// The connection to the API server, in a cluster.
+    pub(super) link: Option<Link>,
+    pub(super) elections: Arc<Elections>,
 }
 
 /// Serves metrics and health where they are wanted.
@@ -88,6 +95,9 @@ impl Board {
             updates: self.updates.all.load(Ordering::Relaxed),
             update_errors: self.updates.faulty.load(Ordering::Relaxed),
             deadline_s: (deadline > Time::default()).then(|| seconds(deadline, now())),
+            won: self.elections.won.load(Ordering::Relaxed),
+            lost: self.elections.lost.load(Ordering::Relaxed),
+            api: self.link.as_ref().map(api),
             ..Figures::default()
         };
         if let Some(view) = self.views.borrow().as_deref() {
@@ -167,27 +177,14 @@ fn tell_view(figures: &mut Figures, view: &View, of_allocator: &[Problem]) {
             .or_default() += 1;
     }
     figures.is_config_loaded = view.world.is_synced();
-    figures.is_config_stale = view.world.problems.keys().any(|key| is_config(key.kind));
+    figures.is_config_stale = !judge::problems(view).is_empty();
     figures.entries = view.tables.vips.len() as u64;
     figures.plans = view.work.plans;
     figures.plan_failures = view.work.failures;
     figures.plan_s = view.work.last.ns() as f64 / 1e9;
     figures.writes = view.work.writes;
     figures.repairs = view.work.repairs;
-}
-
-/// What MetalLB's configuration is made of; a document may hold any of it.
-const fn is_config(kind: Kind) -> bool {
-    match kind {
-        Kind::Pool
-        | Kind::L2Advertisement
-        | Kind::Community
-        | Kind::BgpAdvertisement
-        | Kind::BgpPeer
-        | Kind::BfdProfile
-        | Kind::Document => true,
-        Kind::Namespace | Kind::Node | Kind::Service | Kind::EndpointSlice => false,
-    }
+    figures.reaction_s = view.work.reaction.ns() as f64 / 1e9;
 }
 
 fn pools(world: &World) -> BTreeMap<String, PoolFigures> {
@@ -198,6 +195,16 @@ fn pools(world: &World) -> BTreeMap<String, PoolFigures> {
     usage
         .map(|(pool, usage)| (pool, PoolFigures::from(usage)))
         .collect()
+}
+
+fn api(link: &Link) -> ApiFigures {
+    let (requests, failures) = link.requests();
+    ApiFigures {
+        requests,
+        failures,
+        stale_s: link.stale_s().unwrap_or_default(),
+        ages_s: link.ages_s(),
+    }
 }
 
 /// Seconds from `now` until `at`; negative if it has passed.

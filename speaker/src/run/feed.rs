@@ -4,6 +4,7 @@
 //! and nobody else.
 
 use super::board::Updates;
+use super::intake::Intake;
 use crate::ctl;
 use crate::source::Event;
 use anyhow::{Context, Result};
@@ -13,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::SyncSender;
 use std::thread;
-use tokio::sync::{broadcast, mpsc, watch};
+use tokio::sync::{broadcast, watch};
 
 /// Where what the source tells goes to.
 pub(super) struct Feed {
@@ -29,26 +30,23 @@ pub(super) struct Feed {
 
 impl Feed {
     /// Starts the thread. It ends when the source does.
-    pub(super) fn spawn(self, source: mpsc::Receiver<Event>) -> Result<()> {
+    pub(super) fn spawn(self, intake: Intake) -> Result<()> {
         thread::Builder::new()
             .name("feed".into())
-            .spawn(move || self.run(source))
+            .spawn(move || self.run(intake))
             .context("failed to start the source's thread")?;
         Ok(())
     }
 
-    fn run(&self, mut source: mpsc::Receiver<Event>) {
-        while let Some(event) = source.blocking_recv() {
-            let Some(input) = self.take(event) else {
-                continue;
-            };
-            if self.inbox.send(input).is_err() {
-                return;
+    fn run(&self, mut intake: Intake) {
+        while let Some(events) = intake.next() {
+            for input in events.into_iter().filter_map(|event| self.take(event)) {
+                if self.inbox.send(input).is_err() {
+                    return;
+                }
             }
         }
-        tracing::error!(
-            "the manifests can no longer be followed; what was read last stays in force"
-        );
+        tracing::error!("objects can no longer be followed; what was read last stays in force");
     }
 
     /// What of an event the deciding thread must hear.

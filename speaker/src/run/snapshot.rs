@@ -1,30 +1,26 @@
 //! The newest view of the deciding thread, with what else `speaker ctl` shows.
 
-use crate::ctl::{Snapshot, States};
+use super::board::Board;
+use super::cluster::Link;
+use crate::ctl::{ApiState, Snapshot, States};
 use crate::drive::clock::wall;
 use crate::drive::decide::View;
-use crate::drive::links::Attached;
 use crate::settings::Settings;
-use speaker_core::Problem;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::SystemTime;
-use tokio::sync::watch;
 
 /// A snapshot at each call, made when it is asked for.
-pub(super) fn source(
-    settings: &Settings,
-    views: watch::Receiver<Option<Arc<View>>>,
-    attached: watch::Receiver<Attached>,
-    allocates: watch::Receiver<bool>,
-    problems: watch::Receiver<Vec<Problem>>,
-) -> States {
+pub(super) fn source(settings: &Settings, board: &Board) -> States {
     let settings = settings.summary();
     let started = wall();
+    let board = board.clone();
     Arc::new(move || {
-        let view = views.borrow().clone()?;
-        let mut snapshot = snapshot(&view, started, &settings, &attached, &allocates);
-        snapshot.problems.extend(problems.borrow().iter().cloned());
+        let view = board.views.borrow().clone()?;
+        let mut snapshot = snapshot(&view, started, &settings, &board);
+        snapshot
+            .problems
+            .extend(board.problems.borrow().iter().cloned());
         Some(snapshot)
     })
 }
@@ -33,8 +29,7 @@ fn snapshot(
     view: &View,
     started: SystemTime,
     settings: &BTreeMap<&'static str, String>,
-    attached: &watch::Receiver<Attached>,
-    allocates: &watch::Receiver<bool>,
+    board: &Board,
 ) -> Snapshot {
     let work = view.work;
     Snapshot {
@@ -46,8 +41,9 @@ fn snapshot(
         held: view.held.clone(),
         problems: view.problems.clone(),
         is_armed: view.is_armed,
-        allocates: *allocates.borrow(),
-        attached: attached.borrow().values().cloned().collect(),
+        allocates: *board.allocates.borrow(),
+        attached: board.attached.borrow().values().cloned().collect(),
+        api: board.link.as_ref().map(api),
         work: BTreeMap::from([
             ("plans", work.plans),
             ("writes", work.writes),
@@ -56,5 +52,13 @@ fn snapshot(
             ("failures", work.failures),
             ("events-lost", work.events_lost),
         ]),
+    }
+}
+
+fn api(link: &Link) -> ApiState {
+    ApiState {
+        stale_s: link.stale_s(),
+        ages_s: link.ages_s(),
+        troubles: link.troubles(),
     }
 }

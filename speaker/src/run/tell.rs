@@ -10,6 +10,7 @@ pub(super) fn log(event: &Event) {
     match event {
         Event::Outcome {
             service,
+            uid: _,
             before,
             after,
             pool,

@@ -4,6 +4,7 @@
 
 use super::inert::Inert;
 use super::{EXCLUSIONS, RUN_DIR, election};
+use crate::api::Access;
 use crate::cleanup::CleanupArgs;
 use crate::controller::ControllerArgs;
 use crate::ctl::CtlArgs;
@@ -35,7 +36,7 @@ pub(crate) struct Cli {
 /// What the binary can be asked to do.
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
-    /// Announce the services of a directory of manifests from this node
+    /// Announce services from this node: those of the cluster, or of a directory of manifests
     Run(Box<RunArgs>),
     /// Give the load balancers of a Kubernetes cluster their addresses
     Controller(Box<ControllerArgs>),
@@ -48,11 +49,30 @@ pub(crate) enum Command {
 /// Flags of `speaker run`.
 #[derive(Args, Debug)]
 pub(crate) struct RunArgs {
-    /// Directory of Kubernetes manifests (*.yaml, *.yml, *.json); every change takes effect at once
+    /// Directory of Kubernetes manifests (*.yaml, *.yml, *.json) in place of an API server; every change takes effect
+    /// at once
     #[arg(long, value_name = "DIR")]
-    pub(crate) manifests: PathBuf,
+    pub(crate) manifests: Option<PathBuf>,
 
-    /// Name of this node, as its Node manifest has it
+    #[command(flatten)]
+    pub(crate) access: Access,
+
+    /// Name of the pod that this process runs in, which owns the status objects that it makes
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "METALLB_POD_NAME",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub(crate) pod_name: String,
+
+    /// Where the last good objects of the API server are kept for a start while it cannot be reached, closed to all but
+    /// root. Default: state in this node's run directory
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state_dir: Option<PathBuf>,
+
+    /// Name of this node, as its Node object has it
     #[arg(long, value_name = "NAME", env = "METALLB_NODE_NAME")]
     pub(crate) node_name: NodeName,
 
@@ -64,9 +84,9 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "HOOK", default_value_t = AttachMode::default())]
     pub(crate) attach: AttachMode,
 
-    /// Port of /metrics on 127.0.0.1; 0 turns it off
-    #[arg(long, default_value_t = 7472)]
-    pub(crate) port: u16,
+    /// Port of /metrics; 0 turns it off. Default: 9120 by HTTPS; with --manifests 7472 by HTTP, on 127.0.0.1 only
+    #[arg(long)]
+    pub(crate) port: Option<u16>,
 
     /// Port of /healthz and /readyz on 127.0.0.1; 0 turns it off
     #[arg(long, value_name = "PORT", default_value_t = 17472)]
@@ -94,10 +114,9 @@ pub(crate) struct RunArgs {
           value_parser = BoolishValueParser::new(), action = ArgAction::Set, value_name = "BOOL")]
     pub(crate) ignore_exclude_lb: bool,
 
-    /// Namespace in which pools and advertisements count
-    #[arg(long, value_name = "NAMESPACE", env = "METALLB_NAMESPACE",
-          default_value = speaker_core::manifest::DEFAULT_NAMESPACE)]
-    pub(crate) namespace: String,
+    /// Namespace in which pools and advertisements count. Default: the pod's own, or metallb-system
+    #[arg(long, value_name = "NAMESPACE", env = "METALLB_NAMESPACE")]
+    pub(crate) namespace: Option<String>,
 
     /// Serve only services of this loadBalancerClass; without it only those that have none
     #[arg(

@@ -89,20 +89,15 @@ const fn switch(name: &'static str, why: &'static str) -> Flag {
     }
 }
 
-const MEMBERS: &str = "the members are the Node manifests";
+const MEMBERS: &str = "the members are the Node objects";
 const PLAIN: &str = "metrics are plain HTTP on loopback";
 const NO_BGP: &str = "it announces by layer 2 alone";
 
-const FLAGS: [Flag; 18] = [
+const FLAGS: [Flag; 17] = [
     value(
         "host",
         Some("METALLB_HOST"),
         "MetalLB does not use it either",
-    ),
-    value(
-        "pod-name",
-        Some("METALLB_POD_NAME"),
-        "there is no pod that status objects could belong to",
     ),
     value("pprof-bind-address", None, "there is no Go profiler"),
     value("ml-bindaddr", Some("METALLB_ML_BIND_ADDR"), MEMBERS),

@@ -5,9 +5,12 @@ use super::*;
 use clap::Parser;
 
 fn args(flags: &[&str]) -> Result<RunArgs, String> {
-    let words = ["speaker", "run", "--manifests", "/m", "-node-name=n1"]
-        .iter()
-        .chain(flags);
+    cluster_args(&[&["--manifests", "/m"], flags].concat())
+}
+
+/// Without a directory of manifests.
+fn cluster_args(flags: &[&str]) -> Result<RunArgs, String> {
+    let words = ["speaker", "run", "-node-name=n1"].iter().chain(flags);
     let typed = command_line(words.map(OsString::from));
     match Cli::try_parse_from(typed)
         .map_err(|error| error.to_string())?
@@ -19,12 +22,15 @@ fn args(flags: &[&str]) -> Result<RunArgs, String> {
 }
 
 fn settings(flags: &[&str]) -> Settings {
-    Settings::resolve(args(flags).unwrap(), None).unwrap()
+    Settings::resolve(args(flags).unwrap(), &Files::default()).unwrap()
 }
 
 fn refused(flags: &[&str], why: &str) {
     let error = match args(flags) {
-        Ok(args) => format!("{:#}", Settings::resolve(args, None).unwrap_err()),
+        Ok(args) => format!(
+            "{:#}",
+            Settings::resolve(args, &Files::default()).unwrap_err()
+        ),
         Err(error) => error,
     };
     assert!(error.contains(why), "{flags:?}: {error}");
@@ -119,12 +125,58 @@ fn metallb_5_1_flags_without_effect_are_taken_and_noted() {
         "{:?}",
         settings.notes
     );
-    let wan = "--ml-wan-config has no effect: the members are the Node manifests";
+    let wan = "--ml-wan-config has no effect: the members are the Node objects";
     assert!(
         settings.notes.iter().any(|note| note == wan),
         "{:?}",
         settings.notes
     );
+}
+
+fn cluster_settings(flags: &[&str]) -> Settings {
+    let files = Files {
+        namespace: Some("lb-system\n".to_owned()),
+        ..Files::default()
+    };
+    Settings::resolve(cluster_args(flags).unwrap(), &files).unwrap()
+}
+
+#[test]
+fn metallb_5_1_a_pod_needs_little_more_than_its_environment() {
+    let settings = cluster_settings(&["--pod-name=speaker-x"]);
+    let cluster = Cluster {
+        access: settings_access(&settings),
+        pod: Some("speaker-x".to_owned()),
+        state_dir: "/run/heliograph/n1/state".into(),
+    };
+    assert_eq!(settings.origin, Origin::Cluster(cluster));
+    assert_eq!(settings.namespace, "lb-system");
+    assert_eq!(settings.metrics.map(|address| address.port()), Some(9120));
+    assert_eq!(cluster_settings(&["--namespace=a"]).namespace, "a");
+    assert_eq!(
+        cluster_settings(&["--port=7"])
+            .metrics
+            .map(|address| address.port()),
+        Some(7)
+    );
+}
+
+/// What a kubeconfig in the environment of the test may say.
+fn settings_access(settings: &Settings) -> Access {
+    match &settings.origin {
+        Origin::Cluster(cluster) => cluster.access.clone(),
+        Origin::Directory(dir) => panic!("{}", dir.display()),
+    }
+}
+
+#[test]
+fn what_concerns_a_cluster_is_noted_beside_manifests() {
+    let settings = settings(&["--pod-name=p", "--api-server=https://a", "--state-dir=/s"]);
+    assert_eq!(settings.origin, Origin::Directory("/m".into()));
+    for flag in ["--pod-name", "--api-server", "--state-dir"] {
+        let note = format!("{flag} has no effect: objects come from --manifests");
+        assert!(settings.notes.contains(&note), "{:?}", settings.notes);
+    }
 }
 
 #[test]
@@ -143,7 +195,7 @@ fn what_makes_no_sense_is_refused_with_its_flag() {
     refused(&["--attach", "xdp"], "--attach");
     refused(&["--election", "md5"], "sha256 or xxh3");
     refused(&["--log-level", "loud"], "--log-level");
-    refused(&["--namespace", ""], "--namespace is empty");
+    refused(&["--namespace", ""], "--namespace: \"\" is no name");
     refused(&["--answer-rate=-1"], "--answer-rate");
     refused(&["--no-such"], "--no-such");
 }
@@ -151,12 +203,16 @@ fn what_makes_no_sense_is_refused_with_its_flag() {
 #[test]
 fn a_file_of_exclusions_replaces_the_default_list() {
     let text = "announcedInterfacesToExclude: ['^wan']";
-    let settings = Settings::resolve(args(&[]).unwrap(), Some(text)).unwrap();
+    let with = |text: &str| Files {
+        exclusions: Some(text.to_owned()),
+        ..Files::default()
+    };
+    let settings = Settings::resolve(args(&[]).unwrap(), &with(text)).unwrap();
     assert!(settings.excluded.contains("wan0"));
     assert!(!settings.excluded.contains("veth0"));
     let error = Settings::resolve(
         args(&[]).unwrap(),
-        Some("announcedInterfacesToExclude: ['(']"),
+        &with("announcedInterfacesToExclude: ['(']"),
     )
     .unwrap_err();
     assert!(

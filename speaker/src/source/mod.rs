@@ -9,6 +9,7 @@ mod dir;
 mod folder;
 pub(crate) mod kube;
 mod settle;
+mod state;
 mod tree;
 mod watch;
 
@@ -18,6 +19,7 @@ use speaker_core::{Kind, Object, ObjectKey, Problem};
 
 pub(crate) use allocations::Allocations;
 pub(crate) use dir::spawn;
+pub(crate) use state::StateFile;
 
 /// What a source tells.
 #[expect(

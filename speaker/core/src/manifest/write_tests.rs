@@ -1,5 +1,5 @@
 use super::*;
-use crate::manifest::{DEFAULT_NAMESPACE, read, of_value};
+use crate::manifest::{DEFAULT_NAMESPACE, of_value, read};
 
 fn world(objects: impl IntoIterator<Item = super::super::Manifests>) -> World {
     let mut world = World::default();

@@ -1,5 +1,6 @@
 //! How the speaker is.
 
+use super::super::snapshot::ApiState;
 use super::super::table::{pairs, table};
 use super::{Known, Shown};
 use anyhow::Result;
@@ -20,6 +21,8 @@ pub(super) struct Status<'a> {
     state: &'static str,
     deadline_left_ms: u64,
     allocates: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    api: Option<&'a ApiState>,
     services: usize,
     announced: usize,
     /// VIPs that the kernel answers for.
@@ -54,6 +57,7 @@ pub(super) fn show<'a>(known: &Known<'a>) -> Result<Shown<Status<'a>>> {
             .ns()
             / 1_000_000,
         allocates: snapshot.allocates,
+        api: snapshot.api.as_ref(),
         services: snapshot.plan.outcomes.len(),
         announced: outcomes
             .filter(|outcome| matches!(outcome, Outcome::Announced(_)))
@@ -105,12 +109,12 @@ fn head(status: &Status<'_>) -> String {
         "{} announced from here, of {}",
         status.announced, status.services
     );
-    let addresses = if status.allocates {
-        "given by this speaker"
-    } else {
-        "read from the speaker that gives them"
+    let addresses = match (status.api, status.allocates) {
+        (Some(_), _) => "as the status of each service has them",
+        (None, true) => "given by this speaker",
+        (None, false) => "read from the speaker that gives them",
     };
-    pairs(&[
+    let mut head = vec![
         ("node", status.node.to_owned()),
         ("version", status.version.to_owned()),
         ("started", status.started.clone()),
@@ -119,8 +123,25 @@ fn head(status: &Status<'_>) -> String {
         ("vips", format!("{} answered by this kernel", status.vips)),
         ("links", list(links)),
         ("addresses", addresses.to_owned()),
-        ("work", list(work)),
-    ])
+    ];
+    head.extend(status.api.map(|state| ("api", api(state))));
+    head.push(("work", list(work)));
+    pairs(&head)
+}
+
+/// How the API server is followed, what matters most first.
+fn api(state: &ApiState) -> String {
+    let heard = state.ages_s.values().copied().fold(0.0, f64::max);
+    let mut text = match state.stale_s {
+        Some(age) => format!("objects kept from {age:.0} s ago are in force until it answers"),
+        None if state.troubles.is_empty() => "followed".to_owned(),
+        None => "what was seen last stays in force".to_owned(),
+    };
+    text.push_str(&format!("; every kind heard of within {heard:.0} s"));
+    for (kind, why) in &state.troubles {
+        text.push_str(&format!("; {kind}: {why}"));
+    }
+    text
 }
 
 fn list(items: impl Iterator<Item = String>) -> String {

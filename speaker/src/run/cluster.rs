@@ -1,0 +1,177 @@
+//! The speaker's ends in a cluster: what it follows, and what it writes there.
+//!
+//! Nothing of it stands between objects and the kernel's tables: while the API server is away the writers wait and try
+//! again, and what is announced stays announced.
+
+use super::intake::FromCluster;
+use super::keep::Keeper;
+use super::l2_statuses::Statuses;
+use super::{judge, private_dir};
+use crate::api::{self, Api};
+use crate::drive::clock::{now, wall};
+use crate::drive::decide::View;
+use crate::drive::reflect::{self, Followed};
+use crate::report::config_state::{Component, ConfigState};
+use crate::report::events::{EventSender, Events};
+use crate::report::own_pod::OwnPod;
+use crate::settings::{Cluster, Settings};
+use crate::source::StateFile;
+use crate::source::kube::Scope;
+use anyhow::Result;
+use speaker_core::Kind;
+use speaker_proto::Time;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, SystemTime};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+/// How the connection to the API server fares. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Link {
+    api: Api,
+    followed: Arc<BTreeMap<Kind, Followed>>,
+    stale: watch::Receiver<Option<SystemTime>>,
+}
+
+/// The speaker in a cluster.
+pub(super) struct InCluster {
+    api: Api,
+    pod: Arc<OwnPod>,
+    file: StateFile,
+    /// How the connection fares.
+    pub(super) link: Link,
+}
+
+impl InCluster {
+    /// Starts to follow the cluster's objects. Sends nothing that must be answered before it returns.
+    ///
+    /// # Errors
+    /// When there are no credentials, or the place for the last good objects cannot be made.
+    pub(super) async fn open(
+        settings: &Settings,
+        cluster: &Cluster,
+        tasks: &mut JoinSet<Result<()>>,
+    ) -> Result<(Self, FromCluster)> {
+        let api = api::connect(&cluster.access).await?;
+        private_dir(&cluster.state_dir)?;
+        let file = StateFile::new(&cluster.state_dir, settings.node.clone());
+        let kept = file.load(&settings.namespace);
+        let scope = Scope {
+            kinds: WATCHED.to_vec(),
+            namespace: settings.namespace.clone(),
+            all_services: false,
+        };
+        let (items, followed) = reflect::spawn(&api, &scope, SPREAD, tasks);
+        let (stale_in, stale) = watch::channel(None);
+        let intake = FromCluster::new(items, &settings.namespace, kept, stale_in);
+        let link = Link {
+            api: api.clone(),
+            followed: Arc::new(followed),
+            stale,
+        };
+        let pod = Arc::new(OwnPod::new(&settings.namespace, cluster.pod.clone()));
+        Ok((
+            Self {
+                api,
+                pod,
+                file,
+                link,
+            },
+            intake,
+        ))
+    }
+
+    /// Starts everything that writes. Whoever takes the sender tells events; the keeper must be asked once more at the
+    /// end.
+    pub(super) fn write(
+        self,
+        settings: &Settings,
+        views: &watch::Receiver<Option<Arc<View>>>,
+        tasks: &mut JoinSet<Result<()>>,
+    ) -> (EventSender, Arc<Keeper>) {
+        let node = settings.node.clone();
+        let (judged_in, judged) = watch::channel(None);
+        tasks.spawn(judge::follow(views.clone(), judged_in));
+        let component = Component::Speaker(node.clone());
+        // It ends with the runtime, like that of the events.
+        drop(ConfigState::spawn(
+            self.api.clone(),
+            component,
+            Arc::clone(&self.pod),
+            judged,
+        ));
+        let statuses = Statuses::open(self.api.clone(), self.pod, node, views.clone(), tasks);
+        tasks.spawn(statuses.run());
+        let keeper = Keeper::new(self.file, views.clone(), self.link);
+        tasks.spawn(Arc::clone(&keeper).run());
+        let instance = settings.node.as_str();
+        (Events::spawn(self.api, COMPONENT, instance), keeper)
+    }
+}
+
+impl Link {
+    /// Since when nothing better is known of some kind than what was kept from before.
+    pub(super) fn stale_since(&self) -> Option<SystemTime> {
+        *self.stale.borrow()
+    }
+
+    /// Age of what was kept, in seconds, while it is in force.
+    pub(super) fn stale_s(&self) -> Option<f64> {
+        let since = self.stale_since()?;
+        Some(
+            wall()
+                .duration_since(since)
+                .unwrap_or_default()
+                .as_secs_f64(),
+        )
+    }
+
+    /// Whether every kind is followed without trouble.
+    pub(super) fn is_sound(&self) -> bool {
+        let mut followed = self.followed.values();
+        followed.all(|of| of.trouble.borrow().is_none() && of.heard.last() > Time::default())
+    }
+
+    /// Seconds since the API server last said anything, by kind; nothing for one of which it has not yet.
+    pub(super) fn ages_s(&self) -> BTreeMap<&'static str, f64> {
+        let heard = self
+            .followed
+            .iter()
+            .map(|(kind, of)| (kind, of.heard.last()));
+        heard
+            .filter(|(_, last)| *last > Time::default())
+            .map(|(kind, last)| (kind.as_str(), now().since(last).ns() as f64 / 1e9))
+            .collect()
+    }
+
+    /// What stands in the way, by kind.
+    pub(super) fn troubles(&self) -> BTreeMap<&'static str, String> {
+        let followed = self.followed.iter();
+        followed
+            .filter_map(|(kind, of)| Some((kind.as_str(), of.trouble.borrow().clone()?)))
+            .collect()
+    }
+
+    /// Requests sent, and those that came to nothing.
+    pub(super) fn requests(&self) -> (u64, u64) {
+        let counts = self.api.counts();
+        (
+            counts.requests.load(Ordering::Relaxed),
+            counts.failures.load(Ordering::Relaxed),
+        )
+    }
+}
+
+/// What a speaker looks at; namespaces and communities concern the controller alone.
+const WATCHED: [Kind; 5] = [
+    Kind::Node,
+    Kind::Service,
+    Kind::EndpointSlice,
+    Kind::Pool,
+    Kind::L2Advertisement,
+];
+/// What selectors on the source of events go by.
+const COMPONENT: &str = "metallb-speaker";
+const SPREAD: Duration = Duration::from_secs(2); // a thousand speakers that start at once ask 2,500 times a second

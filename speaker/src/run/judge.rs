@@ -1,0 +1,46 @@
+//! What is wrong with the configuration as a whole, for whoever shows that.
+
+use crate::drive::decide::View;
+use anyhow::{Context, Result};
+use speaker_core::{Kind, Problem};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// Faults of configuration objects, each by itself and between them; in the order of the objects.
+pub(super) fn problems(view: &View) -> Vec<Problem> {
+    let of_world = view.world.problems.values();
+    let of_plan = view.plan.problems.iter();
+    let all = of_plan.chain(of_world);
+    let config = all.filter(|problem| is_config(problem.object.kind));
+    // What is wrong with an object by itself comes before what is wrong with its place among others.
+    let by_object: BTreeMap<_, _> = config.map(|problem| (&problem.object, problem)).collect();
+    by_object.into_values().cloned().collect()
+}
+
+/// Tells the problems when they change; nothing before every kind has been seen.
+pub(super) async fn follow(
+    mut views: watch::Receiver<Option<Arc<View>>>,
+    judged: watch::Sender<Option<Vec<Problem>>>,
+) -> Result<()> {
+    loop {
+        let view = views.borrow_and_update().clone();
+        if let Some(view) = view.filter(|view| view.world.is_synced()) {
+            let problems = Some(problems(&view));
+            judged.send_if_modified(|told| {
+                let is_news = *told != problems;
+                *told = problems;
+                is_news
+            });
+        }
+        views.changed().await.context("the views ended")?;
+    }
+}
+
+/// What MetalLB's configuration is made of; a document may hold any of it.
+const fn is_config(kind: Kind) -> bool {
+    match kind {
+        Kind::Pool | Kind::L2Advertisement | Kind::Community | Kind::Document => true,
+        Kind::Namespace | Kind::Node | Kind::Service | Kind::EndpointSlice => false,
+    }
+}

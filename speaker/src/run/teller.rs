@@ -1,0 +1,184 @@
+//! What this node does about a service: counted, and told as events on the service, in the words of MetalLB's speaker.
+//!
+//! MetalLB repeats `nodeAssigned` at every look; here it is told when a node begins to announce, and no more.
+
+use crate::report::events::{EventSender, Severity, Subject};
+use speaker_core::LinkName;
+use speaker_core::agent::Event;
+use speaker_core::plan::{Outcome, Reason};
+use speaker_core::service::ServiceId;
+use speaker_proto::NodeName;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Services that this node began and ceased to announce.
+#[derive(Debug, Default)]
+pub(super) struct Elections {
+    /// Begun.
+    pub(super) won: AtomicU64,
+    /// Ceased.
+    pub(super) lost: AtomicU64,
+}
+
+/// Tells events of one node.
+pub(super) struct Teller {
+    /// The node.
+    pub(super) node: NodeName,
+    /// Where events on objects go; `None`: there is no API server.
+    pub(super) events: Option<EventSender>,
+    /// The counts.
+    pub(super) elections: Arc<Elections>,
+}
+
+/// What is to be told.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Said {
+    severity: Severity,
+    reason: &'static str,
+    message: String,
+}
+
+impl Teller {
+    /// Tells of a change, if a service's owner wants to hear of it.
+    pub(super) fn tell(&self, event: &Event) {
+        let Event::Outcome {
+            service,
+            uid,
+            before,
+            after,
+            pool: _,
+        } = event
+        else {
+            return;
+        };
+        match (announces(before.as_ref()), announces(after.as_ref())) {
+            (false, true) => self.elections.won.fetch_add(1, Ordering::Relaxed),
+            (true, false) => self.elections.lost.fetch_add(1, Ordering::Relaxed),
+            (false, false) | (true, true) => 0,
+        };
+        let Some(events) = &self.events else {
+            return;
+        };
+        let ServiceId { namespace, name } = service;
+        for said in said(&self.node, before.as_ref(), after.as_ref()) {
+            let subject = Subject::service(namespace, name, uid);
+            events.tell(subject, said.severity, said.reason, said.message);
+        }
+    }
+}
+
+fn said(node: &NodeName, before: Option<&Outcome>, after: Option<&Outcome>) -> Vec<Said> {
+    let Some(after) = after else {
+        return Vec::new();
+    };
+    let mut told = Vec::new();
+    if announces(Some(after)) && !announces(before) {
+        told.push(Said {
+            severity: Severity::Normal,
+            reason: "nodeAssigned",
+            message: format!("announcing from node \"{node}\" with protocol \"layer2\""),
+        });
+    }
+    let lacking = missing(after);
+    if !lacking.is_empty() && before.map(missing) != Some(lacking) {
+        let names: Vec<String> = lacking.iter().map(|link| format!("\"{link}\"")).collect();
+        told.push(Said {
+            severity: Severity::Warning,
+            reason: "announceFailed",
+            message: format!(
+                "interfaces {} of its advertisements do not exist on assigned node \"{node}\" with protocol \"layer2\"",
+                names.join(", ")
+            ),
+        });
+    }
+    told
+}
+
+const fn announces(outcome: Option<&Outcome>) -> bool {
+    matches!(outcome, Some(Outcome::Announced(_)))
+}
+
+/// Links that the advertisements list and the node that is to announce lacks.
+fn missing(outcome: &Outcome) -> &[LinkName] {
+    match outcome {
+        Outcome::Announced(announced) => &announced.missing,
+        Outcome::Silent(Reason::NoUsableLink { missing, .. }) => missing,
+        Outcome::Silent(_) => &[],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use speaker_core::plan::Announced;
+    use speaker_proto::{Epoch, GroupKey};
+    use std::net::{IpAddr, Ipv4Addr};
+
+    fn announced(epoch: u64, missing: &[&str]) -> Outcome {
+        Outcome::Announced(Announced {
+            group: GroupKey(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1))),
+            epoch: Epoch(epoch),
+            vips: Vec::new(),
+            missing: missing.iter().map(|&link| link.into()).collect(),
+            listed: Vec::new(),
+        })
+    }
+
+    fn unusable(missing: &[&str]) -> Outcome {
+        Outcome::Silent(Reason::NoUsableLink {
+            missing: missing.iter().map(|&link| link.into()).collect(),
+            unusable: Vec::new(),
+        })
+    }
+
+    fn check(before: Option<Outcome>, after: Option<Outcome>, expected: &[&str]) {
+        let node = "n1".parse().unwrap();
+        let said = said(&node, before.as_ref(), after.as_ref());
+        let reasons: Vec<_> = said.iter().map(|said| said.reason).collect();
+        assert_eq!(reasons, expected, "{said:?}");
+    }
+
+    #[test]
+    fn metallb_2_8_a_node_that_begins_to_announce_is_told_once() {
+        let silent = Outcome::Silent(Reason::NoEndpoints);
+        check(None, Some(announced(1, &[])), &["nodeAssigned"]);
+        check(
+            Some(silent.clone()),
+            Some(announced(1, &[])),
+            &["nodeAssigned"],
+        );
+        check(Some(announced(1, &[])), Some(announced(2, &[])), &[]);
+        check(Some(announced(1, &[])), Some(silent), &[]);
+        check(Some(announced(1, &[])), None, &[]);
+        let said = said(&"n1".parse().unwrap(), None, Some(&announced(1, &[])));
+        let words = "announcing from node \"n1\" with protocol \"layer2\"";
+        assert_eq!(
+            (said[0].message.as_str(), said[0].severity),
+            (words, Severity::Normal)
+        );
+    }
+
+    #[test]
+    fn metallb_2_8_links_that_do_not_exist_are_a_warning() {
+        let both = ["nodeAssigned", "announceFailed"];
+        check(None, Some(announced(1, &["eth7"])), &both);
+        check(
+            Some(announced(1, &["eth7"])),
+            Some(announced(2, &["eth7"])),
+            &[],
+        );
+        check(
+            Some(announced(1, &["eth7"])),
+            Some(announced(1, &["eth8"])),
+            &["announceFailed"],
+        );
+        check(None, Some(unusable(&["eth7"])), &["announceFailed"]);
+        check(None, Some(unusable(&[])), &[]);
+        let said = said(&"n1".parse().unwrap(), None, Some(&unusable(&["a", "b"])));
+        assert!(
+            said[0].message.starts_with("interfaces \"a\", \"b\" "),
+            "{said:?}"
+        );
+        assert_eq!(said[0].severity, Severity::Warning);
+    }
+}
