@@ -3,6 +3,7 @@
 //! Everything that needs a capability is opened on the main thread; then capabilities are dropped, and only then do
 //! threads start. What each thread is for, and what it means when one hangs, is in `docs/architecture.md`.
 
+mod attend;
 mod board;
 mod cached;
 mod claims;
@@ -21,17 +22,16 @@ mod teller;
 use crate::ctl;
 use crate::dataplane::{self, Dataplane, Sight};
 use crate::drive::allocate::Allocator;
-use crate::drive::announce::{Announcer, GratuitousSent, Means};
 use crate::drive::audit::{self, Suspicion};
 use crate::drive::clock::{Stamp, now};
 use crate::drive::decide::{Decide, Outlets, Signals, View};
-use crate::drive::links::{Attached, Follow};
 use crate::drive::pulse::{self, PulseHandle};
-use crate::edge::{ArpSetting, FrameSender, Groups, LinkWatch};
+use crate::edge::{ArpSetting, FrameSender, Groups};
 use crate::privileges;
 use crate::settings::{Origin, Settings};
 use crate::source::{self, Allocations};
 use anyhow::{Context, Result, bail};
+use attend::Around;
 use board::Board;
 use cluster::InCluster;
 use feed::Feed;
@@ -264,91 +264,61 @@ async fn open(settings: &Settings, tasks: &mut JoinSet<Result<()>>) -> Result<Op
 /// Starts every part that may hang without harm to the VIPs; none of them ends by itself.
 async fn tasks(settings: &Settings, speaker: Speaker, parts: Parts) -> Result<Running> {
     let mut tasks = JoinSet::new();
-    let (watch_links, links) = LinkWatch::open(settings.excluded.clone())?;
-    let claims = parts.dataplane.claims()?;
     let tables = parts.dataplane.tables()?;
     tasks.spawn(audit::run(tables, speaker.views.clone(), speaker.suspicion));
-    let (sent, gratuitous) = watch::channel(BTreeMap::new());
-    let means = means(&parts.dataplane, parts.frames, parts.groups, sent)?;
-    let (claimed_in, claimed) = mpsc::channel(CLAIMED);
-    tasks.spawn(Announcer::new(means, speaker.views.clone()).run(claimed));
-    let (attached, attached_out) = watch::channel(Attached::new());
-    let follow = Follow {
-        dataplane: parts.dataplane,
-        arp_setting: parts.arp_setting,
-        inbox: speaker.inbox.clone(),
-        attached,
-    };
     let opened = open(settings, &mut tasks).await?;
     let (allocates_in, allocates) = watch::channel(false);
     let (changes, _) = broadcast::channel(CHANGES);
     let feed = Feed {
-        inbox: speaker.inbox,
+        inbox: speaker.inbox.clone(),
         allocates: allocates_in,
         updates: Arc::default(),
         changes: changes.clone(),
     };
     let updates = Arc::clone(&feed.updates);
     feed.spawn(opened.intake)?;
-    tasks.spawn(link_changes::follow(links.clone(), changes.clone()));
     let (problems_in, problems) = watch::channel(Vec::new());
     if let Some(writer) = opened.writer {
         let allocator = Allocator::new(writer, settings.rules.class.clone(), problems_in);
         tasks.spawn(allocator.run(speaker.views.clone(), allocates.clone()));
     }
-    let board = Board {
-        node: settings.node.clone(),
+    let around = Around {
+        inbox: speaker.inbox,
         views: speaker.views.clone(),
-        attached: attached_out,
-        allocates,
-        gratuitous,
-        sight: Arc::new(Sight::open(&settings.pin_dir)?),
-        decided: speaker.decided,
-        updates,
-        problems,
-        link: opened.cluster.as_ref().map(|cluster| cluster.link.clone()),
-        elections: Arc::default(),
+        changes: changes.clone(),
     };
-    let snapshots = snapshot::source(settings, &board);
-    let socket = settings.ctl_socket();
-    let sight = Arc::clone(&board.sight);
-    tasks.spawn(ctl::Server::open(&socket, snapshots, sight, changes.clone(), now)?.run());
+    let attended = attend::links(settings, parts, around, &mut tasks)?;
+    let link = opened.cluster.as_ref().map(|cluster| cluster.link.clone());
     let written = opened
         .cluster
         .map(|cluster| cluster.write(settings, &speaker.views, &mut tasks));
     let (events, keeper) = written.unzip();
+    let board = Board {
+        node: settings.node.clone(),
+        views: speaker.views.clone(),
+        attached: attended.attached,
+        allocates,
+        gratuitous: attended.gratuitous,
+        sight: Arc::new(Sight::open(&settings.pin_dir)?),
+        decided: speaker.decided,
+        updates,
+        problems,
+        link,
+        events: events.clone(),
+        elections: Arc::default(),
+    };
+    let snapshots = snapshot::source(settings, &board);
+    let (socket, sight) = (settings.ctl_socket(), Arc::clone(&board.sight));
+    tasks.spawn(ctl::Server::open(&socket, snapshots, sight, changes.clone(), now)?.run());
     let teller = Teller {
         node: settings.node.clone(),
         events,
         elections: Arc::clone(&board.elections),
     };
-    tasks.spawn(tell_events(speaker.events, changes.clone(), teller));
-    let hearers = claims::Hearers {
-        views: speaker.views.clone(),
-        changes,
-        claimed: claimed_in,
-    };
-    tasks.spawn(claims::follow(claims, hearers));
-    tasks.spawn(watch_links.run());
-    tasks.spawn(follow.run(links));
+    tasks.spawn(tell_events(speaker.events, changes, teller));
     tasks.spawn(board::serve(settings.metrics, settings.health, board));
     tasks.spawn(notes::follow(speaker.views));
     Ok(Running { tasks, keeper })
-}
-
-fn means(
-    dataplane: &Dataplane,
-    frames: FrameSender,
-    groups: Groups,
-    sent: watch::Sender<GratuitousSent>,
-) -> Result<Means> {
-    Ok(Means {
-        frames,
-        askers: dataplane.askers()?,
-        groups,
-        deadline: dataplane.deadline()?,
-        sent,
-    })
 }
 
 /// Waits for a signal, or for a part that should not have ended.
@@ -391,7 +361,5 @@ const INBOX: usize = 1024;
 const EVENTS: usize = 4096;
 /// Changes that a slow `ctl watch` may be behind.
 const CHANGES: usize = 1024;
-/// Claims that the announcer may be behind; each is defended once in ten seconds anyway.
-const CLAIMED: usize = 64;
 /// Words of the pulse that the deciding thread has not heard.
 const PULSE_WORDS: usize = 8;

@@ -1,3 +1,5 @@
+//! Nodes against what an API server keeps: how many writes, and where they end.
+
 use super::*;
 
 fn id(name: &str) -> ServiceId {

@@ -1,3 +1,5 @@
+//! What the object should say, step by step, without an API server.
+
 use super::*;
 use speaker_core::{Kind, ObjectKey};
 

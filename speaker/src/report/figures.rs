@@ -60,6 +60,8 @@ pub(crate) struct ApiFigures {
     pub(crate) requests: u64,
     /// Those that came to nothing.
     pub(crate) failures: u64,
+    /// Events that reached no API server.
+    pub(crate) events_lost: u64,
     /// Age of the objects kept from before, in seconds, while they are in force; else 0.
     pub(crate) stale_s: f64,
     /// Seconds since the API server last said anything about a kind, by kind.

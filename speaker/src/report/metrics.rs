@@ -270,6 +270,11 @@ impl Page {
             "Requests to the API server that came to nothing",
             api.failures,
         )?;
+        self.counter(
+            "heliograph_api_events_lost_total",
+            "Events about objects that were not written: too many, or refused",
+            api.events_lost,
+        )?;
         self.real(
             "heliograph_cache_age_seconds",
             "Age of the objects kept from before the start, while they are in force because the API server does not answer; else 0",

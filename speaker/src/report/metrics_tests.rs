@@ -53,6 +53,7 @@ fn figures() -> Figures {
         api: Some(ApiFigures {
             requests: 9,
             failures: 1,
+            events_lost: 3,
             stale_s: 0.5,
             ages_s: BTreeMap::from([("Node", 2.0)]),
         }),
@@ -114,6 +115,7 @@ fn our_own_figures_have_our_name() {
         "heliograph_elections_lost_total 4",
         "heliograph_api_requests_total 9",
         "heliograph_api_request_failures_total 1",
+        "heliograph_api_events_lost_total 3",
         "heliograph_cache_age_seconds 0.5",
         r#"heliograph_watch_age_seconds{kind="Node"} 2"#,
     ] {

@@ -8,6 +8,7 @@ use crate::drive::announce::GratuitousSent;
 use crate::drive::clock::{Stamp, now};
 use crate::drive::decide::View;
 use crate::drive::links::Attached;
+use crate::report::events::EventSender;
 use crate::report::http::{self, FactsNow, FiguresNow};
 use crate::report::{ApiFigures, Facts, Figures, PoolFigures, VipFigures};
 use anyhow::Result;
@@ -43,6 +44,8 @@ pub(super) struct Board {
     pub(super) problems: watch::Receiver<Vec<Problem>>,
     /// The connection to the API server, in a cluster.
     pub(super) link: Option<Link>,
+    /// Who writes events, in a cluster.
+    pub(super) events: Option<EventSender>,
     pub(super) elections: Arc<Elections>,
 }
 
@@ -97,7 +100,7 @@ impl Board {
             deadline_s: (deadline > Time::default()).then(|| seconds(deadline, now())),
             won: self.elections.won.load(Ordering::Relaxed),
             lost: self.elections.lost.load(Ordering::Relaxed),
-            api: self.link.as_ref().map(api),
+            api: self.link.as_ref().map(|link| self.api(link)),
             ..Figures::default()
         };
         if let Some(view) = self.views.borrow().as_deref() {
@@ -107,6 +110,17 @@ impl Board {
             }
         }
         Ok(figures)
+    }
+
+    fn api(&self, link: &Link) -> ApiFigures {
+        let (requests, failures) = link.requests();
+        ApiFigures {
+            requests,
+            failures,
+            events_lost: self.events.as_ref().map_or(0, EventSender::lost),
+            stale_s: link.stale_s().unwrap_or_default(),
+            ages_s: link.ages_s(),
+        }
     }
 
     fn vips(&self) -> Result<BTreeMap<IpAddr, VipFigures>> {
@@ -195,16 +209,6 @@ fn pools(world: &World) -> BTreeMap<String, PoolFigures> {
     usage
         .map(|(pool, usage)| (pool, PoolFigures::from(usage)))
         .collect()
-}
-
-fn api(link: &Link) -> ApiFigures {
-    let (requests, failures) = link.requests();
-    ApiFigures {
-        requests,
-        failures,
-        stale_s: link.stale_s().unwrap_or_default(),
-        ages_s: link.ages_s(),
-    }
 }
 
 /// Seconds from `now` until `at`; negative if it has passed.

@@ -171,7 +171,11 @@ fn settings_access(settings: &Settings) -> Access {
 
 #[test]
 fn what_concerns_a_cluster_is_noted_beside_manifests() {
-    let settings = settings(&["--pod-name=p", "--api-server=https://a", "--state-dir=/s"]);
+    let settings = settings(&[
+        "--pod-name=p",
+        "--api-server=https://api.example",
+        "--state-dir=/s",
+    ]);
     assert_eq!(settings.origin, Origin::Directory("/m".into()));
     for flag in ["--pod-name", "--api-server", "--state-dir"] {
         let note = format!("{flag} has no effect: objects come from --manifests");

@@ -1,3 +1,5 @@
+//! Every field of every kind, there and back.
+
 use super::*;
 use crate::manifest::{DEFAULT_NAMESPACE, of_value, read};
 
