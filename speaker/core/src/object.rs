@@ -48,6 +48,20 @@ impl Kind {
         Self::BfdProfile,
     ];
 
+    /// Whether it is MetalLB's configuration, which counts in one namespace; a document may hold any of it.
+    pub const fn is_config(self) -> bool {
+        match self {
+            Self::Pool
+            | Self::L2Advertisement
+            | Self::Community
+            | Self::BgpPeer
+            | Self::BgpAdvertisement
+            | Self::BfdProfile
+            | Self::Document => true,
+            Self::Namespace | Self::Node | Self::Service | Self::EndpointSlice => false,
+        }
+    }
+
     /// As in the `kind` field of a manifest.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -11,7 +11,7 @@ mod failure;
 mod lines;
 
 pub(crate) use client::{Access, connect};
-pub(crate) use failure::{Failure, Refusal};
+pub(crate) use failure::Failure;
 pub(crate) use lines::Lines;
 
 use http::{Method, Request, header};

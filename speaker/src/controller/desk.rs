@@ -318,6 +318,9 @@ impl Desk {
             | Kind::Service
             | Kind::EndpointSlice
             | Kind::L2Advertisement
+            | Kind::BgpPeer
+            | Kind::BgpAdvertisement
+            | Kind::BfdProfile
             | Kind::Document => false,
         };
         let of_objects = self.world.problems.values();

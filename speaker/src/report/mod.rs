@@ -17,4 +17,5 @@ mod process;
 pub(crate) mod retry;
 
 pub(crate) use figures::{ApiFigures, Figures, PoolFigures, VipFigures};
-pub(crate) use health::Facts;
+pub(crate) use health::{Check, Facts};
+pub(crate) use metrics::ControllerFigures;

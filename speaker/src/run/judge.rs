@@ -2,7 +2,7 @@
 
 use crate::drive::decide::View;
 use anyhow::{Context, Result};
-use speaker_core::{Kind, Problem};
+use speaker_core::Problem;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -12,7 +12,7 @@ pub(super) fn problems(view: &View) -> Vec<Problem> {
     let of_world = view.world.problems.values();
     let of_plan = view.plan.problems.iter();
     let all = of_plan.chain(of_world);
-    let config = all.filter(|problem| is_config(problem.object.kind));
+    let config = all.filter(|problem| problem.object.kind.is_config());
     // What is wrong with an object by itself comes before what is wrong with its place among others.
     let by_object: BTreeMap<_, _> = config.map(|problem| (&problem.object, problem)).collect();
     by_object.into_values().cloned().collect()
@@ -34,13 +34,5 @@ pub(super) async fn follow(
             });
         }
         views.changed().await.context("the views ended")?;
-    }
-}
-
-/// What MetalLB's configuration is made of; a document may hold any of it.
-const fn is_config(kind: Kind) -> bool {
-    match kind {
-        Kind::Pool | Kind::L2Advertisement | Kind::Community | Kind::Document => true,
-        Kind::Namespace | Kind::Node | Kind::Service | Kind::EndpointSlice => false,
     }
 }

@@ -40,7 +40,7 @@ impl Scope {
             true => format!("/apis/{version}"),
             false => format!("/api/{version}"),
         };
-        let path = match is_config(kind) {
+        let path = match kind.is_config() {
             true => format!("{base}/namespaces/{}/{plural}", self.namespace),
             false => format!("{base}/{plural}"),
         };
@@ -107,21 +107,6 @@ const fn served(kind: Kind) -> Option<(&'static str, &'static str)> {
         Kind::BgpAdvertisement => Some(("metallb.io/v1beta1", "bgpadvertisements")),
         Kind::BfdProfile => Some(("metallb.io/v1beta1", "bfdprofiles")),
         Kind::Document => None,
-    }
-}
-
-/// Whether it is configuration, which counts in one namespace.
-const fn is_config(kind: Kind) -> bool {
-    match kind {
-        Kind::Pool
-        | Kind::L2Advertisement
-        | Kind::Community
-        | Kind::BgpPeer
-        | Kind::BgpAdvertisement
-        | Kind::BfdProfile => true,
-        Kind::Namespace | Kind::Node | Kind::Service | Kind::EndpointSlice | Kind::Document => {
-            false
-        }
     }
 }
 
