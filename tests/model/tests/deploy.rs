@@ -69,7 +69,8 @@ fn pods_have_metallbs_labels_and_ports() {
         let labels = json!({"app": "metallb", "component": name});
         let spec = &object["spec"];
         assert_eq!(spec["selector"]["matchLabels"], labels, "{name}");
-        assert_eq!(spec["template"]["metadata"]["labels"], labels, "{name}");
+        let own = json!({"app": "metallb", "component": name, "heliograph.io/part": name});
+        assert_eq!(spec["template"]["metadata"]["labels"], own, "{name}");
         assert_eq!(spec["template"]["spec"]["serviceAccountName"], name);
         let container = container(&object);
         assert_eq!(container["name"], name);

@@ -61,12 +61,14 @@ impl Cause {
     }
 
     pub(super) fn too_long(field: &str, length_max: u64) -> Self {
-        let text = format!("Too long: may not be more than {length_max} bytes");
+        let bytes = if length_max == 1 { "byte" } else { "bytes" };
+        let text = format!("Too long: may not be more than {length_max} {bytes}");
         Self::new(field, "FieldValueTooLong", text)
     }
 
     pub(super) fn too_many(field: &str, count: usize, count_max: u64) -> Self {
-        let text = format!("Too many: {count}: must have at most {count_max} items");
+        let items = if count_max == 1 { "item" } else { "items" };
+        let text = format!("Too many: {count}: must have at most {count_max} {items}");
         Self::new(field, "FieldValueTooMany", text)
     }
 

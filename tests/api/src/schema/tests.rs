@@ -38,11 +38,11 @@ fn lengths_and_counts_have_words_of_their_own() {
         with(json!({"type": "array", "items": {"type": "string"}, "maxItems": 1, "minItems": 1}));
     assert_eq!(
         refusal(&list, json!(["a", "b"])),
-        "spec.x: Too many: 2: must have at most 1 items"
+        "spec.x: Too many: 2: must have at most 1 item"
     );
     assert_eq!(
         refusal(&list, json!([])),
-        "spec.x: Invalid value: spec.x in body should have at least 1 items"
+        "spec.x: Invalid value: 0: spec.x in body should have at least 1 items"
     );
 }
 

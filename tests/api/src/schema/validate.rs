@@ -135,7 +135,7 @@ impl Validation {
         let count = items.len() as u64;
         if let Some(count_min) = schema["minItems"].as_u64().filter(|min| count < *min) {
             let text = format!("should have at least {count_min} items");
-            self.invalid(path, &json!(items), &text);
+            self.invalid(path, &json!(count), &text);
         }
         if let Some(count_max) = schema["maxItems"].as_u64().filter(|max| count > *max) {
             let cause = Cause::too_many(&self.field(path), items.len(), count_max);

@@ -60,8 +60,8 @@ fn what_nobody_needs_is_refused() {
     for account in ["controller", "speaker"] {
         for (verb, resource, namespace, name) in [
             ("list", "secrets", "metallb-system", ""),
-            ("get", "secrets", "metallb-system", "other"),
-            ("get", "secrets", "default", "memberlist"),
+            ("get", "secrets", "metallb-system", "memberlist"),
+            ("get", "secrets", "default", "metallb-webhook-cert"),
             ("update", "services", "default", "web"),
             ("patch", "services/status", "default", "web"),
             ("patch", "nodes", "", "n1"),
@@ -186,14 +186,14 @@ const CONTROLLER: &[Call] = &[
     (FOLLOW, "", "nodes", "", ""),
     (&["create", "patch"], "", "events", "default", "web.1"),
     (
-        &["get", "patch"],
+        &["list", "watch", "patch"],
         "admissionregistration.k8s.io",
         "validatingwebhookconfigurations",
         "",
         "metallb-webhook-configuration",
     ),
     (
-        &["get", "patch"],
+        &["list", "watch", "patch"],
         "apiextensions.k8s.io",
         "customresourcedefinitions",
         "",
@@ -213,13 +213,7 @@ const CONTROLLER: &[Call] = &[
     (FOLLOW, "metallb.io", "bgppeers", OWN, ""),
     (FOLLOW, "metallb.io", "bfdprofiles", OWN, ""),
     (FOLLOW, "metallb.io", "communities", OWN, ""),
-    (
-        &["update", "patch"],
-        "metallb.io",
-        "ipaddresspools/status",
-        OWN,
-        "p",
-    ),
+    (&["update"], "metallb.io", "ipaddresspools/status", OWN, "p"),
     (
         &["get", "create", "patch"],
         "metallb.io",
@@ -244,13 +238,12 @@ const CONTROLLER: &[Call] = &[
     ),
     (&["create"], "", "secrets", OWN, ""),
     (
-        &["get", "patch"],
+        &["get", "list", "watch", "patch"],
         "",
         "secrets",
         OWN,
         "metallb-webhook-cert",
     ),
-    (&["get"], "", "secrets", OWN, "memberlist"),
     (&["get"], "apps", "deployments", OWN, "controller"),
     (&["get"], "", "pods", OWN, "controller-1"),
     (&["list"], "", "pods", OWN, ""),
