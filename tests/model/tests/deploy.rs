@@ -245,15 +245,25 @@ fn fractions(value: &Value) -> Value {
 
 /// Clap's derive makes a flag of every field that is `long`; so the source says which there are.
 #[test]
-fn every_flag_exists() {
-    let flags = flags();
+fn every_command_flag_and_variable_exists() {
+    let (flags, sources) = (flags(), sources());
     assert!(flags.contains("log-level"), "{flags:?}");
+    let commands = commands(&sources);
     for (kind, name) in [("Deployment", "controller"), ("DaemonSet", "speaker")] {
         let object = object(kind, name);
-        let args = container(&object)["args"].as_array().unwrap().iter();
-        for arg in args.filter_map(|arg| arg.as_str()?.strip_prefix("--")) {
-            let flag = arg.split('=').next().unwrap();
+        let container = container(&object);
+        let args = container["args"].as_array().unwrap();
+        let command = args[0].as_str().unwrap();
+        assert!(commands.contains(&command.to_owned()), "{command}");
+        for arg in args[1..].iter().map(|arg| arg.as_str().unwrap()) {
+            let flag = arg.strip_prefix("--").unwrap();
+            let flag = flag.split('=').next().unwrap();
             assert!(flags.contains(flag), "{name}: --{flag}");
+        }
+        for variable in container["env"].as_array().unwrap() {
+            let read = format!("env = {}", variable["name"]);
+            let is_read = sources.iter().any(|source| source.contains(&read));
+            assert!(is_read, "{name}: nothing reads {}", variable["name"]);
         }
     }
 }
@@ -281,6 +291,22 @@ fn needed_capabilities() -> Vec<String> {
     let names = source.split("cap: Capability::CAP_").skip(1);
     names
         .map(|rest| rest.split(',').next().unwrap().to_owned())
+        .collect()
+}
+
+/// The variants of clap's `Command`, as they are typed.
+fn commands(sources: &[String]) -> Vec<String> {
+    let mut lists = sources.iter().filter_map(|source| {
+        let (_, list) = source.split_once("pub(crate) enum Command {")?;
+        list.split_once("\n}").map(|(list, _)| list)
+    });
+    let variants = lists
+        .next()
+        .unwrap()
+        .lines()
+        .filter(|line| line.ends_with("),"));
+    variants
+        .map(|line| line.trim().split('(').next().unwrap().to_lowercase())
         .collect()
 }
 
