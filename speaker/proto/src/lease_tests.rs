@@ -226,6 +226,10 @@ struct Sim {
     requests: Vec<Request>,
     /// When each process could last write, by its id.
     wrote: std::collections::BTreeMap<u32, u64>,
+    /// When anybody could write last.
+    last_wrote: u64,
+    /// Nobody stands still, resigns or starts anew any more.
+    is_calm: bool,
     next_id: u32,
     led: u32,
 }
@@ -240,6 +244,8 @@ impl Sim {
             processes: Vec::new(),
             requests: Vec::new(),
             wrote: std::collections::BTreeMap::new(),
+            last_wrote: 0,
+            is_calm: false,
             next_id: 0,
             led: 0,
         };
@@ -344,6 +350,7 @@ impl Sim {
         let process = &mut self.processes[at];
         if process.lease.may_write(now) {
             self.wrote.insert(id, self.now);
+            self.last_wrote = self.now;
         }
     }
 
@@ -385,6 +392,9 @@ impl Sim {
                 continue;
             }
             self.turn(at);
+            if self.is_calm {
+                continue;
+            }
             match self.chance(2000) {
                 0 => {
                     let until = self.now + self.chance(40_000);
@@ -435,10 +445,15 @@ proptest! {
     #[test]
     fn somebody_leads_when_the_network_is_quick(seed: u64, count in 1_u32..5) {
         let mut sim = Sim::new(seed, 200, count);
-        for _ in 0..3000 {
+        for _ in 0..2400 {
+            sim.step(100).unwrap();
+        }
+        // The longest standstill, and then the time in which a Lease runs out.
+        sim.is_calm = true;
+        for _ in 0..600 {
             sim.step(100).unwrap();
         }
         prop_assert!(sim.led > 0);
-        prop_assert!(sim.wrote.values().max().is_some_and(|last| last + 120_000 > sim.now));
+        prop_assert!(sim.last_wrote + 5_000 > sim.now);
     }
 }
