@@ -9,10 +9,10 @@ use super::record::Process;
 use super::topology::CONTROL_V4;
 use crate::tools;
 use anyhow::{Context, Result, bail, ensure};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::fs::{self, Permissions};
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
@@ -50,7 +50,14 @@ impl Cluster {
             children: Vec::new(),
             mirror: None,
         };
-        cluster.write_access(binaries)?;
+        ensure!(
+            binaries.double.exists(),
+            "{} is missing: `cargo build -p api-tests`",
+            binaries.double.display()
+        );
+        let account = |name: &str| format!("{name},system:serviceaccount:{NAMESPACE}:{name}\n");
+        let tokens: String = ACCOUNTS.map(account).concat();
+        write(&folder.join("tokens"), &tokens)?;
         let mut double = control.command(&binaries.double);
         double
             .args(["--listen", &api().to_string()])
@@ -58,8 +65,18 @@ impl Cluster {
             .arg(tools::root().join("deploy/crds"))
             .arg("--token-file")
             .arg(folder.join("tokens"))
+            .arg("--kubeconfig")
+            .arg(cluster.kubeconfig(ADMIN))
             .args(["--service", WEBHOOKS]);
         cluster.spawn(&mut double, "api-double")?;
+        cluster.write_access(binaries)?;
+        // Plain HTTP for the mirror, where nobody else gets at it.
+        let mut proxy = control.command(&binaries.kubectl);
+        proxy
+            .arg("--kubeconfig")
+            .arg(cluster.kubeconfig(ADMIN))
+            .args(["proxy", "--port", &PROXY_PORT.to_string()]);
+        cluster.spawn(&mut proxy, "kubectl-proxy")?;
         cluster.wait("/readyz", "the API server's double")?;
         Ok(cluster)
     }
@@ -107,7 +124,7 @@ impl Cluster {
         self.folder.join("mirror")
     }
 
-    /// How one of the parts gets in: `admin`, `controller` or `speaker`.
+    /// How somebody gets in: the administrator or one of the accounts.
     pub(super) fn kubeconfig(&self, user: &str) -> PathBuf {
         self.folder.join(format!("{user}.kubeconfig"))
     }
@@ -154,30 +171,29 @@ impl Cluster {
         Ok(())
     }
 
-    /// Tokens, kubeconfigs, and the command by which kubectl is used from outside.
-    fn write_access(&self, binaries: &Binaries) -> Result<()> {
-        ensure!(
-            binaries.double.exists(),
-            "{} is missing: `cargo build -p api-tests`",
-            binaries.double.display()
-        );
-        let account = |name: &str| format!("system:serviceaccount:{NAMESPACE}:{name}");
-        let users = [
-            ("admin", "admin".to_owned(), "system:masters"),
-            ("controller", account("controller"), ""),
-            ("speaker", account("speaker"), ""),
-        ];
-        let mut tokens = String::new();
-        for (token, user, groups) in users {
-            tokens += &format!("{token},{user},{groups}\n");
-            write(&self.kubeconfig(token), &kubeconfig(token))?;
+    /// Kubeconfigs of the accounts, made from the administrator's, and the command by which kubectl is used from outside.
+    fn write_access(&mut self, binaries: &Binaries) -> Result<()> {
+        let until = Instant::now() + READY_MAX;
+        while !self.kubeconfig(ADMIN).exists() {
+            self.check()?;
+            ensure!(
+                Instant::now() < until,
+                "the API server's double wrote no kubeconfig"
+            );
+            std::thread::sleep(TURN);
         }
-        write(&self.folder.join("tokens"), &tokens)?;
+        let text = fs::read_to_string(self.kubeconfig(ADMIN))?;
+        for account in ACCOUNTS {
+            let mut config: Value = serde_json::from_str(&text)
+                .context("failed to read the administrator's kubeconfig")?;
+            config["users"][0]["user"] = json!({"token": account});
+            write(&self.kubeconfig(account), &config.to_string())?;
+        }
         let script = format!(
             "#!/bin/sh\nexec nsenter --net={} -- {} --kubeconfig {} \"$@\"\n",
             self.control.path().display(),
             binaries.kubectl.display(),
-            self.kubeconfig("admin").display()
+            self.kubeconfig(ADMIN).display()
         );
         write(&self.kubectl(), &script)?;
         fs::set_permissions(self.kubectl(), Permissions::from_mode(0o755))?;
@@ -270,15 +286,13 @@ fn reflect(control: &Netns, file: &Path, written: &str) -> Result<String> {
     Ok(text)
 }
 
-/// The answer to a question of the administrator's. HTTP/1.0, so that it ends with the connection.
+/// The answer to a question of the administrator's, by `kubectl proxy`. HTTP/1.0, so that it ends with the connection.
 fn get(control: &Netns, path: &str) -> Result<Value> {
     let text = control.enter(|| -> Result<String> {
-        let mut stream = TcpStream::connect_timeout(&api(), ANSWER_MAX)?;
+        let proxy = SocketAddr::from((Ipv4Addr::LOCALHOST, PROXY_PORT));
+        let mut stream = TcpStream::connect_timeout(&proxy, ANSWER_MAX)?;
         stream.set_read_timeout(Some(ANSWER_MAX))?;
-        write!(
-            stream,
-            "GET {path} HTTP/1.0\r\nAuthorization: Bearer admin\r\n\r\n"
-        )?;
+        write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
         let mut text = String::new();
         stream.read_to_string(&mut text)?;
         Ok(text)
@@ -287,16 +301,6 @@ fn get(control: &Netns, path: &str) -> Result<Value> {
     let line = head.lines().next().unwrap_or_default();
     ensure!(line.contains(" 200 "), "GET {path}: {line}: {body}");
     Ok(serde_json::from_str(body).unwrap_or(Value::Null))
-}
-
-fn kubeconfig(token: &str) -> String {
-    format!(
-        "apiVersion: v1\nkind: Config\ncurrent-context: lab\n\
-         clusters: [{{name: lab, cluster: {{server: \"http://{}\"}}}}]\n\
-         users: [{{name: {token}, user: {{token: {token}}}}}]\n\
-         contexts: [{{name: lab, context: {{cluster: lab, user: {token}}}}}]\n",
-        api()
-    )
 }
 
 fn write(path: &Path, text: &str) -> Result<()> {
@@ -314,7 +318,11 @@ fn api() -> SocketAddr {
 }
 
 const NAMESPACE: &str = "metallb-system";
+/// The service accounts, whose tokens are their names.
+const ACCOUNTS: [&str; 2] = ["controller", "speaker"];
+const ADMIN: &str = "admin";
 const API_PORT: u16 = 6443;
+const PROXY_PORT: u16 = 8001; // kubectl's own default
 /// The webhooks' Service, and where the controller serves them.
 const WEBHOOKS: &str = "metallb-webhook-service.metallb-system=127.0.0.1:9443";
 const MIRRORED: [(&str, &str); 2] = [
