@@ -99,6 +99,21 @@ impl Faults {
         }
     }
 
+    /// In one line; faults past [`FAULTS_SHOWN_MAX`] are counted.
+    pub fn brief(&self) -> String {
+        let shown: Vec<String> = self
+            .0
+            .iter()
+            .take(FAULTS_SHOWN_MAX)
+            .map(Fault::to_string)
+            .collect();
+        let shown = shown.join("; ");
+        match self.0.len().saturating_sub(FAULTS_SHOWN_MAX) {
+            0 => shown,
+            left_out => format!("{shown}; and {left_out} more"),
+        }
+    }
+
     /// The faults as one problem of `object`: the first gives the field, the next ones stand in the text, and those
     /// past [`FAULTS_SHOWN_MAX`] are counted. `None` if there is no fault.
     pub fn into_problem(self, object: ObjectKey, origin: &str) -> Option<Problem> {

@@ -1,14 +1,9 @@
-//! The custom resources that are shipped have MetalLB's own schemas, and the types that read them have the fields of those.
+//! The custom resources that are shipped have MetalLB's own schemas.
 //!
 //! `data/crd.json` holds MetalLB's schemas, one version of a kind an entry, flattened into paths: `[]` stands for the items of
 //! a list and `{}` for the values of a map. Descriptions are not part of it; ours are our own, and every property has one.
 
-use kube_core::CustomResourceExt;
-use serde_json::{Map, Value, json};
-use speaker_core::crd::schema::{
-    Community, CommunitySpec, IPAddressPool, IPAddressPoolSpec, L2Advertisement,
-    L2AdvertisementSpec,
-};
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -74,90 +69,6 @@ fn every_property_is_described() {
             let bare = bare("", root);
             assert!(bare.is_empty(), "{name} says nothing of {bare:?}");
         }
-    }
-}
-
-#[test]
-fn the_types_have_the_fields_of_the_schemas() {
-    for crd in [
-        IPAddressPool::crd(),
-        L2Advertisement::crd(),
-        Community::crd(),
-    ] {
-        let crd = serde_json::to_value(crd).unwrap();
-        let kind = crd["spec"]["names"]["kind"].as_str().unwrap();
-        let theirs = recorded()
-            .into_iter()
-            .find(|entry| entry["kind"] == kind)
-            .unwrap();
-        assert_eq!(crd["spec"]["names"]["plural"], theirs["plural"], "{kind}");
-        assert_eq!(crd["spec"]["scope"], theirs["scope"], "{kind}");
-        let version = &crd["spec"]["versions"][0];
-        assert_eq!(version["name"], theirs["version"], "{kind}");
-        let mut fields = Fields::new();
-        flatten("", &version["schema"]["openAPIV3Schema"], &mut fields);
-        assert_eq!(
-            kinds_of_fields(&fields),
-            kinds_of_fields(&recorded_fields(&theirs)),
-            "{kind}"
-        );
-    }
-}
-
-/// A spec that holds one value in each field of the schema comes out of the type as it went in.
-#[test]
-fn the_types_lose_nothing() {
-    check_round_trip::<IPAddressPoolSpec>("ipaddresspools.metallb.io");
-    check_round_trip::<L2AdvertisementSpec>("l2advertisements.metallb.io");
-    check_round_trip::<CommunitySpec>("communities.metallb.io");
-}
-
-/// What a schema fills in, the types fill in too: manifests without an API server mean the same.
-#[test]
-fn the_types_have_the_defaults_of_the_schemas() {
-    let shipped = shipped();
-    let spec = &shipped["ipaddresspools.metallb.io"]["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
-        ["properties"]["spec"];
-    let pool: IPAddressPoolSpec = serde_json::from_value(json!({"addresses": []})).unwrap();
-    let pool = serde_json::to_value(pool).unwrap();
-    let defaults: BTreeMap<_, _> = spec["properties"]
-        .as_object()
-        .unwrap()
-        .iter()
-        .filter(|(_, field)| !field["default"].is_null())
-        .collect();
-    assert!(!defaults.is_empty());
-    for (name, field) in defaults {
-        assert_eq!(pool[name], field["default"], "{name}");
-    }
-}
-
-fn check_round_trip<Spec: serde::de::DeserializeOwned + serde::Serialize>(crd: &str) {
-    let shipped = shipped();
-    let root = &shipped[crd]["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
-    let full = example(&root["properties"]["spec"]);
-    let spec: Spec = serde_json::from_value(full.clone()).unwrap();
-    assert_eq!(serde_json::to_value(spec).unwrap(), full, "{crd}");
-}
-
-/// A value that has every field which the schema knows.
-fn example(schema: &Value) -> Value {
-    match schema["type"].as_str().unwrap() {
-        "object" if schema["additionalProperties"].is_object() => {
-            json!({"some/key": example(&schema["additionalProperties"])})
-        }
-        "object" => {
-            let fields = schema["properties"].as_object().unwrap().iter();
-            fields
-                .map(|(name, field)| (name.clone(), example(field)))
-                .collect::<Map<_, _>>()
-                .into()
-        }
-        "array" => json!([example(&schema["items"])]),
-        "string" => "some".into(),
-        "integer" => 7.into(),
-        "boolean" => true.into(),
-        other => panic!("no example of type {other}"),
     }
 }
 
@@ -261,14 +172,6 @@ fn flatten(path: &str, schema: &Value, into: &mut Fields) {
             add(format!("{path}{mark}"), &schema[key], false);
         }
     }
-}
-
-/// Type of each field below `spec`, and whether it must be there.
-fn kinds_of_fields(fields: &Fields) -> BTreeMap<&str, (&Value, &Value)> {
-    let below = fields.iter().filter(|(path, _)| path.starts_with("spec."));
-    below
-        .map(|(path, about)| (path.as_str(), (&about["type"], &about["required"])))
-        .collect()
 }
 
 /// Paths of properties without a description.

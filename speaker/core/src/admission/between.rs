@@ -4,7 +4,7 @@
 //! clash that comes of a pool or a node that is written later is not seen here, as with MetalLB. The words that people and tools
 //! look for are MetalLB's.
 
-use crate::crd::{AddressRange, BgpAdvertisement, BgpPeer, Community, Pool, Remote};
+use crate::crd::{AddressRange, BgpAdvertisement, BgpPeer, Community, Cover, Pool, Remote};
 use crate::node::Node;
 use crate::object::{Kind, ObjectKey};
 use crate::problem::Faults;
@@ -15,10 +15,11 @@ use std::sync::Arc;
 /// Ranges that another pool has too.
 pub(super) fn pools(pool: &Pool, world: &World) -> Faults {
     let mut faults = Faults::default();
+    let own: Cover = pool.ranges.iter().copied().collect();
     for other in world.pools.values().filter(|other| !is_same(pool, other)) {
         let key = ObjectKey::new(Kind::Pool, &other.namespace, &other.name);
-        for range in &pool.ranges {
-            if let Some(theirs) = other.ranges.iter().find(|theirs| theirs.overlaps(range)) {
+        for theirs in &other.ranges {
+            if let Some(range) = own.overlapping(theirs) {
                 let why = format!("{range} overlaps with already defined CIDR {theirs} of {key}");
                 faults.push("spec.addresses", why);
             }

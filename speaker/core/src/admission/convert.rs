@@ -38,7 +38,7 @@ pub(super) fn answer(body: &[u8]) -> Answer {
     };
     let objects = Some(objects).filter(|objects| !objects.is_empty());
     json_answer(&json!({
-        "kind": "ConversionReview",
+        "kind": review.get("kind").cloned().unwrap_or_else(|| KIND.into()),
         "apiVersion": review.get("apiVersion").cloned().unwrap_or_else(|| VERSION.into()),
         "response": {
             "uid": request.get("uid").cloned().unwrap_or_else(|| "".into()),
@@ -68,4 +68,5 @@ fn text<'a>(object: &'a Map<String, Value>, field: &str) -> &'a str {
     object.get(field).and_then(Value::as_str).unwrap_or("")
 }
 
+const KIND: &str = "ConversionReview";
 const VERSION: &str = "apiextensions.k8s.io/v1";

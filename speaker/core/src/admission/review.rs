@@ -39,13 +39,13 @@ pub(super) fn malformed(why: &str) -> Answer {
     json_answer(&json!({"response": response("", Verdict::Undecodable(why.to_owned()))}))
 }
 
-/// The envelope of a review and its request. A review that names neither version nor kind is taken for the newest.
+/// The envelope of a review and its request. A review that does not name its version is taken for the newest.
 fn open(mut review: Map<String, Value>) -> Result<(Envelope, Map<String, Value>), String> {
     let text = |field: &str| review.get(field).and_then(Value::as_str).unwrap_or("");
     let (version, kind) = (text("apiVersion"), text("kind"));
     let api_version = match (version, kind) {
-        ("", "") => VERSIONS[0],
-        (version, "AdmissionReview") if VERSIONS.contains(&version) => version,
+        ("", "" | "AdmissionReview") => VERSIONS[0],
+        (version, "" | "AdmissionReview") if VERSIONS.contains(&version) => version,
         (version, kind) => {
             return Err(format!(
                 "{kind:?} of {version:?} is no AdmissionReview of {} or {}",
@@ -70,24 +70,21 @@ fn read(kind: Kind, request: &mut Map<String, Value>) -> Result<Option<Request>,
         Some("DELETE") => Operation::Delete,
         Some(_) | None => return Ok(None),
     };
-    let field = match operation {
-        Operation::Create | Operation::Update => "object",
-        Operation::Delete => "oldObject",
-    };
-    let mut object = match request.remove(field) {
-        Some(Value::Object(object)) => Value::Object(object),
-        Some(Value::Null) | None => {
-            return Err(format!("there is no content to decode in {field}"));
+    let (object, is_leaving) = match operation {
+        Operation::Create => (content("object", request)?, false),
+        Operation::Delete => (content("oldObject", request)?, false),
+        Operation::Update => {
+            let (new, old) = (content("object", request)?, content("oldObject", request)?);
+            let is_leaving = is_leaving(&new, &old);
+            (new, is_leaving)
         }
-        Some(_) => return Err(format!("{field} is no object")),
-    };
-    manifest::settle_nulls(&mut object, false);
-    let Value::Object(object) = object else {
-        return Err(format!("{field} is no object"));
     };
     let found = object.get("kind").and_then(Value::as_str).unwrap_or("");
     if found != kind.as_str() {
-        return Err(format!("{field} is a {found:?} and no {}", kind.as_str()));
+        return Err(format!(
+            "the object is a {found:?} and no {}",
+            kind.as_str()
+        ));
     }
     let key = ObjectKey::new(
         kind,
@@ -98,7 +95,27 @@ fn read(kind: Kind, request: &mut Map<String, Value>) -> Result<Option<Request>,
         operation,
         key,
         object,
+        is_leaving,
     }))
+}
+
+/// The object in a field, with nulls as the API server takes them.
+fn content(field: &str, request: &mut Map<String, Value>) -> Result<Map<String, Value>, String> {
+    let mut object = request.remove(field).unwrap_or(Value::Null);
+    manifest::settle_nulls(&mut object, false);
+    match object {
+        Value::Object(object) => Ok(object),
+        Value::Null => Err(format!("there is no content to decode in {field}")),
+        Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+            Err(format!("{field} is no object"))
+        }
+    }
+}
+
+/// Whether an object that is deleted already changes in its metadata only.
+fn is_leaving(new: &Map<String, Value>, old: &Map<String, Value>) -> bool {
+    let deleted = old.get("metadata").and_then(|m| m.get("deletionTimestamp"));
+    deleted.is_some() && new.get("spec") == old.get("spec")
 }
 
 /// A name from the object's metadata, else from the request.

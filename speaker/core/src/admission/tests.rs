@@ -49,14 +49,22 @@ fn node(name: &str, zone: &str) -> Value {
 }
 
 fn response(operation: &str, object: &Value, given: &Given) -> Value {
-    let kind = object["kind"].as_str().unwrap();
-    let (path, _) = PATHS.iter().find(|(_, k)| k.as_str() == kind).unwrap();
-    let field = if operation == "DELETE" {
-        "oldObject"
-    } else {
-        "object"
+    let (new, old) = match operation {
+        "CREATE" => (object, &Value::Null),
+        "UPDATE" => (object, object),
+        _ => (&Value::Null, object),
     };
-    let review = json!({"request": {"uid": "u", "operation": operation, field: object}});
+    answered(operation, new, old, given)
+}
+
+fn answered(operation: &str, new: &Value, old: &Value, given: &Given) -> Value {
+    let kind = [new, old]
+        .into_iter()
+        .find_map(|object| object["kind"].as_str());
+    let kind = kind.unwrap();
+    let (path, _) = PATHS.iter().find(|(_, k)| k.as_str() == kind).unwrap();
+    let review =
+        json!({"request": {"uid": "u", "operation": operation, "object": new, "oldObject": old}});
     let answer = answer(
         path,
         review.to_string().as_bytes(),
@@ -162,6 +170,11 @@ fn a_clash_names_the_other_object() {
         &given,
         "BFDProfile metallb-system/fast: failed to delete: it is used by BGPPeer metallb-system/p in spec.bfdProfile",
     );
+}
+
+#[test]
+fn a_clash_of_peers_names_the_other_peer() {
+    let given = known(&[peer("p", json!({}))]);
     refused(
         "CREATE",
         &peer(
@@ -221,6 +234,83 @@ fn two_older_objects_that_clash_keep_nobody_out() {
     allowed("CREATE", &other, &given);
     let elsewhere = peer("r", json!({"peerAddress": "192.0.2.9"}));
     allowed("CREATE", &elsewhere, &given);
+}
+
+#[test]
+fn what_is_deleted_may_lose_its_finalizers_whatever_it_says() {
+    let bad = |deleted: bool, finalizers: Value, address: &str| {
+        let mut pool = object("IPAddressPool", "a", json!({"addresses": [address]}));
+        pool["metadata"]["finalizers"] = finalizers;
+        if deleted {
+            pool["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
+        }
+        pool
+    };
+    let given = known(&[]);
+    let allowed = |new, old| answered("UPDATE", &new, &old, &given)["allowed"] == true;
+    let old = || bad(true, json!(["a.b/c"]), "nonsense");
+    assert!(allowed(bad(true, json!([]), "nonsense"), old()));
+    assert!(!allowed(bad(true, json!([]), "other"), old()));
+    let alive = || bad(false, json!(["a.b/c"]), "nonsense");
+    assert!(!allowed(bad(false, json!([]), "nonsense"), alive()));
+}
+
+#[test]
+fn a_refusal_stays_short() {
+    let many: Vec<_> = (0..5000).map(|i| format!("bad{i}")).collect();
+    let pool = object("IPAddressPool", "a", json!({"addresses": many}));
+    let response = response("CREATE", &pool, &Given::Unknown);
+    let message = response["status"]["message"].as_str().unwrap();
+    assert!(message.ends_with("; and 4996 more"), "{message}");
+}
+
+/// As API servers send it: with an answer that is empty yet, and no resourceVersion.
+#[test]
+fn a_list_is_converted_in_its_order() {
+    let stored = |name: &str, port: u16| {
+        let mut peer = peer(name, json!({"peerPort": port, "disableMP": false}));
+        peer["metadata"]["creationTimestamp"] = "2026-01-01T00:00:00Z".into();
+        peer
+    };
+    let review = json!({
+        "kind": "ConversionReview",
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "request": {
+            "uid": "u",
+            "desiredAPIVersion": "metallb.io/v1beta1",
+            "objects": [stored("two", 179), stored("one", 180)],
+        },
+        "response": {"uid": "", "convertedObjects": null, "result": {"metadata": {}}},
+    });
+    let answer = answer(
+        CONVERT,
+        review.to_string().as_bytes(),
+        &Given::Unknown,
+        DEFAULT_NAMESPACE,
+    );
+    let body: Value = serde_json::from_slice(&answer.body).unwrap();
+    let converted = |name: &str, port: u16| {
+        json!({
+            "apiVersion": "metallb.io/v1beta1",
+            "kind": "BGPPeer",
+            "metadata": stored(name, port)["metadata"],
+            "spec": {
+                "myASN": 64512,
+                "peerASN": 64513,
+                "peerAddress": "192.0.2.1",
+                "peerPort": port,
+                "holdTime": "0s",
+                "keepaliveTime": "0s",
+            },
+            "status": {},
+        })
+    };
+    let expected = json!({
+        "uid": "u",
+        "convertedObjects": [converted("two", 179), converted("one", 180)],
+        "result": {"metadata": {}, "status": "Success"},
+    });
+    assert_eq!(body["response"], expected);
 }
 
 #[test]
@@ -288,7 +378,7 @@ fn what_is_no_review_is_told_so() {
         (operation("null"), "there is no content to decode in object"),
         (
             operation(r#"{"kind": "BGPPeer"}"#),
-            "object is a \"BGPPeer\" and no IPAddressPool",
+            "the object is a \"BGPPeer\" and no IPAddressPool",
         ),
         (
             operation(

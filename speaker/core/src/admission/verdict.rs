@@ -25,6 +25,8 @@ pub(super) struct Request {
     pub(super) operation: Operation,
     pub(super) key: ObjectKey,
     pub(super) object: Map<String, Value>,
+    /// Whether the object is on its way out and its `spec` stays.
+    pub(super) is_leaving: bool,
 }
 
 /// What is said to it.
@@ -49,7 +51,7 @@ impl Verdict {
     }
 
     fn refused(key: &ObjectKey, faults: &Faults) -> Self {
-        Self::Refused(format!("{key}: {faults}"))
+        Self::Refused(format!("{key}: {}", faults.brief()))
     }
 }
 
@@ -58,9 +60,14 @@ pub(super) fn judge(request: Request, given: &Given, namespace: &str) -> Verdict
         operation,
         key,
         object,
+        is_leaving,
     } = request;
     if operation == Operation::Delete {
         return deleted(&key, given, namespace);
+    }
+    if is_leaving {
+        // Else an object with a fault could not lose its finalizers.
+        return Verdict::allowed();
     }
     let exempt = Exempt::of(&key, &object);
     let read = match crd::read(&key, object, &mut Vec::new()) {

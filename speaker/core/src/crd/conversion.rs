@@ -58,12 +58,12 @@ pub fn convert(mut peer: Map<String, Value>, to: Version) -> Map<String, Value> 
         Version::V1Beta1 => {
             spec.entry("peerASN").or_insert_with(|| json!(0));
             spec.entry("peerAddress").or_insert_with(|| json!(""));
-            with_values(&mut spec);
         }
         Version::V1Beta2 => {
             spec.insert("passwordSecret".to_owned(), json!({}));
         }
     }
+    settle_selectors(&mut spec, to);
     peer.insert("apiVersion".to_owned(), to.api_version().into());
     peer.insert("spec".to_owned(), Value::Object(spec));
     peer.insert("status".to_owned(), json!({}));
@@ -82,15 +82,25 @@ fn is_empty(value: &Value) -> bool {
     }
 }
 
-/// In v1beta1 each expression of a node selector has `values`, even if none.
-fn with_values(spec: &mut Map<String, Value>) {
+/// Node selectors leave out what is empty, but in v1beta1 each expression has `values`, even if none.
+fn settle_selectors(spec: &mut Map<String, Value>, to: Version) {
     let selectors = spec.get_mut("nodeSelectors").and_then(Value::as_array_mut);
-    for selector in selectors.into_iter().flatten() {
+    for selector in selectors
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_object_mut)
+    {
+        selector.retain(|_, part| !is_empty(part) && *part != json!({}));
         let expressions = selector.get_mut("matchExpressions");
         let expressions = expressions.and_then(Value::as_array_mut);
-        for expression in expressions.into_iter().flatten() {
-            if let Value::Object(expression) = expression {
-                expression.entry("values").or_insert_with(|| json!([]));
+        for expression in expressions
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_object_mut)
+        {
+            let values = expression.entry("values").or_insert_with(|| json!([]));
+            if to == Version::V1Beta2 && is_empty(values) {
+                expression.remove("values");
             }
         }
     }

@@ -29,6 +29,17 @@ fn metadata_and_what_is_unknown_above_spec_stay() {
 }
 
 #[test]
+fn an_expression_without_values_comes_back_without() {
+    let selectors = json!([{"matchExpressions": [{"key": "k", "operator": "Exists"}]}, {}]);
+    let peer = json!({"spec": {"myASN": 1, "nodeSelectors": selectors}});
+    let down = converted(peer, Version::V1Beta1);
+    let values = &down["spec"]["nodeSelectors"][0]["matchExpressions"][0]["values"];
+    assert_eq!(*values, json!([]));
+    let up = converted(down, Version::V1Beta2);
+    assert_eq!(up["spec"]["nodeSelectors"], selectors);
+}
+
+#[test]
 fn what_is_no_spec_is_an_empty_one() {
     for spec in [json!(null), json!(7), json!([])] {
         let peer = converted(json!({"spec": spec}), Version::V1Beta2);

@@ -15,6 +15,7 @@ pub use bfd::BfdProfile;
 pub use bgp_advertisement::{BgpAdvertisement, CommunityRef};
 pub use community::{Community, CommunityValue};
 pub use peer::{BgpPeer, PeerAsn, Remote};
+pub(crate) use pool::Cover;
 pub use pool::{AddressRange, Pool, ServiceAllocation};
 pub(crate) use read::{Unread, read};
 

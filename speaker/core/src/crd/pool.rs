@@ -4,7 +4,7 @@ use super::{once, schema};
 use crate::object::ObjectKey;
 use crate::problem::Faults;
 use crate::selector::{self, Labels, Selector};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 
@@ -20,7 +20,7 @@ pub struct Pool {
     /// Its labels.
     pub labels: Labels,
     /// Its annotations.
-    pub annotations: std::collections::BTreeMap<String, String>,
+    pub annotations: BTreeMap<String, String>,
     /// `spec.addresses` in declared order, each cut into CIDR blocks on use.
     pub ranges: Vec<AddressRange>,
     /// `spec.autoAssign`; false: only on explicit request.
@@ -84,6 +84,40 @@ impl fmt::Display for AddressRange {
     }
 }
 
+/// Ranges that do not overlap, for finding one that another overlaps without looking at each.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Cover(BTreeMap<IpAddr, AddressRange>);
+
+impl Cover {
+    /// The lowest of the ranges that `range` has an address in common with.
+    pub(crate) fn overlapping(&self, range: &AddressRange) -> Option<&AddressRange> {
+        let before = self.0.range(..range.first).next_back();
+        let inside = self.0.range(range.first..=range.last).next();
+        let near = before.into_iter().chain(inside).map(|(_, near)| near);
+        near.into_iter().find(|near| near.overlaps(range))
+    }
+
+    /// Adds a range, or says which one it overlaps.
+    pub(crate) fn add(&mut self, range: AddressRange) -> Result<(), AddressRange> {
+        if let Some(other) = self.overlapping(&range) {
+            return Err(*other);
+        }
+        self.0.insert(range.first, range);
+        Ok(())
+    }
+}
+
+impl FromIterator<AddressRange> for Cover {
+    fn from_iter<I: IntoIterator<Item = AddressRange>>(ranges: I) -> Self {
+        Self(
+            ranges
+                .into_iter()
+                .map(|range| (range.first, range))
+                .collect(),
+        )
+    }
+}
+
 impl Pool {
     /// Whether this pool may give `ip`.
     pub fn contains(&self, ip: IpAddr) -> bool {
@@ -137,13 +171,14 @@ fn ranges(addresses: &[String], faults: &mut Faults) -> Vec<AddressRange> {
     if addresses.is_empty() {
         faults.push("spec.addresses", "is empty");
     }
-    let mut ranges: Vec<AddressRange> = Vec::with_capacity(addresses.len());
+    let mut ranges = Vec::with_capacity(addresses.len());
+    let mut cover = Cover::default();
     for (i, text) in addresses.iter().enumerate() {
         let field = || format!("spec.addresses[{i}]");
         let Some(Some(range)) = faults.take(field, range(text)) else {
             continue;
         };
-        if let Some(other) = ranges.iter().find(|other| other.overlaps(&range)) {
+        if let Err(other) = cover.add(range) {
             faults.push(field(), format!("{text:?} overlaps {other}"));
         }
         ranges.push(range);
@@ -189,5 +224,43 @@ fn allocation(raw: schema::ServiceAllocationSpec, faults: &mut Faults) -> Servic
         namespaces,
         namespace_selectors: selectors("namespaceSelectors", raw.namespace_selectors),
         service_selectors: selectors("serviceSelectors", raw.service_selectors),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn range() -> impl Strategy<Value = AddressRange> {
+        (any::<bool>(), 0_u32..60, 0_u32..6).prop_map(|(is_v4, first, count)| {
+            let at = |n: u32| match is_v4 {
+                true => IpAddr::V4(n.into()),
+                false => IpAddr::V6(u128::from(n).into()),
+            };
+            AddressRange {
+                first: at(first),
+                last: at(first + count),
+            }
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn a_cover_finds_what_looking_at_each_range_finds(
+            ranges in prop::collection::vec(range(), 0..20),
+        ) {
+            let mut cover = Cover::default();
+            let mut kept: Vec<AddressRange> = Vec::new();
+            for range in ranges {
+                let found = cover.overlapping(&range).copied();
+                let overlapping = kept.iter().filter(|other| other.overlaps(&range));
+                prop_assert_eq!(found, overlapping.min().copied());
+                prop_assert_eq!(cover.add(range).err(), found);
+                if found.is_none() {
+                    kept.push(range);
+                }
+            }
+        }
     }
 }
