@@ -8,5 +8,15 @@
 mod apply_story;
 #[path = "api/roles.rs"]
 mod roles;
+#[path = "api/http.rs"]
+mod http;
+#[path = "api/matching.rs"]
+mod matching;
+#[path = "api/outside.rs"]
+mod outside;
+#[path = "api/replay.rs"]
+mod replay;
 #[path = "api/schema_verdicts.rs"]
 mod schema_verdicts;
+#[path = "api/server.rs"]
+mod server;

@@ -29,7 +29,8 @@ pub fn message(causes: &[Cause]) -> String {
 }
 
 impl Cause {
-    fn new(field: &str, reason: &'static str, message: String) -> Self {
+    pub(crate) fn new(field: impl AsRef<str>, reason: &'static str, message: String) -> Self {
+        let field = field.as_ref();
         let field = if field.is_empty() { "<nil>" } else { field };
         Self {
             field: field.to_owned(),
@@ -42,11 +43,11 @@ impl Cause {
         Self::new(field, "FieldValueRequired", "Required value".to_owned())
     }
 
-    pub(super) fn forbidden(field: &str, text: &str) -> Self {
+    pub(crate) fn forbidden(field: impl AsRef<str>, text: &str) -> Self {
         Self::new(field, "FieldValueForbidden", format!("Forbidden: {text}"))
     }
 
-    pub(super) fn duplicate(field: &str, value: &Value) -> Self {
+    pub(crate) fn duplicate(field: impl AsRef<str>, value: &Value) -> Self {
         let text = format!("Duplicate value: {value}");
         Self::new(field, "FieldValueDuplicate", text)
     }
@@ -60,7 +61,7 @@ impl Cause {
         Self::new(field, "FieldValueNotSupported", text)
     }
 
-    pub(super) fn too_long(field: &str, length_max: u64) -> Self {
+    pub(crate) fn too_long(field: impl AsRef<str>, length_max: u64) -> Self {
         let bytes = if length_max == 1 { "byte" } else { "bytes" };
         let text = format!("Too long: may not be more than {length_max} {bytes}");
         Self::new(field, "FieldValueTooLong", text)

@@ -1,0 +1,322 @@
+//! What the server fills in and refuses for the other kinds of core, as far as a load balancer sees them.
+//!
+//! Governed by the Kubernetes 1.36 API reference and by recorded exchanges. Fields that nobody here reads are kept as sent.
+
+mod registration;
+
+use crate::kinds::{Kind, text};
+use crate::meta::take;
+use crate::schema::Cause;
+use serde_json::{Value, json};
+use std::net::IpAddr;
+
+/// Completes an object that is made or changed by the main path, and says what is wrong with it.
+pub(crate) fn admit(kind: &Kind, old: Option<&Value>, new: &mut Value) -> Vec<Cause> {
+    drop_nulls(new);
+    match kind.resource().as_str() {
+        "configmaps" => config_map(new),
+        "secrets" => secret(new),
+        "namespaces" => namespace(old, new),
+        "nodes" => node(old, new),
+        "pods" => pod(old, new),
+        "events" => event(new),
+        "leases.coordination.k8s.io" => lease(new),
+        "endpointslices.discovery.k8s.io" => slice(old, new),
+        "rolebindings.rbac.authorization.k8s.io"
+        | "clusterrolebindings.rbac.authorization.k8s.io" => binding(old, new),
+        "validatingwebhookconfigurations.admissionregistration.k8s.io" => registration::hooks(new),
+        "customresourcedefinitions.apiextensions.k8s.io" => registration::definition(old, new),
+        _plain => Vec::new(),
+    }
+}
+
+/// What the server does of itself right after a write, as a controller of its own would: accepts a definition's names.
+pub(crate) fn accept(kind: &Kind, object: &Value, now: &str) -> Option<Value> {
+    let is_definition = kind.plural == "customresourcedefinitions";
+    if is_definition {
+        registration::accept(object, now)
+    } else {
+        None
+    }
+}
+
+/// A definition as it is once it is served.
+pub(crate) fn complete_definition(definition: &mut Value, now: &str) {
+    registration::definition(None, definition);
+    if let Some(accepted) = registration::accept(definition, now) {
+        *definition = accepted;
+    }
+}
+
+fn drop_nulls(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            fields.retain(|_, field| !field.is_null());
+            fields.values_mut().for_each(drop_nulls);
+        }
+        Value::Array(items) => items.iter_mut().for_each(drop_nulls),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+fn is_empty(value: &Value) -> bool {
+    value.as_object().is_some_and(serde_json::Map::is_empty)
+}
+
+fn config_map(new: &mut Value) -> Vec<Cause> {
+    for key in ["data", "binaryData"] {
+        if is_empty(&new[key]) {
+            take(new, key);
+        }
+        if new[key].is_null() {
+            take(new, key);
+        }
+    }
+    let data = new["data"].as_object().into_iter().flatten();
+    let bytes: usize = data
+        .map(|(_, value)| value.as_str().map_or(0, str::len))
+        .sum();
+    take_null(new, "data");
+    let is_long = bytes > DATA_BYTES_MAX;
+    let long = is_long.then(|| Cause::too_long("[]", DATA_BYTES_MAX as u64));
+    long.into_iter().collect()
+}
+
+/// Reading a missing field by index in a mutable value makes it; this undoes that.
+fn take_null(object: &mut Value, key: &str) {
+    if object.get(key).is_some_and(Value::is_null) {
+        take(object, key);
+    }
+}
+
+fn secret(new: &mut Value) -> Vec<Cause> {
+    use base64::Engine;
+    let plain = new.get("stringData").and_then(Value::as_object).cloned();
+    for (key, value) in plain.into_iter().flatten() {
+        let coded = base64::engine::general_purpose::STANDARD.encode(text(&value));
+        if new.get("data").is_none() {
+            new["data"] = json!({});
+        }
+        new["data"][key] = json!(coded);
+    }
+    take(new, "stringData");
+    if new.get("type").is_none() {
+        new["type"] = json!("Opaque");
+    }
+    Vec::new()
+}
+
+fn namespace(old: Option<&Value>, new: &mut Value) -> Vec<Cause> {
+    let name = new["metadata"]["name"].clone();
+    new["metadata"]["labels"]["kubernetes.io/metadata.name"] = name;
+    if old.is_none() {
+        new["spec"] = json!({"finalizers": ["kubernetes"]});
+        new["status"] = json!({"phase": "Active"});
+    }
+    Vec::new()
+}
+
+fn node(old: Option<&Value>, new: &mut Value) -> Vec<Cause> {
+    if new.get("spec").is_none() {
+        new["spec"] = json!({});
+    }
+    if let Some(network) = new["spec"].get("podCIDR").cloned()
+        && new["spec"].get("podCIDRs").is_none()
+    {
+        new["spec"]["podCIDRs"] = json!([network]);
+    }
+    if old.is_none() {
+        if new["spec"].get("taints").is_none() {
+            let taint = json!({"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"});
+            new["spec"]["taints"] = json!([taint]);
+        }
+        let system: serde_json::Map<_, _> = SYSTEM_FIELDS
+            .iter()
+            .map(|&field| (field.to_owned(), json!("")))
+            .collect();
+        if new.get("status").is_none() {
+            new["status"] = json!({});
+        }
+        let status = &mut new["status"];
+        if status.get("daemonEndpoints").is_none() {
+            status["daemonEndpoints"] = json!({"kubeletEndpoint": {"Port": 0}});
+        }
+        if status.get("nodeInfo").is_none() {
+            status["nodeInfo"] = Value::Object(system);
+        }
+    }
+    Vec::new()
+}
+
+fn pod(old: Option<&Value>, new: &mut Value) -> Vec<Cause> {
+    if old.is_none() {
+        new["status"] = json!({"phase": "Pending", "qosClass": "BestEffort"});
+    }
+    Vec::new()
+}
+
+fn event(new: &mut Value) -> Vec<Cause> {
+    for key in ["eventTime", "firstTimestamp", "lastTimestamp"] {
+        if new.get(key).is_none() {
+            new[key] = Value::Null;
+        }
+    }
+    for key in ["reportingComponent", "reportingInstance"] {
+        if new.get(key).is_none() {
+            new[key] = json!("");
+        }
+    }
+    if new.get("source").is_none() {
+        new["source"] = json!({});
+    }
+    let own = text(&new["metadata"]["namespace"]);
+    let concerned = text(&new["involvedObject"]["namespace"]);
+    // Events about objects of the cluster live in the default namespace.
+    let is_right = concerned == own || (concerned.is_empty() && own == "default");
+    if is_right {
+        return Vec::new();
+    }
+    let field = "involvedObject.namespace";
+    let why = "does not match event.namespace";
+    vec![Cause::shown(field, &json!(concerned), why)]
+}
+
+fn lease(new: &mut Value) -> Vec<Cause> {
+    if new.get("spec").is_none() {
+        new["spec"] = json!({});
+    }
+    let spec = &new["spec"];
+    let mut causes = Vec::new();
+    if let Some(seconds) = spec["leaseDurationSeconds"].as_i64()
+        && seconds <= 0
+    {
+        let (field, why) = ("spec.leaseDurationSeconds", "must be greater than 0");
+        causes.push(Cause::shown(field, &json!(seconds), why));
+    }
+    if let Some(count) = spec["leaseTransitions"].as_i64()
+        && count < 0
+    {
+        let (field, why) = (
+            "spec.leaseTransitions",
+            "must be greater than or equal to 0",
+        );
+        causes.push(Cause::shown(field, &json!(count), why));
+    }
+    causes
+}
+
+/// What makes a Lease unreadable: its times need exactly six decimals. Other zones are turned into UTC.
+pub(crate) fn lease_times(new: &mut Value) -> Result<(), String> {
+    for key in ["acquireTime", "renewTime"] {
+        let Some(time) = new["spec"].get(key).and_then(Value::as_str) else {
+            continue;
+        };
+        let decimals = time.split_once('.').map_or(0, |(_, rest)| {
+            rest.bytes().take_while(u8::is_ascii_digit).count()
+        });
+        let parsed = time.parse::<jiff::Timestamp>();
+        let (Ok(parsed), 6) = (parsed, decimals) else {
+            return Err(time.to_owned());
+        };
+        new["spec"][key] = json!(format!("{parsed:.6}"));
+    }
+    Ok(())
+}
+
+fn slice(old: Option<&Value>, new: &mut Value) -> Vec<Cause> {
+    let mut causes = Vec::new();
+    let family = text(&new["addressType"]);
+    if let Some(old) = old
+        && old["addressType"] != new["addressType"]
+    {
+        let value = &new["addressType"];
+        return vec![Cause::shown("addressType", value, "field is immutable")];
+    }
+    if new.get("ports").is_none() {
+        new["ports"] = Value::Null;
+    }
+    if new.get("endpoints").is_none() {
+        new["endpoints"] = Value::Null;
+    }
+    for port in new["ports"].as_array_mut().into_iter().flatten() {
+        if port.get("protocol").is_none() {
+            port["protocol"] = json!("TCP");
+        }
+        if port.get("name").is_none() {
+            port["name"] = json!("");
+        }
+    }
+    for (at, endpoint) in new["endpoints"]
+        .as_array_mut()
+        .into_iter()
+        .flatten()
+        .enumerate()
+    {
+        if endpoint.get("conditions").is_none() {
+            endpoint["conditions"] = json!({});
+        }
+        let addresses = endpoint["addresses"].as_array().into_iter().flatten();
+        for (place, address) in addresses.enumerate() {
+            causes.extend(endpoint_fault(&family, at, place, address));
+        }
+    }
+    causes
+}
+
+fn endpoint_fault(family: &str, at: usize, place: usize, address: &Value) -> Option<Cause> {
+    let parsed = text(address).parse::<IpAddr>();
+    let fits = match &parsed {
+        Ok(IpAddr::V4(_)) => family == "IPv4",
+        Ok(IpAddr::V6(_)) => family == "IPv6",
+        Err(_) => family == "FQDN",
+    };
+    if !fits {
+        let article = format!("must be an {family} address");
+        return Some(Cause::shown(
+            format!("endpoints[{at}].addresses"),
+            address,
+            &article,
+        ));
+    }
+    let is_loopback = parsed.is_ok_and(|address| address.is_loopback());
+    is_loopback.then(|| {
+        let why = "may not be in the loopback range (127.0.0.0/8, ::1/128)";
+        let field = format!("endpoints[{at}].addresses[{place}]");
+        Cause::shown(field, address, why)
+    })
+}
+
+fn binding(old: Option<&Value>, new: &mut Value) -> Vec<Cause> {
+    for subject in new["subjects"].as_array_mut().into_iter().flatten() {
+        let is_person = subject["kind"] == "User" || subject["kind"] == "Group";
+        if is_person && subject.get("apiGroup").is_none() {
+            subject["apiGroup"] = json!("rbac.authorization.k8s.io");
+        }
+    }
+    take_null(new, "subjects");
+    let Some(old) = old else {
+        return Vec::new();
+    };
+    if old["roleRef"] == new["roleRef"] {
+        return Vec::new();
+    }
+    let role = &new["roleRef"];
+    let told = json!({"APIGroup": role["apiGroup"], "Kind": role["kind"], "Name": role["name"]});
+    vec![Cause::shown("roleRef", &told, "cannot change roleRef")]
+}
+
+/// Of a ConfigMap's values together.
+const DATA_BYTES_MAX: usize = 1 << 20;
+
+const SYSTEM_FIELDS: &[&str] = &[
+    "machineID",
+    "systemUUID",
+    "bootID",
+    "kernelVersion",
+    "osImage",
+    "containerRuntimeVersion",
+    "kubeletVersion",
+    "kubeProxyVersion",
+    "operatingSystem",
+    "architecture",
+];

@@ -1,0 +1,299 @@
+//! Webhooks: which are to be asked about a write or a conversion, and what their replies mean.
+//!
+//! Governed by the "Dynamic Admission Control" and "Versions in CustomResourceDefinitions" pages; the words of failures are the
+//! recorded ones. Asking itself is up to [`super::post`].
+
+use crate::answer::Refusal;
+use crate::call::{Call, Question, Reply, Stop};
+use crate::kinds::{Kind, text};
+use crate::select;
+use crate::store::{Key, Store};
+use serde_json::{Value, json};
+
+/// Asks every validating webhook whose rules fit. Refused in the words of the first that refuses.
+pub(crate) fn admit(
+    store: &Store,
+    call: &Call<'_>,
+    operation: &str,
+    object: Option<&Value>,
+    old: Option<&Value>,
+) -> Result<(), Stop> {
+    // A webhook cannot guard its own registration.
+    if call.kind.group == "admissionregistration.k8s.io" {
+        return Ok(());
+    }
+    let configurations = store.range(CONFIGURATIONS, "");
+    for (_, configuration) in configurations {
+        let hooks = configuration["webhooks"].as_array();
+        for hook in hooks.into_iter().flatten() {
+            if fits(store, call, operation, object.or(old), hook) {
+                admit_by(call, operation, object, old, hook)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn fits(
+    store: &Store,
+    call: &Call<'_>,
+    operation: &str,
+    object: Option<&Value>,
+    hook: &Value,
+) -> bool {
+    let target = &call.target;
+    let resource = match target.subresource.as_str() {
+        "" => target.plural.clone(),
+        sub => format!("{}/{sub}", target.plural),
+    };
+    let has = |list: &Value, word: &str| {
+        let words = list.as_array().into_iter().flatten();
+        words.into_iter().any(|each| each == word || each == "*")
+    };
+    let rules = hook["rules"].as_array();
+    let is_ruled = rules.into_iter().flatten().any(|rule| {
+        has(&rule["operations"], operation)
+            && has(&rule["apiGroups"], &target.group)
+            && has(&rule["apiVersions"], &target.version)
+            && has(&rule["resources"], &resource)
+    });
+    let place = Key::new("namespaces", "", &target.namespace);
+    let namespace = store
+        .get(&place)
+        .map(|namespace| &namespace["metadata"]["labels"]);
+    let is_near = !call.kind.is_namespaced
+        || select::fits(
+            &hook["namespaceSelector"],
+            namespace.unwrap_or(&Value::Null),
+        );
+    let labels = object.map_or(&Value::Null, |object| &object["metadata"]["labels"]);
+    is_ruled && is_near && select::fits(&hook["objectSelector"], labels)
+}
+
+fn admit_by(
+    call: &Call<'_>,
+    operation: &str,
+    object: Option<&Value>,
+    old: Option<&Value>,
+    hook: &Value,
+) -> Result<(), Stop> {
+    let uid = call.review_uid();
+    let target = &call.target;
+    let kind = json!({"group": target.group, "version": target.version, "kind": call.kind.kind});
+    let resource =
+        json!({"group": target.group, "version": target.version, "resource": target.plural});
+    let name = object
+        .or(old)
+        .map(|object| text(&object["metadata"]["name"]));
+    let options = match operation {
+        "CREATE" => "CreateOptions",
+        "UPDATE" => "UpdateOptions",
+        _delete => "DeleteOptions",
+    };
+    let mut request = json!({
+        "uid": uid, "kind": kind, "resource": resource, "requestKind": kind, "requestResource": resource,
+        "name": name, "operation": operation,
+        "userInfo": {"username": call.user.name, "groups": call.user.groups},
+        "object": object, "oldObject": old, "dryRun": call.request.is_dry(),
+        "options": {"kind": options, "apiVersion": "meta.k8s.io/v1"},
+    });
+    if call.kind.is_namespaced {
+        request["namespace"] = json!(target.namespace);
+    }
+    let question = Question {
+        client: hook["clientConfig"].clone(),
+        seconds: hook["timeoutSeconds"].as_u64().unwrap_or(HOOK_SECONDS),
+        review: json!({"kind": "AdmissionReview", "apiVersion": ADMISSION, "request": request}),
+    };
+    let hook_name = text(&hook["name"]);
+    match judge(call.ask(question)?, &uid) {
+        Ok(response) => {
+            let warnings = response["warnings"].as_array().into_iter().flatten();
+            for warning in warnings {
+                call.warn(text(warning));
+            }
+            verdict(&hook_name, response)
+        }
+        // The server could not tell what the webhook thinks.
+        Err(_) if hook["failurePolicy"] == "Ignore" => Ok(()),
+        Err(why) => {
+            let why = format!("failed calling webhook {hook_name:?}: {why}");
+            Err(Refusal::internal(&why).into())
+        }
+    }
+}
+
+fn judge<'a>(reply: &'a Reply, uid: &str) -> Result<&'a Value, String> {
+    let review = reply
+        .as_ref()
+        .map_err(|why| format!("failed to call webhook: {why}"))?;
+    if review["apiVersion"] == "admission.k8s.io/v1beta1" {
+        let why =
+            "converting (v1beta1.AdmissionReview) to (v1.AdmissionReview): unknown conversion";
+        return Err(format!("failed to call webhook: {why}"));
+    }
+    if review["apiVersion"] != ADMISSION || review["kind"] != "AdmissionReview" {
+        return Err(
+            "received invalid webhook response: expected webhook response of admission.k8s.io/v1, Kind=AdmissionReview, got /, Kind="
+                .to_owned(),
+        );
+    }
+    let response = &review["response"];
+    if response["uid"] != uid {
+        let got = text(&response["uid"]);
+        return Err(format!(
+            "received invalid webhook response: expected response.uid={uid:?}, got {got:?}"
+        ));
+    }
+    if !response["patch"].is_null() {
+        let why = "validating webhook may not return response.patch";
+        return Err(format!("received invalid webhook response: {why}"));
+    }
+    Ok(response)
+}
+
+fn verdict(hook: &str, response: &Value) -> Result<(), Stop> {
+    if response["allowed"] == true {
+        return Ok(());
+    }
+    let status = &response["status"];
+    let code = status["code"]
+        .as_u64()
+        .and_then(|code| u16::try_from(code).ok());
+    let code = code.filter(|code| *code >= 400).unwrap_or(400);
+    let reason = text(&status["reason"]);
+    let why = [text(&status["message"]), reason.clone()]
+        .into_iter()
+        .find(|why| !why.is_empty());
+    let message = match why {
+        Some(why) => format!("admission webhook {hook:?} denied the request: {why}"),
+        None => format!("admission webhook {hook:?} denied the request without explanation"),
+    };
+    Err(Refusal::new(code, &reason, message).into())
+}
+
+/// Objects in another version, by the definition's strategy. Metadata but for labels and annotations stays.
+pub(crate) fn convert(
+    call: &Call<'_>,
+    objects: Vec<Value>,
+    version: &str,
+) -> Result<Vec<Value>, Stop> {
+    let wanted = call.kind.api_version(version);
+    let strange: Vec<_> = objects
+        .iter()
+        .filter(|object| object["apiVersion"] != wanted)
+        .map(bare)
+        .collect();
+    let converted = match question(&call.kind, &wanted, &strange, || call.review_uid()) {
+        None => strange,
+        Some(question) => {
+            let was = text(&strange[0]["apiVersion"]);
+            let reply = call.ask(question)?;
+            let kind = &call.kind.kind;
+            let answered = converted(reply, &strange, &wanted).map_err(|why| {
+                Refusal::plain_500(format!("conversion webhook for {was}, Kind={kind} {why}"))
+            })?;
+            answered
+        }
+    };
+    Ok(joined(objects, converted, &wanted))
+}
+
+/// The review that turns objects into another version. None if there is nothing to ask.
+pub(crate) fn question(
+    kind: &Kind,
+    wanted: &str,
+    strange: &[Value],
+    uid: impl Fn() -> String,
+) -> Option<Question> {
+    let conversion = kind.conversion.as_ref()?;
+    if strange.is_empty() || conversion["strategy"] != "Webhook" {
+        return None;
+    }
+    let request = json!({"uid": uid(), "desiredAPIVersion": wanted, "objects": strange});
+    Some(Question {
+        client: conversion["webhook"]["clientConfig"].clone(),
+        seconds: CONVERSION_SECONDS,
+        review: json!({"kind": "ConversionReview", "apiVersion": CONVERSION, "request": request}),
+    })
+}
+
+/// What a conversion is asked with: the server sends no resourceVersion.
+pub(crate) fn bare(object: &Value) -> Value {
+    let mut object = object.clone();
+    crate::meta::take(&mut object["metadata"], "resourceVersion");
+    crate::meta::take(&mut object["metadata"], "managedFields");
+    object
+}
+
+/// The objects of a reply. Fails in the server's words.
+pub(crate) fn converted(
+    reply: &Reply,
+    asked: &[Value],
+    wanted: &str,
+) -> Result<Vec<Value>, String> {
+    let review = reply.as_ref().map_err(|why| format!("failed: {why}"))?;
+    let response = &review["response"];
+    if response["result"]["status"] != "Success" {
+        let message = text(&response["result"]["message"]);
+        return Err(format!("failed: {message}"));
+    }
+    let objects = response["convertedObjects"].as_array();
+    let objects = objects.cloned().unwrap_or_default();
+    if objects.len() != asked.len() {
+        let (got, expected) = (objects.len(), asked.len());
+        return Err(format!("returned {got} objects, expected {expected}"));
+    }
+    for (at, (object, was)) in objects.iter().zip(asked).enumerate() {
+        if object["apiVersion"] != wanted {
+            let got = text(&object["apiVersion"]);
+            return Err(format!(
+                "returned invalid object at index {at}: invalid groupVersion (expected {wanted}, received {got})"
+            ));
+        }
+        let name = |object: &Value| text(&object["metadata"]["name"]);
+        if name(object) != name(was) {
+            let (was, got) = (name(was), name(object));
+            return Err(format!(
+                "returned invalid object: must have the same name: {was} != {got}"
+            ));
+        }
+    }
+    Ok(objects)
+}
+
+/// Puts converted objects in the places of those that needed it, with their own metadata.
+pub(crate) fn joined(objects: Vec<Value>, converted: Vec<Value>, wanted: &str) -> Vec<Value> {
+    let mut converted = converted.into_iter();
+    let each = objects.into_iter().map(|object| {
+        if object["apiVersion"] == wanted {
+            return object;
+        }
+        let Some(mut new) = converted.next() else {
+            return object;
+        };
+        let mut metadata = object["metadata"].clone();
+        for key in ["labels", "annotations"] {
+            match new["metadata"].get(key) {
+                Some(value) => metadata[key] = value.clone(),
+                None => crate::meta::take(&mut metadata, key),
+            }
+        }
+        new["metadata"] = metadata;
+        new["apiVersion"] = json!(wanted);
+        new
+    });
+    each.collect()
+}
+
+const CONFIGURATIONS: &str = "validatingwebhookconfigurations.admissionregistration.k8s.io";
+
+const ADMISSION: &str = "admission.k8s.io/v1";
+
+const CONVERSION: &str = "apiextensions.k8s.io/v1";
+
+/// The server's default.
+const HOOK_SECONDS: u64 = 10;
+
+/// Conversions have no field for it.
+const CONVERSION_SECONDS: u64 = 30;

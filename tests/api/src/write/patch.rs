@@ -1,0 +1,145 @@
+//! Patches: merge (RFC 7386), JSON (RFC 6902) and server-side apply.
+
+use super::{key, make, update};
+use crate::answer::{Answer, Refusal};
+use crate::call::{Call, Stop};
+use crate::kinds::text;
+use crate::store::Store;
+use crate::{body, builtin, read};
+use serde_json::{Value, json};
+
+/// Changes an object by the request's body.
+pub(crate) fn patch(store: &mut Store, call: &Call<'_>) -> Result<Answer, Stop> {
+    super::options(call, "PatchOptions")?;
+    let content = call
+        .request
+        .content_type
+        .split(';')
+        .next()
+        .unwrap_or_default();
+    let form = match content {
+        MERGE => patch_merge,
+        JSON => patch_json,
+        APPLY => return apply(store, call),
+        _other => return Err(unknown_form(call).into()),
+    };
+    let Some(stored) = store.get(&key(call, &call.target.name)).cloned() else {
+        return Err(Refusal::not_found(&call.target.about()).into());
+    };
+    let old = read::in_version(call, &stored)?;
+    let mut new = form(call, old.clone())?;
+    check_identity(call, &new)?;
+    if call.kind.plural == "leases"
+        && let Err(time) = builtin::lease_times(&mut new)
+    {
+        return Err(unreadable(&new, &time).into());
+    }
+    update(store, call, &stored, new)
+}
+
+fn patch_merge(call: &Call<'_>, mut object: Value) -> Result<Value, Stop> {
+    let patch = body::value_or(call, |why| {
+        Refusal::bad(format!("error decoding patch: {why}"))
+    })?;
+    if !patch.is_object() {
+        let why = "error decoding patch: json: cannot unmarshal array into Go value of type map[string]interface {}";
+        return Err(Refusal::bad(why).into());
+    }
+    json_patch::merge(&mut object, &patch);
+    Ok(object)
+}
+
+fn patch_json(call: &Call<'_>, mut object: Value) -> Result<Value, Stop> {
+    let patch = body::value_or(call, |why| {
+        Refusal::bad(format!("error decoding patch: {why}"))
+    })?;
+    let Some(operations) = patch.as_array() else {
+        let why = "error decoding patch: json: cannot unmarshal object into Go value of type []handlers.jsonPatchOp";
+        return Err(Refusal::bad(why).into());
+    };
+    for operation in operations {
+        let mut operation = operation.clone();
+        // The server replaces a member that is not there.
+        let pointer = text(&operation["path"]);
+        if operation["op"] == "replace" && object.pointer(&pointer).is_none() {
+            operation["op"] = json!("add");
+        }
+        let parsed = serde_json::from_value::<json_patch::PatchOperation>(operation);
+        let done = parsed
+            .map_err(drop)
+            .and_then(|operation| json_patch::patch(&mut object, &[operation]).map_err(drop));
+        if done.is_err() {
+            let mut refusal = Refusal::new(422, "Invalid", REJECTED);
+            refusal.details = Some(json!({}));
+            return Err(refusal.into());
+        }
+    }
+    Ok(object)
+}
+
+fn check_identity(call: &Call<'_>, new: &Value) -> Result<(), Stop> {
+    let name = &call.target.name;
+    let named = text(&new["metadata"]["name"]);
+    if named != *name {
+        let why =
+            format!("the name of the object ({named}) does not match the name on the URL ({name})");
+        return Err(Refusal::bad(why).into());
+    }
+    let namespace = text(&new["metadata"]["namespace"]);
+    if namespace != call.target.namespace {
+        let why =
+            "the namespace of the provided object does not match the namespace sent on the request";
+        return Err(Refusal::bad(why).into());
+    }
+    Ok(())
+}
+
+/// The refusal of a patch whose outcome cannot be decoded: it shows the whole object.
+fn unreadable(object: &Value, time: &str) -> Refusal {
+    let shown = json!(object.to_string());
+    let why = format!(
+        "parsing time {time:?} as \"2006-01-02T15:04:05.000000Z07:00\": cannot parse {time:?} as \".000000\""
+    );
+    let message = format!("Invalid value: {shown}: {why}");
+    let causes = json!([{"reason": "FieldValueInvalid", "message": message, "field": "patch"}]);
+    let mut refusal = Refusal::new(
+        422,
+        "Invalid",
+        format!(" \"\" is invalid: patch: {message}"),
+    );
+    refusal.details = Some(json!({"causes": causes}));
+    refusal
+}
+
+fn unknown_form(call: &Call<'_>) -> Refusal {
+    let content = call.request.content_type.as_str();
+    let known = [JSON, MERGE, APPLY];
+    if content == STRATEGIC {
+        let why = format!(
+            "the body of the request was in an unknown format - accepted media types include: {}",
+            known.join(", ")
+        );
+        return Refusal::new(415, "UnsupportedMediaType", why);
+    }
+    let mut refusal = Refusal::new(415, "UnsupportedMediaType", "415: Unsupported Media Type");
+    refusal.details = Some(json!({}));
+    refusal
+}
+
+const MERGE: &str = "application/merge-patch+json";
+const JSON: &str = "application/json-patch+json";
+const APPLY: &str = "application/apply-patch+yaml";
+const STRATEGIC: &str = "application/strategic-merge-patch+json";
+const REJECTED: &str = "the server rejected our request due to an error in our request";
+
+/// Server-side apply.
+fn apply(store: &mut Store, call: &Call<'_>) -> Result<Answer, Stop> {
+    let wanted = body::object(call)?;
+    let stored = store.get(&key(call, &call.target.name)).cloned();
+    let Some(stored) = stored else {
+        return make(store, call, wanted);
+    };
+    let mut new = read::in_version(call, &stored)?;
+    json_patch::merge(&mut new, &wanted);
+    update(store, call, &stored, new)
+}

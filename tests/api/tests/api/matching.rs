@@ -1,0 +1,206 @@
+//! Recorded values against answers: placeholders stand for what differs from run to run, and must stand for the same everywhere.
+
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// What placeholders of one story stand for.
+#[derive(Debug, Default)]
+pub(crate) struct Meanings {
+    known: BTreeMap<String, String>,
+}
+
+impl Meanings {
+    /// Says what a placeholder stands for.
+    pub(crate) fn bind(&mut self, placeholder: &str, meaning: &str) {
+        self.known
+            .insert(placeholder.to_owned(), meaning.to_owned());
+    }
+
+    /// What a placeholder stands for.
+    pub(crate) fn get(&self, placeholder: &str) -> Option<&str> {
+        self.known.get(placeholder).map(String::as_str)
+    }
+
+    /// A text with its placeholders replaced; unknown ones stay.
+    pub(crate) fn fill_text(&self, text: &str) -> String {
+        let mut filled = text.to_owned();
+        for (placeholder, meaning) in &self.known {
+            filled = filled.replace(placeholder, meaning);
+        }
+        filled
+    }
+
+    /// A value with its placeholders replaced. Ports are numbers.
+    pub(crate) fn fill(&self, value: &Value) -> Value {
+        match value {
+            Value::String(text) => {
+                let filled = self.fill_text(text);
+                let is_port = text.starts_with("<nodeport:") && filled != *text;
+                match filled.parse::<u64>() {
+                    Ok(port) if is_port => Value::from(port),
+                    _text => Value::String(filled),
+                }
+            }
+            Value::Array(items) => items.iter().map(|item| self.fill(item)).collect(),
+            Value::Object(fields) => {
+                let fields = fields
+                    .iter()
+                    .map(|(key, value)| (self.fill_text(key), self.fill(value)));
+                Value::Object(fields.collect())
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
+        }
+    }
+
+    /// Compares, and learns what new placeholders stand for. Fails with the place of the first difference.
+    pub(crate) fn compare(
+        &mut self,
+        expected: &Value,
+        got: &Value,
+        place: &str,
+    ) -> Result<(), String> {
+        let differ = || Err(format!("{place}: expected {expected}, got {got}"));
+        match (expected, got) {
+            (Value::String(expected), Value::Number(number)) => {
+                self.compare_text(expected, &number.to_string(), place)
+            }
+            (Value::String(expected), Value::String(got)) => {
+                self.compare_text(expected, got, place)
+            }
+            (Value::Array(expected), Value::Array(got)) if expected.len() == got.len() => {
+                let mut pairs = expected.iter().zip(got).enumerate();
+                pairs.try_for_each(|(at, (one, other))| {
+                    self.compare(one, other, &format!("{place}[{at}]"))
+                })
+            }
+            (Value::Object(expected), Value::Object(got)) => {
+                // A recording that leaves out the rest of a big object says so.
+                let is_part = expected.contains_key("...");
+                for (key, value) in expected.iter().filter(|(key, _)| *key != "...") {
+                    let place = format!("{place}.{key}");
+                    let Some(own) = got.get(key) else {
+                        return Err(format!("{place}: expected {value}, got nothing"));
+                    };
+                    self.compare(value, own, &place)?;
+                }
+                let extra = got.iter().find(|(key, _)| !expected.contains_key(*key));
+                match extra.filter(|_| !is_part) {
+                    Some((key, value)) => {
+                        Err(format!("{place}.{key}: expected nothing, got {value}"))
+                    }
+                    None => Ok(()),
+                }
+            }
+            (one, other) if one == other => Ok(()),
+            _different => differ(),
+        }
+    }
+
+    fn compare_text(&mut self, expected: &str, got: &str, place: &str) -> Result<(), String> {
+        let differ = || Err(format!("{place}: expected {expected:?}, got {got:?}"));
+        let (mut pattern, mut text) = (expected, got);
+        loop {
+            let Some((literal, placeholder, after)) = split(pattern) else {
+                return if pattern == text { Ok(()) } else { differ() };
+            };
+            let Some(rest) = text.strip_prefix(literal) else {
+                return differ();
+            };
+            let next = split(after).map_or(after, |(next, _, _)| next);
+            let end = if next.is_empty() {
+                Some(rest.len())
+            } else {
+                rest.find(next)
+            };
+            let Some(end) = end else {
+                return differ();
+            };
+            let (meaning, rest) = rest.split_at(end);
+            self.learn(placeholder, meaning, place)?;
+            (pattern, text) = (after, rest);
+        }
+    }
+
+    fn learn(&mut self, placeholder: &str, meaning: &str, place: &str) -> Result<(), String> {
+        // Without a number each may stand for something else.
+        if !placeholder.contains(':') {
+            return Ok(());
+        }
+        if let Some(known) = self.known.get(placeholder) {
+            if known == meaning {
+                return Ok(());
+            }
+            return Err(format!(
+                "{place}: {placeholder} is {known:?}, got {meaning:?}"
+            ));
+        }
+        let kind = placeholder.split(':').next().unwrap_or_default();
+        let number = |word: &str| {
+            word.trim_end_matches('>')
+                .rsplit(':')
+                .next()
+                .and_then(|n| n.parse::<u64>().ok())
+        };
+        for (other, known) in &self.known {
+            if other.split(':').next() != Some(kind) {
+                continue;
+            }
+            if known == meaning {
+                return Err(format!(
+                    "{place}: {placeholder} and {other} are both {meaning:?}"
+                ));
+            }
+            // Numbers of resourceVersions keep the order in which the server gave them.
+            let orders = (
+                number(placeholder),
+                number(other),
+                meaning.parse::<u64>(),
+                known.parse::<u64>(),
+            );
+            if let ("<rv", (Some(one), Some(two), Ok(ours), Ok(theirs))) = (kind, orders)
+                && (one < two) != (ours < theirs)
+            {
+                return Err(format!(
+                    "{place}: {placeholder} is {meaning}, but {other} is {known}"
+                ));
+            }
+        }
+        self.known
+            .insert(placeholder.to_owned(), meaning.to_owned());
+        Ok(())
+    }
+}
+
+/// The text before the first placeholder, the placeholder, and the text after it.
+fn split(text: &str) -> Option<(&str, &str, &str)> {
+    let mut from = 0;
+    while let Some(start) = text[from..].find('<').map(|at| from + at) {
+        let end = text[start..].find('>').map(|at| start + at + 1)?;
+        let word = &text[start..end];
+        let kind = word
+            .trim_matches(['<', '>'])
+            .split(':')
+            .next()
+            .unwrap_or_default();
+        if PLACEHOLDERS.contains(&kind) {
+            return Some((&text[..start], word, &text[end..]));
+        }
+        from = start + 1;
+    }
+    None
+}
+
+const PLACEHOLDERS: &[&str] = &[
+    "uid",
+    "rv",
+    "time",
+    "continue",
+    "clusterip",
+    "nodeport",
+    "gen",
+    "ca",
+    "other-ca",
+    "token",
+    "server",
+    "hash",
+];

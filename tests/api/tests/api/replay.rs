@@ -1,0 +1,286 @@
+//! Every recorded exchange of a real API server, sent in order, its answer compared.
+//!
+//! What is outside the double's extent is listed with its reason in [`super::outside`]; a listed exchange that comes out right
+//! fails too, so that the list stays true. Its recorded outcome is planted, so that the story goes on.
+
+use crate::http::{Answer, Place};
+use crate::matching::Meanings;
+use crate::outside::reason;
+use crate::server::Server;
+use serde_json::{Value, json};
+use std::fs;
+use std::path::Path;
+
+#[test]
+fn recorded_exchanges_are_replayed() {
+    let wanted = std::env::var("STORY").unwrap_or_default();
+    let mut faults = Vec::new();
+    let mut count = 0;
+    for file in STORIES.iter().filter(|file| file.contains(&wanted)) {
+        let mut story = Story::begin(file);
+        let text = fs::read_to_string(data(file)).unwrap();
+        for line in text.lines() {
+            let exchange: Value = serde_json::from_str(line).unwrap();
+            if exchange["request"].is_object() {
+                count += 1;
+                story.tell(&exchange);
+            }
+        }
+        faults.extend(story.faults);
+    }
+    println!(
+        "{count} exchanges, {} of them not as they should be",
+        faults.len()
+    );
+    assert!(faults.is_empty(), "\n{}", faults.join("\n"));
+    assert!(
+        !wanted.is_empty() || count >= EXCHANGES_MIN,
+        "only {count} exchanges"
+    );
+}
+
+fn data(file: &str) -> std::path::PathBuf {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/apiserver");
+    folder.join(format!("{file}.jsonl"))
+}
+
+struct Story {
+    file: &'static str,
+    server: Server,
+    meanings: Meanings,
+    faults: Vec<String>,
+}
+
+impl Story {
+    fn begin(file: &'static str) -> Self {
+        let server = Server::start();
+        let place = server.place();
+        let namespaces = [format!("rec-{file}"), "rec-metadata".to_owned()];
+        for name in namespaces {
+            let body = json!({"metadata": {"name": name}}).to_string();
+            let headers = headers(&server, &json!({"contentType": "application/json"}));
+            place
+                .send("POST", "/api/v1/namespaces", &headers, body.as_bytes())
+                .unwrap();
+        }
+        Self {
+            file,
+            server,
+            meanings: Meanings::default(),
+            faults: Vec::new(),
+        }
+    }
+
+    /// Sends one exchange and judges the answer.
+    fn tell(&mut self, exchange: &Value) {
+        let name = exchange["name"].as_str().unwrap();
+        let outcome = self.exchange(exchange);
+        let listed = self
+            .server
+            .is_double()
+            .then(|| reason(self.file, name))
+            .flatten();
+        let place = format!("{}/{name}", self.file);
+        match (outcome, listed) {
+            (Ok(()), None) => {}
+            (Ok(()), Some(why)) => self
+                .faults
+                .push(format!("{place}: comes out right, but is listed: {why}")),
+            (Err(why), None) => {
+                self.faults.push(format!("{place}: {why}"));
+                self.plant(exchange);
+            }
+            (Err(_), Some(_)) => self.plant(exchange),
+        }
+    }
+
+    fn exchange(&mut self, exchange: &Value) -> Result<(), String> {
+        let (request, expected) = (&exchange["request"], &exchange["response"]);
+        let mut answer = self.send(request)?;
+        let status = json!(answer.status);
+        self.meanings
+            .compare(&expected["status"], &status, "status")?;
+        let warnings = json!(answer.header("warning"));
+        let expected_warnings = expected.get("warning").cloned().unwrap_or(json!([]));
+        self.meanings
+            .compare(&expected_warnings, &warnings, "warning")?;
+        if expected.get("events").is_some() {
+            return self.watch(exchange, &mut answer);
+        }
+        let bytes = answer.body().map_err(|why| format!("body: {why}"))?;
+        let mut body = serde_json::from_slice(&bytes)
+            .unwrap_or_else(|_| json!(String::from_utf8_lossy(&bytes)));
+        if self.file != "ssa" {
+            strip(&mut body);
+        }
+        self.meanings.compare(&expected["body"], &body, "body")
+    }
+
+    fn send(&mut self, request: &Value) -> Result<Answer, String> {
+        self.refresh(request);
+        let text = |key: &str| request[key].as_str().unwrap_or_default();
+        let mut path = self.meanings.fill_text(text("path"));
+        let query = request["query"].as_object().into_iter().flatten();
+        let pairs: Vec<_> = query
+            .map(|(key, value)| {
+                let value = self.meanings.fill_text(value.as_str().unwrap_or_default());
+                format!("{}={}", encode(key), encode(&value))
+            })
+            .collect();
+        if !pairs.is_empty() {
+            path = format!("{path}?{}", pairs.join("&"));
+        }
+        let body = match request.get("body") {
+            None => Vec::new(),
+            Some(Value::String(body)) => {
+                big(body).unwrap_or_else(|| self.meanings.fill_text(body).into_bytes())
+            }
+            Some(body) => self.meanings.fill(body).to_string().into_bytes(),
+        };
+        let headers = headers(&self.server, request);
+        let place: Place = self.server.place();
+        place
+            .send(text("method"), &path, &headers, &body)
+            .map_err(|why| format!("failed to send: {why}"))
+    }
+
+    /// The newest resourceVersion, and one that is yet to come, where a request wants them.
+    fn refresh(&mut self, request: &Value) {
+        let told = request.to_string();
+        if !told.contains("<rv:current>") && !told.contains("+1000000>") {
+            return;
+        }
+        let newest = self.server.revision();
+        self.meanings.bind("<rv:current>", &newest.to_string());
+        for word in ["<rv:+1000000>", "<rv:last+1000000>"] {
+            self.meanings.bind(word, &(newest + 1_000_000).to_string());
+        }
+    }
+
+    fn watch(&mut self, exchange: &Value, answer: &mut Answer) -> Result<(), String> {
+        for during in exchange["during"].as_array().into_iter().flatten() {
+            let name = during["name"].as_str().unwrap();
+            self.exchange(during)
+                .map_err(|why| format!("during {name}: {why}"))?;
+        }
+        let response = &exchange["response"];
+        let events = response["events"].as_array().into_iter().flatten();
+        for (at, expected) in events.enumerate() {
+            let event = answer.line().map_err(|why| format!("event {at}: {why}"))?;
+            let mut event = event.ok_or_else(|| format!("event {at}: the watch ended before"))?;
+            strip(&mut event["object"]);
+            self.meanings
+                .compare(expected, &event, &format!("event {at}"))?;
+        }
+        if response["endedByServer"] == true {
+            match answer.line().map_err(|why| format!("end: {why}"))? {
+                None => {}
+                // The server may say the last bookmark twice.
+                Some(event) if event["type"] == "BOOKMARK" => {}
+                Some(event) => return Err(format!("unexpected event {event}")),
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the double's state what the real server's was after an exchange.
+    fn plant(&mut self, exchange: &Value) {
+        let exchanges = exchange["during"].as_array().into_iter().flatten();
+        for exchange in exchanges.chain([exchange]) {
+            let method = exchange["request"]["method"].as_str().unwrap_or_default();
+            let object = &exchange["response"]["body"];
+            let is_written = matches!(method, "POST" | "PUT" | "PATCH")
+                && exchange["response"]["status"]
+                    .as_u64()
+                    .is_some_and(|status| status < 300)
+                && exchange["request"]["query"]["dryRun"].is_null()
+                && object["metadata"]["resourceVersion"].is_string();
+            if is_written {
+                self.server.plant(&mut self.meanings, object);
+            }
+        }
+    }
+}
+
+fn headers(server: &Server, request: &Value) -> Vec<(String, String)> {
+    let mut headers = vec![("User-Agent".to_owned(), "recorder".to_owned())];
+    let user = request["user"].as_str().unwrap_or("admin");
+    headers.extend(server.credentials(user));
+    for (name, key) in [("Content-Type", "contentType"), ("Accept", "accept")] {
+        if let Some(value) = request[key].as_str() {
+            headers.push((name.to_owned(), value.to_owned()));
+        }
+    }
+    let more = request["headers"].as_object().into_iter().flatten();
+    headers.extend(
+        more.map(|(name, value)| (name.clone(), value.as_str().unwrap_or_default().to_owned())),
+    );
+    headers
+}
+
+/// `managedFields` are recorded in one story alone.
+fn strip(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            fields.remove("managedFields");
+            fields.values_mut().for_each(strip);
+        }
+        Value::Array(items) => items.iter_mut().for_each(strip),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+fn encode(text: &str) -> String {
+    let mut encoded = String::new();
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    encoded
+}
+
+/// Bodies that were too big to record.
+fn big(word: &str) -> Option<Vec<u8>> {
+    let map = |key: &str, value: usize| {
+        let mut object = json!({"metadata": {"name": "big"}});
+        let text = json!({"a": "x".repeat(value)});
+        if key == "data" {
+            object["data"] = text;
+        } else {
+            object["metadata"]["annotations"] = text;
+        }
+        Some(object.to_string().into_bytes())
+    };
+    match word {
+        "<a ConfigMap of 3 MiB and 100 bytes>" => map("data", (3 << 20) + 100),
+        "<a ConfigMap of 1 MiB and 1 byte of data>" => map("data", (1 << 20) + 1),
+        "<a ConfigMap with 300 kB of annotations>" => map("annotations", 300_000),
+        _other => None,
+    }
+}
+
+const STORIES: &[&str] = &[
+    "metadata",
+    "writes",
+    "conflicts",
+    "patches",
+    "status",
+    "lists",
+    "watches",
+    "services",
+    "crds",
+    "ssa",
+    "admission",
+    "conversion",
+    "leases",
+    "events",
+    "rbac",
+    "errors",
+    "discovery",
+];
+
+/// Stories shrink by accident: fewer exchanges than these are a mistake.
+const EXCHANGES_MIN: usize = 600;
