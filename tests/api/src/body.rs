@@ -1,6 +1,7 @@
 //! Bodies of requests: media types, JSON and YAML, and the fields that nobody knows.
 
 use crate::answer::Refusal;
+use crate::builtin;
 use crate::call::{Call, Stop};
 use crate::kinds::text;
 use serde_json::{Value, json};
@@ -21,7 +22,31 @@ pub(crate) fn object(call: &Call<'_>) -> Result<Value, Stop> {
     if object.is_null() {
         object = json!({});
     }
+    if !object.is_object() {
+        let shown: String = call
+            .request
+            .body
+            .iter()
+            .take(SHOWN_MAX)
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        let why = format!(
+            "the object provided is unrecognized (must be of type {kind}): couldn't get version/kind; json parse error: {} ({shown})",
+            no_object(&object)
+        );
+        return Err(Refusal::bad(why).into());
+    }
     check_type(call, &object)?;
+    if call.kind.plural == "leases"
+        && let Err(time) = builtin::lease_times(&mut object)
+    {
+        let version = &call.target.version;
+        let why = format!(
+            "{kind} in version {version:?} cannot be handled as a {kind}: {}",
+            builtin::time_fault(&time)
+        );
+        return Err(Refusal::bad(why).into());
+    }
     object["apiVersion"] = json!(call.api_version());
     object["kind"] = json!(kind);
     Ok(object)
@@ -49,6 +74,19 @@ pub(crate) fn value_or(call: &Call<'_>, refuse: impl Fn(&str) -> Refusal) -> Res
     })
 }
 
+/// What is said of a value that is no object.
+pub(crate) fn no_object(value: &Value) -> String {
+    let kind = match value {
+        Value::Array(_) => "array",
+        Value::String(_) => "string",
+        Value::Bool(_) => "bool",
+        Value::Null | Value::Number(_) | Value::Object(_) => "number",
+    };
+    format!(
+        "json: cannot unmarshal {kind} into Go value of type struct {{ APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }}"
+    )
+}
+
 fn check_media(call: &Call<'_>) -> Result<(), Stop> {
     let media = call
         .request
@@ -66,7 +104,7 @@ fn check_media(call: &Call<'_>) -> Result<(), Stop> {
     Err(Refusal::new(415, "UnsupportedMediaType", why).into())
 }
 
-fn check_type(call: &Call<'_>, object: &Value) -> Result<(), Stop> {
+pub(crate) fn check_type(call: &Call<'_>, object: &Value) -> Result<(), Stop> {
     let (kind, version) = (&call.kind.kind, &call.target.version);
     let wanted = call.api_version();
     let named = text(&object["kind"]);
@@ -91,6 +129,12 @@ fn check_type(call: &Call<'_>, object: &Value) -> Result<(), Stop> {
             "no kind {named:?} is registered for version {api_version:?} in scheme \"pkg/api/legacyscheme/scheme.go:30\""
         )
     };
+    if call.kind.is_custom() && named == *kind {
+        let why = format!(
+            "the API version in the data ({api_version}) does not match the expected API version ({wanted})"
+        );
+        return Err(Refusal::bad(why).into());
+    }
     let named = if named.is_empty() { kind } else { &named };
     let why = format!("{named} in version {version:?} cannot be handled as a {kind}: {why}");
     Err(Refusal::bad(why).into())

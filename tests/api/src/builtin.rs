@@ -161,6 +161,11 @@ fn event(new: &mut Value) -> Vec<Cause> {
             new[key] = Value::Null;
         }
     }
+    for key in ["reason", "message", "type", "action"] {
+        if new.get(key).is_some_and(|value| value == "") {
+            take(new, key);
+        }
+    }
     for key in ["reportingComponent", "reportingInstance"] {
         if new.get(key).is_none() {
             new[key] = json!("");
@@ -185,6 +190,8 @@ fn lease(new: &mut Value) -> Vec<Cause> {
     if new.get("spec").is_none() {
         new["spec"] = json!({});
     }
+    // Behind a gate that is off.
+    take(&mut new["spec"], "strategy");
     let spec = &new["spec"];
     let mut causes = Vec::new();
     if let Some(seconds) = spec["leaseDurationSeconds"].as_i64()
@@ -215,12 +222,19 @@ pub(crate) fn lease_times(new: &mut Value) -> Result<(), String> {
             rest.bytes().take_while(u8::is_ascii_digit).count()
         });
         let parsed = time.parse::<jiff::Timestamp>();
-        let (Ok(parsed), 6) = (parsed, decimals) else {
+        let (Ok(parsed), DECIMALS) = (parsed, decimals) else {
             return Err(time.to_owned());
         };
         new["spec"][key] = json!(format!("{parsed:.6}"));
     }
     Ok(())
+}
+
+/// What is said about such a time.
+pub(crate) fn time_fault(time: &str) -> String {
+    format!(
+        "parsing time {time:?} as \"2006-01-02T15:04:05.000000Z07:00\": cannot parse {time:?} as \".000000\""
+    )
 }
 
 fn slice(old: Option<&Value>, new: &mut Value) -> Vec<Cause> {
@@ -304,6 +318,9 @@ fn binding(old: Option<&Value>, new: &mut Value) -> Vec<Cause> {
     let told = json!({"APIGroup": role["apiGroup"], "Kind": role["kind"], "Name": role["name"]});
     vec![Cause::shown("roleRef", &told, "cannot change roleRef")]
 }
+
+/// Of the times of a Lease.
+const DECIMALS: usize = 6;
 
 /// Of a ConfigMap's values together.
 const DATA_BYTES_MAX: usize = 1 << 20;

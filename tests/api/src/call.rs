@@ -22,6 +22,18 @@ pub(crate) struct Question {
     pub review: Value,
 }
 
+impl Question {
+    /// Whether both ask the same; each review has a uid of its own.
+    fn is_like(&self, other: &Self) -> bool {
+        let nameless = |review: &Value| {
+            let mut review = review.clone();
+            review["request"]["uid"] = Value::Null;
+            review
+        };
+        self.client == other.client && nameless(&self.review) == nameless(&other.review)
+    }
+}
+
 /// The review as it came back, or why none did.
 pub(crate) type Reply = Result<Value, String>;
 
@@ -86,7 +98,7 @@ impl Call<'_> {
         self.warnings.borrow_mut().push(warning.into());
     }
 
-    /// A uid for the next review; the same one when the request is begun again.
+    /// A uid for the next review.
     pub(crate) fn review_uid(&self) -> String {
         self.asked.set(self.asked.get() + 1);
         let kept = self.identity.len() - 4;
@@ -97,12 +109,12 @@ impl Call<'_> {
         )
     }
 
-    /// A webhook's reply, if it was asked already.
-    pub(crate) fn ask(&self, question: Question) -> Result<&Reply, Stop> {
-        let known = self.replies.iter().find(|(asked, _)| *asked == question);
-        match known {
-            Some((_, reply)) => Ok(reply),
-            None => Err(Stop::Ask(Box::new(question))),
-        }
+    /// A webhook's reply with what it was asked, if it was asked already.
+    pub(crate) fn ask(&self, question: Question) -> Result<&(Question, Reply), Stop> {
+        let known = self
+            .replies
+            .iter()
+            .find(|(asked, _)| asked.is_like(&question));
+        known.ok_or_else(|| Stop::Ask(Box::new(question)))
     }
 }

@@ -106,7 +106,8 @@ fn admit_by(
         review: json!({"kind": "AdmissionReview", "apiVersion": ADMISSION, "request": request}),
     };
     let hook_name = text(&hook["name"]);
-    match judge(call.ask(question)?, &uid) {
+    let (asked, reply) = call.ask(question)?;
+    match judge(reply, &text(&asked.review["request"]["uid"])) {
         Ok(response) => {
             let warnings = response["warnings"].as_array().into_iter().flatten();
             for warning in warnings {
@@ -188,7 +189,7 @@ pub(crate) fn convert(
         None => strange,
         Some(question) => {
             let was = text(&strange[0]["apiVersion"]);
-            let reply = call.ask(question)?;
+            let (_, reply) = call.ask(question)?;
             let kind = &call.kind.kind;
             let answered = converted(reply, &strange, &wanted).map_err(|why| {
                 Refusal::plain_500(format!("conversion webhook for {was}, Kind={kind} {why}"))

@@ -5,21 +5,21 @@
 //! real server that falls into its extent is replayed against it (`tests/api/tests/api.rs`), and where they differ the double
 //! is wrong. Outside its extent are strategic merge patches (415), OpenAPI, and everything that controllers do.
 
-pub mod apply;
-pub mod history;
-pub mod oracle;
 mod access;
 mod answer;
+pub mod apply;
 mod body;
 mod builtin;
 mod call;
 mod discovery;
 mod double;
 mod faults;
+pub mod history;
 mod hooks;
 mod kinds;
 mod listen;
 mod meta;
+pub mod oracle;
 mod post;
 pub mod rbac;
 mod read;

@@ -2,6 +2,7 @@
 //!
 //! Knows nothing of what is asked. A Service is reached at the address that the options map it to: there is no network of pods here.
 
+use crate::body;
 use crate::call::{Question, Reply};
 use crate::kinds::text;
 use base64::Engine;
@@ -87,7 +88,14 @@ pub(crate) async fn ask(question: &Question, places: &Places) -> Reply {
         }
     }
     let value = serde_json::from_slice::<Value>(&body);
-    value.map_err(|why| format!("couldn't get version/kind; json parse error: {why}"))
+    let told = match value {
+        Ok(value) if value.is_object() => return Ok(value),
+        Ok(value) => body::no_object(&value),
+        Err(why) => why.to_string(),
+    };
+    Err(format!(
+        "couldn't get version/kind; json parse error: {told}"
+    ))
 }
 
 async fn post(peer: &Peer, query: &str, question: &Question) -> Result<(u16, Bytes), String> {
@@ -139,7 +147,7 @@ fn trust(bundle: &Value) -> Result<ClientConfig, String> {
 
 fn tls_fault(why: std::io::Error) -> String {
     let told = why.to_string();
-    if told.contains("UnknownIssuer") {
+    if told.contains("UnknownIssuer") || told.contains("BadSignature") {
         return "tls: failed to verify certificate: x509: certificate signed by unknown authority"
             .to_owned();
     }

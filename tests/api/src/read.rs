@@ -53,6 +53,9 @@ pub(crate) fn list(store: &Store, call: &Call<'_>) -> Result<Answer, Stop> {
         .map_or(0, |limit| found.len().saturating_sub(limit));
     found.truncate(found.len() - rest);
     let mut metadata = json!({"resourceVersion": page.revision.to_string()});
+    if call.kind.is_custom() && form(&call.request.accept)? == Form::Whole {
+        metadata["continue"] = json!("");
+    }
     if let Some((last, _)) = found.last()
         && rest > 0
     {
@@ -63,8 +66,23 @@ pub(crate) fn list(store: &Store, call: &Call<'_>) -> Result<Answer, Stop> {
         }
     }
     let objects = found.iter().map(|(_, object)| (**object).clone());
-    let objects = many_in_version(call, objects.collect())?;
+    let objects = many_in_version(call, objects.collect()).map_err(|stop| cold(call, stop))?;
     Ok(Answer::json(200, shape(call, objects, metadata)?))
+}
+
+/// A list that cannot be converted is one that the server's cache does not have yet.
+fn cold(call: &Call<'_>, stop: Stop) -> Stop {
+    match stop {
+        Stop::Refused(refusal) if refusal.code == 500 => {
+            let (version, kind) = (call.api_version(), &call.kind.kind);
+            let why = format!(
+                "storage is (re)initializing: failed to list {version}, Kind={kind}: {}",
+                refusal.message
+            );
+            Refusal::new(429, "TooManyRequests", why).wait(1).into()
+        }
+        other => other,
+    }
 }
 
 /// The request's selectors; a named object is one too.

@@ -89,10 +89,10 @@ fn at(
     };
     if is_bad_sub {
         let is_custom = kind.is_custom();
-        let refusal = if is_custom {
-            Refusal::no_path()
-        } else {
-            Refusal::no_resource()
+        let refusal = match target.subresource.as_str() {
+            "scale" if is_custom => Refusal::not_found(&target.about()),
+            _other if is_custom => Refusal::no_path(),
+            _other => Refusal::no_resource(),
         };
         return Err(refusal.into());
     }

@@ -332,6 +332,8 @@ fn allocate_ports(
     let wants = has_node_ports(spec)
         && (spec["type"] == "NodePort" || spec["allocateLoadBalancerNodePorts"] == true);
     let mut taken: Vec<u64> = claimed_ports(spec);
+    // Ports with the same number and different protocols share a node port.
+    let mut shared: Vec<(Value, u64)> = Vec::new();
     for (at, port) in spec["ports"]
         .as_array_mut()
         .into_iter()
@@ -341,8 +343,11 @@ fn allocate_ports(
         match port["nodePort"].as_u64() {
             Some(chosen) => causes.extend(port_fault(at, chosen, is_free)),
             None if wants => {
-                let found = free_port(is_free, &taken, salt);
+                let twin = shared.iter().find(|(number, _)| *number == port["port"]);
+                let found = twin.map(|(_, found)| *found);
+                let found = found.unwrap_or_else(|| free_port(is_free, &taken, salt));
                 taken.push(found);
+                shared.push((port["port"].clone(), found));
                 port["nodePort"] = json!(found);
             }
             None => {}

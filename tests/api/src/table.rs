@@ -77,7 +77,11 @@ fn columns(kind: &Kind, version: &Version) -> Vec<Value> {
     let mut columns = vec![json!({
         "name": "Name", "type": "string", "format": "name", "description": NAME_TEXT, "jsonPath": ".metadata.name",
     })];
-    let age = || json!({"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"});
+    let age = || {
+        json!({
+            "name": "Age", "type": "date", "description": AGE_TEXT, "jsonPath": ".metadata.creationTimestamp",
+        })
+    };
     let own = &version.columns;
     if !own.is_empty() {
         columns.extend(own.iter().cloned());
@@ -185,5 +189,7 @@ fn age(value: &Value, now: Timestamp) -> String {
         _days => format!("{}d", seconds / 86_400),
     }
 }
+
+const AGE_TEXT: &str = "CreationTimestamp is a timestamp representing the server time when this object was created. It is not guaranteed to be set in happens-before order across separate operations. Clients may not set this value. It is represented in RFC3339 form and is in UTC.\n\nPopulated by the system. Read-only. Null for lists. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#metadata";
 
 const NAME_TEXT: &str = "Name must be unique within a namespace. Is required when creating resources, although some resources may allow a client to request the generation of an appropriate name automatically. Name is primarily intended for creation idempotence and configuration definition. Cannot be updated. More info: https://kubernetes.io/docs/concepts/overview/working-with-objects/names#names";

@@ -3,6 +3,7 @@
 //! Governed by the "Kubernetes API Concepts" page, and by recorded exchanges where it is silent. A write is begun anew for
 //! each reply of a webhook, and nothing is stored before the last one.
 
+mod apply;
 mod delete;
 mod patch;
 
@@ -10,6 +11,7 @@ pub(crate) use delete::{delete, delete_collection};
 pub(crate) use patch::patch;
 
 use crate::answer::{Answer, Refusal};
+use crate::apply::{Lists, Manager, own_update};
 use crate::call::{Call, Stop};
 use crate::kinds::text;
 use crate::schema::Cause;
@@ -22,7 +24,16 @@ use std::sync::Arc;
 pub(crate) fn create(store: &mut Store, call: &Call<'_>) -> Result<Answer, Stop> {
     options(call, "CreateOptions")?;
     let object = body::object(call)?;
-    make(store, call, object)
+    make(store, call, object, Way::Update)
+}
+
+/// How a writer comes to own what it writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// By POST, PUT and plain patches; the owners are yet to be told.
+    Update,
+    /// By server-side apply, which told them already.
+    Apply,
 }
 
 /// Replaces an object by the request's body.
@@ -39,18 +50,18 @@ pub(crate) fn replace(store: &mut Store, call: &Call<'_>) -> Result<Answer, Stop
     let Some(old) = store.get(&key(call, name)).cloned() else {
         // A Lease is made by whoever writes it first.
         if call.kind.plural == "leases" {
-            return make(store, call, object);
+            return make(store, call, object, Way::Update);
         }
         return Err(Refusal::not_found(&call.target.about()).into());
     };
-    update(store, call, &old, object)
+    update(store, call, &old, object, Way::Update)
 }
 
 fn key(call: &Call<'_>, name: &str) -> Key {
     Key::new(&call.kind.resource(), &call.target.namespace, name)
 }
 
-fn make(store: &mut Store, call: &Call<'_>, mut object: Value) -> Result<Answer, Stop> {
+fn make(store: &mut Store, call: &Call<'_>, mut object: Value, way: Way) -> Result<Answer, Stop> {
     check_namespace(store, call, &object)?;
     if !matches!(
         object["metadata"]["resourceVersion"].as_str(),
@@ -75,7 +86,7 @@ fn make(store: &mut Store, call: &Call<'_>, mut object: Value) -> Result<Answer,
     if call.kind.is_custom() && call.version().has_status {
         meta::take(&mut object, "status");
     }
-    settle(store, call, None, &mut object)?;
+    settle_owned(store, call, way, None, &mut object)?;
     hooks::admit(store, call, "CREATE", Some(&object), None)?;
     let name = text(&object["metadata"]["name"]);
     if let Some(there) = store.get(&key(call, &name)) {
@@ -139,6 +150,7 @@ fn update(
     call: &Call<'_>,
     stored: &Arc<Value>,
     mut new: Value,
+    way: Way,
 ) -> Result<Answer, Stop> {
     check_based(call, stored, &new)?;
     let old = read::in_version(call, stored)?;
@@ -153,7 +165,7 @@ fn update(
             None => meta::take(&mut new, "status"),
         }
     }
-    settle(store, call, Some(&old), &mut new)?;
+    settle_owned(store, call, way, Some(&old), &mut new)?;
     let changed = meta::specification(&old) != meta::specification(&new);
     if changed && meta::has_generation(&call.kind) && !call.is_status() {
         let generation = old["metadata"]["generation"].as_u64().unwrap_or_default();
@@ -181,6 +193,50 @@ fn update(
     Ok(Answer::json(200, answer))
 }
 
+/// Completes and judges an object, and tells its owners: of a custom resource after unknown fields went and defaults came,
+/// of the others before the server allocates anything.
+fn settle_owned(
+    store: &Store,
+    call: &Call<'_>,
+    way: Way,
+    old: Option<&Value>,
+    new: &mut Value,
+) -> Result<(), Stop> {
+    if !call.kind.is_custom() {
+        own(call, way, old, new);
+    }
+    settle(store, call, old, new)?;
+    if call.kind.is_custom() {
+        own(call, way, old, new);
+    }
+    Ok(())
+}
+
+/// Tells the owners of fields, as far as the write has not done so.
+fn own(call: &Call<'_>, way: Way, old: Option<&Value>, new: &mut Value) {
+    if way == Way::Apply {
+        return;
+    }
+    let (name, time) = (call.request.manager(), seconds(call));
+    let manager = Manager {
+        name: &name,
+        subresource: &call.target.subresource,
+        time: Some(&time),
+    };
+    own_update(old, new, manager, &lists(call));
+    if new["metadata"]["managedFields"].is_null() {
+        meta::take(&mut new["metadata"], "managedFields");
+    }
+}
+
+fn lists(call: &Call<'_>) -> Lists {
+    if call.kind.is_custom() {
+        Lists::of_schema(&call.version().schema)
+    } else {
+        Lists::of_kind(&call.kind.kind)
+    }
+}
+
 /// Whether the write knows the object as it is: same uid, same resourceVersion if it names one.
 fn check_based(call: &Call<'_>, stored: &Value, new: &Value) -> Result<(), Stop> {
     let about = call.target.about();
@@ -190,6 +246,15 @@ fn check_based(call: &Call<'_>, stored: &Value, new: &Value) -> Result<(), Stop>
         let resource = call.kind.resource();
         let (namespace, name) = (&call.target.namespace, &call.target.name);
         let there = text(&was["uid"]);
+        if call.request.method == "PATCH" {
+            let cause = Cause::shown("metadata.uid", &is["uid"], "field is immutable");
+            let causes = [cause.clone(), cause];
+            return Err(Refusal::invalid(&call.about(stored), &causes).into());
+        }
+        let resource = match call.kind.is_custom() {
+            true => format!("{}/{}", call.target.group, call.target.plural),
+            false => resource,
+        };
         let why = format!(
             "StorageError: invalid object, Code: 4, Key: /registry/{resource}/{namespace}/{name}, ResourceVersion: 0, \
              AdditionalErrorMsg: Precondition failed: UID in precondition: {uid}, UID in object meta: {there}"
@@ -230,7 +295,9 @@ fn check_finalizers(call: &Call<'_>, old: &Value, finalizers: &Value) -> Result<
         "no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}",
         added.join(", ")
     );
-    let causes = [Cause::forbidden("metadata.finalizers", &why)];
+    let cause = Cause::forbidden("metadata.finalizers", &why);
+    // The server looks twice.
+    let causes = [cause.clone(), cause];
     Err(Refusal::invalid(&call.about(old), &causes).into())
 }
 
@@ -245,6 +312,8 @@ fn take_status(call: &Call<'_>, old: &Value, new: &mut Value) {
     }
     if !call.kind.is_custom() {
         new["metadata"] = metadata;
+    } else if let Some(owners) = metadata.get("managedFields") {
+        new["metadata"]["managedFields"] = owners.clone();
     }
 }
 
@@ -357,6 +426,10 @@ fn options(call: &Call<'_>, kind: &str) -> Result<(), Stop> {
             &json!(strictness),
             FIELD_VALIDATIONS,
         ));
+    }
+    let content = call.request.content_type.as_str();
+    if kind == "PatchOptions" {
+        causes.extend(patch::option_faults(call, content));
     }
     if causes.is_empty() {
         return Ok(());

@@ -6,8 +6,8 @@
 
 #[path = "api/apply_story.rs"]
 mod apply_story;
-#[path = "api/roles.rs"]
-mod roles;
+#[path = "api/hook.rs"]
+mod hook;
 #[path = "api/http.rs"]
 mod http;
 #[path = "api/matching.rs"]
@@ -16,6 +16,8 @@ mod matching;
 mod outside;
 #[path = "api/replay.rs"]
 mod replay;
+#[path = "api/roles.rs"]
+mod roles;
 #[path = "api/schema_verdicts.rs"]
 mod schema_verdicts;
 #[path = "api/server.rs"]

@@ -2,7 +2,7 @@
 
 use super::lists::{Lists, Shape, children, element, field, shape};
 use super::set::Set;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// What differs between two states of an object.
 #[derive(Debug, Default)]
@@ -137,6 +137,13 @@ pub(super) fn remove(value: &mut Value, last: &Set, kept: &Set, schema: &Value) 
                 let name = key.trim_start_matches("f:");
                 match (kept, fields.get_mut(name)) {
                     (Some(kept), Some(value)) => remove(value, last, kept, field(schema, name)),
+                    // Only there because of what is below it: what others put there stays.
+                    (None, Some(inner)) if !last.is_member && inner.is_object() => {
+                        remove(inner, last, &Set::default(), field(schema, name));
+                        if inner.as_object().is_some_and(Map::is_empty) {
+                            fields.remove(name);
+                        }
+                    }
                     (None, Some(_)) => {
                         fields.remove(name);
                     }

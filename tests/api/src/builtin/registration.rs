@@ -169,10 +169,7 @@ fn definition_faults(new: &Value) -> Vec<Cause> {
     if conversion["strategy"] == "Webhook" && bundle.is_string() && !is_certificate(bundle) {
         let field = "spec.conversion.webhookClientConfig.caBundle";
         let why = "unable to load root certificates: unable to parse bytes as PEM block";
-        let bytes = base64::engine::general_purpose::STANDARD
-            .decode(text(bundle))
-            .unwrap_or_default();
-        causes.push(Cause::shown(field, &json!(bytes), why));
+        causes.push(Cause::shown(field, bundle, why));
     }
     causes
 }

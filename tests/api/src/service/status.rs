@@ -14,6 +14,24 @@ pub(crate) fn admit(new: &mut Value) -> (Vec<Cause>, Vec<String>) {
     if !new["status"]["loadBalancer"].is_object() {
         new["status"]["loadBalancer"] = json!({});
     }
+    for condition in new["status"]["conditions"]
+        .as_array_mut()
+        .into_iter()
+        .flatten()
+    {
+        for (key, value) in [
+            ("lastTransitionTime", Value::Null),
+            ("reason", json!("")),
+            ("message", json!("")),
+        ] {
+            if condition.get(key).is_none() {
+                condition[key] = value;
+            }
+        }
+    }
+    if new["status"]["conditions"].is_null() {
+        crate::meta::take(&mut new["status"], "conditions");
+    }
     let can_hold = is_balanced(&new["spec"]);
     let balancer = &mut new["status"]["loadBalancer"];
     let items = balancer["ingress"].as_array_mut().map(std::mem::take);

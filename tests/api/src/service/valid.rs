@@ -57,9 +57,13 @@ fn ports(spec: &Value) -> Vec<Cause> {
             let value = &port["protocol"];
             causes.push(Cause::unlisted(field("protocol"), value, PROTOCOLS));
         }
-        if !seen.insert((protocol, port["port"].as_i64())) {
-            let twin = json!({"port": port["port"], "protocol": port["protocol"]});
-            causes.push(Cause::duplicate(format!("spec.ports[{at}]"), &twin));
+        if !seen.insert((protocol.clone(), port["port"].as_i64())) {
+            let number = &port["port"];
+            let twin = format!(
+                "Duplicate value: {{\"Name\":\"\",\"Protocol\":\"{protocol}\",\"AppProtocol\":null,\"Port\":{number},\"TargetPort\":0,\"NodePort\":0}}"
+            );
+            let field = format!("spec.ports[{at}]");
+            causes.push(Cause::new(field, "FieldValueDuplicate", twin));
         }
         if port.get("nodePort").is_some() && !has_node_ports(spec) {
             let why = "may not be used when `type` is 'ClusterIP'";

@@ -21,19 +21,14 @@ pub(crate) fn delete(store: &mut Store, call: &Call<'_>) -> Result<Answer, Stop>
     let old = read::in_version(call, &stored)?;
     hooks::admit(store, call, "DELETE", None, Some(&old))?;
     let is_dry = call.request.is_dry() || options["dryRun"][0] == "All";
-    let ended = if is_dry {
-        None
+    let (last, is_held) = if is_dry {
+        (stored.clone(), false)
     } else {
         end(store, call, &key(call, name), &options)
     };
     // Some kinds answer with what was deleted, and all do while it is still there.
-    let shown = match ended {
-        Some(held) => Some(held),
-        None if SHOWN.contains(&call.kind.plural.as_str()) => Some(stored.clone()),
-        None => None,
-    };
-    if let Some(object) = shown {
-        return Ok(Answer::json(200, read::present(call, &object)?));
+    if is_held || SHOWN.contains(&call.kind.plural.as_str()) {
+        return Ok(Answer::json(200, read::present(call, &last)?));
     }
     let mut details =
         json!({"name": name, "kind": call.target.plural, "uid": stored["metadata"]["uid"]});
@@ -71,9 +66,11 @@ pub(crate) fn delete_collection(store: &mut Store, call: &Call<'_>) -> Result<An
     Ok(answer)
 }
 
-/// Ends an object. Returns it if something still holds it.
-fn end(store: &mut Store, call: &Call<'_>, key: &Key, options: &Value) -> Option<Arc<Value>> {
-    let stored = store.get(key)?.clone();
+/// Ends an object. Returns it as it is, or was at its end, and whether something still holds it.
+fn end(store: &mut Store, call: &Call<'_>, key: &Key, options: &Value) -> (Arc<Value>, bool) {
+    let Some(stored) = store.get(key).cloned() else {
+        return (Arc::new(Value::Null), false);
+    };
     let mut object = (*stored).clone();
     let metadata = &mut object["metadata"];
     let policy = match text(&options["propagationPolicy"]).as_str() {
@@ -92,11 +89,11 @@ fn end(store: &mut Store, call: &Call<'_>, key: &Key, options: &Value) -> Option
     finalizers.extend(added.map(|name| json!(name)));
     let is_namespace = call.kind.resource() == "namespaces";
     if finalizers.is_empty() && !is_namespace {
-        store.remove(key);
-        return None;
+        let last = store.remove(key);
+        return (last.unwrap_or(stored), false);
     }
     if metadata["deletionTimestamp"].is_string() {
-        return Some(stored);
+        return (stored, true);
     }
     metadata["deletionTimestamp"] = json!(super::seconds(call));
     if is_namespace {
@@ -111,7 +108,7 @@ fn end(store: &mut Store, call: &Call<'_>, key: &Key, options: &Value) -> Option
             metadata["generation"] = json!(generation + 1);
         }
     }
-    Some(store.put(key.clone(), object))
+    (store.put(key.clone(), object), true)
 }
 
 fn options(call: &Call<'_>) -> Result<Value, Stop> {

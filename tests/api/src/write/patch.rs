@@ -1,9 +1,10 @@
 //! Patches: merge (RFC 7386), JSON (RFC 6902) and server-side apply.
 
-use super::{key, make, update};
+use super::{Way, apply, key, update};
 use crate::answer::{Answer, Refusal};
 use crate::call::{Call, Stop};
 use crate::kinds::text;
+use crate::schema::Cause;
 use crate::store::Store;
 use crate::{body, builtin, read};
 use serde_json::{Value, json};
@@ -20,7 +21,7 @@ pub(crate) fn patch(store: &mut Store, call: &Call<'_>) -> Result<Answer, Stop> 
     let form = match content {
         MERGE => patch_merge,
         JSON => patch_json,
-        APPLY => return apply(store, call),
+        APPLY => return apply::apply(store, call),
         _other => return Err(unknown_form(call).into()),
     };
     let Some(stored) = store.get(&key(call, &call.target.name)).cloned() else {
@@ -34,7 +35,7 @@ pub(crate) fn patch(store: &mut Store, call: &Call<'_>) -> Result<Answer, Stop> 
     {
         return Err(unreadable(&new, &time).into());
     }
-    update(store, call, &stored, new)
+    update(store, call, &stored, new, Way::Update)
 }
 
 fn patch_merge(call: &Call<'_>, mut object: Value) -> Result<Value, Stop> {
@@ -97,9 +98,7 @@ fn check_identity(call: &Call<'_>, new: &Value) -> Result<(), Stop> {
 /// The refusal of a patch whose outcome cannot be decoded: it shows the whole object.
 fn unreadable(object: &Value, time: &str) -> Refusal {
     let shown = json!(object.to_string());
-    let why = format!(
-        "parsing time {time:?} as \"2006-01-02T15:04:05.000000Z07:00\": cannot parse {time:?} as \".000000\""
-    );
+    let why = builtin::time_fault(time);
     let message = format!("Invalid value: {shown}: {why}");
     let causes = json!([{"reason": "FieldValueInvalid", "message": message, "field": "patch"}]);
     let mut refusal = Refusal::new(
@@ -109,6 +108,26 @@ fn unreadable(object: &Value, time: &str) -> Refusal {
     );
     refusal.details = Some(json!({"causes": causes}));
     refusal
+}
+
+/// What is wrong with the options that only patches have.
+pub(super) fn option_faults(call: &Call<'_>, content: &str) -> Vec<Cause> {
+    let request = call.request;
+    let manager = request.query("fieldManager");
+    let mut causes = Vec::new();
+    if content != APPLY && !request.query("force").is_empty() {
+        causes.push(Cause::forbidden(
+            "force",
+            "may not be specified for non-apply patch",
+        ));
+    }
+    if content == APPLY && manager.is_empty() {
+        causes.push(Cause::wanted("fieldManager", "is required for apply patch"));
+    }
+    if manager.len() > MANAGER_MAX {
+        causes.push(Cause::too_long("fieldManager", MANAGER_MAX as u64));
+    }
+    causes
 }
 
 fn unknown_form(call: &Call<'_>) -> Refusal {
@@ -126,20 +145,11 @@ fn unknown_form(call: &Call<'_>) -> Refusal {
     refusal
 }
 
+/// Letters of a field manager's name.
+const MANAGER_MAX: usize = 128;
+
 const MERGE: &str = "application/merge-patch+json";
 const JSON: &str = "application/json-patch+json";
 const APPLY: &str = "application/apply-patch+yaml";
 const STRATEGIC: &str = "application/strategic-merge-patch+json";
 const REJECTED: &str = "the server rejected our request due to an error in our request";
-
-/// Server-side apply.
-fn apply(store: &mut Store, call: &Call<'_>) -> Result<Answer, Stop> {
-    let wanted = body::object(call)?;
-    let stored = store.get(&key(call, &call.target.name)).cloned();
-    let Some(stored) = stored else {
-        return make(store, call, wanted);
-    };
-    let mut new = read::in_version(call, &stored)?;
-    json_patch::merge(&mut new, &wanted);
-    update(store, call, &stored, new)
-}

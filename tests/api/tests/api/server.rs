@@ -4,6 +4,7 @@ use crate::http::Place;
 use crate::matching::Meanings;
 use api_tests::{Double, Key, Options, Users};
 use serde_json::{Value, json};
+use std::net::SocketAddr;
 use std::path::Path;
 
 /// A server.
@@ -27,7 +28,34 @@ impl Server {
             is_tls: false,
             ..Options::default()
         };
-        Self::Double(Box::new(Double::start(options).unwrap()))
+        let double = Double::start(options).unwrap();
+        // As it was recorded: MetalLB's own definition, without a webhook yet.
+        let path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/bgppeers.metallb.io";
+        let mut peers = double.get(path).unwrap();
+        peers["spec"]["conversion"] = json!({"strategy": "None"});
+        peers["metadata"]["annotations"] =
+            json!({"controller-gen.kubebuilder.io/version": "v0.19.0"});
+        let key = Key::new(
+            "customresourcedefinitions.apiextensions.k8s.io",
+            "",
+            "bgppeers.metallb.io",
+        );
+        double.plant(key, peers);
+        Self::Double(Box::new(double))
+    }
+
+    /// Tells where a webhook is, if the server can be told.
+    pub(crate) fn place_hook(&self, host: &str, address: SocketAddr) {
+        match self {
+            Self::Double(double) => double.place(host, address),
+        }
+    }
+
+    /// Forgets old changes.
+    pub(crate) fn compact(&self) {
+        match self {
+            Self::Double(double) => double.compact(),
+        }
     }
 
     pub(crate) fn is_double(&self) -> bool {
@@ -90,7 +118,9 @@ impl Server {
             }
         }
         let mut object = meanings.fill(recorded);
-        let told = object.to_string().replace("<time>", "2026-01-01T00:00:00Z");
+        let told = object
+            .to_string()
+            .replace("<time>", "2026-01-01T00:00:00.000000Z");
         object = serde_json::from_str(&told).unwrap();
         let path = double.path(&object);
         let Some((place, name)) = path.rsplit_once('/') else {
@@ -125,6 +155,5 @@ impl Server {
         if meanings.get(placeholder).is_none() {
             meanings.bind(placeholder, &revision);
         }
-        let _ = json!(null);
     }
 }
