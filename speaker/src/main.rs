@@ -17,6 +17,7 @@ mod settings;
 mod source;
 #[cfg(test)]
 mod testnet;
+mod tls;
 
 use anyhow::Result;
 use clap::Parser;
