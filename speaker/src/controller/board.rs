@@ -2,6 +2,7 @@
 
 use super::desk::{Desk, Passed};
 use super::leader::{Standing, Term};
+use super::webhook::Webhooks;
 use crate::drive::clock::{Stamp, now};
 use crate::report::http;
 use crate::report::{Check, ControllerFigures, PoolFigures};
@@ -15,15 +16,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 #[derive(Clone)]
 pub(super) struct Board {
     term: Term,
+    webhooks: Webhooks,
     figures: Arc<Mutex<ControllerFigures>>,
     /// When the leader's loop turned last; it begins once this process leads.
     pub(super) turned: Stamp,
 }
 
 impl Board {
-    pub(super) fn new(term: Term) -> Self {
+    pub(super) fn new(term: Term, webhooks: Webhooks) -> Self {
         Self {
             term,
+            webhooks,
             figures: Arc::default(),
             turned: Stamp::default(),
         }
@@ -60,8 +63,25 @@ impl Board {
     fn figures(&self) -> ControllerFigures {
         let figures = self.figures.lock();
         let mut figures = figures.unwrap_or_else(PoisonError::into_inner).clone();
+        figures.webhooks = self.webhooks.counts.figures();
         figures.leads = *self.term.standing.borrow() == Standing::Leads;
         figures
+    }
+
+    /// Serving is the webhooks: a replica that does not lead serves as well.
+    fn ready(&self) -> Vec<Check> {
+        let ok = *self.webhooks.ready.borrow();
+        let why = match ok {
+            true => "served and trusted, or not wanted",
+            false => "no certificate that the API server trusts is served yet",
+        };
+        let mut checks = self.live();
+        checks.push(Check {
+            name: "webhooks",
+            ok,
+            why: why.to_owned(),
+        });
+        checks
     }
 
     /// Living is what a restart could mend: a loop that turns. The API server does not come into it.
@@ -104,7 +124,7 @@ pub(super) async fn serve(
         match health {
             Some(address) => {
                 let live = Arc::new(move || live.live());
-                let ready = Arc::new(move || ready.live());
+                let ready = Arc::new(move || ready.ready());
                 http::checks(address, live, ready).await?.await
             }
             None => std::future::pending().await,

@@ -2,7 +2,7 @@
 //!
 //! One process leads, by Lease ([`leader`]). It alone follows objects, from fresh lists on; the pure allocator decides
 //! ([`desk`], [`pools`]), and [`run`] carries requests out while the Lease lets it and nobody else allocates
-//! ([`takeover`]). What it writes, when, and what keeps two writers apart is in `docs/controller.md`; the rules are MetalLB's
+//! ([`takeover`]). Every process answers the API server's questions about resources ([`webhook`]). What it writes, when, and what keeps two writers apart is in `docs/controller.md`; the rules are MetalLB's
 //! (`docs/metallb.md`, "Allocation"). Nothing here knows of nodes or of how an address is announced.
 
 mod board;
@@ -15,6 +15,7 @@ mod settings;
 mod stock;
 mod takeover;
 mod tell;
+mod webhook;
 
 pub(crate) use run::run;
 pub(crate) use settings::{ControllerArgs, Settings};

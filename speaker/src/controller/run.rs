@@ -7,11 +7,12 @@
 use super::board::{self, Board};
 use super::desk::{Desk, KINDS, News, Request};
 use super::gossip;
-use super::leader::{Leader, Term};
+use super::leader::{Leader, Standing, Term};
 use super::pools::PoolStatuses;
 use super::settings::Settings;
 use super::takeover::{FIELD_MANAGER, Lookout, Rival, Writers};
 use super::tell::tell;
+use super::webhook::{WebhookMode, Webhooks};
 use crate::api::{self, Api, Call, Failure};
 use crate::drive::chance;
 use crate::drive::clock::{now, pause};
@@ -48,18 +49,34 @@ async fn serve(settings: Settings) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("failed to watch signals")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("failed to watch signals")?;
     let api = api::connect(&settings.access).await?;
+    let pod = settings.pod.clone().unwrap_or_default();
+    let events = Events::spawn(api.clone(), COMPONENT, pod);
     let (leader, term) = Leader::new(api.clone(), &settings.namespace, settings.pod.as_deref());
-    let (resign, resigning) = oneshot::channel();
-    let mut lease = tokio::spawn(leader.run(resigning));
-    let board = Board::new(term.clone());
-    let (stop, stopped) = watch::channel(false);
     let mut parts = JoinSet::new();
+    let is_alone = settings.webhook.mode == WebhookMode::OnlyWebhook;
+    let leads = match is_alone {
+        // Nothing is written but what each replica may write.
+        true => watch::channel(true).1,
+        false => leads(term.standing.clone(), &mut parts),
+    };
+    let webhooks = Webhooks::spawn(&settings, api.clone(), leads, events.clone(), &mut parts);
+    let board = Board::new(term.clone(), webhooks);
     parts.spawn(board::serve(
         settings.metrics,
         settings.health,
         board.clone(),
     ));
-    let work = lead(settings, api, term, board, stopped);
+    if is_alone {
+        return tokio::select! {
+            _ = terminate.recv() => Ok(()),
+            _ = interrupt.recv() => Ok(()),
+            Some(ended) = parts.join_next() => ended.context("a part of the controller failed").flatten(),
+        };
+    }
+    let (resign, resigning) = oneshot::channel();
+    let mut lease = tokio::spawn(leader.run(resigning));
+    let (stop, stopped) = watch::channel(false);
+    let work = lead(settings, api, term, board, events, stopped);
     let mut work = tokio::spawn(work);
     let ended = tokio::select! {
         _ = terminate.recv() => Ok(()),
@@ -81,23 +98,35 @@ async fn serve(settings: Settings) -> Result<()> {
     ended
 }
 
+/// Whether this process leads, kept up to date.
+fn leads(
+    mut standing: watch::Receiver<Standing>,
+    parts: &mut JoinSet<Result<()>>,
+) -> watch::Receiver<bool> {
+    let (told, leads) = watch::channel(false);
+    parts.spawn(async move {
+        loop {
+            told.send_replace(*standing.borrow_and_update() == Standing::Leads);
+            let changed = standing.changed().await;
+            changed.context("nobody keeps the Lease any more")?;
+        }
+    });
+    leads
+}
+
 /// Waits to lead, then leads until it is stopped.
 async fn lead(
     settings: Settings,
     api: Api,
     term: Term,
     board: Board,
+    events: EventSender,
     mut stopped: watch::Receiver<bool>,
 ) -> Result<()> {
     tokio::select! {
         begun = term.begun() => begun?,
         _ = stopped.wait_for(|stopped| *stopped) => return Ok(()),
     }
-    let events = Events::spawn(
-        api.clone(),
-        COMPONENT,
-        settings.pod.clone().unwrap_or_default(),
-    );
     let mut parts = JoinSet::new();
     let scope = Scope {
         kinds: KINDS.to_vec(),

@@ -3,8 +3,10 @@
 //! Flags and environment are MetalLB's (its reference of the controller's flags), so that its manifests start this
 //! controller unchanged. Those of the webhooks are the webhooks' own.
 
+use super::webhook::{self, WebhookArgs};
 use crate::api::Access;
 use crate::report::log::{Format, Level};
+use crate::tls::{Options, TlsArgs};
 use anyhow::{Result, ensure};
 use clap::Args;
 use std::net::{Ipv6Addr, SocketAddr};
@@ -74,6 +76,12 @@ pub(crate) struct ControllerArgs {
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
     pub(crate) log_format: Format,
 
+    #[command(flatten)]
+    pub(crate) webhook: WebhookArgs,
+
+    #[command(flatten)]
+    pub(crate) tls: TlsArgs,
+
     /// Taken for MetalLB's sake
     #[arg(
         long,
@@ -108,6 +116,8 @@ pub(crate) struct Settings {
     pub(crate) log_level: Level,
     /// How log lines look.
     pub(crate) log_format: Format,
+    /// The webhooks.
+    pub(crate) webhook: webhook::Settings,
     /// What was given and has no effect, to be logged.
     pub(crate) notes: Vec<String>,
 }
@@ -128,6 +138,9 @@ impl Settings {
         if !args.pprof_bind_address.is_empty() {
             notes.push("--pprof-bind-address has no effect: there is no Go profiler".to_owned());
         }
+        let tls = Options::read(&args.tls)?;
+        let webhook = webhook::Settings::resolve(args.webhook, &namespace, tls.clone());
+        notes.extend(tls.notes.iter().chain(&webhook.notes).cloned());
         let some = |text: String| Some(text).filter(|text| !text.is_empty());
         Ok(Self {
             access: args.access,
@@ -140,6 +153,7 @@ impl Settings {
             health: everywhere(args.health_probe_port),
             log_level: args.log_level,
             log_format: args.log_format,
+            webhook,
             notes,
         })
     }
@@ -165,8 +179,10 @@ const OWN_NAMESPACE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/names
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::controller::webhook::{CertificateKeeping, WebhookMode};
     use crate::settings::args::{Cli, Command};
     use crate::settings::command_line;
+    use crate::tls::CertDir;
     use clap::Parser;
 
     fn resolve(typed: &str, own: Option<&str>) -> Result<Settings> {
@@ -198,6 +214,40 @@ mod tests {
         assert_eq!(settings.health.unwrap().port(), 17472);
         assert_eq!(settings.namespace, "metallb-system");
         assert_eq!((settings.class, settings.pod), (None, None));
+    }
+
+    #[test]
+    fn the_webhooks_flags_are_metallbs() {
+        let usual = resolve("speaker controller", None).unwrap().webhook;
+        assert_eq!((usual.mode, usual.port), (WebhookMode::Enabled, 9443));
+        assert_eq!(
+            usual.server_name,
+            "metallb-webhook-service.metallb-system.svc"
+        );
+        let secret = "metallb-webhook-cert".to_owned();
+        assert_eq!(usual.keeping, CertificateKeeping::Secret(secret));
+        let typed = "speaker controller -webhook-mode=onlywebhook -disable-cert-rotation=true -cert-dir=/certs \
+                     -cert-service-name hooks --namespace=lb -webhook-http2 -tls-min-version=VersionTLS11";
+        let settings = resolve(typed, None).unwrap();
+        let webhook = settings.webhook;
+        assert_eq!(webhook.mode, WebhookMode::OnlyWebhook);
+        assert_eq!(webhook.server_name, "hooks.lb.svc");
+        assert_eq!(
+            webhook.keeping,
+            CertificateKeeping::Folder(CertDir("/certs".into()))
+        );
+        assert_eq!(settings.notes.len(), 2, "{:?}", settings.notes);
+    }
+
+    #[test]
+    fn flags_of_tls_that_nobody_knows_are_refused() {
+        let refused = resolve("speaker controller --tls-min-version=1.2", None).unwrap_err();
+        assert!(
+            format!("{refused:#}").contains("known are VersionTLS12"),
+            "{refused:#}"
+        );
+        assert!(resolve("speaker controller --webhook-mode=off", None).is_err());
+        assert!(resolve("speaker controller --webhook-port=0", None).is_err());
     }
 
     #[test]

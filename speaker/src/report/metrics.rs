@@ -5,8 +5,8 @@
 
 mod controller;
 
-pub(crate) use controller::ControllerFigures;
 pub(super) use controller::render as render_controller;
+pub(crate) use controller::{ControllerFigures, WebhookFigures};
 
 use super::process::Process;
 use super::{Figures, PoolFigures};

@@ -18,4 +18,4 @@ pub(crate) mod retry;
 
 pub(crate) use figures::{ApiFigures, Figures, PoolFigures, VipFigures};
 pub(crate) use health::{Check, Facts};
-pub(crate) use metrics::ControllerFigures;
+pub(crate) use metrics::{ControllerFigures, WebhookFigures};

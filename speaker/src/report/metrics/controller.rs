@@ -39,6 +39,23 @@ pub(crate) struct ControllerFigures {
     pub(crate) events_lost: u64,
     /// Requests to the API server, and those that failed.
     pub(crate) requests: [u64; 2],
+    /// The webhooks.
+    pub(crate) webhooks: WebhookFigures,
+}
+
+/// What the webhooks did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct WebhookFigures {
+    /// Reviews taken.
+    pub(crate) requests: u64,
+    /// Of those, the ones that got no verdict.
+    pub(crate) failures: u64,
+    /// Writes of a `caBundle`.
+    pub(crate) bundle_writes: u64,
+    /// Times that somebody else kept overwriting one.
+    pub(crate) contests: u64,
+    /// When the certificate in use ends, in seconds since 1970; `None`: there is none.
+    pub(crate) certificate_until_s: Option<i64>,
 }
 
 /// The text of one scrape.
@@ -56,6 +73,7 @@ pub(crate) fn render(
     page.allocator(&figures.pools)?;
     page.problems(&figures.problems)?;
     page.controller(figures)?;
+    page.webhooks(&figures.webhooks)?;
     page.process(process, log_lines_lost)?;
     Ok(TextEncoder::new().encode_to_string(&page.0.gather())?)
 }
@@ -119,6 +137,37 @@ impl Page {
         }
         Ok(())
     }
+
+    fn webhooks(&self, figures: &WebhookFigures) -> Result<()> {
+        self.counter(
+            "heliograph_webhook_requests_total",
+            "Reviews that the API server sent",
+            figures.requests,
+        )?;
+        self.counter(
+            "heliograph_webhook_failures_total",
+            "Reviews that got no verdict",
+            figures.failures,
+        )?;
+        self.counter(
+            "heliograph_webhook_ca_bundle_writes_total",
+            "Writes of a caBundle, at the start or because it was overwritten",
+            figures.bundle_writes,
+        )?;
+        self.counter(
+            "heliograph_webhook_ca_bundle_contests_total",
+            "Times that writing a caBundle was given up for a while because somebody else keeps overwriting it",
+            figures.contests,
+        )?;
+        if let Some(until) = figures.certificate_until_s {
+            self.gauge(
+                "heliograph_webhook_certificate_expiry_timestamp_seconds",
+                "When the webhooks' certificate ends, in seconds since 1970",
+                until,
+            )?;
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -139,6 +188,11 @@ mod tests {
             is_config_loaded: true,
             leads: true,
             duplicates: 2,
+            webhooks: WebhookFigures {
+                contests: 3,
+                certificate_until_s: Some(1_800_000_000),
+                ..WebhookFigures::default()
+            },
             ..ControllerFigures::default()
         };
         let text = render(&figures, &Process::default(), 0).unwrap();
@@ -149,6 +203,8 @@ mod tests {
             "metallb_k8s_client_config_stale_bool 0",
             "heliograph_controller_leads 1",
             "heliograph_controller_duplicates_total 2",
+            "heliograph_webhook_ca_bundle_contests_total 3",
+            "heliograph_webhook_certificate_expiry_timestamp_seconds 1800000000",
         ] {
             assert!(text.lines().any(|l| l == line), "{line} in {text}");
         }
