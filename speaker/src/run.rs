@@ -316,7 +316,12 @@ async fn tasks(settings: &Settings, speaker: Speaker, parts: Parts) -> Result<Ru
         elections: Arc::clone(&board.elections),
     };
     tasks.spawn(tell_events(speaker.events, changes, teller));
-    tasks.spawn(board::serve(settings.metrics, settings.health, board));
+    let secure = match &settings.origin {
+        Origin::Directory(_) => None,
+        Origin::Cluster(cluster) => Some(cluster.secure.clone()),
+    };
+    let (metrics, health) = (settings.metrics, settings.health);
+    tasks.spawn(board::serve(metrics, secure, health, board));
     tasks.spawn(notes::follow(speaker.views));
     Ok(Running { tasks, keeper })
 }

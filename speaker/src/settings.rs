@@ -16,6 +16,8 @@ use crate::api::Access;
 use crate::dataplane::{AnswerRate, AttachMode, pin_dir};
 use crate::edge::Exclude;
 use crate::report::log::{Format, Level};
+use crate::report::secure::Secure;
+use crate::tls::Options;
 use anyhow::{Context, Result, anyhow, ensure};
 use args::RunArgs;
 use speaker_core::election::Election;
@@ -26,7 +28,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::fs;
 use std::io::ErrorKind;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 /// Everything that `speaker run` was told, checked.
@@ -84,6 +86,8 @@ pub(crate) struct Cluster {
     pub(crate) pod: Option<String>,
     /// Where the last good objects are kept.
     pub(crate) state_dir: PathBuf,
+    /// How metrics are served.
+    pub(crate) secure: Secure,
 }
 
 /// Texts of files that settings come from.
@@ -113,19 +117,21 @@ impl Settings {
             None => Exclude::metallb_default(),
         };
         let run_dir = args.places.run_dir.join(args.node_name.as_str());
-        let (origin, mut notes) = origin(&args, &run_dir);
+        let (origin, mut notes) = origin(&args, &run_dir)?;
         notes.extend(args.inert.notes());
         Ok(Self {
             run_dir,
             pin_dir: pin_dir(&args.places.bpffs, &args.node_name),
             node: args.node_name,
-            origin,
             attach: args.attach,
             rate: AnswerRate {
                 per_second: args.answer_rate,
                 burst: args.answer_burst,
             },
-            metrics: loopback(port),
+            metrics: match &origin {
+                Origin::Directory(_) => loopback(port),
+                Origin::Cluster(_) => everywhere(port),
+            },
             health: loopback(args.health_probe_port),
             log_level: args.log_level,
             log_format: args.log_format,
@@ -138,6 +144,7 @@ impl Settings {
             namespace,
             restart_grace: Span::s(args.restart_grace),
             sets_arp_announce: !args.no_arp_announce,
+            origin,
             notes,
         })
     }
@@ -217,15 +224,18 @@ fn namespace(args: &RunArgs, files: &Files) -> Result<String> {
 }
 
 /// Where objects come from, and what was given and means nothing there.
-fn origin(args: &RunArgs, run_dir: &Path) -> (Origin, Vec<String>) {
+fn origin(args: &RunArgs, run_dir: &Path) -> Result<(Origin, Vec<String>)> {
+    let tls = Options::read(&args.tls)?;
     let Some(manifests) = &args.manifests else {
         let state_dir = args.state_dir.clone();
         let cluster = Cluster {
             access: args.access.clone(),
             pod: Some(args.pod_name.clone()).filter(|name| !name.is_empty()),
             state_dir: state_dir.unwrap_or_else(|| run_dir.join("state")),
+            secure: Secure::new(tls, &args.metrics_cert_dir, args.node_name.as_str()),
         };
-        return (Origin::Cluster(cluster), Vec::new());
+        let notes = cluster.secure.options.notes.clone();
+        return Ok((Origin::Cluster(cluster), notes));
     };
     let given = [
         ("--kubeconfig", args.access.kubeconfig.is_some()),
@@ -233,10 +243,30 @@ fn origin(args: &RunArgs, run_dir: &Path) -> (Origin, Vec<String>) {
         ("--pod-name", !args.pod_name.is_empty()),
         ("--state-dir", args.state_dir.is_some()),
     ];
-    let inert = given.iter().filter(|(_, is_given)| *is_given);
-    let notes =
-        inert.map(|(flag, _)| format!("{flag} has no effect: objects come from --manifests"));
-    (Origin::Directory(manifests.clone()), notes.collect())
+    let plain = [
+        ("--tls-min-version", !args.tls.tls_min_version.is_empty()),
+        (
+            "--tls-cipher-suites",
+            !args.tls.tls_cipher_suites.is_empty(),
+        ),
+        (
+            "--tls-curve-preferences",
+            !args.tls.tls_curve_preferences.is_empty(),
+        ),
+        ("--metrics-cert-dir", !args.metrics_cert_dir.is_empty()),
+    ];
+    let note = |flags: &[(&str, bool)], why: &str| -> Vec<String> {
+        let inert = flags.iter().filter(|(_, is_given)| *is_given);
+        inert
+            .map(|(flag, _)| format!("{flag} has no effect: {why}"))
+            .collect()
+    };
+    let mut notes = note(&given, "objects come from --manifests");
+    notes.extend(note(
+        &plain,
+        "with --manifests metrics are plain HTTP on loopback",
+    ));
+    Ok((Origin::Directory(manifests.clone()), notes))
 }
 
 impl fmt::Display for Origin {
@@ -260,6 +290,11 @@ impl fmt::Display for Origin {
 /// In directory mode nothing listens beyond this machine.
 fn loopback(port: u16) -> Option<SocketAddr> {
     (port != 0).then(|| SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
+}
+
+/// In a cluster scrapers come from elsewhere.
+fn everywhere(port: u16) -> Option<SocketAddr> {
+    (port != 0).then(|| SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)))
 }
 
 fn election(text: &str) -> Result<Election, String> {

@@ -2,14 +2,15 @@
 
 use super::desk::{Desk, Passed};
 use super::leader::{Standing, Term};
+use super::settings::Settings;
 use super::webhook::Webhooks;
 use crate::drive::clock::{Stamp, now};
 use crate::report::http;
+use crate::report::secure::{self, Gate};
 use crate::report::{Check, ControllerFigures, PoolFigures};
 use anyhow::Result;
 use speaker_core::{Problem, allocator};
 use speaker_proto::Time;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The newest figures, and when the loops turned last.
@@ -104,18 +105,15 @@ impl Board {
 ///
 /// # Errors
 /// When a port cannot be had, or serving fails.
-pub(super) async fn serve(
-    metrics: Option<SocketAddr>,
-    health: Option<SocketAddr>,
-    board: Board,
-) -> Result<()> {
-    let figures = {
+pub(super) async fn serve(settings: &Settings, gate: Gate, board: Board) -> Result<()> {
+    let page = {
         let board = board.clone();
-        Arc::new(move || board.figures())
+        http::controller_page(Arc::new(move || board.figures()))
     };
+    let (secure, health) = (settings.secure.clone(), settings.health);
     let metrics = async {
-        match metrics {
-            Some(address) => http::controller_metrics(address, figures).await?.await,
+        match settings.metrics {
+            Some(address) => secure::metrics(address, secure, gate, page).await?.await,
             None => std::future::pending().await,
         }
     };

@@ -20,6 +20,7 @@ use crate::drive::reflect;
 use crate::report::config_state::{Component, ConfigState};
 use crate::report::events::{EventSender, Events, Severity, Subject};
 use crate::report::own_pod::OwnPod;
+use crate::report::secure::Gate;
 use crate::source::kube::{Item, Scope, Told};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
@@ -61,11 +62,10 @@ async fn serve(settings: Settings) -> Result<()> {
     };
     let webhooks = Webhooks::spawn(&settings, api.clone(), leads, events.clone(), &mut parts);
     let board = Board::new(term.clone(), webhooks);
-    parts.spawn(board::serve(
-        settings.metrics,
-        settings.health,
-        board.clone(),
-    ));
+    parts.spawn({
+        let (settings, gate, board) = (settings.clone(), Gate::new(api.clone()), board.clone());
+        async move { board::serve(&settings, gate, board).await }
+    });
     if is_alone {
         return tokio::select! {
             _ = terminate.recv() => Ok(()),

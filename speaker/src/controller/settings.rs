@@ -6,6 +6,7 @@
 use super::webhook::{self, WebhookArgs};
 use crate::api::Access;
 use crate::report::log::{Format, Level};
+use crate::report::secure::Secure;
 use crate::tls::{Options, TlsArgs};
 use anyhow::{Result, ensure};
 use clap::Args;
@@ -82,6 +83,15 @@ pub(crate) struct ControllerArgs {
     #[command(flatten)]
     pub(crate) tls: TlsArgs,
 
+    /// Folder of tls.crt and tls.key for metrics, where somebody else renews them; without it a certificate is made
+    #[arg(
+        long,
+        value_name = "DIR",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub(crate) metrics_cert_dir: String,
+
     /// Taken for MetalLB's sake
     #[arg(
         long,
@@ -116,6 +126,8 @@ pub(crate) struct Settings {
     pub(crate) log_level: Level,
     /// How log lines look.
     pub(crate) log_format: Format,
+    /// How metrics are served.
+    pub(crate) secure: Secure,
     /// The webhooks.
     pub(crate) webhook: webhook::Settings,
     /// What was given and has no effect, to be logged.
@@ -153,6 +165,7 @@ impl Settings {
             health: everywhere(args.health_probe_port),
             log_level: args.log_level,
             log_format: args.log_format,
+            secure: Secure::new(tls, &args.metrics_cert_dir, "controller"),
             webhook,
             notes,
         })

@@ -1,4 +1,4 @@
-//! Metrics and health over HTTP on loopback.
+//! Metrics and health over plain HTTP.
 //!
 //! Connections are few and bounded in number: whoever holds them open cannot take the speaker's descriptors.
 
@@ -11,7 +11,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::serve::Listener;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
@@ -24,15 +24,23 @@ pub(crate) type FiguresNow = Arc<dyn Fn() -> Result<Figures> + Send + Sync>;
 /// Makes the facts of now; must not block.
 pub(crate) type FactsNow = Arc<dyn Fn() -> Facts + Send + Sync>;
 
+/// Makes the page of metrics of now; called off the runtime's workers.
+pub(crate) type PageNow = Arc<dyn Fn() -> Result<String> + Send + Sync>;
+
+/// The page of a speaker's metrics.
+pub(crate) fn page(figures: FiguresNow) -> PageNow {
+    Arc::new(move || metrics::render(&figures()?, &Process::read()?, log::lines_lost()))
+}
+
 /// Listens at `address` for `/metrics`; the future serves until it is dropped.
 ///
 /// # Errors
 /// When the address cannot be had.
 pub(crate) async fn metrics(
     address: SocketAddr,
-    figures: FiguresNow,
+    page: PageNow,
 ) -> Result<impl Future<Output = Result<()>>> {
-    let page = move || scrape(Arc::clone(&figures));
+    let page = move || scrape(Arc::clone(&page));
     serve(
         address,
         Router::new().route("/metrics", get(page)),
@@ -65,27 +73,12 @@ pub(crate) async fn health(
 /// Makes the controller's figures of now; must not block.
 pub(crate) type ControllerFiguresNow = Arc<dyn Fn() -> ControllerFigures + Send + Sync>;
 
-/// Listens at `address` for the controller's `/metrics`; the future serves until it is dropped.
-///
-/// # Errors
-/// When the address cannot be had.
-pub(crate) async fn controller_metrics(
-    address: SocketAddr,
-    figures: ControllerFiguresNow,
-) -> Result<impl Future<Output = Result<()>>> {
-    let page = async move || {
-        let read = Process::read();
-        let made = read.and_then(|process| {
-            metrics::render_controller(&figures(), &process, log::lines_lost())
-        });
-        text(made)
-    };
-    serve(
-        address,
-        Router::new().route("/metrics", get(page)),
-        "--port",
-    )
-    .await
+/// The page of the controller's metrics.
+pub(crate) fn controller_page(figures: ControllerFiguresNow) -> PageNow {
+    Arc::new(move || {
+        let lost = log::lines_lost();
+        metrics::render_controller(&figures(), &Process::read()?, lost)
+    })
 }
 
 /// Makes the checks of now; must not block.
@@ -112,18 +105,26 @@ async fn serve(
     router: Router,
     flag: &'static str,
 ) -> Result<impl Future<Output = Result<()>>> {
-    let listener = TcpListener::bind(address).await.with_context(|| {
-        format!("failed to listen on {address}: give {flag} another port, or 0 for none")
-    })?;
+    let listener = bind(address, flag).await?;
     let seats = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let serving = axum::serve(Bounded { listener, seats }, router);
     Ok(async move { serving.await.context("failed to serve HTTP") })
 }
 
-async fn scrape(figures: FiguresNow) -> Response {
-    let made = tokio::task::spawn_blocking(move || {
-        metrics::render(&figures()?, &Process::read()?, log::lines_lost())
-    });
+/// Listens at `address`, which that flag can change. A kernel without IPv6 has every address of IPv4 in place of all.
+pub(super) async fn bind(address: SocketAddr, flag: &'static str) -> Result<TcpListener> {
+    let mut bound = TcpListener::bind(address).await;
+    if bound.is_err() && address.ip() == Ipv6Addr::UNSPECIFIED {
+        bound = TcpListener::bind((Ipv4Addr::UNSPECIFIED, address.port())).await;
+    }
+    bound.with_context(|| {
+        format!("failed to listen on {address}: give {flag} another port, or 0 for none")
+    })
+}
+
+/// The answer to a scrape.
+pub(super) async fn scrape(page: PageNow) -> Response {
+    let made = tokio::task::spawn_blocking(move || page());
     text(made.await.context("the scrape was not finished").flatten())
 }
 

@@ -1,7 +1,6 @@
 //! Requests over a real socket, well formed and not, and what is answered.
 
 use super::*;
-use std::net::Ipv4Addr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// The answer to `GET path`, head and body.
@@ -38,7 +37,7 @@ async fn metrics_are_served_as_prometheus_reads_them() {
         ..Figures::default()
     };
     tokio::spawn(
-        metrics(address, Arc::new(move || Ok(figures.clone())))
+        metrics(address, page(Arc::new(move || Ok(figures.clone()))))
             .await
             .unwrap(),
     );
@@ -56,7 +55,7 @@ async fn metrics_are_served_as_prometheus_reads_them() {
 async fn figures_that_cannot_be_had_are_an_error_with_its_reason() {
     let address = free();
     let fails = || Err(anyhow::anyhow!("no map"));
-    tokio::spawn(metrics(address, Arc::new(fails)).await.unwrap());
+    tokio::spawn(metrics(address, page(Arc::new(fails))).await.unwrap());
     let answer = get(address, "/metrics").await;
     assert!(answer.starts_with("HTTP/1.1 500"), "{answer}");
     assert!(
@@ -96,7 +95,7 @@ async fn a_speaker_that_is_silent_is_not_ready_and_lives() {
 async fn a_port_that_is_taken_is_named_with_its_flag() {
     let taken = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let address = taken.local_addr().unwrap();
-    let error = metrics(address, Arc::new(|| Ok(Figures::default())))
+    let error = metrics(address, page(Arc::new(|| Ok(Figures::default()))))
         .await
         .err()
         .unwrap();

@@ -1,7 +1,8 @@
 //! What an operator sees: log, metrics, health.
 //!
 //! [`log`] is the one subscriber of the process; [`Figures`] and [`Facts`] are plain values that whoever runs the speaker
-//! fills in, and [`http`] serves them on loopback as metrics and health. In a cluster an operator also looks at objects:
+//! fills in, and [`http`] serves them as metrics and health, [`secure`] metrics to whom the API server lets read them. In a cluster an
+//! operator also looks at objects:
 //! [`events`] writes events about them, [`config_state`] what is wrong with the configuration. Knows nothing of where a
 //! figure comes from.
 
@@ -15,6 +16,7 @@ mod metrics;
 pub(crate) mod own_pod;
 mod process;
 pub(crate) mod retry;
+pub(crate) mod secure;
 
 pub(crate) use figures::{ApiFigures, Figures, PoolFigures, VipFigures};
 pub(crate) use health::{Check, Facts};

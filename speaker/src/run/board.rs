@@ -9,7 +9,8 @@ use crate::drive::clock::{Stamp, now};
 use crate::drive::decide::View;
 use crate::drive::links::Attached;
 use crate::report::events::EventSender;
-use crate::report::http::{self, FactsNow, FiguresNow};
+use crate::report::http::{self, FactsNow};
+use crate::report::secure::{self, Secure};
 use crate::report::{ApiFigures, Facts, Figures, PoolFigures, VipFigures};
 use anyhow::Result;
 use speaker_core::plan::Outcome;
@@ -55,19 +56,24 @@ pub(super) struct Board {
 /// When a port cannot be had, or serving fails.
 pub(super) async fn serve(
     metrics: Option<SocketAddr>,
+    secure: Option<Secure>,
     health: Option<SocketAddr>,
     board: Board,
 ) -> Result<()> {
+    let gate = board.link.as_ref().map(Link::gate);
     let board = Arc::new(board);
-    let figures: FiguresNow = {
+    let page = {
         let board = Arc::clone(&board);
-        Arc::new(move || board.figures())
+        http::page(Arc::new(move || board.figures()))
     };
     let facts: FactsNow = Arc::new(move || board.facts());
     let metrics = async {
-        match metrics {
-            Some(address) => http::metrics(address, figures).await?.await,
-            None => std::future::pending().await,
+        match (metrics, secure.zip(gate)) {
+            (Some(address), Some((secure, gate))) => {
+                secure::metrics(address, secure, gate, page).await?.await
+            }
+            (Some(address), None) => http::metrics(address, page).await?.await,
+            (None, _) => std::future::pending().await,
         }
     };
     let health = async {

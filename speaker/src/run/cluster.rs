@@ -14,6 +14,7 @@ use crate::drive::reflect::{self, Followed};
 use crate::report::config_state::{Component, ConfigState};
 use crate::report::events::{EventSender, Events};
 use crate::report::own_pod::OwnPod;
+use crate::report::secure::Gate;
 use crate::settings::{Cluster, Settings};
 use crate::source::StateFile;
 use crate::source::kube::Scope;
@@ -112,6 +113,11 @@ impl InCluster {
 }
 
 impl Link {
+    /// What lets scrapers in whom the API server lets read metrics.
+    pub(super) fn gate(&self) -> Gate {
+        Gate::new(self.api.clone())
+    }
+
     /// Since when nothing better is known of some kind than what was kept from before.
     pub(super) fn stale_since(&self) -> Option<SystemTime> {
         *self.stale.borrow()

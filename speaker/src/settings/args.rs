@@ -10,6 +10,7 @@ use crate::controller::ControllerArgs;
 use crate::ctl::CtlArgs;
 use crate::dataplane::{AnswerRate, AttachMode};
 use crate::report::log::{Format, Level};
+use crate::tls::TlsArgs;
 use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 use speaker_core::election::Election;
@@ -87,6 +88,18 @@ pub(crate) struct RunArgs {
     /// Port of /metrics; 0 turns it off. Default: 9120 by HTTPS; with --manifests 7472 by HTTP, on 127.0.0.1 only
     #[arg(long)]
     pub(crate) port: Option<u16>,
+
+    #[command(flatten)]
+    pub(crate) tls: TlsArgs,
+
+    /// Folder of tls.crt and tls.key for metrics, where somebody else renews them; without it a certificate is made
+    #[arg(
+        long,
+        value_name = "DIR",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub(crate) metrics_cert_dir: String,
 
     /// Port of /healthz and /readyz on 127.0.0.1; 0 turns it off
     #[arg(long, value_name = "PORT", default_value_t = 17472)]

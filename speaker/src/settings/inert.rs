@@ -90,10 +90,9 @@ const fn switch(name: &'static str, why: &'static str) -> Flag {
 }
 
 const MEMBERS: &str = "the members are the Node objects";
-const PLAIN: &str = "metrics are plain HTTP on loopback";
 const NO_BGP: &str = "it announces by layer 2 alone";
 
-const FLAGS: [Flag; 17] = [
+const FLAGS: [Flag; 13] = [
     value(
         "host",
         Some("METALLB_HOST"),
@@ -123,8 +122,4 @@ const FLAGS: [Flag; 17] = [
     ),
     value("frrk8s-namespace", Some("FRRK8S_NAMESPACE"), NO_BGP),
     switch("frrk8s-secret-passthrough", NO_BGP),
-    value("tls-min-version", None, PLAIN),
-    value("tls-cipher-suites", None, PLAIN),
-    value("tls-curve-preferences", None, PLAIN),
-    value("metrics-cert-dir", None, PLAIN),
 ];

@@ -2,6 +2,7 @@
 
 use super::args::{Cli, Command};
 use super::*;
+use crate::tls::{CertDir, TlsArgs};
 use clap::Parser;
 
 fn args(flags: &[&str]) -> Result<RunArgs, String> {
@@ -120,11 +121,16 @@ fn metallb_5_1_flags_without_effect_are_taken_and_noted() {
         "-tls-min-version=VersionTLS13",
     ]);
     assert_eq!(settings.notes.len(), 6, "{:?}", settings.notes);
-    assert!(
-        settings.notes[0].starts_with("--host has no effect: "),
-        "{:?}",
-        settings.notes
-    );
+    for begin in [
+        "--host has no effect: ",
+        "--tls-min-version has no effect: with --manifests",
+    ] {
+        let notes = &settings.notes;
+        assert!(
+            notes.iter().any(|note| note.starts_with(begin)),
+            "{notes:?}"
+        );
+    }
     let wan = "--ml-wan-config has no effect: the members are the Node objects";
     assert!(
         settings.notes.iter().any(|note| note == wan),
@@ -148,16 +154,50 @@ fn metallb_5_1_a_pod_needs_little_more_than_its_environment() {
         access: settings_access(&settings),
         pod: Some("speaker-x".to_owned()),
         state_dir: "/run/heliograph/n1/state".into(),
+        secure: Secure::new(Options::read(&TlsArgs::default()).unwrap(), "", "n1"),
     };
+    let metrics = "[::]:9120".parse().unwrap();
+    assert_eq!(
+        settings.metrics,
+        Some(metrics),
+        "scrapers come from elsewhere"
+    );
     assert_eq!(settings.origin, Origin::Cluster(cluster));
     assert_eq!(settings.namespace, "lb-system");
-    assert_eq!(settings.metrics.map(|address| address.port()), Some(9120));
     assert_eq!(cluster_settings(&["--namespace=a"]).namespace, "a");
     assert_eq!(
         cluster_settings(&["--port=7"])
             .metrics
             .map(|address| address.port()),
         Some(7)
+    );
+}
+
+#[test]
+fn metallb_5_1_metrics_in_a_cluster_are_served_as_the_flags_of_tls_say() {
+    let settings = cluster_settings(&[
+        "-tls-min-version=VersionTLS12",
+        "-tls-curve-preferences=25,29",
+        "-metrics-cert-dir=/certs",
+    ]);
+    let Origin::Cluster(cluster) = &settings.origin else {
+        panic!("{:?}", settings.origin);
+    };
+    assert_eq!(cluster.secure.folder, Some(CertDir("/certs".into())));
+    assert_eq!(settings.notes.len(), 1, "{:?}", settings.notes);
+    let unknown = cluster_args(&["--tls-cipher-suites=x", "--tls-min-version=VersionTLS12"]);
+    let error = Settings::resolve(unknown.unwrap(), &Files::default()).unwrap_err();
+    assert!(
+        format!("{error:#}").contains("--tls-cipher-suites: \"x\""),
+        "{error:#}"
+    );
+    let empty = cluster_settings(&["--metrics-cert-dir="]);
+    let Origin::Cluster(cluster) = &empty.origin else {
+        panic!("{:?}", empty.origin);
+    };
+    assert_eq!(
+        cluster.secure.folder, None,
+        "MetalLB's manifests may leave it empty"
     );
 }
 
