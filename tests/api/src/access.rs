@@ -50,7 +50,7 @@ pub(crate) fn check(
         resource: &target.plural,
         subresource: &target.subresource,
         namespace: &target.namespace,
-        name: &target.name,
+        name: name_asked(request, target),
     };
     // A method that the server does not know is not the roles' affair.
     if verb(request, target).is_empty() || allows(store, user, &asked).is_some() {
@@ -68,6 +68,16 @@ pub(crate) fn check(
     let why =
         format!("User {name:?} cannot {verb} resource {resource:?} in API group {group:?} {place}");
     Err(Refusal::forbidden(&target.about(), &why))
+}
+
+/// The one object that a request is about, also where it lists or watches by `metadata.name`.
+fn name_asked<'r>(request: &'r Request, target: &'r Target) -> &'r str {
+    if !target.name.is_empty() {
+        return &target.name;
+    }
+    let requirements = request.query("fieldSelector").split(',');
+    let mut names = requirements.filter_map(|one| one.strip_prefix("metadata.name="));
+    names.next().unwrap_or_default().trim_start_matches('=')
 }
 
 /// The status of a SubjectAccessReview.

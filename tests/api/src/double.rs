@@ -17,7 +17,7 @@ use rustls::pki_types::PrivatePkcs8KeyDer;
 use serde_json::{Value, json};
 use std::fs;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::runtime::{Builder, Runtime};
@@ -80,7 +80,10 @@ impl Double {
         let mut double = Self {
             shared: Arc::new(Shared::new(store, options.places)),
             address: options.address,
-            identity: options.is_tls.then(Identity::make).transpose()?,
+            identity: options
+                .is_tls
+                .then(|| Identity::make(options.address.ip()))
+                .transpose()?,
             runtime: None,
             folder: tempfile::tempdir()?,
         };
@@ -315,7 +318,7 @@ impl Drop for Double {
 }
 
 impl Identity {
-    fn make() -> io::Result<Self> {
+    fn make(address: IpAddr) -> io::Result<Self> {
         let authority_key = KeyPair::generate().map_err(io::Error::other)?;
         let mut authority = CertificateParams::default();
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -326,9 +329,13 @@ impl Identity {
             .self_signed(&authority_key)
             .map_err(io::Error::other)?;
         let issuer = Issuer::new(authority, authority_key);
-        let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
+        let names = [
+            "localhost".to_owned(),
+            "127.0.0.1".to_owned(),
+            address.to_string(),
+        ];
         let key = KeyPair::generate().map_err(io::Error::other)?;
-        let leaf = CertificateParams::new(names)
+        let leaf = CertificateParams::new(names.to_vec())
             .and_then(|leaf| leaf.signed_by(&key, &issuer))
             .map_err(io::Error::other)?;
         let key = PrivatePkcs8KeyDer::from(key.serialize_der());

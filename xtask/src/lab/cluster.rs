@@ -77,7 +77,7 @@ impl Cluster {
             .arg(cluster.kubeconfig(ADMIN))
             .args(["proxy", "--port", &PROXY_PORT.to_string()]);
         cluster.spawn(&mut proxy, "kubectl-proxy")?;
-        cluster.wait("/readyz", "the API server's double")?;
+        cluster.wait(PROXY_PORT, "the API server's double")?;
         Ok(cluster)
     }
 
@@ -92,7 +92,8 @@ impl Cluster {
             .args(["--pod-name", "controller-lab", "--deployment", "controller"])
             .arg("--kubeconfig")
             .arg(self.kubeconfig("controller"));
-        self.spawn(&mut controller, "controller")
+        self.spawn(&mut controller, "controller")?;
+        self.wait(HEALTH_PORT, "the controller")
     }
 
     /// Applies a file or a folder as a user would.
@@ -207,9 +208,10 @@ impl Cluster {
         Ok(())
     }
 
-    fn wait(&mut self, path: &str, what: &str) -> Result<()> {
+    /// Waits until what serves at `port` says that it is ready.
+    fn wait(&mut self, port: u16, what: &str) -> Result<()> {
         let until = Instant::now() + READY_MAX;
-        while let Err(error) = get(&self.control, path) {
+        while let Err(error) = get(&self.control, port, "/readyz") {
             self.check()?;
             if Instant::now() >= until {
                 return Err(error.context(format!("{what} did not come up")));
@@ -271,7 +273,7 @@ fn follow(control: &Netns, file: &Path, written: &mut String, stopped: &Receiver
 fn reflect(control: &Netns, file: &Path, written: &str) -> Result<String> {
     let mut text = String::new();
     for (kind, path) in MIRRORED {
-        let mut list = get(control, path)?;
+        let mut list = get(control, PROXY_PORT, path)?;
         let items = list["items"].as_array_mut().map(std::mem::take);
         for mut item in items.unwrap_or_default() {
             item["kind"] = kind.into();
@@ -286,11 +288,11 @@ fn reflect(control: &Netns, file: &Path, written: &str) -> Result<String> {
     Ok(text)
 }
 
-/// The answer to a question of the administrator's, by `kubectl proxy`. HTTP/1.0, so that it ends with the connection.
-fn get(control: &Netns, path: &str) -> Result<Value> {
+/// The answer to a question at a port of the control plane: of the administrator's by `kubectl proxy`. HTTP/1.0, so that it ends with the connection.
+fn get(control: &Netns, port: u16, path: &str) -> Result<Value> {
     let text = control.enter(|| -> Result<String> {
-        let proxy = SocketAddr::from((Ipv4Addr::LOCALHOST, PROXY_PORT));
-        let mut stream = TcpStream::connect_timeout(&proxy, ANSWER_MAX)?;
+        let at = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let mut stream = TcpStream::connect_timeout(&at, ANSWER_MAX)?;
         stream.set_read_timeout(Some(ANSWER_MAX))?;
         write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
         let mut text = String::new();
@@ -322,6 +324,7 @@ const NAMESPACE: &str = "metallb-system";
 const ACCOUNTS: [&str; 2] = ["controller", "speaker"];
 const ADMIN: &str = "admin";
 const API_PORT: u16 = 6443;
+const HEALTH_PORT: u16 = 17472; // the controller's, as MetalLB's
 const PROXY_PORT: u16 = 8001; // kubectl's own default
 /// The webhooks' Service, and where the controller serves them.
 const WEBHOOKS: &str = "metallb-webhook-service.metallb-system=127.0.0.1:9443";
