@@ -4,13 +4,17 @@ use super::desk::{Desk, Passed};
 use super::leader::{Standing, Term};
 use super::settings::Settings;
 use super::webhook::Webhooks;
+use crate::api::Api;
 use crate::drive::clock::{Stamp, now};
+use crate::drive::reflect::Followed;
 use crate::report::http;
 use crate::report::secure::{self, Gate};
 use crate::report::{Check, ControllerFigures, PoolFigures};
 use anyhow::Result;
-use speaker_core::{Problem, allocator};
+use speaker_core::{Kind, Problem, allocator};
 use speaker_proto::Time;
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The newest figures, and when the loops turned last.
@@ -18,19 +22,28 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub(super) struct Board {
     term: Term,
     webhooks: Webhooks,
+    api: Api,
     figures: Arc<Mutex<ControllerFigures>>,
+    followed: Arc<Mutex<BTreeMap<Kind, Followed>>>,
     /// When the leader's loop turned last; it begins once this process leads.
     pub(super) turned: Stamp,
 }
 
 impl Board {
-    pub(super) fn new(term: Term, webhooks: Webhooks) -> Self {
+    pub(super) fn new(api: Api, term: Term, webhooks: Webhooks) -> Self {
         Self {
             term,
             webhooks,
+            api,
             figures: Arc::default(),
+            followed: Arc::default(),
             turned: Stamp::default(),
         }
+    }
+
+    /// From now on these are followed.
+    pub(super) fn follow(&self, followed: BTreeMap<Kind, Followed>) {
+        *self.followed.lock().unwrap_or_else(PoisonError::into_inner) = followed;
     }
 
     /// Changes the figures.
@@ -65,7 +78,21 @@ impl Board {
         let figures = self.figures.lock();
         let mut figures = figures.unwrap_or_else(PoisonError::into_inner).clone();
         figures.webhooks = self.webhooks.counts.figures();
-        figures.leads = *self.term.standing.borrow() == Standing::Leads;
+        match &*self.term.standing.borrow() {
+            Standing::Leads => figures.leads = true,
+            Standing::Follows { holder } => figures.waits = !holder.is_empty(),
+            Standing::Unknown => {}
+        }
+        let (now, counts) = (now(), self.api.counts());
+        figures.api.requests = counts.requests.load(Ordering::Relaxed);
+        figures.api.failures = counts.failures.load(Ordering::Relaxed);
+        let followed = self.followed.lock();
+        let followed = followed.unwrap_or_else(PoisonError::into_inner);
+        let heard = followed.iter().filter_map(|(kind, followed)| {
+            let last = Some(followed.heard.last()).filter(|last| *last > Time::default())?;
+            Some((kind.as_str(), now.since(last).ns() as f64 / 1e9))
+        });
+        figures.api.ages_s = heard.collect();
         figures
     }
 

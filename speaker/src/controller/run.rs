@@ -61,7 +61,7 @@ async fn serve(settings: Settings) -> Result<()> {
         false => leads(term.standing.clone(), &mut parts),
     };
     let webhooks = Webhooks::spawn(&settings, api.clone(), leads, events.clone(), &mut parts);
-    let board = Board::new(term.clone(), webhooks);
+    let board = Board::new(api.clone(), term.clone(), webhooks);
     parts.spawn({
         let (settings, gate, board) = (settings.clone(), Gate::new(api.clone()), board.clone());
         async move { board::serve(&settings, gate, board).await }
@@ -133,7 +133,8 @@ async fn lead(
         namespace: settings.namespace.clone(),
         all_services: true,
     };
-    let (items, _) = reflect::spawn(&api, &scope, Duration::ZERO, &mut parts);
+    let (items, followed) = reflect::spawn(&api, &scope, Duration::ZERO, &mut parts);
+    board.follow(followed);
     let (lookout, rival) = Lookout::new(api.clone(), &settings.namespace, settings.pod.as_deref());
     let own = Arc::new(OwnPod::new(&settings.namespace, settings.pod.clone()));
     let (problems, judged) = watch::channel(None);
@@ -449,17 +450,12 @@ impl Clerk {
     }
 
     fn show(&self) {
-        let counts = self.api.counts();
-        let load =
-            |count: &std::sync::atomic::AtomicU64| count.load(std::sync::atomic::Ordering::Relaxed);
-        let requests = [load(&counts.requests), load(&counts.failures)];
         self.board.note(|figures| {
             figures.updates = self.desk.updates;
             figures.update_errors = self.desk.update_errors;
             figures.duplicates = self.desk.duplicates;
             figures.pending = self.desk.pending() as u64;
-            figures.events_lost = self.events.lost();
-            figures.requests = requests;
+            figures.api.events_lost = self.events.lost();
         });
     }
 

@@ -9,7 +9,7 @@ pub(super) use controller::render as render_controller;
 pub(crate) use controller::{ControllerFigures, WebhookFigures};
 
 use super::process::Process;
-use super::{Figures, PoolFigures};
+use super::{ApiFigures, Figures, PoolFigures};
 use anyhow::Result;
 use prometheus::{
     Gauge, GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
@@ -24,7 +24,9 @@ pub(super) fn render(figures: &Figures, process: &Process, log_lines_lost: u64) 
     page.vips(figures)?;
     page.node(figures)?;
     page.work(figures)?;
-    page.api(figures)?;
+    if let Some(api) = &figures.api {
+        page.api(api)?;
+    }
     page.process(process, log_lines_lost)?;
     Ok(TextEncoder::new().encode_to_string(&page.0.gather())?)
 }
@@ -255,11 +257,8 @@ impl Page {
         )
     }
 
-    /// How the API server is followed; nothing where there is none.
-    fn api(&self, figures: &Figures) -> Result<()> {
-        let Some(api) = &figures.api else {
-            return Ok(());
-        };
+    /// How the API server is followed.
+    fn api(&self, api: &ApiFigures) -> Result<()> {
         self.counter(
             "heliograph_api_requests_total",
             "Requests sent to the API server",

@@ -1,7 +1,7 @@
 //! The controller's page: MetalLB's figures of the allocator and of the configuration, and ours of what is written.
 
 use super::{Page, Process};
-use crate::report::PoolFigures;
+use crate::report::{ApiFigures, PoolFigures};
 use anyhow::Result;
 use prometheus::{Registry, TextEncoder};
 use std::collections::BTreeMap;
@@ -23,6 +23,8 @@ pub(crate) struct ControllerFigures {
     pub(crate) update_errors: u64,
     /// Whether this process leads.
     pub(crate) leads: bool,
+    /// Whether another process leads, and this one waits.
+    pub(crate) waits: bool,
     /// Whether it writes nothing because somebody else allocates.
     pub(crate) is_blocked: bool,
     /// Services whose status is still to be written.
@@ -35,10 +37,8 @@ pub(crate) struct ControllerFigures {
     pub(crate) conflicts: u64,
     /// Addresses taken from a service because another one has them.
     pub(crate) duplicates: u64,
-    /// Events that reached no API server.
-    pub(crate) events_lost: u64,
-    /// Requests to the API server, and those that failed.
-    pub(crate) requests: [u64; 2],
+    /// The connection to the API server.
+    pub(crate) api: ApiFigures,
     /// The webhooks.
     pub(crate) webhooks: WebhookFigures,
 }
@@ -65,15 +65,19 @@ pub(crate) fn render(
     log_lines_lost: u64,
 ) -> Result<String> {
     let page = Page(Registry::new());
-    page.config(
-        [figures.updates, figures.update_errors],
-        figures.is_config_loaded,
-        figures.is_config_stale,
-    )?;
+    // A replica that waits for its turn has loaded nothing, and nobody should be alarmed by that.
+    if !figures.waits {
+        page.config(
+            [figures.updates, figures.update_errors],
+            figures.is_config_loaded,
+            figures.is_config_stale,
+        )?;
+    }
     page.allocator(&figures.pools)?;
     page.problems(&figures.problems)?;
     page.controller(figures)?;
     page.webhooks(&figures.webhooks)?;
+    page.api(&figures.api)?;
     page.process(process, log_lines_lost)?;
     Ok(TextEncoder::new().encode_to_string(&page.0.gather())?)
 }
@@ -115,21 +119,6 @@ impl Page {
                 "heliograph_controller_duplicates_total",
                 "Addresses taken from a service because another one has them and does not share",
                 figures.duplicates,
-            ),
-            (
-                "heliograph_events_lost_total",
-                "Events that reached no API server",
-                figures.events_lost,
-            ),
-            (
-                "heliograph_api_requests_total",
-                "Requests to the API server",
-                figures.requests[0],
-            ),
-            (
-                "heliograph_api_failures_total",
-                "Requests to the API server that failed",
-                figures.requests[1],
             ),
         ];
         for (name, help, value) in counters {
@@ -208,5 +197,16 @@ mod tests {
         ] {
             assert!(text.lines().any(|l| l == line), "{line} in {text}");
         }
+    }
+
+    #[test]
+    fn a_replica_that_waits_alarms_nobody() {
+        let figures = ControllerFigures {
+            waits: true,
+            ..ControllerFigures::default()
+        };
+        let text = render(&figures, &Process::default(), 0).unwrap();
+        assert!(!text.contains("config_loaded_bool"), "{text}");
+        assert!(text.contains("heliograph_controller_leads 0"), "{text}");
     }
 }
