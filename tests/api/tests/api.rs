@@ -6,6 +6,8 @@
 
 #[path = "api/apply_story.rs"]
 mod apply_story;
+#[path = "api/controller/mod.rs"]
+mod controller;
 #[path = "api/hook.rs"]
 mod hook;
 #[path = "api/http.rs"]

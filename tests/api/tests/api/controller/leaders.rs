@@ -1,0 +1,96 @@
+//! Two replicas: one writes, and no write of the other does harm, however late it comes.
+
+use super::site::{Site, pause, pool, service};
+use api_tests::{Fault, Rule};
+use serde_json::json;
+
+#[test]
+fn the_second_replica_waits_and_takes_over_when_the_first_is_gone() {
+    let site = Site::new();
+    site.put(&pool("p", "192.0.2.0/30"));
+    site.put(&service("web"));
+    let first = site.controller("c-1", &[]);
+    first.until_it_says("leading");
+    let second = site.controller("c-2", &[]);
+    second.until_it_says("following");
+    site.until("an address", || site.holds("web") == ["192.0.2.0"]);
+    let before = site.service("web");
+    first.kill();
+    site.put(&service("new"));
+    second.until_it_says("leading");
+    site.until("an address", || site.holds("new") == ["192.0.2.1"]);
+    assert_eq!(site.service("web"), before);
+    assert_eq!(site.lease()["leaseTransitions"], 1);
+}
+
+#[test]
+fn a_leader_that_stops_hands_over_at_once() {
+    let site = Site::new();
+    site.put(&pool("p", "192.0.2.0/30"));
+    let first = site.controller("c-1", &[]);
+    first.until_it_says("leading");
+    let second = site.controller("c-2", &[]);
+    second.until_it_says("following");
+    let begun = std::time::Instant::now();
+    first.stop();
+    second.until_it_says("leading");
+    assert!(begun.elapsed().as_secs() < 10, "{:?}", begun.elapsed());
+}
+
+#[test]
+fn a_leader_that_stood_still_ends_without_another_write() {
+    let site = Site::new();
+    site.put(&pool("p", "192.0.2.0/30"));
+    let mut first = site.controller("c-1", &[]);
+    first.until_it_says("allocationBegins");
+    let second = site.controller("c-2", &[]);
+    second.until_it_says("following");
+    first.signal("STOP");
+    site.put(&service("web"));
+    second.until_it_says("leading");
+    site.until("an address", || site.holds("web") == ["192.0.2.0"]);
+    let before = site.service("web");
+    first.signal("CONT");
+    site.until("its end", || first.has_ended());
+    assert!(first.line("ipAllocated").is_none());
+    assert_eq!(site.service("web"), before);
+}
+
+/// The leader is stopped with a write in its socket, which lands 20 s later: the next leader has given the address away
+/// meanwhile, since the pool is not for that service any more.
+#[test]
+fn a_write_that_lands_late_leaves_no_duplicate() {
+    let site = Site::new();
+    site.put(&pool("p", "192.0.2.0/32"));
+    let first = site.controller("c-1", &[]);
+    first.until_it_says("allocationBegins");
+    let late = Rule {
+        method: "PUT".into(),
+        path: "/services/late/".into(),
+        times: 1,
+        fault: Fault::Before { millis: 20_000 },
+        ..Rule::default()
+    };
+    site.double.faults(vec![late], 1);
+    site.put(&service("late"));
+    pause(500);
+    // Killed, its connection would be closed, and the write with it.
+    first.signal("STOP");
+    let mut other = pool("p", "192.0.2.0/32");
+    other["spec"]["serviceAllocation"] =
+        json!({"serviceSelectors": [{"matchLabels": {"for": "new"}}]});
+    site.put(&other);
+    let mut new = service("new");
+    new["metadata"]["labels"] = json!({"for": "new"});
+    site.put(&new);
+    let second = site.controller("c-2", &[]);
+    second.until_it_says("leading");
+    site.until("an address", || site.holds("new") == ["192.0.2.0"]);
+    let is_cleared = || {
+        let events = site.events("late");
+        events.iter().any(|event| event.contains("ClearAssignment"))
+    };
+    site.until("the late write's end", is_cleared);
+    assert_eq!(site.holds("late"), Vec::<String>::new());
+    assert_eq!(site.holds("new"), ["192.0.2.0"]);
+}

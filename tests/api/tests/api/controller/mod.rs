@@ -1,0 +1,202 @@
+//! The controller as a process against the double, with no more rights than our own roles give it: addresses, restarts, leaders,
+//! and what it does when something goes wrong.
+
+mod faults;
+mod leaders;
+mod site;
+
+use serde_json::json;
+use site::{Site, pool, service};
+
+#[test]
+fn a_service_gets_address_pool_and_event_for_two_writes() {
+    let site = Site::new();
+    site.put(&pool("p", "192.0.2.0/30"));
+    let controller = site.controller("c-0", &["--ml-secret-name=memberlist"]);
+    site.until("the pool's status", || site.pool("p")["status"].is_object());
+    site.double.forget_requests();
+    site.put(&service("web"));
+    site.until("an address", || site.holds("web") == ["192.0.2.0"]);
+    site.until("the event", || !site.events("web").is_empty());
+    site.until("the pool's count", || {
+        site.pool("p")["status"]["assignedIPv4"] == 1
+    });
+    let web = site.service("web");
+    assert_eq!(
+        web["metadata"]["annotations"]["metallb.io/ip-allocated-from-pool"],
+        "p"
+    );
+    assert_eq!(
+        site.events("web"),
+        ["Normal IPAllocated Assigned IP [\"192.0.2.0\"]"]
+    );
+    let of_web: Vec<String> = site
+        .double
+        .requests()
+        .into_iter()
+        .filter(|r| {
+            r.user.ends_with(":controller")
+                && (r.path.contains("/services/") || r.path.ends_with("/events"))
+        })
+        .map(|r| format!("{} {}", r.verb, r.code))
+        .collect();
+    assert_eq!(of_web, ["update 200", "create 201"], "and nothing is read");
+    let line = controller.line("ipAllocated").unwrap();
+    assert_eq!(line["ip"], json!(["192.0.2.0"]));
+    assert_eq!(line["msg"], "IP address assigned by controller");
+    let secret = site.get("/api/v1/namespaces/metallb-system/secrets/memberlist");
+    assert!(secret["data"]["secretkey"].is_string());
+    site.until("a verdict", || site.state()["result"] == "Valid");
+}
+
+#[test]
+fn what_others_wrote_into_a_service_stays() {
+    let site = Site::new();
+    site.put(&pool("p", "192.0.2.0/30"));
+    let mut web = service("web");
+    web["metadata"]["labels"] = json!({"l": "1"});
+    web["metadata"]["annotations"] = json!({"other": "x"});
+    web["metadata"]["finalizers"] = json!(["example.test/kept"]);
+    site.put(&web);
+    let _controller = site.controller("c-0", &[]);
+    site.until("an address", || site.holds("web") == ["192.0.2.0"]);
+    let metadata = &site.service("web")["metadata"];
+    assert_eq!(metadata["labels"]["l"], "1");
+    assert_eq!(metadata["annotations"]["other"], "x");
+    assert_eq!(metadata["finalizers"], json!(["example.test/kept"]));
+}
+
+#[test]
+fn restarts_move_nothing_and_write_nothing() {
+    let site = Site::new();
+    site.put(&pool("p", "192.0.2.0/29"));
+    for name in ["a", "b", "c"] {
+        site.put(&service(name));
+    }
+    let first = site.controller("c-0", &[]);
+    site.until("addresses", || {
+        ["a", "b", "c"].iter().all(|s| site.holds(s).len() == 1)
+    });
+    site.delete_service("a");
+    site.until("a free address", || {
+        site.pool("p")["status"]["assignedIPv4"] == 2
+    });
+    first.stop();
+    let before = [site.service("b"), site.service("c")];
+    for _ in 0..3 {
+        let again = site.controller("c-0", &[]);
+        again.until_it_says("allocationBegins");
+        site.put(&service("late"));
+        site.until("an address", || site.holds("late").len() == 1);
+        site.delete_service("late");
+        again.stop();
+    }
+    assert_eq!(
+        [site.service("b"), site.service("c")],
+        before,
+        "down to the resourceVersion"
+    );
+}
+
+#[test]
+fn an_address_that_is_free_again_goes_to_who_waits() {
+    let site = Site::new();
+    site.put(&pool("p", "192.0.2.0/32"));
+    site.put(&service("first"));
+    let _controller = site.controller("c-0", &[]);
+    site.until("an address", || site.holds("first") == ["192.0.2.0"]);
+    site.put(&service("waits"));
+    let failed = "Warning AllocationFailed Failed to allocate IP for \"a/waits\": no available IPs";
+    site.until("the event", || site.events("waits") == [failed]);
+    let mut other = site.service("first");
+    other["spec"]["type"] = json!("ClusterIP");
+    site.put(&other);
+    site.until("the address", || site.holds("waits") == ["192.0.2.0"]);
+    let first = site.service("first");
+    let pool = &first["metadata"]["annotations"]["metallb.io/ip-allocated-from-pool"];
+    assert!(pool.is_null(), "{first}");
+    assert_eq!(first["status"]["loadBalancer"], json!({}));
+}
+
+#[test]
+fn services_of_another_class_are_left_alone() {
+    let site = Site::new();
+    site.put(&pool("p", "192.0.2.0/30"));
+    site.put(&service("none"));
+    let mut ours = service("ours");
+    ours["spec"]["loadBalancerClass"] = json!("example.test/ours");
+    site.put(&ours);
+    let _controller = site.controller("c-0", &["-lb-class", "example.test/ours"]);
+    site.until("an address", || site.holds("ours") == ["192.0.2.0"]);
+    assert_eq!(site.holds("none"), Vec::<String>::new());
+}
+
+#[test]
+fn a_frozen_pool_changes_nothing_until_it_is_mended() {
+    let site = Site::new();
+    site.put(&pool("p", "192.0.2.0/30"));
+    site.put(&service("web"));
+    let first = site.controller("c-0", &[]);
+    site.until("an address", || site.holds("web") == ["192.0.2.0"]);
+    first.stop();
+    site.put(&pool("p", "192.0.2.0-nonsense"));
+    site.put(&service("new"));
+    let before = site.service("web");
+    let _second = site.controller("c-0", &[]);
+    site.until("a verdict", || site.state()["result"] == "Invalid");
+    let summary = site.state()["errorSummary"].as_str().unwrap().to_owned();
+    assert!(
+        summary
+            .starts_with("configuration error: IPAddressPool metallb-system/p: spec.addresses[0]"),
+        "{summary}"
+    );
+    assert_eq!(site.service("web"), before);
+    assert_eq!(site.holds("new"), Vec::<String>::new());
+    site.put(&pool("p", "192.0.2.0/30"));
+    site.until("another address", || site.holds("new") == ["192.0.2.1"]);
+    site.until("a verdict", || site.state()["result"] == "Valid");
+    assert_eq!(site.service("web"), before);
+}
+
+#[test]
+fn hand_edits_of_a_pools_status_are_put_right() {
+    let site = Site::new();
+    site.put(&pool("p", "192.0.2.0/30"));
+    let _controller = site.controller("c-0", &[]);
+    let right =
+        json!({"assignedIPv4": 0, "assignedIPv6": 0, "availableIPv4": 4, "availableIPv6": 0});
+    site.until("the status", || site.pool("p")["status"] == right);
+    let patch = json!({"status": {"assignedIPv4": 3, "availableIPv4": 1}});
+    let path = "/apis/metallb.io/v1beta1/namespaces/metallb-system/ipaddresspools/p/status";
+    let (code, _) = site
+        .double
+        .request("PATCH", path, "application/merge-patch+json", &patch);
+    assert_eq!(code, 200);
+    site.until("the right status", || site.pool("p")["status"] == right);
+}
+
+#[test]
+fn while_a_controller_of_metallb_is_there_nothing_is_allocated() {
+    let site = Site::new();
+    site.put(&pool("p", "192.0.2.0/30"));
+    site.put(&service("web"));
+    site.put(&json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": "controller-old", "namespace": "metallb-system", "labels": {"app": "metallb", "component": "controller"}},
+        "spec": {"containers": [{"name": "controller", "image": "quay.io/metallb/controller:v0.16.1"}]},
+    }));
+    let controller = site.controller("c-0", &[]);
+    controller.until_it_says("allocationPaused");
+    site.until("a verdict", || site.state()["result"] == "Invalid");
+    let summary = site.state()["errorSummary"].as_str().unwrap().to_owned();
+    assert!(
+        summary.contains("pod controller-old of MetalLB's controller is still there"),
+        "{summary}"
+    );
+    site::pause(3000);
+    assert_eq!(site.holds("web"), Vec::<String>::new());
+    let pod = "/api/v1/namespaces/metallb-system/pods/controller-old?gracePeriodSeconds=0";
+    assert_eq!(site.double.delete(pod), 200);
+    site.until("an address", || site.holds("web") == ["192.0.2.0"]);
+    site.until("a verdict", || site.state()["result"] == "Valid");
+}
