@@ -1,10 +1,11 @@
 //! The pod that this process runs in, as the owner of the objects that it makes: when the pod is gone, so are they.
 //!
-//! Asked for once, when something is first to be owned, since an API server need not be there at the start. Outside a
+//! Asked for until it is known, when something is first to be owned, since an API server need not be there at the start. Outside a
 //! pod nothing is owned, and what was made stays.
 
 use crate::api::{Api, Call, Failure};
 use serde_json::{Value, json};
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::OnceCell;
 
 /// The pod of this process.
@@ -12,7 +13,8 @@ use tokio::sync::OnceCell;
 pub(crate) struct OwnPod {
     namespace: String,
     name: Option<String>,
-    reference: OnceCell<Option<Value>>,
+    reference: OnceCell<Value>,
+    is_missed: AtomicBool,
 }
 
 impl OwnPod {
@@ -22,6 +24,7 @@ impl OwnPod {
             namespace: namespace.into(),
             name,
             reference: OnceCell::new(),
+            is_missed: AtomicBool::new(false),
         }
     }
 
@@ -35,25 +38,29 @@ impl OwnPod {
     /// # Errors
     /// When the API server does not tell.
     pub(crate) async fn reference(&self, api: &Api) -> Result<Option<&Value>, Failure> {
+        let Some(name) = &self.name else {
+            return Ok(None);
+        };
+        let path = format!("/api/v1/namespaces/{}/pods/{name}", self.namespace);
         let asked = self.reference.get_or_try_init(async || {
-            let Some(name) = &self.name else {
-                return Ok(None);
-            };
-            let path = format!("/api/v1/namespaces/{}/pods/{name}", self.namespace);
-            match api.call(Call::get(path)).await {
-                Ok(pod) => Ok(reference(name, &pod)),
-                Err(failure) if failure.is_not_found() => {
+            let pod = api.call(Call::get(path)).await?;
+            let garbled = || Failure::Garbled("the pod has no uid".to_owned());
+            reference(name, &pod).ok_or_else(garbled)
+        });
+        match asked.await {
+            Ok(reference) => Ok(Some(reference)),
+            Err(failure) if failure.is_not_found() => {
+                if !self.is_missed.swap(true, Ordering::Relaxed) {
                     tracing::warn!(
                         pod = name,
                         namespace = self.namespace,
-                        "there is no such pod: objects made by this process will have no owner (--pod-name)"
+                        "there is no such pod: objects made by this process have no owner (--pod-name)"
                     );
-                    Ok(None)
                 }
-                Err(failure) => Err(failure),
+                Ok(None)
             }
-        });
-        Ok(asked.await?.as_ref())
+            Err(failure) => Err(failure),
+        }
     }
 }
 

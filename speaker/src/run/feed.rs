@@ -46,7 +46,6 @@ impl Feed {
                 }
             }
         }
-        tracing::error!("objects can no longer be followed; what was read last stays in force");
     }
 
     /// What of an event the deciding thread must hear.

@@ -38,7 +38,16 @@ impl Intake {
     /// What comes next; waits for it. `None`: nothing will.
     pub(super) fn next(&mut self) -> Option<Vec<Event>> {
         match self {
-            Self::Directory(events) => events.blocking_recv().map(|event| vec![event]),
+            Self::Directory(events) => {
+                let Some(event) = events.blocking_recv() else {
+                    tracing::error!(
+                        "the manifests can no longer be followed; what was read last stays in force"
+                    );
+                    return None;
+                };
+                Some(vec![event])
+            }
+            // Its tasks end with the process only.
             Self::Cluster(cluster) => cluster.next(),
         }
     }
@@ -68,7 +77,8 @@ impl FromCluster {
     fn next(&mut self) -> Option<Vec<Event>> {
         let item = if self.cached.waits() {
             let left = self.until.since(now());
-            let next = timeout(left.into(), self.items.recv());
+            let items = &mut self.items;
+            let next = async { timeout(left.into(), items.recv()).await };
             match self.runtime.block_on(next) {
                 Ok(item) => item?,
                 Err(_late) => return Some(self.stand_in()),

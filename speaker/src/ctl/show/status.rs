@@ -131,15 +131,21 @@ fn head(status: &Status<'_>) -> String {
 
 /// How the API server is followed, what matters most first.
 fn api(state: &ApiState) -> String {
-    let heard = state.ages_s.values().copied().fold(0.0, f64::max);
     let mut text = match state.stale_s {
         Some(age) => format!("objects kept from {age:.0} s ago are in force until it answers"),
         None if state.troubles.is_empty() => "followed".to_owned(),
         None => "what was seen last stays in force".to_owned(),
     };
-    text.push_str(&format!("; every kind heard of within {heard:.0} s"));
+    match state.ages_s.values().copied().reduce(f64::max) {
+        Some(age) => text.push_str(&format!("; the quietest kind was heard of {age:.0} s ago")),
+        None => text.push_str("; nothing was heard of it yet"),
+    }
+    let mut by_cause: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for (kind, why) in &state.troubles {
-        text.push_str(&format!("; {kind}: {why}"));
+        by_cause.entry(why).or_default().push(kind);
+    }
+    for (why, kinds) in by_cause {
+        text.push_str(&format!("; {}: {why}", kinds.join(", ")));
     }
     text
 }
