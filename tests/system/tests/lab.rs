@@ -15,6 +15,8 @@ use xtask::lab::topology::{CLIENT_V4, CLIENT_V6};
 
 #[path = "lab/audit.rs"]
 mod audit;
+#[path = "lab/cluster.rs"]
+mod cluster;
 #[path = "lab/command.rs"]
 mod command;
 #[path = "lab/hang.rs"]

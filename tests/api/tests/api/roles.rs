@@ -264,7 +264,7 @@ const SPEAKER: &[Call] = &[
     ),
     (FOLLOW, "metallb.io", "ipaddresspools", OWN, ""),
     (FOLLOW, "metallb.io", "l2advertisements", OWN, ""),
-    (&["list"], "metallb.io", "servicel2statuses", OWN, ""),
+    (FOLLOW, "metallb.io", "servicel2statuses", OWN, ""),
     (
         &["create", "patch", "delete"],
         "metallb.io",

@@ -1,0 +1,198 @@
+//! A speaker on an API server: what it writes there, and what the network sees when the server goes and comes back.
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use std::net::IpAddr;
+use std::thread;
+use std::time::Duration;
+use system_tests::cluster::{NAMESPACE, OneNode, POD};
+
+#[test]
+fn what_is_announced_is_written_down_once() {
+    let mut cluster = OneNode::new();
+    // The node that announced before has died.
+    cluster.put(&json!({
+        "apiVersion": "metallb.io/v1beta1",
+        "kind": "ServiceL2Status",
+        "metadata": {"name": "l2-old", "namespace": NAMESPACE, "labels": labels("n2", "web")},
+    }));
+    cluster.serve("web", ip(100));
+    cluster.start();
+    cluster.until("the VIP is answered", |cluster| {
+        cluster.is_answered(ip(100))
+    });
+    cluster.until("one status says so", |cluster| {
+        statuses(cluster).iter().map(said).eq([json!({
+            "node": "n1", "serviceName": "web", "serviceNamespace": "default", "interfaces": []
+        })])
+    });
+    let status = statuses(&cluster).remove(0);
+    assert_eq!(status["metadata"]["labels"], labels("n1", "web"));
+    assert_eq!(status["metadata"]["ownerReferences"][0]["name"], POD);
+    cluster.until("an event says so", |cluster| !events(cluster).is_empty());
+    let event = events(&cluster).remove(0);
+    assert_eq!(event["reason"], "nodeAssigned");
+    assert_eq!(event["source"]["component"], "metallb-speaker");
+    let message = "announcing from node \"n1\" with protocol \"layer2\"";
+    assert_eq!(event["message"], message);
+    cluster.until("the configuration is good", |cluster| {
+        state(cluster)["status"]["result"] == "Valid"
+    });
+
+    // Whatever comes and goes besides: nothing of it is written again.
+    cluster.double.forget_requests();
+    cluster.put(&json!({
+        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+        "metadata": {"name": "web-2", "namespace": "default", "labels": {"kubernetes.io/service-name": "web"}},
+        "endpoints": [{"addresses": ["10.0.0.2"], "nodeName": "n2"}],
+    }));
+    thread::sleep(Duration::from_secs(2));
+    assert_eq!(writes(&cluster), [] as [String; 0]);
+
+    let path = "/api/v1/namespaces/default/services/web";
+    assert_eq!(cluster.double.delete(path), 200);
+    cluster.until("nothing is left of it", |cluster| {
+        statuses(cluster).is_empty() && !cluster.is_answered(ip(100))
+    });
+    assert_eq!(writes(&cluster).len(), 1, "{:?}", writes(&cluster));
+}
+
+#[test]
+fn a_faulty_object_is_told_and_withdraws_nothing() {
+    let mut cluster = OneNode::new();
+    cluster.serve("web", ip(100));
+    cluster.start();
+    cluster.until("the VIP is answered", |cluster| {
+        cluster.is_answered(ip(100))
+    });
+    cluster.put(&pool("192.0.2.100-nonsense"));
+    cluster.until("the configuration is bad", |cluster| {
+        state(cluster)["status"]["result"] == "Invalid"
+    });
+    let status = &state(&cluster)["status"];
+    let summary = status["errorSummary"].as_str().unwrap();
+    let begin = "configuration error: IPAddressPool metallb-system/lan: spec.addresses[0]: ";
+    assert!(summary.starts_with(begin), "{summary}");
+    let condition = &status["conditions"][0];
+    assert_eq!(condition["type"], "configReconcilerValid");
+    assert_eq!(condition["reason"], "ConfigurationError");
+    assert!(cluster.is_answered(ip(100)));
+
+    // Not even a restart withdraws it: its last good version was kept.
+    cluster.until("the objects are kept", OneNode::has_kept);
+    cluster.end(Signal::TERM);
+    cluster.start();
+    thread::sleep(Duration::from_secs(4));
+    assert!(cluster.is_answered(ip(100)));
+    cluster.put(&pool("192.0.2.100-192.0.2.119"));
+    cluster.until("the configuration is good again", |cluster| {
+        state(cluster)["status"]["result"] == "Valid"
+    });
+}
+
+#[test]
+fn nothing_is_withdrawn_while_the_api_server_is_away() {
+    let mut cluster = OneNode::new();
+    cluster.serve("web", ip(100));
+    cluster.serve("gone", ip(101));
+    cluster.start();
+    cluster.until("both are answered", |cluster| {
+        cluster.is_answered(ip(100)) && cluster.is_answered(ip(101))
+    });
+    cluster.until("the objects are kept", OneNode::has_kept);
+    cluster.until("it is written down", |cluster| statuses(cluster).len() == 2);
+    cluster.api_goes();
+    thread::sleep(Duration::from_secs(3));
+    assert!(cluster.is_answered(ip(100)));
+
+    // In order: the kernel goes on answering, and what was kept stands in.
+    cluster.end(Signal::TERM);
+    cluster.start();
+    for _ in 0..8 {
+        thread::sleep(Duration::from_secs(1));
+        assert!(cluster.is_answered(ip(100)), "{}", cluster.log());
+    }
+    cluster.until("it says what it goes by", |cluster| {
+        cluster.ctl(&["status"]).contains("objects kept from")
+    });
+
+    // By force: silence at the deadline, and then what was kept.
+    cluster.end(Signal::KILL);
+    thread::sleep(Duration::from_secs(1));
+    assert!(!cluster.is_answered(ip(100)));
+    cluster.start();
+    cluster.until("it is answered again", |cluster| {
+        cluster.is_answered(ip(100))
+    });
+
+    // The API server returns, and one of the services goes.
+    cluster.api_returns();
+    assert_eq!(
+        cluster
+            .double
+            .delete("/api/v1/namespaces/default/services/gone"),
+        200
+    );
+    cluster.until("what is gone is not answered", |cluster| {
+        !cluster.is_answered(ip(101))
+    });
+    cluster.until("what was kept is not needed any more", |cluster| {
+        !cluster.ctl(&["status"]).contains("objects kept from")
+    });
+    cluster.until("one status is left", |cluster| statuses(cluster).len() == 1);
+    assert!(cluster.is_answered(ip(100)));
+}
+
+fn ip(last: u8) -> IpAddr {
+    IpAddr::from([192, 0, 2, last])
+}
+
+fn labels(node: &str, service: &str) -> Value {
+    json!({
+        "metallb.io/node": node,
+        "metallb.io/service-name": service,
+        "metallb.io/service-namespace": "default",
+    })
+}
+
+fn pool(addresses: &str) -> Value {
+    json!({
+        "apiVersion": "metallb.io/v1beta1",
+        "kind": "IPAddressPool",
+        "metadata": {"name": "lan", "namespace": NAMESPACE},
+        "spec": {"addresses": [addresses]},
+    })
+}
+
+fn statuses(cluster: &OneNode) -> Vec<Value> {
+    cluster.list(&format!(
+        "/apis/metallb.io/v1beta1/namespaces/{NAMESPACE}/servicel2statuses"
+    ))
+}
+
+fn said(object: &Value) -> Value {
+    object["status"].clone()
+}
+
+fn events(cluster: &OneNode) -> Vec<Value> {
+    cluster.list("/api/v1/namespaces/default/events")
+}
+
+fn state(cluster: &OneNode) -> Value {
+    let path =
+        format!("/apis/metallb.io/v1beta1/namespaces/{NAMESPACE}/configurationstates/speaker-n1");
+    cluster.double.get(&path).unwrap_or_default()
+}
+
+/// What was written besides events.
+fn writes(cluster: &OneNode) -> Vec<String> {
+    let requests = cluster.double.requests().into_iter();
+    let written = requests.filter(|request| {
+        let is_write = ["create", "update", "patch", "delete"].contains(&request.verb.as_str());
+        is_write && request.user.ends_with(":speaker")
+    });
+    written
+        .map(|request| format!("{} {}", request.verb, request.path))
+        .filter(|request| !request.contains("/events"))
+        .collect()
+}
