@@ -276,7 +276,7 @@ async fn tasks(settings: &Settings, speaker: Speaker, parts: Parts) -> Result<Ru
         changes: changes.clone(),
     };
     let updates = Arc::clone(&feed.updates);
-    feed.spawn(opened.intake)?;
+    tasks.spawn(feed.spawn(opened.intake)?);
     let (problems_in, problems) = watch::channel(Vec::new());
     if let Some(writer) = opened.writer {
         let allocator = Allocator::new(writer, settings.rules.class.clone(), problems_in);

@@ -7,7 +7,7 @@
 use super::own_pod::OwnPod;
 use super::retry::Backoff;
 use crate::api::{Api, Call, Failure};
-use crate::drive::clock;
+use crate::drive::{chance, clock};
 use serde_json::{Value, json};
 use speaker_core::Problem;
 use speaker_proto::NodeName;
@@ -75,8 +75,13 @@ impl ConfigState {
                 },
             };
             tokio::select! {
-                changed = problems.changed() => if changed.is_err() { return },
-                () = clock::pause(wait) => {}
+                changed = problems.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    clock::pause(chance::within(self.component.spread())).await;
+                }
+                () = clock::pause(wait + chance::within(wait / 4)) => {}
             }
         }
     }
@@ -130,6 +135,14 @@ impl Component {
         match self {
             Self::Controller => "poolReconciler",
             Self::Speaker(_) => "configReconciler",
+        }
+    }
+
+    /// One change of the configuration is told by all speakers; they need not do so at once.
+    const fn spread(&self) -> Duration {
+        match self {
+            Self::Controller => Duration::ZERO,
+            Self::Speaker(_) => Duration::from_secs(1),
         }
     }
 

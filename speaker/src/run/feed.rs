@@ -7,14 +7,14 @@ use super::board::Updates;
 use super::intake::Intake;
 use crate::ctl;
 use crate::source::Event;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use speaker_core::agent::Input;
 use speaker_core::{Kind, ObjectKey};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::SyncSender;
 use std::thread;
-use tokio::sync::{broadcast, watch};
+use tokio::sync::{broadcast, oneshot, watch};
 
 /// Where what the source tells goes to.
 pub(super) struct Feed {
@@ -29,13 +29,24 @@ pub(super) struct Feed {
 }
 
 impl Feed {
-    /// Starts the thread. It ends when the source does.
-    pub(super) fn spawn(self, intake: Intake) -> Result<()> {
+    /// Starts the thread. It ends when the source does; the future, when it failed: without it nothing new would ever be
+    /// heard of, and only a new process has it again.
+    pub(super) fn spawn(self, intake: Intake) -> Result<impl Future<Output = Result<()>>> {
+        let (end, ended) = oneshot::channel();
         thread::Builder::new()
             .name("feed".into())
-            .spawn(move || self.run(intake))
+            .spawn(move || {
+                self.run(intake);
+                // Nobody listens any more when the process ends.
+                drop(end.send(()));
+            })
             .context("failed to start the source's thread")?;
-        Ok(())
+        Ok(async move {
+            match ended.await {
+                Ok(()) => std::future::pending().await,
+                Err(_panicked) => bail!("the source's thread failed"),
+            }
+        })
     }
 
     fn run(&self, mut intake: Intake) {

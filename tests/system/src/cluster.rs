@@ -113,7 +113,7 @@ impl OneNode {
         let mut command = self.node.command(tools::target().join("debug/speaker"));
         command
             .args(["run", "--node-name", "n1", "--pod-name", POD])
-            .args(["--namespace", NAMESPACE, "--port", "0"])
+            .args(["--namespace", NAMESPACE])
             .arg("--kubeconfig")
             .arg(self.path("kubeconfig"))
             .arg("--run-dir")
@@ -192,6 +192,18 @@ impl OneNode {
         output(command.args(words)).unwrap_or_default()
     }
 
+    /// What a scraper with this token gets from `/metrics`; the status and the page.
+    pub fn scrape(&self, token: &str) -> (String, String) {
+        let mut curl = self.client.command("curl");
+        curl.args(["--silent", "--insecure", "--max-time", "15"])
+            .args(["--write-out", "\n%{http_code}"])
+            .args(["--header", &format!("Authorization: Bearer {token}")])
+            .arg(format!("https://{NODE}:9120/metrics"));
+        let said = output(&mut curl).unwrap_or_default();
+        let (page, code) = said.rsplit_once('\n').unwrap_or_default();
+        (code.to_owned(), page.to_owned())
+    }
+
     /// Whether the last good objects are on disk.
     pub fn has_kept(&self) -> bool {
         self.path("run/n1/state/objects.jsonl").exists()
@@ -232,6 +244,8 @@ impl Drop for OneNode {
 fn start() -> Double {
     let mut users = Users::new();
     users.add("speaker", ACCOUNT, &[]);
+    users.add("scraper", "scraper", &[]);
+    users.add("stranger", "stranger", &[]);
     Double::start(Options {
         crds: Some(tools::root().join("deploy/crds")),
         users,
@@ -271,6 +285,17 @@ apiVersion: v1
 kind: Pod
 metadata: {name: speaker-x, namespace: metallb-system}
 spec: {containers: [{name: speaker, image: heliograph}]}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: scraper}
+rules: [{nonResourceURLs: [/metrics], verbs: [get]}]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: scraper}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: scraper}
+subjects: [{kind: User, apiGroup: rbac.authorization.k8s.io, name: scraper}]
 ---
 apiVersion: v1
 kind: Node

@@ -191,3 +191,29 @@ fn state(status: &Status<'_>) -> String {
 fn indented(text: &str) -> String {
     text.lines().map(|line| format!("  {line}\n")).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stands_in_the_way_is_said_once_for_all_kinds() {
+        let why = "refused".to_owned();
+        let mut state = ApiState {
+            stale_s: None,
+            ages_s: BTreeMap::from([("Node", 2.0), ("Service", 7.4)]),
+            troubles: BTreeMap::new(),
+        };
+        let sound = "followed; the quietest kind was heard of 7 s ago";
+        assert_eq!(api(&state), sound);
+        state.troubles = BTreeMap::from([("Node", why.clone()), ("Service", why)]);
+        let away = "what was seen last stays in force; the quietest kind was heard of 7 s ago; \
+                    Node, Service: refused";
+        assert_eq!(api(&state), away);
+        state.stale_s = Some(90.0);
+        state.ages_s.clear();
+        let kept = "objects kept from 90 s ago are in force until it answers; nothing was heard of it yet; \
+                    Node, Service: refused";
+        assert_eq!(api(&state), kept);
+    }
+}

@@ -101,9 +101,21 @@ fn nothing_is_withdrawn_while_the_api_server_is_away() {
     });
     cluster.until("the objects are kept", OneNode::has_kept);
     cluster.until("it is written down", |cluster| statuses(cluster).len() == 2);
+    let announced = "metallb_speaker_announced{ip=\"192.0.2.100\",node=\"n1\",protocol=\"layer2\",service=\"default/web\"} 1\n";
+    let (code, page) = cluster.scrape("scraper");
+    assert!(code == "200" && page.contains(announced), "{code} {page}");
+    assert_eq!(cluster.scrape("stranger").0, "403");
+    assert_eq!(cluster.scrape("nobody").0, "401");
     cluster.api_goes();
     thread::sleep(Duration::from_secs(3));
     assert!(cluster.is_answered(ip(100)));
+    // One is paged exactly now.
+    let (code, page) = cluster.scrape("scraper");
+    assert!(code == "200" && page.contains(announced), "{code} {page}");
+    assert!(
+        page.contains("heliograph_watch_age_seconds{kind=\"Service\"}"),
+        "{page}"
+    );
 
     // In order: the kernel goes on answering, and what was kept stands in.
     cluster.end(Signal::TERM);
@@ -112,6 +124,8 @@ fn nothing_is_withdrawn_while_the_api_server_is_away() {
         thread::sleep(Duration::from_secs(1));
         assert!(cluster.is_answered(ip(100)), "{}", cluster.log());
     }
+    // It does not know who may read its metrics, and says so.
+    assert_eq!(cluster.scrape("scraper").0, "503");
     cluster.until("it says what it goes by", |cluster| {
         cluster.ctl(&["status"]).contains("objects kept from")
     });
