@@ -37,8 +37,7 @@ impl Feed {
             .name("feed".into())
             .spawn(move || {
                 self.run(intake);
-                // Nobody listens any more when the process ends.
-                drop(end.send(()));
+                let _nobody_listens = end.send(());
             })
             .context("failed to start the source's thread")?;
         Ok(async move {
