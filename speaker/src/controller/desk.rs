@@ -6,6 +6,7 @@
 //! The statuses are the truth: nothing is remembered of them beyond a process's life. Knows neither clock nor
 //! connection, nor whether it may write.
 
+use super::outbox::Outbox;
 use super::stock::{Arrival, Stock, Writer};
 use crate::api::Failure;
 use crate::source;
@@ -14,10 +15,10 @@ use serde_json::Value;
 use speaker_core::allocator::{
     self, Allocation, Assignment, Assignments, Cleared, Event, POOL_ANNOTATION, Usage,
 };
-use speaker_core::convergence::{Target, changes};
+use speaker_core::convergence::changes;
 use speaker_core::service::{Service, ServiceId};
 use speaker_core::{Kind, Object, ObjectKey, Problem, World};
-use speaker_proto::{Span, Time};
+use speaker_proto::Time;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
@@ -28,9 +29,7 @@ pub(super) struct Desk {
     class: Option<String>,
     assignments: Assignments,
     stock: Stock,
-    writes: BTreeMap<ServiceId, Write>,
-    /// Services that were written by somebody else while we wrote, and how often in a row.
-    conflicts: BTreeMap<ServiceId, u32>,
+    outbox: Outbox,
     /// Events that come back with every pass, as of the last one.
     standing: BTreeSet<Event>,
     is_changed: bool,
@@ -40,26 +39,6 @@ pub(super) struct Desk {
     pub(super) update_errors: u64,
     /// Addresses that were taken from a service because another one has them.
     pub(super) duplicates: u64,
-}
-
-/// What a service is still to be made to say.
-struct Write {
-    target: Target,
-    state: State,
-    failures: u32,
-    /// Told once it is written.
-    events: Vec<Event>,
-    cleared: Option<&'static str>,
-}
-
-#[derive(Clone, PartialEq, Eq, Debug)]
-enum State {
-    /// From this moment on it may be tried.
-    Waits(Time),
-    /// A request is under way that says this.
-    Asked(Target),
-    /// It is being read anew.
-    Reads,
 }
 
 /// One request for a service.
@@ -107,8 +86,7 @@ impl Desk {
             class,
             assignments: Assignments::new(),
             stock: Stock::default(),
-            writes: BTreeMap::new(),
-            conflicts: BTreeMap::new(),
+            outbox: Outbox::default(),
             standing: BTreeSet::new(),
             is_changed: false,
             updates: 0,
@@ -126,8 +104,7 @@ impl Desk {
             (Kind::Service, Told::Gone(namespace, name)) => {
                 let id = ServiceId { namespace, name };
                 self.stock.remove(&id);
-                self.writes.remove(&id);
-                self.conflicts.remove(&id);
+                self.outbox.gone(&id);
                 let service = self.world.services.get(&id);
                 if service.is_some_and(|service| service.is_load_balancer) {
                     news.push(News::Deleted(id.clone()));
@@ -192,15 +169,15 @@ impl Desk {
 
     /// A service with what is decided of it, as long as that is not written.
     fn overlaid(&mut self, service: Service, news: &mut Vec<News>) -> Service {
-        let Some(write) = self.writes.get(&service.id) else {
+        let Some(write) = self.outbox.get(&service.id) else {
             return service;
         };
-        if write.target.is_met_by(&service) && !matches!(write.state, State::Asked(_)) {
-            // An earlier try has come through, though no answer did.
-            self.is_written(&service.id, news);
-            return service;
+        if !write.target.is_met_by(&service) || write.is_asked() {
+            return write.target.applied_to(&service);
         }
-        self.writes[&service.id].target.applied_to(&service)
+        // An earlier try has come through, though no answer did.
+        self.is_written(&service.id, news);
+        service
     }
 
     /// A service that cannot be read, and that nothing better is known of, keeps what its status says.
@@ -237,7 +214,7 @@ impl Desk {
         for (id, target) in changes(&self.world, &allocation.assignments, class) {
             let service = target.applied_to(&self.world.services[&id]);
             self.world.put(Ok(Object::Service(service)));
-            self.intend(now, id, target);
+            self.outbox.intend(now, id, target);
         }
         let news = self.tell(&allocation);
         let config_problems = self.config_problems();
@@ -256,26 +233,6 @@ impl Desk {
         Some((passed, news))
     }
 
-    fn intend(&mut self, now: Time, id: ServiceId, target: Target) {
-        match self.writes.get_mut(&id) {
-            Some(write) => {
-                write.target = target;
-                write.events.clear();
-                write.cleared = None;
-            }
-            None => {
-                let write = Write {
-                    target,
-                    state: State::Waits(now),
-                    failures: 0,
-                    events: Vec::new(),
-                    cleared: None,
-                };
-                self.writes.insert(id, write);
-            }
-        }
-    }
-
     /// What is new is told at once, or, where the service is to be written, once that has happened: what was decided may be
     /// decided anew before.
     fn tell(&mut self, allocation: &Allocation) -> Vec<News> {
@@ -284,7 +241,7 @@ impl Desk {
             if event.reason.is_standing() && self.standing.contains(event) {
                 continue;
             }
-            match self.writes.get_mut(&event.service) {
+            match self.outbox.get_mut(&event.service) {
                 Some(write) => write.events.push(event.clone()),
                 None => {
                     let uid = self.stock.uid(&event.service).to_owned();
@@ -295,12 +252,12 @@ impl Desk {
         let standing = allocation.events.iter().filter(|e| e.reason.is_standing());
         self.standing = standing.cloned().collect();
         for (id, why) in &allocation.cleared {
-            if let Some(write) = self.writes.get_mut(id) {
+            if let Some(write) = self.outbox.get_mut(id) {
                 write.cleared = Some(why.as_str());
             }
             self.duplicates += u64::from(*why == Cleared::InUse);
         }
-        for (id, write) in &mut self.writes {
+        for (id, write) in self.outbox.iter_mut() {
             let service = self.world.services.get(id);
             if service.is_some_and(|service| !service.is_load_balancer) {
                 write.cleared = Some("notLoadBalancer");
@@ -333,40 +290,24 @@ impl Desk {
 
     /// The next request, if there may be one more.
     pub(super) fn next(&mut self, now: Time) -> Option<Request> {
-        let is_asked = |write: &&Write| !matches!(write.state, State::Waits(_));
-        if self.writes.values().filter(is_asked).count() >= REQUESTS_MAX {
-            return None;
-        }
-        let is_due = |write: &Write| matches!(write.state, State::Waits(from) if from <= now);
-        let (id, write) = self.writes.iter_mut().find(|(_, write)| is_due(write))?;
-        let Some(body) = self.stock.written(id, &write.target) else {
+        loop {
+            let (id, target) = self.outbox.begin(now)?;
+            if let Some(body) = self.stock.written(&id, target) {
+                return Some(Request::Write(id, body));
+            }
             // It went while it waited.
-            let id = id.clone();
-            self.writes.remove(&id);
-            return self.next(now);
-        };
-        write.state = State::Asked(write.target.clone());
-        Some(Request::Write(id.clone(), body))
+            self.outbox.gone(&id);
+        }
     }
 
-    /// When a write that waits may be tried.
+    /// When something that waits may be tried.
     pub(super) fn due(&self) -> Option<Time> {
-        let waits = self.writes.values().filter_map(|write| match write.state {
-            State::Waits(from) => Some(from),
-            State::Asked(_) | State::Reads => None,
-        });
-        waits.min()
+        self.outbox.due()
     }
 
     /// Nothing that was decided and not begun is to be done: the statuses are as they are.
     pub(super) fn forget_intentions(&mut self, now: Time) {
-        let is_begun = |write: &Write| !matches!(write.state, State::Waits(_));
-        let waiting: Vec<ServiceId> = self
-            .writes
-            .extract_if(.., |_, write| !is_begun(write))
-            .map(|(id, _)| id)
-            .collect();
-        for id in waiting {
+        for id in self.outbox.take_waiting() {
             if let Some(object) = self.stock.object(&id) {
                 self.service(now, object);
             }
@@ -378,7 +319,7 @@ impl Desk {
 
     /// Services that are still to be written.
     pub(super) fn pending(&self) -> usize {
-        self.writes.len()
+        self.outbox.len()
     }
 
     /// Takes the answer to [`Request::Write`]. Maybe the object must be read.
@@ -388,14 +329,12 @@ impl Desk {
         id: &ServiceId,
         answer: Result<Value, Failure>,
     ) -> (Vec<News>, Option<Request>) {
-        let Some(write) = self.writes.get_mut(id) else {
+        if self.outbox.get(id).is_none() {
             return (Vec::new(), None);
-        };
+        }
         let failure = match answer {
             Ok(object) => {
-                write.state = State::Waits(now);
-                write.failures = 0;
-                self.conflicts.remove(id);
+                self.outbox.answered(now, id);
                 let mut news = self.service(now, object);
                 news.extend(self.overtaken(now, id));
                 news.retain(|news| !matches!(news, News::Foreign(..)));
@@ -405,17 +344,13 @@ impl Desk {
         };
         if failure.is_not_found() {
             // Nobody is left to be told. The watch says so too.
-            self.writes.remove(id);
+            self.outbox.gone(id);
             return (Vec::new(), None);
         }
-        if failure.is_conflict() {
-            let conflicts = self.conflicts.entry(id.clone()).or_insert(0);
-            *conflicts += 1;
-            if *conflicts <= CONFLICTS_MAX {
-                write.state = State::Reads;
-                return (Vec::new(), Some(Request::Read(id.clone(), *conflicts - 1)));
-            }
-            *conflicts = 0;
+        if failure.is_conflict()
+            && let Some(before) = self.outbox.conflict(id)
+        {
+            return (Vec::new(), Some(Request::Read(id.clone(), before)));
         }
         (self.failed(now, id, &failure), None)
     }
@@ -423,11 +358,11 @@ impl Desk {
     /// If a newer version came before the answer to the write, that one says whether the write is still in it.
     fn overtaken(&mut self, now: Time, id: &ServiceId) -> Vec<News> {
         let mut news = Vec::new();
-        if self.writes.contains_key(id)
+        if self.outbox.get(id).is_some()
             && let Some(latest) = self.stock.object(id)
         {
             news = self.service(now, latest.clone());
-            if self.writes.contains_key(id) {
+            if self.outbox.get(id).is_some() {
                 news.extend(self.read(now, id, Ok(latest)));
             }
         }
@@ -444,13 +379,13 @@ impl Desk {
         match answer {
             Ok(object) => {
                 // Decided anew from the object as it is.
-                self.writes.remove(id);
+                self.outbox.remove(id);
                 self.standing.retain(|event| event.service != *id);
                 self.is_changed = true;
                 self.service(now, object)
             }
             Err(failure) if failure.is_not_found() => {
-                self.writes.remove(id);
+                self.outbox.gone(id);
                 Vec::new()
             }
             Err(failure) => self.failed(now, id, &failure),
@@ -458,24 +393,15 @@ impl Desk {
     }
 
     fn failed(&mut self, now: Time, id: &ServiceId, failure: &Failure) -> Vec<News> {
-        let Some(write) = self.writes.get_mut(id) else {
-            return Vec::new();
-        };
-        let doubled = WAIT_MIN.ns() << write.failures.min(DOUBLINGS_MAX);
-        let asked = failure.retry_after().unwrap_or_default();
-        let asked = u64::try_from(asked.as_nanos()).unwrap_or(u64::MAX);
-        let wait = Span::from_ns(doubled.min(WAIT_MAX.ns()).max(asked));
-        write.state = State::Waits(now + wait);
-        write.failures += 1;
-        match write.failures {
-            1 => vec![News::Failed(id.clone(), failure.to_string())],
-            _ => Vec::new(),
+        match self.outbox.failed(now, id, failure) {
+            true => vec![News::Failed(id.clone(), failure.to_string())],
+            false => Vec::new(),
         }
     }
 
     /// The status says what it must: what was decided may be told.
     fn is_written(&mut self, id: &ServiceId, news: &mut Vec<News>) {
-        let Some(write) = self.writes.remove(id) else {
+        let Some(write) = self.outbox.remove(id) else {
             return;
         };
         news.extend(write.cleared.map(|why| News::Cleared(id.clone(), why)));
@@ -518,12 +444,6 @@ fn held(object: &Value) -> (Vec<IpAddr>, String) {
 
 /// The kinds that a controller follows, all of which it must have seen before it decides.
 pub(super) const KINDS: [Kind; 4] = [Kind::Service, Kind::Pool, Kind::Namespace, Kind::Community];
-
-const REQUESTS_MAX: usize = 8; // enough to hide the way to the server, too few to crowd others out
-const CONFLICTS_MAX: u32 = 5; // in a row; then somebody writes without pause, and a wait helps more
-const WAIT_MIN: Span = Span::ms(250);
-const WAIT_MAX: Span = Span::s(30);
-const DOUBLINGS_MAX: u32 = 7;
 
 #[cfg(test)]
 #[path = "desk_tests.rs"]

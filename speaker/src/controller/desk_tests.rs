@@ -1,7 +1,9 @@
 //! A controller's day against objects as an API server has them, without one.
 
+use super::super::outbox::{CONFLICTS_MAX, REQUESTS_MAX, WAIT_MIN};
 use super::*;
 use serde_json::json;
+use speaker_proto::Span;
 
 const NS: &str = "metallb-system";
 
