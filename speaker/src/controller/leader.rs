@@ -45,6 +45,22 @@ impl Term {
         now().ns() < self.until.load(Ordering::Acquire)
     }
 
+    /// Whether this process leads, kept up to date for as long as somebody wants to know.
+    pub(crate) fn leads(&self) -> watch::Receiver<bool> {
+        let (told, leads) = watch::channel(false);
+        let mut standing = self.standing.clone();
+        drop(tokio::spawn(async move {
+            loop {
+                told.send_replace(*standing.borrow_and_update() == Standing::Leads);
+                tokio::select! {
+                    changed = standing.changed() => if changed.is_err() { return },
+                    () = told.closed() => return,
+                }
+            }
+        }));
+        leads
+    }
+
     /// Waits until this process leads.
     pub(crate) async fn begun(&self) -> Result<()> {
         let mut standing = self.standing.clone();

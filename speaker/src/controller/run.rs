@@ -7,7 +7,7 @@ use super::board::{self, Board};
 use super::clerk::{Clerk, Outlets};
 use super::desk::KINDS;
 use super::gossip;
-use super::leader::{Leader, Standing, Term};
+use super::leader::{Leader, Term};
 use super::settings::Settings;
 use super::takeover::Lookout;
 use super::webhook::{WebhookMode, Webhooks};
@@ -50,7 +50,7 @@ async fn serve(settings: Settings) -> Result<()> {
     let leads = match is_alone {
         // Nothing is written but what each replica may write.
         true => watch::channel(true).1,
-        false => leads(term.standing.clone(), &mut parts),
+        false => term.leads(),
     };
     let webhooks = Webhooks::spawn(&settings, api.clone(), leads, events.clone(), &mut parts);
     let board = Board::new(api.clone(), term.clone(), webhooks);
@@ -88,22 +88,6 @@ async fn serve(settings: Settings) -> Result<()> {
     lease.await.context("the Lease's task failed").flatten()?;
     tracing::info!(op = "shutdown", "controller stopped");
     ended
-}
-
-/// Whether this process leads, kept up to date.
-fn leads(
-    mut standing: watch::Receiver<Standing>,
-    parts: &mut JoinSet<Result<()>>,
-) -> watch::Receiver<bool> {
-    let (told, leads) = watch::channel(false);
-    parts.spawn(async move {
-        loop {
-            told.send_replace(*standing.borrow_and_update() == Standing::Leads);
-            let changed = standing.changed().await;
-            changed.context("nobody keeps the Lease any more")?;
-        }
-    });
-    leads
 }
 
 /// Waits to lead, then leads until it is stopped.

@@ -6,10 +6,13 @@ use super::{Finding, Tree};
 /// Only `run` joins these; each knows the core and nothing of the others.
 const SHELL_PARTS: &[&str] = &["source", "dataplane", "edge", "report"];
 
+/// What every part may use, and what uses none of them.
+const LOWER: &[&str] = &["api", "tls"];
+
 /// Crates that hold no unsafe code, proved by the compiler.
 const SAFE: &[&str] = &["speaker/proto/src/lib.rs", "speaker/core/src/lib.rs"];
 
-/// Imports between parts of the shell.
+/// Imports between parts of the shell, and upward ones.
 pub(super) fn shell(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (path, source) in tree.sources("speaker/src/") {
@@ -17,7 +20,11 @@ pub(super) fn shell(tree: &Tree) -> Vec<Finding> {
         for (line, code) in source.production() {
             for other in SHELL_PARTS.iter().filter(|other| **other != own) {
                 if names(code, other) {
-                    let what = format!("`{own}` imports `{other}`; only `run` knows both");
+                    let what = if LOWER.contains(&own) {
+                        format!("`{own}` imports `{other}`, which lies above it")
+                    } else {
+                        format!("`{own}` imports `{other}`; only `run` knows both")
+                    };
                     findings.push(Finding::new(path, line, what));
                 }
             }
@@ -29,7 +36,8 @@ pub(super) fn shell(tree: &Tree) -> Vec<Finding> {
 fn part_of(path: &str) -> Option<&'static str> {
     let below = path.strip_prefix("speaker/src/")?;
     let first = below.split(['/', '.']).next()?;
-    SHELL_PARTS.iter().copied().find(|part| *part == first)
+    let parts = SHELL_PARTS.iter().chain(LOWER);
+    parts.copied().find(|part| *part == first)
 }
 
 /// Whether the line reaches a part from the crate's root: by `crate::part`, `crate::{part, …}` or enough `super::`.

@@ -100,6 +100,12 @@ fn an_import_between_parts_of_the_shell_is_found() {
         assert!(found(imports::shell, at, innocent).is_empty(), "{innocent}");
     }
     assert!(found(imports::shell, "speaker/src/run.rs", "use crate::edge;").is_empty());
+    let (upward, downward) = ("use crate::report::log;", "use crate::api::Api;");
+    assert_eq!(
+        found(imports::shell, "speaker/src/tls/server.rs", upward).len(),
+        1
+    );
+    assert!(found(imports::shell, at, downward).is_empty());
 }
 
 #[test]
