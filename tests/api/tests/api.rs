@@ -14,6 +14,8 @@ mod hook;
 mod http;
 #[path = "api/matching.rs"]
 mod matching;
+#[path = "api/metrics.rs"]
+mod metrics;
 #[path = "api/outside.rs"]
 mod outside;
 #[path = "api/replay.rs"]
@@ -24,3 +26,5 @@ mod roles;
 mod schema_verdicts;
 #[path = "api/server.rs"]
 mod server;
+#[path = "api/webhooks.rs"]
+mod webhooks;

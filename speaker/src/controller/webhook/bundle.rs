@@ -43,6 +43,15 @@ struct Place {
     bundle: Option<String>,
 }
 
+/// Whom bundles are to name.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(super) struct Trust {
+    /// These, the newest first.
+    pub(super) must: Vec<Certificate>,
+    /// And these, if another replica still wants them: no reason to write.
+    pub(super) may: Vec<Certificate>,
+}
+
 /// What to do about an object.
 #[derive(Clone, PartialEq, Debug)]
 pub(super) enum Step {
@@ -75,18 +84,12 @@ pub(super) struct Keeper {
 
 impl Keeper {
     /// Decides. `patience` is how long a wrong bundle is left to whoever else may mend it.
-    pub(super) fn step(
-        &mut self,
-        now: Time,
-        seen: &Seen,
-        roots: &[Certificate],
-        patience: Span,
-    ) -> Step {
+    pub(super) fn step(&mut self, now: Time, seen: &Seen, trust: &Trust, patience: Span) -> Step {
         while self.writes.front().is_some_and(|at| *at + HOUR <= now) {
             self.writes.pop_front();
             self.is_told = false;
         }
-        let patch = seen.patch(roots);
+        let patch = seen.patch(trust);
         if patch.is_empty() || seen.injected.is_some() {
             self.wrong_since = None;
             return Step::Settled;
@@ -204,9 +207,9 @@ fn conversion_place(object: &Value) -> Option<Place> {
 }
 
 impl Seen {
-    /// Whether every place holds just these authorities, or is none of our business.
-    pub(super) fn is_settled(&self, roots: &[Certificate]) -> bool {
-        self.injected.is_some() || self.patch(roots).is_empty()
+    /// Whether every place names whom it is to name, or is none of our business.
+    pub(super) fn is_settled(&self, trust: &Trust) -> bool {
+        self.injected.is_some() || self.patch(trust).is_empty()
     }
 
     /// Whether whoever calls through it believes that authority.
@@ -218,10 +221,16 @@ impl Seen {
             })
     }
 
-    fn patch(&self, roots: &[Certificate]) -> Vec<Value> {
-        let due: BTreeSet<Vec<u8>> = roots.iter().map(|root| root.der.to_vec()).collect();
-        let is_wrong = |place: &&Place| place.bundle.as_deref().map(ders).as_ref() != Some(&due);
-        let text = STANDARD.encode(pem(roots));
+    fn patch(&self, trust: &Trust) -> Vec<Value> {
+        let set = |roots: &[Certificate]| -> BTreeSet<Vec<u8>> {
+            roots.iter().map(|root| root.der.to_vec()).collect()
+        };
+        let (must, may) = (set(&trust.must), set(&trust.may));
+        let is_wrong = |place: &&Place| {
+            let held = place.bundle.as_deref().map(ders).unwrap_or_default();
+            !must.is_subset(&held) || held.difference(&must).any(|one| !may.contains(one))
+        };
+        let text = STANDARD.encode(pem(&trust.must));
         let wrong = self.places.iter().filter(is_wrong);
         let step = |place: &Place| {
             let path = format!("{}/caBundle", place.client);

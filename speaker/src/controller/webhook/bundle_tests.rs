@@ -39,8 +39,16 @@ fn crd(client: &Value) -> Value {
     })
 }
 
+fn trust(must: &[Certificate]) -> Trust {
+    Trust {
+        must: must.to_vec(),
+        may: Vec::new(),
+    }
+}
+
 fn step(object: &Value, target: Target, roots: &[Certificate]) -> Step {
-    Keeper::default().step(Time::ms(0), &target.read(object), roots, Span::default())
+    let seen = target.read(object);
+    Keeper::default().step(Time::ms(0), &seen, &trust(roots), Span::default())
 }
 
 fn paths(step: &Step) -> Vec<&str> {
@@ -109,7 +117,24 @@ fn while_an_authority_follows_another_both_are_trusted_in_either_order() {
     }
     let only_old = encoded(&[old]);
     let seen = Target::Webhooks.read(&webhooks([Some(&only_old), Some(&only_old)]));
-    assert!(!seen.trusts(new) && !seen.is_settled(roots()));
+    assert!(!seen.trusts(new) && !seen.is_settled(&trust(roots())));
+}
+
+#[test]
+fn an_authority_that_another_replica_still_wants_is_no_reason_to_write() {
+    let [new, old] = roots();
+    let tolerant = Trust {
+        must: vec![new.clone()],
+        may: vec![old.clone()],
+    };
+    for (held, is_settled) in [
+        (encoded(&[new, old]), true),
+        (encoded(&[new]), true),
+        (encoded(&[old]), false),
+    ] {
+        let seen = Target::Webhooks.read(&webhooks([Some(&held), Some(&held)]));
+        assert_eq!(seen.is_settled(&tolerant), is_settled);
+    }
 }
 
 #[test]
@@ -135,13 +160,13 @@ fn what_cert_manager_injects_into_is_left_alone() {
         Step::Settled
     );
     let seen = Target::Webhooks.read(&object);
-    assert!(seen.is_settled(roots()) && seen.trusts(new));
+    assert!(seen.is_settled(&trust(roots())) && seen.trusts(new));
 }
 
 #[test]
 fn who_does_not_lead_writes_only_what_stays_wrong() {
     let [new, _] = roots();
-    let due = std::slice::from_ref(new);
+    let due = &trust(std::slice::from_ref(new));
     let wrong = Target::Webhooks.read(&webhooks([None, None]));
     let good = encoded(&[new]);
     let right = Target::Webhooks.read(&webhooks([Some(&good), Some(&good)]));
@@ -169,7 +194,7 @@ fn who_does_not_lead_writes_only_what_stays_wrong() {
 #[test]
 fn a_fight_is_six_writes_an_hour_and_told_once() {
     let [new, _] = roots();
-    let due = std::slice::from_ref(new);
+    let due = &trust(std::slice::from_ref(new));
     let mut object = webhooks([None, None]);
     object["metadata"]["managedFields"] = json!([
         {"manager": "argocd-controller", "time": "2026-03-01T12:00:00Z", "fieldsV1": {}},
@@ -211,7 +236,12 @@ fn a_write_that_was_not_taken_does_not_count() {
     let mut keeper = Keeper::default();
     for second in 0..100 {
         let now = Time::ms(second * 1000);
-        let step = keeper.step(now, &wrong, std::slice::from_ref(new), Span::default());
+        let step = keeper.step(
+            now,
+            &wrong,
+            &trust(std::slice::from_ref(new)),
+            Span::default(),
+        );
         assert!(matches!(step, Step::Write(_)), "{second}");
     }
 }

@@ -4,129 +4,32 @@
 //! does it. Every replica shows the Secret's certificate and mends bundles, only the leading one renews. A new certificate is shown
 //! once the API server has been told of its authority.
 
-use super::Counts;
-use super::bundle::{Keeper, MANAGER, Step, Target};
-use super::kept::{Due, Kept, is_issued_by_others};
+use super::bundle::{Keeper, MANAGER, Step, Target, Trust};
+use super::kept::{Due, Kept, OVERLAP, is_issued_by_others};
 use super::look::{Followed, Look};
-use crate::api::{Api, Call, Failure};
-use crate::drive::clock::{now, pause, wall};
-use crate::report::events::{EventSender, Severity, Subject};
-use crate::tls::Served;
+use super::place::{Place, RETRY, today};
+use crate::api::{Call, Failure};
+use crate::drive::clock::{now, pause};
+use crate::report::events::{Severity, Subject};
+use crate::tls::Certificate;
 use anyhow::{Context, Result};
-use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::Value;
 use speaker_proto::{Span, Time};
+use std::slice::from_ref;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// What keeping needs of the world.
-pub(super) struct Place {
-    pub(super) api: Api,
-    pub(super) namespace: String,
-    /// The Secret's name.
-    pub(super) secret: String,
-    /// The name that the certificate is for.
-    pub(super) server_name: String,
-    pub(super) served: Arc<Served>,
-    pub(super) events: EventSender,
-    pub(super) counts: Arc<Counts>,
-}
-
-impl Place {
-    fn secrets(&self) -> String {
-        format!("/api/v1/namespaces/{}/secrets", self.namespace)
-    }
-
-    fn secret_path(&self) -> String {
-        format!("{}/{}", self.secrets(), self.secret)
-    }
-
-    /// Reads the Secret, or fills it when nothing in it can be used, and shows its certificate. Returns once that is done: until then
-    /// there is nothing to serve with.
-    pub(super) async fn take(&self) -> Kept {
-        let mut told = String::new();
-        loop {
-            let why = match self.read_or_fill().await {
-                Ok(kept) => {
-                    self.served.show(kept.identity.clone());
-                    return kept;
-                }
-                Err(error) => format!("{error:#}"),
-            };
-            if told != why {
-                tracing::warn!(
-                    event = "certificateMissing",
-                    secret = self.secret,
-                    error = why,
-                    "no certificate to serve webhooks with yet"
-                );
-                told = why;
-            }
-            pause(RETRY).await;
-        }
-    }
-
-    async fn read_or_fill(&self) -> Result<Kept> {
-        let path = self.secret_path();
-        let found = match self.api.call(Call::get(path)).await {
-            Ok(secret) => secret,
-            Err(failure) if failure.is_not_found() => Value::Null,
-            Err(failure) => return Err(failure.into()),
-        };
-        let why = match self.usable(&found) {
-            Ok(kept) => return Ok(kept),
-            Err(why) => why,
-        };
-        if is_issued_by_others(&found) {
-            return Err(why.context("cert-manager is to fill it"));
-        }
-        tracing::info!(
-            event = "certificateIssued",
-            secret = self.secret,
-            reason = format!("{why:#}"),
-            "issuing a certificate for the webhooks"
-        );
-        let kept = Kept::new(&self.server_name, today())?;
-        match self.write(&found, &kept).await {
-            Ok(_) => Ok(kept),
-            // Another replica was faster; what it wrote is read next time.
-            Err(failure) => Err(failure.into()),
-        }
-    }
-
-    fn usable(&self, secret: &Value) -> Result<Kept> {
-        let kept = Kept::read(secret)?;
-        kept.serves(&self.server_name, today())?;
-        Ok(kept)
-    }
-
-    /// Writes the Secret unless somebody changed it since `found` was read.
-    async fn write(&self, found: &Value, kept: &Kept) -> Result<Value, Failure> {
-        let call = match found["metadata"]["resourceVersion"].as_str() {
-            None => Call::post(
-                format!("{}?fieldManager={MANAGER}", self.secrets()),
-                json!({
-                    "apiVersion": "v1", "kind": "Secret", "type": "Opaque",
-                    "metadata": {"name": self.secret, "namespace": self.namespace},
-                    "data": kept.data(),
-                }),
-            ),
-            Some(version) => Call::merge(
-                format!("{}?fieldManager={MANAGER}", self.secret_path()),
-                json!({"metadata": {"resourceVersion": version}, "data": kept.data()}),
-            ),
-        };
-        self.api.call(call).await
-    }
-}
-
 /// Keeps everything in place once the server listens.
 pub(super) struct Keeping {
     place: Place,
     kept: Kept,
+    /// Authorities of before, which the Secret names no more, and when that came about: what is shown may still be by them.
+    before: (Vec<Certificate>, Time),
+    /// Since when callers believe the certificate that is kept.
+    believed_since: Option<Time>,
     leads: watch::Receiver<bool>,
     ready: watch::Sender<bool>,
     secret: Followed,
@@ -169,6 +72,8 @@ impl Keeping {
             following,
             place,
             kept,
+            before: (Vec::new(), Time::default()),
+            believed_since: None,
             leads,
             ready,
             bundles,
@@ -214,7 +119,7 @@ impl Keeping {
                 }
             }
         }
-        self.show();
+        wait = wait.min(self.show());
         if !failed.is_empty() {
             wait = wait.min(RETRY);
             if failed != self.told {
@@ -242,7 +147,7 @@ impl Keeping {
                 if kept != self.kept {
                     tracing::info!(event = "certificateLoaded", secret = self.place.secret,
                         until = %kept.identity.leaf.not_after, "certificate taken up");
-                    self.kept = kept;
+                    self.take_up(kept);
                 }
                 let due = self.kept.due(today());
                 if !leads || is_issued_by_others(&found) || matches!(due, Due::Nothing { .. }) {
@@ -261,8 +166,36 @@ impl Keeping {
         tracing::info!(event = "certificateRenewed", secret = self.place.secret,
             until = %next.identity.leaf.not_after, authorities = next.roots.len(), "certificate renewed");
         self.secret.wrote(written);
-        self.kept = next;
+        self.take_up(next);
         Ok(())
+    }
+
+    fn take_up(&mut self, next: Kept) {
+        if let Some(shown) = self.place.served.shown() {
+            let vouches = |root: &&Certificate| {
+                let name = &self.place.server_name;
+                let is_gone = !next.roots.contains(root);
+                is_gone && shown.convinces(from_ref(root), name, today()).is_ok()
+            };
+            let gone: Vec<_> = self.kept.roots.iter().filter(vouches).cloned().collect();
+            if !gone.is_empty() {
+                self.before = (gone, now());
+            }
+        }
+        if self.kept.identity != next.identity {
+            self.believed_since = None;
+        }
+        self.kept = next;
+    }
+
+    fn trust(&self) -> Trust {
+        let mut must = self.kept.roots.clone();
+        let (before, since) = &self.before;
+        if Duration::from(now().since(*since)) < OVERLAP {
+            must.extend(before.iter().cloned());
+        }
+        let may = before.clone();
+        Trust { must, may }
     }
 
     /// Puts the bundle of one object right; says when to look again.
@@ -272,6 +205,7 @@ impl Keeping {
         } else {
             PATIENCE
         };
+        let trust = self.trust();
         let bundle = &mut self.bundles[at];
         let Look::There(object) = bundle.followed.now() else {
             return Ok(LOOK_MAX);
@@ -279,10 +213,7 @@ impl Keeping {
         let target = bundle.target;
         let seen = target.read(&object);
         let present = now();
-        match bundle
-            .keeper
-            .step(present, &seen, &self.kept.roots, patience)
-        {
+        match bundle.keeper.step(present, &seen, &trust, patience) {
             Step::Settled => Ok(LOOK_MAX),
             Step::Wait { until } => Ok(between(present, until)),
             Step::Write(patch) => {
@@ -337,30 +268,43 @@ impl Keeping {
             .tell(subject, Severity::Warning, "caBundleContested", message);
     }
 
-    /// Shows the certificate once every caller believes its authority, and is ready once every bundle is in place.
-    fn show(&mut self) {
+    /// Shows the certificate once every caller believes its authority, and is ready once every bundle is in place. Says when to look
+    /// again.
+    fn show(&mut self) -> Duration {
         let (mut is_trusted, mut is_settled) = (true, true);
-        for bundle in &mut self.bundles {
+        let trust = self.trust();
+        for bundle in &self.bundles {
             match bundle.followed.now() {
                 Look::Unknown => (is_trusted, is_settled) = (false, false),
                 // Without it nobody calls.
                 Look::Missing => {}
                 Look::There(object) => {
                     let seen = bundle.target.read(&object);
-                    is_settled &= seen.is_settled(&self.kept.roots);
-                    is_trusted &= self.kept.roots.first().is_none_or(|root| seen.trusts(root));
+                    is_settled &= seen.is_settled(&trust);
+                    is_trusted &= self.kept.roots.iter().all(|root| seen.trusts(root));
                 }
             }
-        }
-        // A certificate that is over convinces nobody, and the next one somebody at least.
-        let is_over = |until: Timestamp| until <= today();
-        let shown = self.place.served.shown();
-        if is_trusted || shown.is_none_or(|shown| is_over(shown.leaf.not_after)) {
-            self.place.served.show(self.kept.identity.clone());
         }
         if is_settled && !*self.ready.borrow() {
             tracing::info!(event = "webhooksReady", "webhooks are served and trusted");
             self.ready.send_replace(true);
+        }
+        let present = now();
+        if !is_trusted {
+            self.believed_since = None;
+        }
+        let since = is_trusted.then(|| *self.believed_since.get_or_insert(present));
+        let due = since.map(|since| since + HEARD);
+        let shown = self.place.served.shown();
+        // A certificate that is over convinces nobody, and the next one somebody at least.
+        let is_over = shown.is_none_or(|shown| shown.leaf.not_after <= today());
+        match due {
+            Some(due) if due > present && !is_over => between(present, due),
+            None if !is_over => LOOK_MAX,
+            Some(_) | None => {
+                self.place.served.show(self.kept.identity.clone());
+                LOOK_MAX
+            }
         }
     }
 }
@@ -376,13 +320,10 @@ fn between(now: Time, until: Time) -> Duration {
     Duration::from(until.since(now)).clamp(PAUSE_MIN, LOOK_MAX)
 }
 
-fn today() -> Timestamp {
-    wall().try_into().unwrap_or(Timestamp::UNIX_EPOCH)
-}
-
 /// How often to look whether something is due by the calendar, which may be set.
 const LOOK_MAX: Duration = Duration::from_secs(60);
 const PAUSE_MIN: Duration = Duration::from_millis(10);
-const RETRY: Duration = Duration::from_secs(1); // until it works, writes of configuration are refused
+/// Until each API server has heard of an authority that was written to one of them.
+const HEARD: Span = Span::s(5);
 /// How long a replica that does not lead leaves a wrong bundle to the one that does.
 const PATIENCE: Span = Span::ms(1500);

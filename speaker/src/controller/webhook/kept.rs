@@ -169,7 +169,7 @@ pub(super) fn is_issued_by_others(secret: &Value) -> bool {
 
 /// How long an old authority stays trusted: replicas take up a new certificate within seconds, and a replica that is cut off from
 /// the API server must still be believed when it is back.
-const OVERLAP: Duration = Duration::from_secs(3600);
+pub(super) const OVERLAP: Duration = Duration::from_secs(3600);
 const AUTHORITY_NAME: &str = "heliograph-webhook-ca";
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ mod keep;
 mod kept;
 mod look;
 mod pages;
+mod place;
 mod settings;
 
 pub(super) use settings::{Keeping as CertificateKeeping, Settings, WebhookArgs, WebhookMode};
@@ -23,8 +24,9 @@ use crate::report::WebhookFigures;
 use crate::report::events::EventSender;
 use crate::tls::{self, Limits, Served};
 use anyhow::{Context, Result};
-use keep::{Keeping, Place};
+use keep::Keeping;
 use pages::Pages;
+use place::Place;
 use speaker_core::admission::Given;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;

@@ -1,0 +1,187 @@
+//! The webhooks of the real controller in front of a cluster with the shipped manifests: from the first write that is
+//! refused to whatever may happen to certificates and bundles.
+//!
+//! `speaker controller --webhook-mode=onlywebhook` runs with the rights of the shipped roles, nothing more.
+
+#[path = "webhooks/cluster.rs"]
+pub(crate) mod cluster;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use cluster::{
+    CRD, CRD_BUNDLE, Cluster, POOLS, PROMISED, Replica, SECRET, WEBHOOK_BUNDLE, WEBHOOKS,
+};
+use serde_json::json;
+use std::time::{Duration, Instant};
+
+#[test]
+fn a_bad_pool_is_refused_with_what_is_wrong_and_a_good_one_stored() {
+    let cluster = Cluster::start();
+    let (code, before) = cluster.pool("early", "192.0.2.0/24");
+    assert_eq!(code, 500, "nobody judges yet: {before}");
+    let replica = Replica::start(&cluster, &[]);
+    cluster.route(&replica);
+    let (code, refused) = cluster.pool("bad", "192.0.2.300/24");
+    assert!(code >= 400, "{refused}");
+    let message = refused["message"].as_str().unwrap();
+    let begin =
+        "admission webhook \"ipaddresspoolvalidationwebhook.metallb.io\" denied the request: ";
+    assert!(
+        message.starts_with(begin) && message.contains("192.0.2.300/24"),
+        "{message}"
+    );
+    let (code, stored) = cluster.pool("good", "192.0.2.0/24");
+    assert_eq!(code, 201, "{stored}");
+    replica.until("it knows the pool that was stored", || {
+        let (code, refused) = cluster.pool("second", "192.0.2.128-192.0.2.200");
+        let is_refused = code >= 400 && refused["message"].as_str().unwrap().contains("good");
+        cluster.double.delete(&format!("{POOLS}/second"));
+        is_refused
+    });
+}
+
+#[test]
+fn peers_of_an_older_version_are_converted_both_ways() {
+    let cluster = Cluster::start();
+    let replica = Replica::start(&cluster, &[]);
+    cluster.route(&replica);
+    let old = json!({
+        "apiVersion": "metallb.io/v1beta1", "kind": "BGPPeer",
+        "metadata": {"name": "tor", "namespace": "metallb-system"},
+        "spec": {"myASN": 64512, "peerASN": 64513, "peerAddress": "192.0.2.1"},
+    });
+    let peers =
+        |version: &str| format!("/apis/metallb.io/{version}/namespaces/metallb-system/bgppeers");
+    let (code, stored) = cluster.post(&peers("v1beta1"), &old);
+    assert_eq!(code, 201, "{stored}");
+    for version in ["v1beta1", "v1beta2"] {
+        let path = format!("{}/tor", peers(version));
+        let peer = cluster.double.get(&path).unwrap();
+        assert_eq!(peer["spec"]["peerAddress"], "192.0.2.1", "{peer}");
+    }
+}
+
+#[test]
+fn after_a_replace_a_foreign_apply_and_an_upgrade_bundles_are_back_within_5_s() {
+    let cluster = Cluster::start();
+    let replica = Replica::start(&cluster, &[]);
+    let bundle = cluster.bundle(WEBHOOKS, WEBHOOK_BUNDLE).unwrap();
+    let overwrites: [(&str, &dyn Fn()); 3] = [
+        ("kubectl replace", &|| cluster.apply_manifests()),
+        ("apply by another manager", &|| {
+            let foreign =
+                STANDARD.encode("-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n");
+            cluster.apply_bundle("argocd-controller", &foreign);
+        }),
+        ("an upgrade that makes the objects anew", &|| {
+            assert_eq!(cluster.double.delete(WEBHOOKS), 200);
+            cluster.apply_manifests();
+        }),
+    ];
+    for (what, overwrite) in overwrites {
+        cluster.double.forget_requests();
+        overwrite();
+        replica.until(what, || {
+            let mut all = [(WEBHOOKS, WEBHOOK_BUNDLE), (CRD, CRD_BUNDLE)].into_iter();
+            let is_whole = all.all(|(path, at)| cluster.bundle(path, at).as_ref() == Some(&bundle));
+            is_whole && cluster.patches(WEBHOOKS) > 0
+        });
+    }
+}
+
+#[test]
+fn a_fight_ends_after_six_writes_with_an_event_that_names_the_other() {
+    let cluster = Cluster::start();
+    let replica = Replica::start(&cluster, &[]);
+    let ours = cluster.bundle(WEBHOOKS, WEBHOOK_BUNDLE).unwrap();
+    let foreign = STANDARD.encode("-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n");
+    cluster.double.forget_requests();
+    let mut overwritten = 0;
+    let events = || {
+        cluster
+            .double
+            .get("/api/v1/namespaces/default/events")
+            .unwrap()
+    };
+    replica.until("it gives way", || {
+        if cluster.bundle(WEBHOOKS, WEBHOOK_BUNDLE).as_ref() == Some(&ours) {
+            overwritten += 1;
+            cluster.apply_bundle("argocd-controller", &foreign);
+        }
+        let told = events().to_string();
+        told.contains("caBundleContested") && told.contains("argocd-controller")
+    });
+    // The first of six writes was at the start.
+    assert_eq!(overwritten, 6);
+    assert_eq!(cluster.patches(WEBHOOKS), 5);
+}
+
+#[test]
+fn what_cert_manager_injects_into_is_not_written() {
+    let cluster = Cluster::start();
+    for path in [WEBHOOKS, CRD] {
+        let annotation = json!({"metadata": {"annotations": {"cert-manager.io/inject-ca-from": "metallb-system/c"}}});
+        cluster.merge(path, &annotation);
+    }
+    let _replica = Replica::start(&cluster, &[]);
+    assert_eq!(cluster.bundle(WEBHOOKS, WEBHOOK_BUNDLE), None);
+    assert_eq!(cluster.bundle(CRD, CRD_BUNDLE), None);
+}
+
+#[test]
+fn two_replicas_that_start_at_once_answer_by_one_authority() {
+    let cluster = Cluster::start();
+    let starting = [0; 2].map(|_| Replica::spawn(&cluster, &[]));
+    for (at, replica) in starting.iter().enumerate() {
+        replica.until_ready();
+        cluster.route(replica);
+        let (code, stored) = cluster.pool(&format!("p{at}"), &format!("192.0.2.{at}/32"));
+        assert_eq!(code, 201, "{stored}");
+    }
+}
+
+#[test]
+fn another_certificate_is_taken_up_without_one_failed_question() {
+    let cluster = Cluster::start();
+    let replica = Replica::start(&cluster, &[]);
+    cluster.route(&replica);
+    let old = cluster.bundle(WEBHOOKS, WEBHOOK_BUNDLE).unwrap();
+    // Another cluster's Secret is as good as one that an operator brings.
+    let other = Cluster::start();
+    let _issuer = Replica::start(&other, &[]);
+    let secret = other.double.get(SECRET).unwrap();
+    cluster.merge(SECRET, &json!({"data": secret["data"]}));
+    // The other cluster believes nothing but the new certificate.
+    other.route(&replica);
+    let deadline = Instant::now() + PROMISED * 2;
+    let mut asked = 0;
+    while other.pool("p", "192.0.2.0/24").0 != 201 {
+        asked += 1;
+        let (code, stored) = cluster.pool("p", "192.0.2.0/24");
+        assert_eq!(code, 201, "{stored}");
+        cluster.double.delete(&format!("{POOLS}/p"));
+        assert!(Instant::now() < deadline, "never shown\n{}", replica.log());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert!(asked > 20, "{asked}");
+    assert_eq!(cluster.pool("p", "192.0.2.0/24").0, 201);
+    assert_ne!(cluster.bundle(CRD, CRD_BUNDLE), Some(old));
+}
+
+#[test]
+fn the_secret_and_the_keys_in_it_are_not_logged() {
+    let cluster = Cluster::start();
+    let replica = Replica::start(&cluster, &["--log-level=all"]);
+    let secret = cluster.double.get(SECRET).unwrap();
+    let log = replica.log();
+    assert!(log.contains("webhooksReady"), "{log}");
+    for key in ["ca.key", "tls.key"] {
+        let encoded = secret["data"][key].as_str().unwrap();
+        let pem = String::from_utf8(STANDARD.decode(encoded).unwrap()).unwrap();
+        let line = pem.lines().nth(1).unwrap();
+        assert!(
+            !log.contains(line) && !log.contains(&encoded[..64]),
+            "{key} is in the log"
+        );
+    }
+}
