@@ -34,7 +34,7 @@ impl Server {
         match write {
             Write::Delete(name) => {
                 self.objects.remove(name);
-                return None;
+                None
             }
             Write::Make(object) => {
                 let name = format!("l2-{}", self.version);

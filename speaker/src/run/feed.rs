@@ -37,7 +37,7 @@ impl Feed {
             .name("feed".into())
             .spawn(move || {
                 self.run(intake);
-                let _nobody_listens = end.send(());
+                let _ends_with_the_process = end.send(());
             })
             .context("failed to start the source's thread")?;
         Ok(async move {

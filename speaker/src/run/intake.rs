@@ -14,7 +14,6 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
 /// Where events come from.
-#[expect(clippy::large_enum_variant, reason = "there is one of it")]
 pub(super) enum Intake {
     /// A directory, whose events count as they come.
     Directory(mpsc::Receiver<Event>),

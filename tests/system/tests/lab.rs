@@ -25,6 +25,8 @@ mod hang;
 mod links;
 #[path = "lab/neighbour.rs"]
 mod neighbour;
+#[path = "lab/one_node.rs"]
+mod one_node;
 #[path = "lab/probe.rs"]
 mod probe;
 #[path = "lab/process.rs"]

@@ -1,11 +1,11 @@
 //! A speaker on an API server: what it writes there, and what the network sees when the server goes and comes back.
 
+use super::one_node::{NAMESPACE, OneNode, POD};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::net::IpAddr;
 use std::thread;
 use std::time::Duration;
-use system_tests::cluster::{NAMESPACE, OneNode, POD};
 
 #[test]
 fn what_is_announced_is_written_down_once() {

@@ -4,7 +4,6 @@
 //! The double enforces the roles that are shipped, so that a call without a right fails the test. Panics instead of returning errors, as
 //! tests do. Nobody plays the controller: a test writes the statuses itself.
 
-use crate::lab::{Turn, turn, within};
 use api_tests::{Double, Options, Users};
 use rustix::process::{Pid, Signal, kill_process};
 use serde::Deserialize as _;
@@ -14,13 +13,14 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::Duration;
+use system_tests::lab::{Turn, turn, within};
 use xtask::lab::net::{Netns, output, run};
 use xtask::tools;
 
 /// A node, its API server and a client.
-pub struct OneNode {
+pub(super) struct OneNode {
     /// The API server.
-    pub double: Double,
+    pub(super) double: Double,
     node: Netns,
     client: Netns,
     home: tempfile::TempDir,
@@ -31,7 +31,7 @@ pub struct OneNode {
 impl OneNode {
     /// A cluster without services: the node `n1` that is here and `n2` that is not, one pool, one advertisement.
     #[track_caller]
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         let turn = turn();
         let home = tempfile::tempdir().expect("the temporary folder can be written");
         let prefix = format!("hgt{}", std::process::id());
@@ -82,14 +82,14 @@ impl OneNode {
 
     /// Makes or replaces an object.
     #[track_caller]
-    pub fn put(&self, object: &Value) {
+    pub(super) fn put(&self, object: &Value) {
         let (code, answer) = self.double.put(object);
         assert!((200..300).contains(&code), "{code} {answer} for {object}");
     }
 
     /// A service of type LoadBalancer with an endpoint, and an address as the controller would give it.
     #[track_caller]
-    pub fn serve(&self, name: &str, ip: IpAddr) {
+    pub(super) fn serve(&self, name: &str, ip: IpAddr) {
         for object in manifests_of(&SERVICE.replace("NAME", name)) {
             self.put(&object);
         }
@@ -103,7 +103,7 @@ impl OneNode {
 
     /// Starts the speaker.
     #[track_caller]
-    pub fn start(&mut self) {
+    pub(super) fn start(&mut self) {
         assert!(self.speaker.is_none(), "it runs already");
         let log = File::options()
             .create(true)
@@ -127,7 +127,7 @@ impl OneNode {
 
     /// Ends the speaker: in order, or by force.
     #[track_caller]
-    pub fn end(&mut self, signal: Signal) {
+    pub(super) fn end(&mut self, signal: Signal) {
         let mut speaker = self.speaker.take().expect("it runs");
         let pid = i32::try_from(speaker.id()).ok().and_then(Pid::from_raw);
         kill_process(pid.expect("a process has a number"), signal).expect("it runs");
@@ -135,13 +135,13 @@ impl OneNode {
     }
 
     /// Takes the API server away: connections break, nothing listens.
-    pub fn api_goes(&mut self) {
+    pub(super) fn api_goes(&mut self) {
         self.double.stop();
     }
 
     /// Brings it back as it was.
     #[track_caller]
-    pub fn api_returns(&mut self) {
+    pub(super) fn api_returns(&mut self) {
         let (node, double) = (self.node.clone(), &mut self.double);
         node.enter(|| double.resume())
             .expect("the namespace is there")
@@ -149,7 +149,7 @@ impl OneNode {
     }
 
     /// Whether the node answers the client for an address, asked anew.
-    pub fn is_answered(&self, ip: IpAddr) -> bool {
+    pub(super) fn is_answered(&self, ip: IpAddr) -> bool {
         // An entry that is not there is what is wanted.
         let _ = self.client.ip(&format!("neigh del {ip} dev eth0"));
         let asked = self.client.enter(|| {
@@ -167,7 +167,7 @@ impl OneNode {
 
     /// Waits until `check` holds.
     #[track_caller]
-    pub fn until(&self, what: &str, mut check: impl FnMut(&Self) -> bool) {
+    pub(super) fn until(&self, what: &str, mut check: impl FnMut(&Self) -> bool) {
         let waited = within(PATIENCE, || check(self).then_some(()).ok_or(()));
         assert!(
             waited.is_ok(),
@@ -178,13 +178,13 @@ impl OneNode {
     }
 
     /// The items of a list.
-    pub fn list(&self, path: &str) -> Vec<Value> {
+    pub(super) fn list(&self, path: &str) -> Vec<Value> {
         let list = self.double.get(path).unwrap_or_default();
         list["items"].as_array().cloned().unwrap_or_default()
     }
 
     /// What `speaker ctl` says to these words; nothing while it is not there.
-    pub fn ctl(&self, words: &[&str]) -> String {
+    pub(super) fn ctl(&self, words: &[&str]) -> String {
         let mut command = Command::new(tools::target().join("debug/speaker"));
         command
             .args(["ctl", "--node", "n1", "--run-dir"])
@@ -193,7 +193,7 @@ impl OneNode {
     }
 
     /// What a scraper with this token gets from `/metrics`; the status and the page.
-    pub fn scrape(&self, token: &str) -> (String, String) {
+    pub(super) fn scrape(&self, token: &str) -> (String, String) {
         let mut curl = self.client.command("curl");
         curl.args(["--silent", "--insecure", "--max-time", "15"])
             .args(["--write-out", "\n%{http_code}"])
@@ -205,19 +205,13 @@ impl OneNode {
     }
 
     /// Whether the last good objects are on disk.
-    pub fn has_kept(&self) -> bool {
+    pub(super) fn has_kept(&self) -> bool {
         self.path("run/n1/state/objects.jsonl").exists()
     }
 
     /// Everything that the speaker said.
-    pub fn log(&self) -> String {
+    pub(super) fn log(&self) -> String {
         fs::read_to_string(self.path("log")).unwrap_or_default()
-    }
-}
-
-impl Default for OneNode {
-    fn default() -> Self {
-        Self::new()
     }
 }
 
@@ -267,10 +261,10 @@ fn manifests_of(text: &str) -> Vec<Value> {
 }
 
 /// The namespace of the installation.
-pub const NAMESPACE: &str = "metallb-system";
+pub(super) const NAMESPACE: &str = "metallb-system";
 const ACCOUNT: &str = "system:serviceaccount:metallb-system:speaker";
 /// The pod that the speaker believes to be.
-pub const POD: &str = "speaker-x";
+pub(super) const POD: &str = "speaker-x";
 const NODE: &str = "192.0.2.11";
 const CLIENT: &str = "192.0.2.2";
 const PATIENCE: Duration = Duration::from_secs(30); // the API server is asked again after half a minute at most
