@@ -1,27 +1,27 @@
 //! The double as a test holds it: started, stopped, asked, and told what should go wrong.
 
+mod birth;
+
 use crate::answer::Body;
 use crate::faults::Rule;
 use crate::kinds::text;
-use crate::listen::{Logged, Shared, accept, query};
+use crate::listen::{Logged, Shared, accept};
 use crate::post::Places;
-use crate::route::Request;
+use crate::route::{Request, query};
 use crate::serve::Outcome;
 use crate::store::{Key, Store};
 use crate::user::Users;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use birth::{Identity, furnish};
 use jiff::Timestamp;
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
-use rustls::pki_types::PrivatePkcs8KeyDer;
 use serde_json::{Value, json};
 use std::fs;
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::runtime::{Builder, Runtime};
-use tokio_rustls::TlsAcceptor;
 
 /// What a double is started with.
 #[derive(Clone, Debug)]
@@ -62,13 +62,6 @@ pub struct Double {
     folder: tempfile::TempDir,
 }
 
-/// A certificate for HTTPS.
-struct Identity {
-    acceptor: TlsAcceptor,
-    /// Of its authority, as PEM.
-    certificate: String,
-}
-
 impl Double {
     /// Starts a double with a young cluster.
     ///
@@ -82,7 +75,7 @@ impl Double {
             address: options.address,
             identity: options
                 .is_tls
-                .then(|| Identity::make(options.address.ip()))
+                .then(|| Identity::make(options.address))
                 .transpose()?,
             runtime: None,
             folder: tempfile::tempdir()?,
@@ -317,42 +310,6 @@ impl Drop for Double {
     }
 }
 
-impl Identity {
-    fn make(address: IpAddr) -> io::Result<Self> {
-        let authority_key = KeyPair::generate().map_err(io::Error::other)?;
-        let mut authority = CertificateParams::default();
-        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        authority
-            .distinguished_name
-            .push(DnType::CommonName, "api-double");
-        let certificate = authority
-            .self_signed(&authority_key)
-            .map_err(io::Error::other)?;
-        let issuer = Issuer::new(authority, authority_key);
-        let names = [
-            "localhost".to_owned(),
-            "127.0.0.1".to_owned(),
-            address.to_string(),
-        ];
-        let key = KeyPair::generate().map_err(io::Error::other)?;
-        let leaf = CertificateParams::new(names.to_vec())
-            .and_then(|leaf| leaf.signed_by(&key, &issuer))
-            .map_err(io::Error::other)?;
-        let key = PrivatePkcs8KeyDer::from(key.serialize_der());
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = rustls::ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(io::Error::other)?
-            .with_no_client_auth()
-            .with_single_cert(vec![leaf.der().clone()], key.into())
-            .map_err(io::Error::other)?;
-        Ok(Self {
-            acceptor: TlsAcceptor::from(Arc::new(config)),
-            certificate: certificate.pem(),
-        })
-    }
-}
-
 /// Connections of the run before may keep the port for a moment.
 fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let mut tries = 0;
@@ -365,76 +322,6 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
             result => return result,
         }
     }
-}
-
-/// What every cluster has at its birth, and the definitions of a folder.
-fn furnish(store: &mut Store, crds: Option<&Path>) -> io::Result<()> {
-    let now = format!("{:.0}", Timestamp::now());
-    let mut put = |key: Key, mut object: Value| {
-        let uid = store.identity();
-        let metadata = &mut object["metadata"];
-        metadata["name"] = json!(key.name);
-        metadata["uid"] = json!(uid);
-        metadata["creationTimestamp"] = json!(now);
-        store.put(key, object);
-    };
-    for name in ["default", "kube-node-lease", "kube-public", "kube-system"] {
-        let object = json!({
-            "apiVersion": "v1", "kind": "Namespace",
-            "metadata": {"labels": {"kubernetes.io/metadata.name": name}},
-            "spec": {"finalizers": ["kubernetes"]}, "status": {"phase": "Active"},
-        });
-        put(Key::new("namespaces", "", name), object);
-    }
-    let service = json!({
-        "apiVersion": "v1", "kind": "Service",
-        "metadata": {"namespace": "default", "labels": {"component": "apiserver", "provider": "kubernetes"}},
-        "spec": {
-            "ports": [{"name": "https", "protocol": "TCP", "port": 443, "targetPort": 6443}],
-            "clusterIP": "10.96.0.1", "clusterIPs": ["10.96.0.1"], "type": "ClusterIP", "sessionAffinity": "None",
-            "ipFamilies": ["IPv4"], "ipFamilyPolicy": "SingleStack", "internalTrafficPolicy": "Cluster",
-        },
-        "status": {"loadBalancer": {}},
-    });
-    put(Key::new("services", "default", "kubernetes"), service);
-    for definition in definitions(crds)? {
-        let name = text(&definition["metadata"]["name"]);
-        let mut definition = definition;
-        crate::builtin::complete_definition(&mut definition, &now);
-        definition["metadata"]["generation"] = json!(1);
-        put(
-            Key::new("customresourcedefinitions.apiextensions.k8s.io", "", &name),
-            definition,
-        );
-    }
-    Ok(())
-}
-
-fn definitions(folder: Option<&Path>) -> io::Result<Vec<Value>> {
-    let Some(folder) = folder else {
-        return Ok(Vec::new());
-    };
-    let mut paths: Vec<_> = fs::read_dir(folder)?
-        .map(|entry| Ok(entry?.path()))
-        .collect::<io::Result<_>>()?;
-    paths.sort();
-    let is_yaml = |path: &&PathBuf| {
-        path.extension()
-            .is_some_and(|extension| extension == "yaml")
-    };
-    let mut definitions = Vec::new();
-    for path in paths.iter().filter(is_yaml) {
-        let text = fs::read_to_string(path)?;
-        for document in serde_norway::Deserializer::from_str(&text) {
-            let value = <Value as serde::Deserialize>::deserialize(document);
-            let value =
-                value.map_err(|why| io::Error::other(format!("{}: {why}", path.display())))?;
-            if value["kind"] == "CustomResourceDefinition" {
-                definitions.push(value);
-            }
-        }
-    }
-    Ok(definitions)
 }
 
 const JSON: &str = "application/json";

@@ -191,10 +191,9 @@ pub(crate) fn convert(
             let was = text(&strange[0]["apiVersion"]);
             let (_, reply) = call.ask(question)?;
             let kind = &call.kind.kind;
-            let answered = converted(reply, &strange, &wanted).map_err(|why| {
+            converted(reply, &strange, &wanted).map_err(|why| {
                 Refusal::plain_500(format!("conversion webhook for {was}, Kind={kind} {why}"))
-            })?;
-            answered
+            })?
         }
     };
     Ok(joined(objects, converted, &wanted))

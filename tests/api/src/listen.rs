@@ -3,6 +3,7 @@
 //! Holds the store for one step at a time, asks webhooks in between, streams watches, and does to connections what a fault rule
 //! says. Knows no kind and no rule of the API.
 
+mod control;
 mod stream;
 
 use crate::access;
@@ -10,9 +11,10 @@ use crate::answer::{Answer, Body, Refusal};
 use crate::call::{Question, Reply};
 use crate::faults::{Fault, Faults, Rule};
 use crate::post::{self, Places};
-use crate::route::{Request, Route, route};
+use crate::route::{Request, Route, decode, query, route};
 use crate::serve::{Outcome, serve};
 use crate::store::Store;
+use futures_util::StreamExt;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, Limited, StreamBody};
 use hyper::body::{Bytes, Frame, Incoming};
@@ -22,7 +24,6 @@ use hyper::{Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use jiff::Timestamp;
 use serde_json::Value;
-use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -157,7 +158,7 @@ async fn handle(
         Err(refusal) => return Ok(send(refusal.answer(), Fault::None)),
     };
     if let Some(command) = request.path.strip_prefix("/double/") {
-        return Ok(control(&shared, command, &request));
+        return Ok(control::control(&shared, command, &request));
     }
     let user = user(&shared, &request);
     let full = full_path(&request);
@@ -229,38 +230,6 @@ async fn read(incoming: hyper::Request<Incoming>) -> Result<Result<Request, Refu
         body,
         now: Timestamp::now(),
     }))
-}
-
-/// Pairs of a query, decoded.
-pub(crate) fn query(text: &str) -> BTreeMap<String, String> {
-    let pairs = text.split('&').filter(|pair| !pair.is_empty());
-    pairs
-        .map(|pair| {
-            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            (
-                decode(&key.replace('+', " ")),
-                decode(&value.replace('+', " ")),
-            )
-        })
-        .collect()
-}
-
-fn decode(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, after @ ..] = rest {
-        let coded = match after {
-            [high, low, ..] if *first == b'%' => {
-                let digits = [*high, *low];
-                let digits = std::str::from_utf8(&digits).ok();
-                digits.and_then(|digits| u8::from_str_radix(digits, 16).ok())
-            }
-            _plain => None,
-        };
-        bytes.push(coded.unwrap_or(*first));
-        rest = if coded.is_some() { &after[2..] } else { after };
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 fn full_path(request: &Request) -> String {
@@ -359,11 +328,8 @@ fn send(answer: Answer, fault: Fault) -> Response<Sent> {
     let bytes = Bytes::from(bytes);
     if matches!(fault, Fault::Cut { .. }) {
         let half = bytes.slice(..bytes.len() / 2);
-        let parts = [
-            Ok(Frame::data(half)),
-            Err(io::ErrorKind::ConnectionReset.into()),
-        ];
-        let parts = StreamBody::new(futures_util::stream::iter(parts));
+        let first = futures_util::stream::iter([Ok(Frame::data(half))]);
+        let parts = StreamBody::new(first.chain(futures_util::stream::once(stream::broken())));
         return finish(head, parts.boxed_unsync());
     }
     let whole = Full::new(bytes).map_err(|never| match never {});
@@ -392,35 +358,6 @@ fn head(
 fn finish(head: hyper::http::response::Builder, body: Sent) -> Response<Sent> {
     head.body(body)
         .expect("status, media type and warnings are valid header values")
-}
-
-/// Commands of a test to the double itself, which no API server has.
-fn control(shared: &Shared, command: &str, request: &Request) -> Response<Sent> {
-    let answer = match command {
-        "faults" => match serde_json::from_slice::<Vec<Rule>>(&request.body) {
-            Ok(rules) => {
-                let seed = request.number("seed").ok().flatten().unwrap_or(1);
-                shared.set_faults(rules, seed.unsigned_abs());
-                Answer::text("ok")
-            }
-            Err(why) => Refusal::bad(why.to_string()).answer(),
-        },
-        "compact" => {
-            shared.store().compact();
-            Answer::text("ok")
-        }
-        "requests" => {
-            let log = shared.log().clone();
-            let entries = log.iter().map(|entry| {
-                serde_json::json!({
-                    "user": entry.user, "verb": entry.verb, "path": entry.path, "code": entry.code, "bytes": entry.bytes,
-                })
-            });
-            Answer::json(200, entries.collect())
-        }
-        _other => Refusal::no_path().answer(),
-    };
-    send(answer, Fault::None)
 }
 
 const JSON: &str = "application/json";

@@ -58,7 +58,10 @@ fn main() -> io::Result<()> {
         ..Options::default()
     })?;
     if let Some(path) = &flags.kubeconfig {
-        fs::write(path, double.kubeconfig_text(&flags.user))?;
+        // Whoever waits for the file finds all of it.
+        let part = path.with_extension("part");
+        fs::write(&part, double.kubeconfig_text(&flags.user))?;
+        fs::rename(&part, path)?;
     }
     println!("api-double listens on {}", double.url());
     loop {

@@ -6,17 +6,17 @@
 mod apply;
 mod delete;
 mod patch;
+mod settle;
 
 pub(crate) use delete::{delete, delete_collection};
 pub(crate) use patch::patch;
 
 use crate::answer::{Answer, Refusal};
-use crate::apply::{Lists, Manager, own_update};
 use crate::call::{Call, Stop};
 use crate::kinds::text;
 use crate::schema::Cause;
 use crate::store::{Key, Store};
-use crate::{body, builtin, hooks, meta, read, schema, service};
+use crate::{body, builtin, hooks, meta, read, schema};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -86,7 +86,7 @@ fn make(store: &mut Store, call: &Call<'_>, mut object: Value, way: Way) -> Resu
     if call.kind.is_custom() && call.version().has_status {
         meta::take(&mut object, "status");
     }
-    settle_owned(store, call, way, None, &mut object)?;
+    settle::settle(store, call, way, None, &mut object)?;
     hooks::admit(store, call, "CREATE", Some(&object), None)?;
     let name = text(&object["metadata"]["name"]);
     if let Some(there) = store.get(&key(call, &name)) {
@@ -165,7 +165,7 @@ fn update(
             None => meta::take(&mut new, "status"),
         }
     }
-    settle_owned(store, call, way, Some(&old), &mut new)?;
+    settle::settle(store, call, way, Some(&old), &mut new)?;
     let changed = meta::specification(&old) != meta::specification(&new);
     if changed && meta::has_generation(&call.kind) && !call.is_status() {
         let generation = old["metadata"]["generation"].as_u64().unwrap_or_default();
@@ -191,50 +191,6 @@ fn update(
         store.put(place, accepted);
     }
     Ok(Answer::json(200, answer))
-}
-
-/// Completes and judges an object, and tells its owners: of a custom resource after unknown fields went and defaults came,
-/// of the others before the server allocates anything.
-fn settle_owned(
-    store: &Store,
-    call: &Call<'_>,
-    way: Way,
-    old: Option<&Value>,
-    new: &mut Value,
-) -> Result<(), Stop> {
-    if !call.kind.is_custom() {
-        own(call, way, old, new);
-    }
-    settle(store, call, old, new)?;
-    if call.kind.is_custom() {
-        own(call, way, old, new);
-    }
-    Ok(())
-}
-
-/// Tells the owners of fields, as far as the write has not done so.
-fn own(call: &Call<'_>, way: Way, old: Option<&Value>, new: &mut Value) {
-    if way == Way::Apply {
-        return;
-    }
-    let (name, time) = (call.request.manager(), seconds(call));
-    let manager = Manager {
-        name: &name,
-        subresource: &call.target.subresource,
-        time: Some(&time),
-    };
-    own_update(old, new, manager, &lists(call));
-    if new["metadata"]["managedFields"].is_null() {
-        meta::take(&mut new["metadata"], "managedFields");
-    }
-}
-
-fn lists(call: &Call<'_>) -> Lists {
-    if call.kind.is_custom() {
-        Lists::of_schema(&call.version().schema)
-    } else {
-        Lists::of_kind(&call.kind.kind)
-    }
 }
 
 /// Whether the write knows the object as it is: same uid, same resourceVersion if it names one.
@@ -315,71 +271,6 @@ fn take_status(call: &Call<'_>, old: &Value, new: &mut Value) {
     } else if let Some(owners) = metadata.get("managedFields") {
         new["metadata"]["managedFields"] = owners.clone();
     }
-}
-
-/// Completes and judges an object by what is known of its kind.
-fn settle(
-    store: &Store,
-    call: &Call<'_>,
-    old: Option<&Value>,
-    new: &mut Value,
-) -> Result<(), Stop> {
-    let mut causes = meta::faults(&call.kind, new);
-    if call.kind.is_custom() {
-        causes.extend(settle_custom(call, old, new)?);
-    } else if call.kind.resource() == "services" {
-        causes.extend(settle_service(store, call, old, new));
-    } else if !call.is_status() {
-        causes.extend(builtin::admit(&call.kind, old, new));
-    }
-    if causes.is_empty() {
-        return Ok(());
-    }
-    Err(Refusal::invalid(&call.about(new), &causes).into())
-}
-
-fn settle_custom(
-    call: &Call<'_>,
-    old: Option<&Value>,
-    new: &mut Value,
-) -> Result<Vec<Cause>, Stop> {
-    let schema = &call.version().schema;
-    let judged = match old {
-        Some(old) if call.is_status() => schema::admit_status(schema, new, old),
-        old => schema::admit(schema, new, old),
-    };
-    let unknown = match judged {
-        Ok(unknown) => unknown,
-        Err(causes) => return Ok(causes),
-    };
-    body::unknown(call, &unknown)?;
-    Ok(Vec::new())
-}
-
-fn settle_service(
-    store: &Store,
-    call: &Call<'_>,
-    old: Option<&Value>,
-    new: &mut Value,
-) -> Vec<Cause> {
-    let causes = if call.is_status() {
-        let (causes, warnings) = service::admit_status(new);
-        for warning in warnings {
-            call.warn(warning);
-        }
-        causes
-    } else {
-        let digits = call.identity.rsplit('-').next().unwrap_or_default();
-        let salt = u64::from_str_radix(digits, 16).unwrap_or_default();
-        let is_taken = |claim: &str| store.is_claimed(claim);
-        service::admit(old, new, &is_taken, salt)
-    };
-    if causes.is_empty() && !call.is_status() {
-        for warning in service::warnings(new) {
-            call.warn(warning);
-        }
-    }
-    causes
 }
 
 fn to_storage(call: &Call<'_>, object: Value) -> Result<Value, Stop> {

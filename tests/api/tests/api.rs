@@ -8,16 +8,22 @@
 mod apply_story;
 #[path = "api/controller/mod.rs"]
 mod controller;
+#[path = "api/faults.rs"]
+mod faults;
 #[path = "api/hook.rs"]
 mod hook;
 #[path = "api/http.rs"]
 mod http;
+#[path = "api/kubectl.rs"]
+mod kubectl;
 #[path = "api/matching.rs"]
 mod matching;
 #[path = "api/metrics.rs"]
 mod metrics;
 #[path = "api/outside.rs"]
 mod outside;
+#[path = "api/real.rs"]
+mod real;
 #[path = "api/replay.rs"]
 mod replay;
 #[path = "api/roles.rs"]

@@ -66,6 +66,12 @@ pub(super) const SUITES: &[Suite] = &[
         needs_speaker: false,
     },
     Suite {
+        name: "api",
+        about: "an API server's double against recordings, kubectl and our programs against it",
+        work: Work::Cargo(&["-p", "api-tests"]),
+        needs_speaker: true,
+    },
+    Suite {
         name: "ebpf-asan",
         about: "the packet logic under a sanitizer",
         work: Work::Sanitizer,

@@ -73,8 +73,10 @@ const FOLDERS: &[&str] = &[
     concat!("../sha", "red/"),
 ];
 
-/// RFC 2606, and the loopback.
+/// RFC 2606, the loopback, and Services as a cluster names them.
 const RESERVED: &[&str] = &[
+    ".svc",
+    ".test",
     "example",
     "example.com",
     "example.org",
@@ -88,6 +90,8 @@ const PUBLIC: &[&str] = &[
     "fsf.org",
     "github.com",
     "gnu.org",
+    // Kubernetes shows the form of a URL with it.
+    "host",
     "ietf.org",
     "json-schema.org",
     "k8s.io",

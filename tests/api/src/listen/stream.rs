@@ -40,6 +40,12 @@ pub(super) fn frames(
     })
 }
 
+/// The end of a connection that breaks, once what was sent before is on its way.
+pub(super) async fn broken() -> Result<Frame<Bytes>, io::Error> {
+    tokio::time::sleep(FLUSHED_AFTER).await;
+    Err(io::ErrorKind::ConnectionReset.into())
+}
+
 struct Feed {
     shared: Arc<Shared>,
     changed: watch::Receiver<u64>,
@@ -62,9 +68,7 @@ impl Feed {
                     return Some(Ok(line(&written(&self.watch, &event, None))));
                 }
                 Fault::Stall { after } if self.sent >= *after => std::future::pending().await,
-                Fault::Cut { after } if self.sent > *after => {
-                    return Some(Err(io::ErrorKind::ConnectionReset.into()));
-                }
+                Fault::Cut { after } if self.sent > *after => return Some(broken().await),
                 _other => {}
             }
             if let Some(event) = self.pending.pop_front() {
@@ -173,6 +177,9 @@ fn written(watch: &Watch, event: &Event, converted: Option<Value>) -> Value {
 fn line(event: &Value) -> Frame<Bytes> {
     Frame::data(Bytes::from(format!("{event}\n")))
 }
+
+/// On the loopback bytes are gone long before.
+const FLUSHED_AFTER: Duration = Duration::from_millis(20);
 
 /// A watch without an end is only woken by changes; this is longer than any test.
 const FOREVER: Duration = Duration::from_secs(24 * 3600);

@@ -80,7 +80,7 @@ impl Validation {
         let length = text.chars().count() as u64;
         let value = json!(text);
         if let Some(length_max) = schema["maxLength"].as_u64().filter(|max| length > *max) {
-            let cause = Cause::too_long(&self.field(path), length_max);
+            let cause = Cause::too_long(self.field(path), length_max);
             self.causes.push(cause);
         } else if let Some(length_min) = schema["minLength"].as_u64().filter(|min| length < *min) {
             let text = format!("should be at least {length_min} chars long");

@@ -2,7 +2,8 @@
 //!
 //! Who owns what is up to [`crate::apply`]; here are the checks before, and the way into the store.
 
-use super::{Way, key, lists, make, seconds, update};
+use super::settle::lists;
+use super::{Way, key, make, seconds, update};
 use crate::answer::{Answer, Refusal};
 use crate::apply::{self, Manager};
 use crate::call::{Call, Stop};

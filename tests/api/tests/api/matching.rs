@@ -1,36 +1,35 @@
-//! Recorded values against answers: placeholders stand for what differs from run to run, and must stand for the same everywhere.
+//! Recorded values against answers: marks stand for what differs from run to run, and must stand for the same everywhere.
 
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// What placeholders of one story stand for.
+/// What marks of one story stand for.
 #[derive(Debug, Default)]
 pub(crate) struct Meanings {
     known: BTreeMap<String, String>,
 }
 
 impl Meanings {
-    /// Says what a placeholder stands for.
-    pub(crate) fn bind(&mut self, placeholder: &str, meaning: &str) {
-        self.known
-            .insert(placeholder.to_owned(), meaning.to_owned());
+    /// Says what a mark stands for.
+    pub(crate) fn bind(&mut self, mark: &str, meaning: &str) {
+        self.known.insert(mark.to_owned(), meaning.to_owned());
     }
 
-    /// What a placeholder stands for.
-    pub(crate) fn get(&self, placeholder: &str) -> Option<&str> {
-        self.known.get(placeholder).map(String::as_str)
+    /// What a mark stands for.
+    pub(crate) fn get(&self, mark: &str) -> Option<&str> {
+        self.known.get(mark).map(String::as_str)
     }
 
-    /// A text with its placeholders replaced; unknown ones stay.
+    /// A text with its marks replaced; unknown ones stay.
     pub(crate) fn fill_text(&self, text: &str) -> String {
         let mut filled = text.to_owned();
-        for (placeholder, meaning) in &self.known {
-            filled = filled.replace(placeholder, meaning);
+        for (mark, meaning) in &self.known {
+            filled = filled.replace(mark, meaning);
         }
         filled
     }
 
-    /// A value with its placeholders replaced. Ports are numbers.
+    /// A value with its marks replaced. Ports are numbers.
     pub(crate) fn fill(&self, value: &Value) -> Value {
         match value {
             Value::String(text) => {
@@ -52,7 +51,7 @@ impl Meanings {
         }
     }
 
-    /// Compares, and learns what new placeholders stand for. Fails with the place of the first difference.
+    /// Compares, and learns what new marks stand for. Fails with the place of the first difference.
     pub(crate) fn compare(
         &mut self,
         expected: &Value,
@@ -108,7 +107,7 @@ impl Meanings {
         }
         let (mut pattern, mut text) = (expected, got);
         loop {
-            let Some((literal, placeholder, after)) = split(pattern) else {
+            let Some((literal, mark, after)) = split(pattern) else {
                 return if pattern == text { Ok(()) } else { differ() };
             };
             let Some(rest) = text.strip_prefix(literal) else {
@@ -124,25 +123,23 @@ impl Meanings {
                 return differ();
             };
             let (meaning, rest) = rest.split_at(end);
-            self.learn(placeholder, meaning, place)?;
+            self.learn(mark, meaning, place)?;
             (pattern, text) = (after, rest);
         }
     }
 
-    fn learn(&mut self, placeholder: &str, meaning: &str, place: &str) -> Result<(), String> {
+    fn learn(&mut self, mark: &str, meaning: &str, place: &str) -> Result<(), String> {
         // Without a number each may stand for something else.
-        if !placeholder.contains(':') {
+        if !mark.contains(':') {
             return Ok(());
         }
-        if let Some(known) = self.known.get(placeholder) {
+        if let Some(known) = self.known.get(mark) {
             if known == meaning {
                 return Ok(());
             }
-            return Err(format!(
-                "{place}: {placeholder} is {known:?}, got {meaning:?}"
-            ));
+            return Err(format!("{place}: {mark} is {known:?}, got {meaning:?}"));
         }
-        let kind = placeholder.split(':').next().unwrap_or_default();
+        let kind = mark.split(':').next().unwrap_or_default();
         let number = |word: &str| {
             word.trim_end_matches('>')
                 .rsplit(':')
@@ -159,31 +156,28 @@ impl Meanings {
             }
             // Numbers of resourceVersions keep the order in which the server gave them.
             let orders = (
-                number(placeholder),
+                number(mark),
                 number(other),
                 meaning.parse::<u64>(),
                 known.parse::<u64>(),
             );
             if known == meaning {
-                return Err(format!(
-                    "{place}: {placeholder} and {other} are both {meaning:?}"
-                ));
+                return Err(format!("{place}: {mark} and {other} are both {meaning:?}"));
             }
             if let ("<rv", (Some(one), Some(two), Ok(ours), Ok(theirs))) = (kind, orders)
                 && (one < two) != (ours < theirs)
             {
                 return Err(format!(
-                    "{place}: {placeholder} is {meaning}, but {other} is {known}"
+                    "{place}: {mark} is {meaning}, but {other} is {known}"
                 ));
             }
         }
-        self.known
-            .insert(placeholder.to_owned(), meaning.to_owned());
+        self.known.insert(mark.to_owned(), meaning.to_owned());
         Ok(())
     }
 }
 
-/// The text before the first placeholder, the placeholder, and the text after it.
+/// The text before the first mark, the mark, and the text after it.
 fn split(text: &str) -> Option<(&str, &str, &str)> {
     let mut from = 0;
     while let Some(start) = text[from..].find('<').map(|at| from + at) {
@@ -194,7 +188,7 @@ fn split(text: &str) -> Option<(&str, &str, &str)> {
             .split(':')
             .next()
             .unwrap_or_default();
-        if PLACEHOLDERS.contains(&kind) {
+        if MARKS.contains(&kind) {
             return Some((&text[..start], word, &text[end..]));
         }
         from = start + 1;
@@ -202,7 +196,7 @@ fn split(text: &str) -> Option<(&str, &str, &str)> {
     None
 }
 
-const PLACEHOLDERS: &[&str] = &[
+const MARKS: &[&str] = &[
     "uid",
     "rv",
     "time",

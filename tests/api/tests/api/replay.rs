@@ -6,7 +6,7 @@
 use crate::hook::Hook;
 use crate::http::{Answer, Place};
 use crate::matching::Meanings;
-use crate::outside::reason;
+use crate::outside::{is_lost, reason};
 use crate::server::Server;
 use serde_json::{Value, json};
 use std::fs;
@@ -19,6 +19,10 @@ fn recorded_exchanges_are_replayed() {
     let mut count = 0;
     for file in STORIES.iter().filter(|file| file.contains(&wanted)) {
         let mut story = Story::begin(file);
+        if !story.server.is_double() && BY_HOOK.contains(file) {
+            eprintln!("{file}: left out, a real server does not find the test's webhook");
+            continue;
+        }
         let text = fs::read_to_string(data(file)).unwrap();
         for line in text.lines() {
             let exchange: Value = serde_json::from_str(line).unwrap();
@@ -27,7 +31,7 @@ fn recorded_exchanges_are_replayed() {
                 story.tell(&exchange);
             }
         }
-        faults.extend(story.faults);
+        faults.append(&mut story.faults);
     }
     println!(
         "{count} exchanges, {} of them not as they should be",
@@ -43,6 +47,17 @@ fn recorded_exchanges_are_replayed() {
 fn data(file: &str) -> std::path::PathBuf {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/apiserver");
     folder.join(format!("{file}.jsonl"))
+}
+
+impl Drop for Story {
+    fn drop(&mut self) {
+        if self.server.is_double() {
+            return;
+        }
+        let path = format!("/api/v1/namespaces/rec-{}", self.file);
+        let headers = headers(&self.server, &json!({}));
+        let _ = self.server.place().send("DELETE", &path, &headers, b"");
+    }
 }
 
 struct Story {
@@ -82,6 +97,11 @@ impl Story {
     /// Sends one exchange and judges the answer.
     fn tell(&mut self, exchange: &Value) {
         let name = exchange["name"].as_str().unwrap();
+        let user = exchange["request"]["user"].as_str().unwrap_or("admin");
+        if !self.server.knows(user) {
+            eprintln!("{}/{name}: left out, {user} has no token there", self.file);
+            return;
+        }
         self.prepare(name);
         let listed = self
             .server
@@ -97,6 +117,9 @@ impl Story {
         let exchange = &exchange;
         let outcome = self.exchange(exchange);
         let place = format!("{}/{name}", self.file);
+        if !self.server.is_double() && is_lost(self.file, name) {
+            return;
+        }
         match (outcome, listed) {
             (Ok(()), None) => {}
             (Ok(()), Some(why)) => self
@@ -344,6 +367,9 @@ const STORIES: &[&str] = &[
     "errors",
     "discovery",
 ];
+
+/// Stories with a webhook, whose host only the double can be told.
+const BY_HOOK: &[&str] = &["admission", "conversion"];
 
 /// Story, exchange, and what was done before it: seen from what comes after.
 const UNRECORDED: &[(&str, &str, &str, &str, &str)] = &[

@@ -2,28 +2,70 @@
 
 use crate::http::Place;
 use crate::matching::Meanings;
+use crate::real::{Real, wanted};
 use api_tests::{Double, Key, Options, Users};
 use serde_json::{Value, json};
+use std::fs;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A server.
 pub(crate) enum Server {
     /// Ours.
     Double(Box<Double>),
+    /// A real one, that others use too.
+    Real(&'static Real),
 }
 
 impl Server {
-    /// A fresh double.
+    /// A fresh double, or the real server that is asked for.
     pub(crate) fn start() -> Self {
+        match wanted() {
+            None => Self::double(),
+            Some(real) => {
+                let server = Self::Real(real);
+                server.install();
+                server
+            }
+        }
+    }
+
+    /// Brings our definitions into a real server, as the recording's server had them: without a webhook.
+    fn install(&self) {
+        let path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+        let mut headers: Vec<_> = self.credentials("admin").into_iter().collect();
+        headers.push(("Content-Type".to_owned(), "application/json".to_owned()));
+        for entry in fs::read_dir(root().join("deploy/crds")).unwrap() {
+            let text = fs::read_to_string(entry.unwrap().path()).unwrap();
+            let mut definition: Value = serde_norway::from_str(&text).unwrap();
+            definition["spec"]["conversion"] = json!({"strategy": "None"});
+            let body = definition.to_string();
+            let answer = self.place().send("POST", path, &headers, body.as_bytes());
+            let status = answer.unwrap().status;
+            assert!(
+                [201, 409].contains(&status),
+                "a definition is answered {status}"
+            );
+        }
+    }
+
+    /// Whether it can be asked as this user.
+    pub(crate) fn knows(&self, user: &str) -> bool {
+        let is_account = ["speaker", "controller"].contains(&user);
+        match self {
+            Self::Double(_) => true,
+            Self::Real(real) => real.has_accounts || !is_account,
+        }
+    }
+
+    fn double() -> Self {
         let mut users = Users::new();
         for account in ["speaker", "controller"] {
             let name = format!("system:serviceaccount:metallb-system:{account}");
             users.add(&format!("pp-{account}-token"), &name, &[]);
         }
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         let options = Options {
-            crds: Some(root.join("deploy/crds")),
+            crds: Some(root().join("deploy/crds")),
             users,
             is_tls: false,
             ..Options::default()
@@ -48,6 +90,7 @@ impl Server {
     pub(crate) fn place_hook(&self, host: &str, address: SocketAddr) {
         match self {
             Self::Double(double) => double.place(host, address),
+            Self::Real(_) => {}
         }
     }
 
@@ -55,12 +98,14 @@ impl Server {
     pub(crate) fn compact(&self) {
         match self {
             Self::Double(double) => double.compact(),
+            Self::Real(_) => {}
         }
     }
 
     pub(crate) fn is_double(&self) -> bool {
         match self {
             Self::Double(_) => true,
+            Self::Real(_) => false,
         }
     }
 
@@ -71,6 +116,7 @@ impl Server {
                 address: double.address(),
                 tls: None,
             },
+            Self::Real(real) => real.place.clone(),
         }
     }
 
@@ -79,6 +125,10 @@ impl Server {
         let token = match user {
             "anonymous" => return None,
             "speaker" | "controller" => format!("pp-{user}-token"),
+            "admin" => match self {
+                Self::Double(_) => "admin".to_owned(),
+                Self::Real(real) => real.token.clone()?,
+            },
             other => other.to_owned(),
         };
         Some(("Authorization".to_owned(), format!("Bearer {token}")))
@@ -100,20 +150,22 @@ impl Server {
 
     /// Puts the recorded outcome of a write in place, in a double.
     pub(crate) fn plant(&self, meanings: &mut Meanings, recorded: &Value) {
-        let Self::Double(double) = self;
+        let Self::Double(double) = self else {
+            return;
+        };
         let metadata = &recorded["metadata"];
         // What the recording names for the first time gets a meaning of its own.
         let told = recorded.to_string();
         for word in ["uid", "clusterip", "nodeport"] {
             for number in 1..100 {
-                let placeholder = format!("<{word}:{number}>");
-                if told.contains(&placeholder) && meanings.get(&placeholder).is_none() {
+                let mark = format!("<{word}:{number}>");
+                if told.contains(&mark) && meanings.get(&mark).is_none() {
                     let meaning = match word {
                         "uid" => format!("aaaaaaaa-0000-4000-8000-{number:012}"),
                         "clusterip" => format!("10.96.250.{number}"),
                         _port => (32000 + number).to_string(),
                     };
-                    meanings.bind(&placeholder, &meaning);
+                    meanings.bind(&mark, &meaning);
                 }
             }
         }
@@ -151,9 +203,13 @@ impl Server {
             .as_str()
             .unwrap()
             .to_owned();
-        let placeholder = metadata["resourceVersion"].as_str().unwrap_or_default();
-        if meanings.get(placeholder).is_none() {
-            meanings.bind(placeholder, &revision);
+        let mark = metadata["resourceVersion"].as_str().unwrap_or_default();
+        if meanings.get(mark).is_none() {
+            meanings.bind(mark, &revision);
         }
     }
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
