@@ -1,8 +1,10 @@
 //! A speaker on an API server: what it writes there, and what the network sees when the server goes and comes back.
 
-use super::one_node::{NAMESPACE, OneNode, POD};
+use super::one_node::{ACCOUNT, NAMESPACE, OneNode, POD};
+use api_tests::{Fault, Rule};
 use rustix::process::Signal;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::thread;
 use std::time::Duration;
@@ -157,6 +159,65 @@ fn nothing_is_withdrawn_while_the_api_server_is_away() {
     assert!(cluster.is_answered(ip(100)));
 }
 
+#[test]
+fn an_api_server_that_stumbles_takes_nothing_away() {
+    let mut cluster = OneNode::new();
+    cluster.serve("web", ip(100));
+    cluster.start();
+    cluster.until("it is answered and written down", |cluster| {
+        cluster.is_answered(ip(100)) && statuses(cluster).len() == 1
+    });
+    cluster.double.faults(stumbles(), SEED);
+    for round in 0..20 {
+        match round % 4 {
+            0 => cluster.serve("guest", ip(101)),
+            1 => cluster.serve("guest", ip(102)),
+            2 => assert_eq!(cluster.double.delete(GUEST), 200),
+            _ => cluster.double.compact(),
+        }
+        thread::sleep(Duration::from_millis(500));
+        assert!(cluster.is_answered(ip(100)), "in round {round}");
+    }
+    let codes: BTreeSet<u16> = cluster.double.requests().iter().map(|r| r.code).collect();
+    assert!(codes.is_superset(&BTreeSet::from([429, 500])), "{codes:?}");
+    cluster.double.faults(Vec::new(), SEED);
+    cluster.serve("guest", ip(103));
+    cluster.until("everything is as it should be", |cluster| {
+        let services: BTreeSet<String> = statuses(cluster)
+            .iter()
+            .map(|object| said(object)["serviceName"].to_string())
+            .collect();
+        let is_right = services.into_iter().eq(["\"guest\"", "\"web\""]);
+        is_right && cluster.is_answered(ip(103)) && !cluster.is_answered(ip(101))
+    });
+    assert_eq!(statuses(&cluster).len(), 2, "none stands there twice");
+    assert!(!cluster.is_answered(ip(102)));
+    assert!(cluster.is_answered(ip(100)));
+}
+
+/// What goes wrong with the speaker's requests, of a hundred each.
+fn stumbles() -> Vec<Rule> {
+    let rule = |path: &str, percent, fault| Rule {
+        path: path.to_owned(),
+        user: ACCOUNT.to_owned(),
+        percent,
+        fault,
+        ..Rule::default()
+    };
+    let refuse = |code, retry_after| Fault::Refuse { code, retry_after };
+    vec![
+        rule("watch=true", 20, Fault::Cut { after: 1 }),
+        rule("watch=true", 20, Fault::Expire { after: 1 }),
+        rule("watch=true", 20, Fault::Repeat),
+        rule("limit=", 20, Fault::Stale { revisions: 3 }),
+        rule("", 5, Fault::Swallow),
+        rule("", 5, Fault::Drop),
+        rule("", 5, refuse(429, 1)),
+        rule("", 5, refuse(500, 0)),
+        rule("", 20, Fault::After { millis: 200 }),
+    ]
+}
+
 fn ip(last: u8) -> IpAddr {
     IpAddr::from([192, 0, 2, last])
 }
@@ -210,3 +271,6 @@ fn writes(cluster: &OneNode) -> Vec<String> {
         .filter(|request| !request.contains("/events"))
         .collect()
 }
+
+const GUEST: &str = "/api/v1/namespaces/default/services/guest";
+const SEED: u64 = 20_261_125;

@@ -262,7 +262,8 @@ fn manifests_of(text: &str) -> Vec<Value> {
 
 /// The namespace of the installation.
 pub(super) const NAMESPACE: &str = "metallb-system";
-const ACCOUNT: &str = "system:serviceaccount:metallb-system:speaker";
+/// Whose requests the speaker makes.
+pub(super) const ACCOUNT: &str = "system:serviceaccount:metallb-system:speaker";
 /// The pod that the speaker believes to be.
 pub(super) const POD: &str = "speaker-x";
 const NODE: &str = "192.0.2.11";
