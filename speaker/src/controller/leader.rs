@@ -143,6 +143,11 @@ impl Leader {
                     }
                     Output::Deposed(why) => {
                         self.until.store(0, Ordering::Release);
+                        tracing::warn!(
+                            event = "deposed",
+                            reason = why,
+                            "this controller leads no more, and ends"
+                        );
                         bail!("this controller leads no more: {why}");
                     }
                     Output::Resigned => return Ok(()),

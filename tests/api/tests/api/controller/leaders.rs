@@ -94,3 +94,74 @@ fn a_write_that_lands_late_leaves_no_duplicate() {
     assert_eq!(site.holds("late"), Vec::<String>::new());
     assert_eq!(site.holds("new"), ["192.0.2.0"]);
 }
+
+/// Where a leader can be stopped: a request lies in its socket, or is carried out and the answer lies there.
+const PLACES: [(&str, &str); 6] = [
+    ("PUT", "/leases/heliograph-controller"),
+    ("PUT", "/services/late/status"),
+    ("POST", "/events"),
+    ("PUT", "/ipaddresspools/p/status"),
+    ("PATCH", "/configurationstates/controller"),
+    ("GET", "/pods?"),
+];
+
+#[test]
+fn a_leader_may_stop_before_and_after_any_request() {
+    let faults = [
+        Fault::Before { millis: 20_000 },
+        Fault::After { millis: 20_000 },
+    ];
+    std::thread::scope(|scope| {
+        for (method, path) in PLACES {
+            for fault in &faults {
+                scope.spawn(move || stops_at(method, path, fault));
+            }
+        }
+    });
+}
+
+fn stops_at(method: &str, path: &str, fault: &Fault) {
+    let site = Site::new();
+    site.put(&pool("p", "192.0.2.0/30"));
+    site.put(&service("old"));
+    let mut first = site.controller("c-1", &[]);
+    site.until("an address", || site.holds("old") == ["192.0.2.0"]);
+    let rule = Rule {
+        method: method.to_owned(),
+        path: path.to_owned(),
+        times: 1,
+        fault: fault.clone(),
+        ..Rule::default()
+    };
+    site.double.faults(vec![rule], 1);
+    site.put(&service("late"));
+    // So that the state of the configuration is written too.
+    site.put(&pool("q", "nonsense"));
+    pause(700);
+    first.signal("STOP");
+    site.double
+        .delete("/apis/metallb.io/v1beta1/namespaces/metallb-system/ipaddresspools/q");
+    site.put(&service("new"));
+    let second = site.controller("c-2", &[]);
+    second.until_it_says("leading");
+    pause(8000); // what was delayed has landed
+    site.until("addresses", || {
+        ["late", "new"].iter().all(|s| site.holds(s).len() == 1)
+    });
+    first.signal("CONT");
+    site.until("its end", || first.has_ended());
+    pause(500);
+    let held: Vec<String> = ["old", "late", "new"]
+        .iter()
+        .flat_map(|s| site.holds(s))
+        .collect();
+    let mut distinct = held.clone();
+    distinct.sort();
+    distinct.dedup();
+    assert_eq!(distinct.len(), 3, "{method} {path} {fault:?}: {held:?}");
+    let holder = site.lease()["holderIdentity"].as_str().unwrap().to_owned();
+    assert!(
+        holder.starts_with("c-2_"),
+        "{method} {path} {fault:?}: {holder} leads"
+    );
+}

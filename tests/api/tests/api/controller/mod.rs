@@ -200,3 +200,40 @@ fn while_a_controller_of_metallb_is_there_nothing_is_allocated() {
     site.until("an address", || site.holds("web") == ["192.0.2.0"]);
     site.until("a verdict", || site.state()["result"] == "Valid");
 }
+
+#[test]
+fn while_another_manager_writes_statuses_nothing_is_allocated() {
+    let site = Site::new();
+    site.put(&pool("p", "192.0.2.0/30"));
+    site.put(&service("web"));
+    let controller = site.controller("c-0", &[]);
+    site.until("an address", || site.holds("web") == ["192.0.2.0"]);
+    let write = |manager: &str, ip: &str| {
+        let path = format!("/api/v1/namespaces/a/services/web/status?fieldManager={manager}");
+        let patch = json!({"status": {"loadBalancer": {"ingress": [{"ip": ip}]}}});
+        let patched = site
+            .double
+            .request("PATCH", &path, "application/merge-patch+json", &patch);
+        assert_eq!(patched.0, 200);
+    };
+    write("kubectl-edit", "192.0.2.2");
+    site.put(&service("second"));
+    site.until("an address", || site.holds("second") == ["192.0.2.0"]);
+    assert_eq!(
+        site.holds("web"),
+        ["192.0.2.2"],
+        "what people write is taken over"
+    );
+    write("controller", "192.0.2.3");
+    controller.until_it_says("allocationPaused");
+    site.put(&service("third"));
+    site.until("a verdict", || site.state()["result"] == "Invalid");
+    let summary = site.state()["errorSummary"].as_str().unwrap().to_owned();
+    assert!(
+        summary.contains("field manager \"controller\" writes statuses too"),
+        "{summary}"
+    );
+    site::pause(2000);
+    assert_eq!(site.holds("third"), Vec::<String>::new());
+    assert_eq!(site.holds("web"), ["192.0.2.3"]);
+}
