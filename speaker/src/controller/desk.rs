@@ -63,7 +63,7 @@ pub(super) enum News {
     Deleted(ServiceId),
     /// A status cannot be written; told for the first failure of a row.
     Failed(ServiceId, String),
-    /// Somebody else wrote a status of ours.
+    /// Somebody wrote other addresses into a status of ours.
     Foreign(ServiceId, Writer),
 }
 
@@ -139,13 +139,14 @@ impl Desk {
     fn service(&mut self, now: Time, mut object: Value) -> Vec<News> {
         let id = id(&object);
         let mut news = Vec::new();
-        match self.stock.put(now, &id, &mut object) {
+        let writer = match self.stock.put(now, &id, &mut object) {
             Arrival::Stale => return news,
-            Arrival::New { writer } => {
-                news.extend(writer.map(|writer| News::Foreign(id.clone(), writer)));
-            }
-        }
+            Arrival::New { writer } => writer,
+        };
         let held = held(&object);
+        if self.is_ours(&object) && self.given(&id) != held.0 {
+            news.extend(writer.map(|writer| News::Foreign(id.clone(), writer)));
+        }
         let item = Item {
             kind: Kind::Service,
             told: Told::Put(object),
@@ -165,6 +166,18 @@ impl Desk {
             self.event(event);
         }
         news
+    }
+
+    /// Whether an object is a service that we give addresses to.
+    fn is_ours(&self, object: &Value) -> bool {
+        let spec = &object["spec"];
+        spec["type"] == "LoadBalancer"
+            && spec["loadBalancerClass"].as_str() == self.class.as_deref()
+    }
+
+    /// The addresses that were decided for a service.
+    fn given(&self, id: &ServiceId) -> &[IpAddr] {
+        self.assignments.get(id).map_or(&[], |given| &given.ips)
     }
 
     /// A service with what is decided of it, as long as that is not written.

@@ -413,3 +413,40 @@ fn a_newer_version_that_comes_before_the_answer_counts() {
         );
     }
 }
+
+#[test]
+fn who_writes_other_addresses_into_a_service_of_ours_is_told() {
+    let by = |name: &str, ip: &str, class: Option<&str>, manager: &str| {
+        let mut service = service(name, &[ip]);
+        service["spec"]["loadBalancerClass"] = json!(class);
+        service["metadata"]["managedFields"] = json!([{
+            "manager": manager, "time": "2026-01-01T00:00:00Z", "subresource": "status",
+            "fieldsV1": {"f:status": {"f:loadBalancer": {}}},
+        }]);
+        service
+    };
+    let class = Some("example.test/other");
+    let begin = [
+        by("web", "192.0.2.0", None, "first"),
+        by("classed", "192.0.2.1", class, "first"),
+    ];
+    let mut office = Office::new(&[("p", "192.0.2.0/30")], &begin);
+    office.settle();
+    let mut put = |service| -> Vec<String> {
+        let news = office.put(Kind::Service, service);
+        news.iter().map(told).collect()
+    };
+    assert_eq!(
+        put(by("classed", "192.0.2.2", class, "second")),
+        Vec::<String>::new()
+    );
+    assert_eq!(
+        put(by("web", "192.0.2.0", None, "adorner")),
+        Vec::<String>::new(),
+        "it left the address as it was"
+    );
+    assert_eq!(
+        put(by("web", "192.0.2.3", None, "second")),
+        ["web by second"]
+    );
+}

@@ -1,8 +1,8 @@
 //! Whether somebody else allocates in this cluster: then this controller writes nothing and says so.
 //!
 //! Two signs. A pod of MetalLB's controller in our namespace, until it is gone: recognised by MetalLB's labels and by not
-//! being ours (`docs/controller.md`, "Take-over"). And a field manager other than us and `kubectl` that writes the
-//! addresses of a service while we lead: whatever it is, it goes by other knowledge than ours. A pod that cannot be looked
+//! being ours (`docs/controller.md`, "Take-over"). And a field manager other than us and `kubectl` that writes other
+//! addresses into a service of ours while we lead: whatever it is, it goes by other knowledge than ours. A pod that cannot be looked
 //! for is taken to be there.
 
 use crate::api::{Api, Call, Failure};
@@ -132,7 +132,7 @@ fn image(pod: &Value) -> Option<&str> {
 pub(super) struct Writers(BTreeMap<String, (ServiceId, Time)>);
 
 impl Writers {
-    /// A field manager wrote the addresses of a service while we lead.
+    /// A field manager wrote other addresses into a service of ours while we lead.
     pub(super) fn seen(&mut self, manager: &str, service: &ServiceId) {
         // People mend by hand, and what they write is taken over if the pools allow it.
         if manager == FIELD_MANAGER || manager.starts_with("kubectl") {

@@ -3,6 +3,7 @@
 
 mod faults;
 mod leaders;
+mod recorded;
 mod site;
 
 use serde_json::json;
