@@ -53,17 +53,19 @@ async fn serve(settings: Settings) -> Result<()> {
         false => term.leads(),
     };
     let webhooks = Webhooks::spawn(&settings, api.clone(), leads, events.clone(), &mut parts);
-    let board = Board::new(api.clone(), term.clone(), webhooks);
+    let board = Board::new(api.clone(), term.clone(), webhooks.clone());
     parts.spawn({
         let (settings, gate, board) = (settings.clone(), Gate::new(api.clone()), board.clone());
         async move { board::serve(&settings, gate, board).await }
     });
     if is_alone {
-        return tokio::select! {
-            _ = terminate.recv() => Ok(()),
-            _ = interrupt.recv() => Ok(()),
-            Some(ended) = parts.join_next() => ended.context("a part of the controller failed").flatten(),
-        };
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+            Some(ended) = parts.join_next() => return ended.context("a part of the controller failed").flatten(),
+        }
+        webhooks.linger().await;
+        return Ok(());
     }
     let (resign, resigning) = oneshot::channel();
     let mut lease = tokio::spawn(leader.run(resigning));
@@ -86,6 +88,9 @@ async fn serve(settings: Settings) -> Result<()> {
     // Nothing of this process writes any more.
     let _lease_ends_anyway = resign.send(());
     lease.await.context("the Lease's task failed").flatten()?;
+    if ended.is_ok() {
+        webhooks.linger().await;
+    }
     tracing::info!(op = "shutdown", "controller stopped");
     ended
 }

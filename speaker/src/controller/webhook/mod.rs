@@ -90,9 +90,17 @@ pub(crate) struct Webhooks {
     pub(crate) ready: watch::Receiver<bool>,
     /// What they did so far.
     pub(crate) counts: Arc<Counts>,
+    is_served: bool,
 }
 
 impl Webhooks {
+    /// Goes on answering at the end, until the API server has heard to ask another replica.
+    pub(super) async fn linger(&self) {
+        if self.is_served {
+            pause(LINGER).await;
+        }
+    }
+
     /// Starts serving them as one of the parts.
     pub(super) fn spawn(
         settings: &super::Settings,
@@ -115,6 +123,7 @@ impl Webhooks {
         Self {
             ready: seen,
             counts,
+            is_served: settings.webhook.mode != WebhookMode::Disabled,
         }
     }
 }
@@ -226,6 +235,8 @@ const LIMITS: Limits = Limits {
     handshakes: 32,
     handshake_time: tls::HANDSHAKE_TIME,
 };
+/// Endpoints of a Service follow a pod that ends within about a second; the Lease is given back before.
+const LINGER: Duration = Duration::from_secs(2);
 /// How often to look whether somebody brought a first certificate.
 const LOOK: Duration = Duration::from_millis(200);
 

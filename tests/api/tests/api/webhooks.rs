@@ -169,6 +169,21 @@ fn another_certificate_is_taken_up_without_one_failed_question() {
 }
 
 #[test]
+fn a_replica_that_is_told_to_end_answers_until_nobody_asks_it_any_more() {
+    let cluster = Cluster::start();
+    let mut replica = Replica::start(&cluster, &[]);
+    cluster.route(&replica);
+    replica.terminate();
+    let told = Instant::now();
+    while told.elapsed() < Duration::from_secs(1) {
+        let (code, stored) = cluster.pool("p", "192.0.2.0/24");
+        assert_eq!(code, 201, "{stored}");
+        cluster.double.delete(&format!("{POOLS}/p"));
+    }
+    replica.until_ended();
+}
+
+#[test]
 fn the_secret_and_the_keys_in_it_are_not_logged() {
     let cluster = Cluster::start();
     let replica = Replica::start(&cluster, &["--log-level=all"]);

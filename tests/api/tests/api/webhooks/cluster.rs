@@ -168,6 +168,25 @@ impl Replica {
         });
     }
 
+    /// Ends it as a kubelet does.
+    pub(crate) fn terminate(&self) {
+        let pid = self.child.id().to_string();
+        let told = Command::new("kill").args(["-TERM", &pid]).status();
+        assert!(told.unwrap().success());
+    }
+
+    pub(crate) fn until_ended(&mut self) {
+        let deadline = Instant::now() + PROMISED;
+        let status = loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status;
+            }
+            assert!(Instant::now() < deadline, "still there\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(20));
+        };
+        assert!(status.success(), "{status}\n{}", self.log());
+    }
+
     /// Looks again and again, for as long as is promised.
     pub(crate) fn until(&self, what: &str, mut holds: impl FnMut() -> bool) {
         let deadline = Instant::now() + PROMISED;
