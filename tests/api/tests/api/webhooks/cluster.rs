@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use std::fs::{self, File};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 use xtask::tools;
 
@@ -74,6 +74,19 @@ impl Cluster {
                 "spec": {"addresses": [addresses]},
             }),
         )
+    }
+
+    /// What a real kubectl comes to that applies this.
+    pub(crate) fn kubectl_apply(&self, manifest: &str) -> Output {
+        let file = self.logs.path().join("applied.yaml");
+        fs::write(&file, manifest).unwrap();
+        Command::new(xtask::kubectl::ensure().unwrap())
+            .env("HOME", self.logs.path())
+            .env("KUBECONFIG", self.double.kubeconfig("admin").unwrap())
+            .args(["apply", "--server-side", "--validate=false", "-f"])
+            .arg(file)
+            .output()
+            .unwrap()
     }
 
     /// Takes the bundles of the webhooks by server-side apply.
