@@ -79,7 +79,10 @@ pub(super) fn ports(
             None if wants => {
                 let twin = shared.iter().find(|(number, _)| *number == port["port"]);
                 let found = twin.map(|(_, found)| *found);
-                let found = found.unwrap_or_else(|| free_port(is_free, &taken, salt));
+                let Some(found) = found.or_else(|| free_port(is_free, &taken, salt)) else {
+                    causes.push(full(&format!("spec.ports[{at}].nodePort")));
+                    continue;
+                };
                 taken.push(found);
                 shared.push((port["port"].clone(), found));
                 port["nodePort"] = json!(found);
@@ -89,7 +92,10 @@ pub(super) fn ports(
     }
     let had = old.is_some_and(|old| old["spec"].get("healthCheckNodePort").is_some());
     if needs_health_check(spec) && spec["healthCheckNodePort"].is_null() && !had {
-        spec["healthCheckNodePort"] = json!(free_port(is_free, &taken, salt));
+        match free_port(is_free, &taken, salt) {
+            Some(found) => spec["healthCheckNodePort"] = json!(found),
+            None => causes.push(full("spec.healthCheckNodePort")),
+        }
     }
     causes
 }
@@ -111,13 +117,19 @@ fn port_fault(at: usize, port: u64, is_free: &dyn Fn(&str) -> bool) -> Option<Ca
     Some(Cause::shown(field, &json!(port), why))
 }
 
-fn free_port(is_free: &dyn Fn(&str) -> bool, taken: &[u64], salt: u64) -> u64 {
+fn free_port(is_free: &dyn Fn(&str) -> bool, taken: &[u64], salt: u64) -> Option<u64> {
     // The lowest ports are left to those who choose one.
     let dynamic = PORTS - PORTS_CHOSEN;
     let mut candidates =
         (salt..salt + dynamic).map(|number| PORT_FIRST + PORTS_CHOSEN + number % dynamic);
     let free = |port: &u64| !taken.contains(port) && is_free(&port_claim(*port));
-    candidates.find(free).unwrap_or_default()
+    candidates.find(free)
+}
+
+/// No port is left: a cluster has fewer than three thousand.
+fn full(field: &str) -> Cause {
+    let why = "Internal error: failed to allocate a nodePort: range is full".to_owned();
+    Cause::new(field, "InternalError", why)
 }
 
 /// Addresses to allocate from 10.96.0.0/16 and fd00:96::/112, without the first and the last; chosen ones may be anywhere
