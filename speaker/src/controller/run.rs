@@ -70,7 +70,7 @@ async fn serve(settings: Settings) -> Result<()> {
     let (resign, resigning) = oneshot::channel();
     let mut lease = tokio::spawn(leader.run(resigning));
     let (stop, stopped) = watch::channel(false);
-    let work = lead(settings, api, term, board, events, stopped);
+    let work = lead(settings, api, term, board, events.clone(), stopped);
     let mut work = tokio::spawn(work);
     let ended = tokio::select! {
         _ = terminate.recv() => Ok(()),
@@ -85,6 +85,7 @@ async fn serve(settings: Settings) -> Result<()> {
             .context("the controller's task failed")
             .flatten()?;
     }
+    events.flush(FLUSH_MAX).await;
     // Nothing of this process writes any more.
     let _lease_ends_anyway = resign.send(());
     lease.await.context("the Lease's task failed").flatten()?;
@@ -185,4 +186,5 @@ async fn keep_secret(
 
 /// What selectors on an event's source go by; MetalLB's.
 const COMPONENT: &str = "metallb-controller";
+const FLUSH_MAX: Duration = Duration::from_secs(2); // within a short grace period
 const SECRET_RETRY: Duration = Duration::from_secs(10);

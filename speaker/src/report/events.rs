@@ -14,6 +14,7 @@ use crate::drive::clock::{now, pause, wall};
 use book::{Book, Step};
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use speaker_proto::Span;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -71,6 +72,8 @@ struct Shared {
     queue: Mutex<VecDeque<Told>>,
     news: Notify,
     lost: AtomicU64,
+    /// Told, and neither written nor lost yet.
+    open: AtomicU64,
 }
 
 impl EventSender {
@@ -93,10 +96,20 @@ impl EventSender {
         if queue.len() == QUEUE_MAX {
             queue.pop_front();
             self.0.lost.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.0.open.fetch_add(1, Ordering::Relaxed);
         }
         queue.push_back(told);
         drop(queue);
         self.0.news.notify_one();
+    }
+
+    /// Waits until everything told is written, but no longer than that: for a process that is about to end.
+    pub(crate) async fn flush(&self, longest: Duration) {
+        let end = now() + Span::from_ns(u64::try_from(longest.as_nanos()).unwrap_or(u64::MAX));
+        while self.0.open.load(Ordering::Relaxed) > 0 && now() < end {
+            pause(FLUSH_LOOK).await;
+        }
     }
 
     /// Events that reached no API server: too many at once, too many about one object, or refused.
@@ -143,7 +156,10 @@ impl Events {
                 .unwrap_or_else(PoisonError::into_inner)
                 .pop_front();
             match next {
-                Some(told) => self.write(told).await,
+                Some(told) => {
+                    self.write(told).await;
+                    self.shared.open.fetch_sub(1, Ordering::Relaxed);
+                }
                 None => self.shared.news.notified().await,
             }
         }
@@ -289,6 +305,7 @@ fn wait(attempt: u32, failure: &Failure) -> Duration {
 
 const QUEUE_MAX: usize = 16_384; // every service of a large cluster gets an address at once, some 8 MB
 const MESSAGE_CHARS_MAX: usize = 1024; // what events.k8s.io takes as a note
+const FLUSH_LOOK: Duration = Duration::from_millis(10);
 const TRIES_MAX: u32 = 8; // some two minutes; later it is no news any more
 const WAIT_MIN: Duration = Duration::from_millis(500);
 const WAIT_MAX: Duration = Duration::from_secs(30);

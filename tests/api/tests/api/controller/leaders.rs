@@ -31,8 +31,11 @@ fn a_leader_that_stops_hands_over_at_once() {
     first.until_it_says("leading");
     let second = site.controller("c-2", &[]);
     second.until_it_says("following");
+    site.put(&service("web"));
+    site.until("an address", || site.holds("web") == ["192.0.2.0"]);
     let begun = std::time::Instant::now();
     first.stop();
+    assert_eq!(site.events("web").len(), 1, "what was to be told is told");
     second.until_it_says("leading");
     assert!(begun.elapsed().as_secs() < 10, "{:?}", begun.elapsed());
 }
