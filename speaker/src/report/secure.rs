@@ -148,7 +148,6 @@ fn today() -> Timestamp {
 /// A few scrapers; the port is open to the cluster, so that strangers may hold some.
 const LIMITS: Limits = Limits {
     connections: 32,
-    handshakes: 8,
     handshake_time: HANDSHAKE_TIME,
 };
 const LOOK: Duration = Duration::from_secs(3600); // the certificate counts for a year

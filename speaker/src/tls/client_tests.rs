@@ -1,6 +1,7 @@
 //! A real TLS client for tests, and a server to meet it.
 
 use super::{Identity, Limits, Options, Served, serve};
+use crate::drive::clock::pause;
 use axum::Router;
 use axum::routing::get;
 use jiff::Timestamp;
@@ -14,7 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-/// A server of one page at `/`, that ends with the test.
+/// A server of the pages `/` and `/slow`, that ends with the test.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     pub(crate) served: Arc<Served>,
@@ -34,7 +35,13 @@ impl Server {
         served.show(identity);
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let router = Router::new().route("/", get(async || "hello"));
+        let slow = async || {
+            pause(Duration::from_millis(200)).await;
+            "at last"
+        };
+        let router = Router::new()
+            .route("/", get(async || "hello"))
+            .route("/slow", get(slow));
         let config = options.server(Arc::clone(&served));
         tokio::spawn(serve(listener, config, router, LIMITS));
         Self { address, served }
@@ -108,6 +115,5 @@ pub(crate) fn today() -> Timestamp {
 
 pub(crate) const LIMITS: Limits = Limits {
     connections: 4,
-    handshakes: 2,
-    handshake_time: Duration::from_millis(300),
+    handshake_time: Duration::from_secs(2),
 };

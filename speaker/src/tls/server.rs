@@ -1,5 +1,6 @@
-//! A server of HTTP/1.1 over TLS in which everything that a stranger can hold is bounded: connections, handshakes in progress, and
-//! the time for a handshake and for the head of a request.
+//! A server of HTTP/1.1 over TLS in which everything that a stranger can hold is bounded: connections, and the time for a handshake
+//! and for the head of a request. When there are too many, the one that has done nothing for longest gives way, so that holding them
+//! open keeps nobody out.
 //!
 //! Whoever needs more than the head bounds that itself. Knows no page.
 
@@ -12,10 +13,10 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::ServerConfig;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tower::ServiceExt;
@@ -23,47 +24,91 @@ use tower::ServiceExt;
 /// What strangers may hold of a server.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Limits {
-    /// Connections at a time.
+    /// Connections at a time, also those in a handshake.
     pub(crate) connections: usize,
-    /// Of those, in a handshake.
-    pub(crate) handshakes: usize,
     /// How long a handshake may take.
     pub(crate) handshake_time: Duration,
 }
 
-/// Serves until it is dropped, and every connection with it. Connections beyond the limits wait for a seat.
+/// Serves until it is dropped, and every connection with it.
 pub(crate) async fn serve(
     mut listener: TcpListener,
     config: Arc<ServerConfig>,
     router: Router,
     limits: Limits,
 ) -> Result<()> {
-    let seats = Arc::new(Semaphore::new(limits.connections));
-    let handshakes = Arc::new(Semaphore::new(limits.handshakes));
-    let mut connections = JoinSet::new();
+    let mut room = Room::default();
     loop {
-        let held = seat(&seats).await;
-        let handshake = seat(&handshakes).await;
         let (stream, _) = Listener::accept(&mut listener).await;
-        while connections.try_join_next().is_some() {}
+        room.make(limits.connections).await;
         let acceptor = TlsAcceptor::from(Arc::clone(&config));
         let router = router.clone();
-        connections.spawn(async move {
+        room.take(async move |seat| {
             if let Some(stream) = shake(stream, acceptor, limits.handshake_time).await {
-                drop(handshake);
-                converse(stream, router).await;
+                converse(stream, router, seat).await;
             }
-            drop(held);
         });
     }
 }
 
-async fn seat(seats: &Arc<Semaphore>) -> OwnedSemaphorePermit {
-    let seats = Arc::clone(seats);
-    seats
-        .acquire_owned()
-        .await
-        .expect("the seats are never closed")
+/// The connections that there are.
+#[derive(Default)]
+struct Room {
+    tasks: JoinSet<()>,
+    seats: Vec<(Arc<Seat>, AbortHandle)>,
+    moves: Arc<AtomicU64>,
+}
+
+/// What a connection does.
+struct Seat {
+    /// Counts what happens in the whole room.
+    moves: Arc<AtomicU64>,
+    /// The count when it last did something, or [`BUSY`].
+    last: AtomicU64,
+}
+
+impl Room {
+    /// Makes room for one more: the longest idle goes, or if all are busy the first that ends.
+    async fn make(&mut self, connections: usize) {
+        loop {
+            while self.tasks.try_join_next().is_some() {}
+            self.seats.retain(|(_, task)| !task.is_finished());
+            if self.seats.len() < connections {
+                return;
+            }
+            let seats = self.seats.iter().enumerate();
+            let last = |(_, (seat, _)): &(usize, &(Arc<Seat>, AbortHandle))| {
+                seat.last.load(Ordering::Relaxed)
+            };
+            let oldest = seats.min_by_key(last).filter(|seat| last(seat) != BUSY);
+            match oldest.map(|(at, _)| at) {
+                Some(at) => self.seats.swap_remove(at).1.abort(),
+                None => drop(self.tasks.join_next().await),
+            }
+        }
+    }
+
+    fn take<F: Future<Output = ()> + Send + 'static>(&mut self, work: impl FnOnce(Arc<Seat>) -> F) {
+        let seat = Arc::new(Seat {
+            moves: Arc::clone(&self.moves),
+            last: AtomicU64::default(),
+        });
+        seat.rest();
+        let task = self.tasks.spawn(work(Arc::clone(&seat)));
+        self.seats.push((seat, task));
+    }
+}
+
+impl Seat {
+    /// An answer is being made: it does not give way.
+    fn work(&self) {
+        self.last.store(BUSY, Ordering::Relaxed);
+    }
+
+    fn rest(&self) {
+        let count = self.moves.fetch_add(1, Ordering::Relaxed);
+        self.last.store(count, Ordering::Relaxed);
+    }
 }
 
 async fn shake(
@@ -86,9 +131,15 @@ async fn shake(
     }
 }
 
-async fn converse(stream: TlsStream<TcpStream>, router: Router) {
+async fn converse(stream: TlsStream<TcpStream>, router: Router, seat: Arc<Seat>) {
     let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
-        router.clone().oneshot(request.map(Body::new))
+        let (router, seat) = (router.clone(), Arc::clone(&seat));
+        async move {
+            seat.work();
+            let answer = router.oneshot(request.map(Body::new)).await;
+            seat.rest();
+            answer
+        }
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -100,6 +151,8 @@ async fn converse(stream: TlsStream<TcpStream>, router: Router) {
     }
 }
 
+/// Later than anything that was counted.
+const BUSY: u64 = u64::MAX;
 /// Time enough for a handshake: a client that is far away takes a second.
 pub(crate) const HANDSHAKE_TIME: Duration = Duration::from_secs(5);
 /// From the end of one request to the head of the next: API servers let go of idle connections after 90 s, and whoever lets go first

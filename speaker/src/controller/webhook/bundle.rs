@@ -207,11 +207,6 @@ fn conversion_place(object: &Value) -> Option<Place> {
 }
 
 impl Seen {
-    /// Whether every place names whom it is to name, or is none of our business.
-    pub(super) fn is_settled(&self, trust: &Trust) -> bool {
-        self.injected.is_some() || self.patch(trust).is_empty()
-    }
-
     /// Whether whoever calls through it believes that authority.
     pub(super) fn trusts(&self, root: &Certificate) -> bool {
         self.injected.is_some()

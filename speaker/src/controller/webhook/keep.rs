@@ -268,24 +268,22 @@ impl Keeping {
             .tell(subject, Severity::Warning, "caBundleContested", message);
     }
 
-    /// Shows the certificate once every caller believes its authority, and is ready once every bundle is in place. Says when to look
-    /// again.
+    /// Is ready once every caller believes the certificate's authority, and shows the certificate when every API server has heard of
+    /// that. Says when to look again.
     fn show(&mut self) -> Duration {
-        let (mut is_trusted, mut is_settled) = (true, true);
-        let trust = self.trust();
+        let mut is_trusted = true;
         for bundle in &self.bundles {
             match bundle.followed.now() {
-                Look::Unknown => (is_trusted, is_settled) = (false, false),
+                Look::Unknown => is_trusted = false,
                 // Without it nobody calls.
                 Look::Missing => {}
                 Look::There(object) => {
                     let seen = bundle.target.read(&object);
-                    is_settled &= seen.is_settled(&trust);
                     is_trusted &= self.kept.roots.iter().all(|root| seen.trusts(root));
                 }
             }
         }
-        if is_settled && !*self.ready.borrow() {
+        if is_trusted && !*self.ready.borrow() {
             tracing::info!(event = "webhooksReady", "webhooks are served and trusted");
             self.ready.send_replace(true);
         }

@@ -232,7 +232,6 @@ async fn listen(port: u16) -> Result<TcpListener> {
 /// One API server keeps a connection or two; the rest is for as many servers as there may be, and for strangers.
 const LIMITS: Limits = Limits {
     connections: 128,
-    handshakes: 32,
     handshake_time: tls::HANDSHAKE_TIME,
 };
 /// Endpoints of a Service follow a pod that ends within about a second; the Lease is given back before.
