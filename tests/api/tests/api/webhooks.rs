@@ -145,6 +145,29 @@ fn two_replicas_that_start_at_once_answer_by_one_authority() {
 }
 
 #[test]
+fn of_two_whole_controllers_the_one_that_does_not_lead_answers_too() {
+    let cluster = Cluster::start();
+    let replicas = ["c-0", "c-1"].map(|pod| {
+        let pod = format!("--pod-name={pod}");
+        Replica::start(&cluster, &["--webhook-mode=enabled", &pod])
+    });
+    for replica in &replicas {
+        cluster.route(replica);
+        assert_eq!(cluster.pool("good", "192.0.2.0/24").0, 201);
+        replica.until("it knows the pool that was stored", || {
+            let (code, refused) = cluster.pool("second", "192.0.2.128/25");
+            cluster.double.delete(&format!("{POOLS}/second"));
+            code >= 400 && refused["message"].as_str().unwrap().contains("good")
+        });
+        cluster.double.delete(&format!("{POOLS}/good"));
+        cluster.apply_manifests();
+        replica.until("the bundle is back", || {
+            cluster.bundle(WEBHOOKS, WEBHOOK_BUNDLE).is_some()
+        });
+    }
+}
+
+#[test]
 fn another_certificate_is_taken_up_without_one_failed_question() {
     let cluster = Cluster::start();
     let replica = Replica::start(&cluster, &[]);
