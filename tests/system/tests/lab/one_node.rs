@@ -268,7 +268,7 @@ pub(super) const ACCOUNT: &str = "system:serviceaccount:metallb-system:speaker";
 pub(super) const POD: &str = "speaker-x";
 const NODE: &str = "192.0.2.11";
 const CLIENT: &str = "192.0.2.2";
-const PATIENCE: Duration = Duration::from_secs(30); // the API server is asked again after half a minute at most
+const PATIENCE: Duration = Duration::from_secs(60); // a write that failed is tried again after 48 s at most
 const ANSWERED_MAX: Duration = Duration::from_millis(600);
 
 const BASIS: &str = "
