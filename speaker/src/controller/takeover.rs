@@ -127,7 +127,7 @@ fn image(pod: &Value) -> Option<&str> {
     pod["spec"]["containers"][0]["image"].as_str()
 }
 
-/// Foreign writers of statuses, by when they were last seen.
+/// Foreign writers of statuses: the first service that each wrote, and when it was last seen.
 #[derive(Default)]
 pub(super) struct Writers(BTreeMap<String, (ServiceId, Time)>);
 
@@ -138,8 +138,12 @@ impl Writers {
         if manager == FIELD_MANAGER || manager.starts_with("kubectl") {
             return;
         }
-        if self.0.len() < WRITERS_MAX || self.0.contains_key(manager) {
-            self.0.insert(manager.to_owned(), (service.clone(), now()));
+        // The first service stays named: what is told changes with who writes, not with every write.
+        if let Some((_, last)) = self.0.get_mut(manager) {
+            *last = now();
+        } else if self.0.len() < WRITERS_MAX {
+            let first = (service.clone(), now());
+            self.0.insert(manager.to_owned(), first);
         }
     }
 
@@ -148,7 +152,7 @@ impl Writers {
         self.0.retain(|_, (_, at)| now.since(*at) < QUIET);
         let (manager, (service, _)) = self.0.first_key_value()?;
         Some(format!(
-            "field manager {manager:?} writes statuses too, last that of service {service}"
+            "field manager {manager:?} writes statuses too, such as that of service {service}"
         ))
     }
 }
@@ -236,6 +240,10 @@ mod tests {
         assert_eq!(writers.rival(now()), None);
         writers.seen("controller", &id);
         let rival = writers.rival(now()).unwrap();
+        let mut other = id.clone();
+        other.name = "second".into();
+        writers.seen("controller", &other);
+        assert_eq!(writers.rival(now()), Some(rival.clone()), "told once");
         assert!(
             rival.contains("\"controller\"") && rival.contains("a/web"),
             "{rival}"

@@ -3,6 +3,8 @@
 use super::site::{Site, pause, pool, service};
 use api_tests::{Fault, Rule};
 use serde_json::json;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 
 #[test]
 fn the_second_replica_waits_and_takes_over_when_the_first_is_gone() {
@@ -21,6 +23,31 @@ fn the_second_replica_waits_and_takes_over_when_the_first_is_gone() {
     site.until("an address", || site.holds("new") == ["192.0.2.1"]);
     assert_eq!(site.service("web"), before);
     assert_eq!(site.lease()["leaseTransitions"], 1);
+}
+
+#[test]
+fn a_replica_that_waits_is_alive_and_ready() {
+    let site = Site::new();
+    let first = site.controller("c-1", &[]);
+    first.until_it_says("leading");
+    let port = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    let flag = format!("--health-probe-port={port}");
+    let second = site.controller("c-2", &[&flag]);
+    second.until_it_says("following");
+    for page in ["/healthz", "/readyz"] {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        write!(stream, "GET {page} HTTP/1.0\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(
+            answer.starts_with("HTTP/1.0 200") || answer.starts_with("HTTP/1.1 200"),
+            "{answer}"
+        );
+    }
 }
 
 #[test]
