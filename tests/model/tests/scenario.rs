@@ -186,7 +186,8 @@ impl<'f> Cluster<'f> {
         match self.setup.addresses {
             Addresses::Status => {}
             Addresses::Allocate => {
-                let current: Assignments = self.world.assignments.take().unwrap_or_default();
+                // Where nobody writes statuses, what was given before is known from here alone.
+                let current: Assignments = self.world.assignments.get_or_insert_default().clone();
                 let class = self.setup.class.as_deref();
                 let allocation = allocate(&self.world, &current, class);
                 self.world.assignments = Some(allocation.assignments);
