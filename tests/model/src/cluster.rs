@@ -140,7 +140,8 @@ impl Cluster {
                 let annotations = metadata.entry("annotations").or_insert_with(|| json!({}));
                 annotations[POOL] = pool.clone();
             }
-            if !old["status"].is_null() {
+            // What is no load balancer has its status emptied by the API server.
+            if !old["status"].is_null() && object["spec"]["type"] == "LoadBalancer" {
                 object["status"] = old["status"].clone();
             }
         }
@@ -242,7 +243,8 @@ impl Cluster {
             .pools
             .values()
             .map(|p| Object::Pool((**p).clone()).key());
-        let known: Vec<_> = services.chain(pools).collect();
+        let unread = self.world.problems.values().map(|p| p.object.clone());
+        let known: Vec<_> = services.chain(pools).chain(unread).collect();
         for key in known.iter().filter(|key| !seen.contains(key)) {
             self.world.gone(key);
         }
@@ -261,12 +263,11 @@ impl Cluster {
             let ips = target.ips.iter().map(|ip| json!({"ip": ip.to_string()}));
             let ingress: Vec<Value> = ips.collect();
             object["status"] = json!({"loadBalancer": {"ingress": ingress}});
-            let metadata = object["metadata"].as_object_mut().unwrap();
-            let annotations = metadata.entry("annotations").or_insert_with(|| json!({}));
-            let annotations = annotations.as_object_mut().unwrap();
-            match target.pool {
-                Some(pool) => drop(annotations.insert(POOL.into(), json!(pool))),
-                None => drop(annotations.remove(POOL)),
+            let annotations = &mut object["metadata"]["annotations"];
+            match (target.pool, annotations.as_object_mut()) {
+                (Some(pool), _) => annotations[POOL] = json!(pool),
+                (None, Some(annotations)) => drop(annotations.remove(POOL)),
+                (None, None) => {}
             }
         }
     }

@@ -1,6 +1,5 @@
 //! What a service holds: that it may hold it, and that nobody holds it who may not.
 
-use super::pool::Standing;
 use super::service::Service;
 use super::{Picture, Rule, Violation};
 use std::net::IpAddr;
@@ -61,8 +60,9 @@ pub(super) fn agreement(picture: &Picture, service: &Service) -> Option<Violatio
         ([], Some(pool)) => format!("names {pool} and there is no address"),
         (held, None) => format!("is absent and there are {held:?}"),
         (held, Some(name)) => match picture.pools.get(name) {
+            Some(pool) if pool.has_all(held) => return None,
+            Some(_) | None if picture.hides_pools() => return None,
             None => format!("names {name}, which is not there"),
-            Some(pool) if pool.standing == Standing::Broken || pool.has_all(held) => return None,
             Some(_) => format!("names {name}, which does not have {held:?}"),
         },
     };
@@ -81,7 +81,7 @@ pub(super) fn may_hold(picture: &Picture, service: &Service, ips: &[IpAddr]) -> 
         .filter(|(_, pool)| pool.has_all(ips))
         .collect();
     if holding.is_empty() {
-        return unseen(picture, service);
+        return unseen(picture);
     }
     if !service.takes(ips) {
         return Err(format!("it has the families {:?}", service.families));
@@ -106,15 +106,9 @@ pub(super) fn may_hold(picture: &Picture, service: &Service, ips: &[IpAddr]) -> 
 }
 
 /// Addresses in no pool may be of one that cannot be read now. Nothing is taken away for what cannot be read.
-fn unseen(picture: &Picture, service: &Service) -> Result<(), String> {
-    let named = service
-        .from_pool
-        .as_ref()
-        .and_then(|name| picture.pools.get(name));
-    match named.map(|pool| pool.standing) {
-        Some(Standing::Broken) => Ok(()),
-        Some(Standing::Regular | Standing::Overlapping) | None => {
-            Err("they are not together in one pool".to_owned())
-        }
+fn unseen(picture: &Picture) -> Result<(), String> {
+    if picture.hides_pools() {
+        return Ok(());
     }
+    Err("they are not together in one pool".to_owned())
 }

@@ -127,6 +127,12 @@ impl Picture {
         pool.serves(service, &self.namespaces)
     }
 
+    /// Whether a pool cannot be read. What it says is then not to be seen, nor what it once gave.
+    fn hides_pools(&self) -> bool {
+        let mut pools = self.pools.values();
+        pools.any(|pool| pool.standing == Standing::Broken)
+    }
+
     /// Whether every pool can be read and none overlaps another. If not, much is left open.
     fn is_regular(&self) -> bool {
         self.pools

@@ -76,6 +76,14 @@ fn is_judged(before: &Picture, service: &Service, moment: &Picture) -> bool {
         let is_same = now.is_some_and(|now| !now.differs(service));
         return is_alone && is_same && before.namespaces == moment.namespaces;
     }
+    // No pool that can be read has them; one that cannot be read may have had them once.
+    let is_seen = moment
+        .pools
+        .values()
+        .any(|pool| pool.has_all(&service.held));
+    if !is_seen && moment.hides_pools() {
+        return false;
+    }
     let asked = named(now.and_then(|now| now.asked_pool.as_ref()));
     !asked.is_some_and(|(_, pool)| is_irregular(pool))
 }
