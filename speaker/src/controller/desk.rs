@@ -227,7 +227,9 @@ impl Desk {
         for (id, target) in changes(&self.world, &allocation.assignments, class) {
             let service = target.applied_to(&self.world.services[&id]);
             self.world.put(Ok(Object::Service(service)));
-            self.outbox.intend(now, id, target);
+            let held = self.stock.object(&id).map(|object| held(&object).0);
+            self.outbox
+                .intend(now, id, target, held.unwrap_or_default());
         }
         let news = self.tell(&allocation);
         let config_problems = self.config_problems();
@@ -305,7 +307,7 @@ impl Desk {
     pub(super) fn next(&mut self, now: Time) -> Option<Request> {
         loop {
             let (id, target) = self.outbox.begin(now)?;
-            if let Some(body) = self.stock.written(&id, target) {
+            if let Some(body) = self.stock.written(&id, &target) {
                 return Some(Request::Write(id, body));
             }
             // It went while it waited.

@@ -118,6 +118,30 @@ fn taken(request: Option<Request>) -> (ServiceId, Value) {
     }
 }
 
+fn asking(mut service: Value, ip: &str) -> Value {
+    service["metadata"]["annotations"]["metallb.io/loadBalancerIPs"] = json!(ip);
+    service
+}
+
+#[test]
+fn an_address_is_written_out_of_one_status_before_it_is_written_into_another() {
+    let (waits, holds) = (service("a", &[]), service("z", &["192.0.2.0"]));
+    let mut office = Office::new(&[("p", "192.0.2.0/32")], &[waits, holds.clone()]);
+    office.settle();
+    office.put(Kind::Service, asking(holds, "198.51.100.1"));
+    assert_eq!(office.settle().0, ["z:  -", "a: 192.0.2.0 p"]);
+}
+
+#[test]
+fn of_services_that_wait_for_each_other_one_is_emptied_first() {
+    let (x, y) = (service("x", &["192.0.2.0"]), service("y", &["192.0.2.1"]));
+    let services = [asking(x, "192.0.2.1"), asking(y, "192.0.2.0")];
+    let mut office = Office::new(&[("p", "192.0.2.0/31")], &services);
+    assert_eq!(office.settle().0, ["x:  -", "y: 192.0.2.0 p"]);
+    assert_eq!(office.settle().0, ["x: 192.0.2.1 p"]);
+    assert_eq!(office.desk.pending(), 0);
+}
+
 #[test]
 fn nothing_is_decided_before_everything_was_seen() {
     let mut desk = Desk::new(NS, None);

@@ -1,5 +1,9 @@
 //! What is still to be written into services: one entry each, and when it may be tried.
 //!
+//! An address that one service loses and another gets is written out of the first before it is written into the second:
+//! no status ever says what another one still says, also if this process ends in between. Where services wait for each
+//! other in a circle, one of them is emptied first.
+//!
 //! Knows neither objects nor connection; the time is an argument.
 
 use crate::api::Failure;
@@ -8,6 +12,7 @@ use speaker_core::convergence::Target;
 use speaker_core::service::ServiceId;
 use speaker_proto::{Span, Time};
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 /// Everything that is still to be written.
 #[derive(Default)]
@@ -15,6 +20,8 @@ pub(super) struct Outbox {
     writes: BTreeMap<ServiceId, Write>,
     /// Those that wait, by the moment from which they may be tried.
     waiting: BTreeSet<(Time, ServiceId)>,
+    /// Addresses that statuses still say and must not say any more.
+    leaving: BTreeSet<(IpAddr, ServiceId)>,
     /// Services that were written by somebody else while we wrote, and how often in a row.
     conflicts: BTreeMap<ServiceId, u32>,
 }
@@ -27,6 +34,8 @@ pub(super) struct Write {
     pub(super) events: Vec<Event>,
     /// Why it loses what it holds, if it does.
     pub(super) cleared: Option<&'static str>,
+    /// What the status says now, as far as it is known, or may come to say by a request that is under way.
+    said: BTreeSet<IpAddr>,
     state: State,
     failures: u32,
 }
@@ -44,27 +53,51 @@ impl Write {
     pub(super) fn is_asked(&self) -> bool {
         self.state == State::Asked
     }
+
+    /// What the status says and must not say any more.
+    fn leaving(&self) -> impl Iterator<Item = IpAddr> {
+        let said = self.said.iter().copied();
+        said.filter(|ip| !self.target.ips.contains(ip))
+    }
 }
 
 impl Outbox {
-    /// A service must come to say this; what was to be told with what it had to say before is void.
-    pub(super) fn intend(&mut self, now: Time, id: ServiceId, target: Target) {
-        match self.writes.get_mut(&id) {
-            Some(write) => {
-                write.target = target;
-                write.events.clear();
-                write.cleared = None;
+    /// A service that says `held` must come to say this; what was to be told with what it had to say before is void.
+    pub(super) fn intend(&mut self, now: Time, id: ServiceId, target: Target, held: Vec<IpAddr>) {
+        let mut said: BTreeSet<IpAddr> = held.into_iter().collect();
+        if let Some(write) = self.writes.get_mut(&id) {
+            // A request that failed may have been carried out.
+            if write.is_asked() || write.failures > 0 {
+                said.extend(&write.target.ips);
+                said.extend(&write.said);
             }
-            None => {
-                let write = Write {
-                    target,
-                    events: Vec::new(),
-                    cleared: None,
-                    state: State::Waits(now),
-                    failures: 0,
-                };
-                self.waiting.insert((now, id.clone()));
-                self.writes.insert(id, write);
+            write.target = target;
+            write.events.clear();
+            write.cleared = None;
+        } else {
+            let write = Write {
+                target,
+                events: Vec::new(),
+                cleared: None,
+                said: BTreeSet::new(),
+                state: State::Waits(now),
+                failures: 0,
+            };
+            self.waiting.insert((now, id.clone()));
+            self.writes.insert(id.clone(), write);
+        }
+        self.stay(&id);
+        let write = self.writes.get_mut(&id).expect("it was put there above");
+        write.said = said;
+        let leaving = write.leaving().map(|ip| (ip, id.clone()));
+        self.leaving.extend(leaving);
+    }
+
+    /// Nothing that the service says is on its way out any more.
+    fn stay(&mut self, id: &ServiceId) {
+        if let Some(write) = self.writes.get(id) {
+            for ip in write.leaving() {
+                self.leaving.remove(&(ip, id.clone()));
             }
         }
     }
@@ -90,23 +123,55 @@ impl Outbox {
     }
 
     /// The next service to be written, if there may be one more request: it counts as asked from now on.
-    pub(super) fn begin(&mut self, now: Time) -> Option<(ServiceId, &Target)> {
+    pub(super) fn begin(&mut self, now: Time) -> Option<(ServiceId, Target)> {
         if self.writes.len() - self.waiting.len() >= REQUESTS_MAX {
             return None;
         }
-        self.waiting.first().filter(|(from, _)| *from <= now)?;
-        let (_, id) = self.waiting.pop_first()?;
+        let (from, id, is_free) = self.first()?;
+        if from > now {
+            return None;
+        }
+        self.waiting.remove(&(from, id.clone()));
         let write = self
             .writes
             .get_mut(&id)
             .expect("what waits is to be written");
         write.state = State::Asked;
-        Some((id, &write.target))
+        let target = is_free.then(|| write.target.clone());
+        Some((id, target.unwrap_or_default()))
     }
 
     /// When something that waits may be tried.
     pub(super) fn due(&self) -> Option<Time> {
-        self.waiting.first().map(|(from, _)| *from)
+        self.first().map(|(from, ..)| from)
+    }
+
+    /// What may be tried first, from when on, and whether what it takes is free. If each waits for another, the first that
+    /// gives something up does that.
+    fn first(&self) -> Option<(Time, ServiceId, bool)> {
+        let mut waiting = self.waiting.iter();
+        let free = waiting.find(|(_, id)| !self.is_blocked(id));
+        if let Some((from, id)) = free {
+            return Some((*from, id.clone(), true));
+        }
+        if self.writes.len() > self.waiting.len() {
+            return None;
+        }
+        let gives_up = |id: &ServiceId| self.writes[id].leaving().next().is_some();
+        let (from, id) = self.waiting.iter().find(|(_, id)| gives_up(id))?;
+        Some((*from, id.clone(), false))
+    }
+
+    /// Whether another service still says what this one is to say.
+    fn is_blocked(&self, id: &ServiceId) -> bool {
+        let write = &self.writes[id];
+        let taken = write.target.ips.iter();
+        let mut taken = taken.filter(|ip| !write.said.contains(ip));
+        taken.any(|ip| {
+            let leaving = self.leaving.range((*ip, FIRST)..);
+            let mut leaving = leaving.take_while(|(other, _)| other == ip);
+            leaving.any(|(_, other)| other != id)
+        })
     }
 
     /// A request was answered; what is still to be written may be tried at once.
@@ -148,6 +213,7 @@ impl Outbox {
 
     /// A service is not to be written any more.
     pub(super) fn remove(&mut self, id: &ServiceId) -> Option<Write> {
+        self.stay(id);
         let write = self.writes.remove(id)?;
         if let State::Waits(from) = write.state {
             self.waiting.remove(&(from, id.clone()));
@@ -166,6 +232,7 @@ impl Outbox {
         let waiting = std::mem::take(&mut self.waiting).into_iter();
         let ids: Vec<_> = waiting.map(|(_, id)| id).collect();
         for id in &ids {
+            self.stay(id);
             self.writes.remove(id);
         }
         ids
@@ -190,3 +257,8 @@ pub(super) const CONFLICTS_MAX: u32 = 5;
 pub(super) const WAIT_MIN: Span = Span::ms(250);
 const WAIT_MAX: Span = Span::s(30);
 const DOUBLINGS_MAX: u32 = 7;
+/// Before every other one.
+const FIRST: ServiceId = ServiceId {
+    namespace: String::new(),
+    name: String::new(),
+};
