@@ -4,6 +4,7 @@
 //! know nothing of each other, of git, or of how they are run; each has tests that plant a violation and see it found.
 
 mod commands;
+mod compat;
 mod deny;
 mod docs;
 mod forbidden;
@@ -119,6 +120,10 @@ pub(crate) const RULES: &[Rule] = &[
     Rule {
         name: "every scenario is complete",
         find: scenarios::complete,
+    },
+    Rule {
+        name: "every test of MetalLB's has one of ours",
+        find: compat::covered,
     },
     Rule {
         name: "links in documents resolve",

@@ -312,6 +312,69 @@ fn half_a_scenario_is_found() {
     assert_eq!(scenarios::complete(&tree(&idle)).len(), 1);
 }
 
+/// What the rule says of a file with these lines, but for the groups that it lacks.
+fn compat_found(lines: &str) -> Vec<String> {
+    let files = [
+        ("tests/compat.toml", lines),
+        ("tests/model/scenarios/one/scenario.yaml", "about: One."),
+        (
+            "tests/model/data/allocation/keep.jsonl",
+            "{\"name\": \"keep/restart\", \"rule\": 1}",
+        ),
+        ("a_tests.rs", "#[test]\nfn it_holds() {}\nfn helper() {}\n"),
+    ];
+    let mut tree = tree(&files);
+    tree.paths.push("tests/model/scenarios/one".to_owned());
+    let found = compat::covered(&tree).into_iter();
+    let about_lines = found.filter(|f| f.line > 0 || f.what.contains("[class]"));
+    about_lines
+        .map(|f| format!("{}: {}", f.line, f.what))
+        .collect()
+}
+
+#[test]
+fn a_case_without_a_test_that_is_there_is_found() {
+    for innocent in [
+        "a = { case = \"A\", tests = [\"it_holds\"] }",
+        "a = { case = \"A\", tests = [\"scenario: one\", \"allocation: keep/restart\"] }",
+        "a = { case = \"A\", not-here = \"it is not there yet\" }",
+    ] {
+        let lines = format!("# Cases.\n\n[class]\n{innocent}\n");
+        assert!(compat_found(&lines).is_empty(), "{innocent}");
+    }
+    for planted in [
+        "a = { case = \"A\", tests = [\"helper\"] }",
+        "a = { case = \"A\", tests = [\"it_holds\", \"scenario: two\"] }",
+        "a = { case = \"A\", tests = [\"allocation: keep/other\"] }",
+        "a = { case = \"A\", tests = [\"admission: keep/restart\"] }",
+    ] {
+        let found = compat_found(&format!("[class]\n{planted}\n"));
+        assert_eq!(found.len(), 1, "{planted}: {found:?}");
+        assert!(found[0].starts_with("2: there is no test"), "{found:?}");
+    }
+}
+
+#[test]
+fn a_case_that_is_lost_or_says_nothing_is_found() {
+    assert_eq!(
+        compat_found("[class]\n"),
+        ["0: [class] has 0 cases, MetalLB's tests have 1"]
+    );
+    let entry = "a = { case = \"A\", not-here = \"why\" }";
+    let twice = compat_found(&format!("[class]\n{entry}\n{entry}\n"));
+    assert_eq!(twice, ["3: a stands there twice"]);
+    for planted in [
+        "a = { case = \"A\", not-here = \"\" }",
+        "a = { case = \"A\", tests = [] }",
+        "a = { case = \"A\" }",
+        "a = 1",
+    ] {
+        let lines = format!("[class]\n{entry}\n{planted}\n");
+        assert_eq!(compat_found(&lines).len(), 1, "{planted}");
+    }
+    assert_eq!(compat::covered(&tree(&[])).len(), 1);
+}
+
 #[test]
 fn a_dead_link_is_found() {
     let files = [

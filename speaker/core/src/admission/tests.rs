@@ -112,6 +112,31 @@ fn a_fault_names_object_field_and_reason() {
 }
 
 #[test]
+fn configuration_elsewhere_is_refused_whatever_its_kind() {
+    for kind in [
+        "IPAddressPool",
+        "L2Advertisement",
+        "BGPAdvertisement",
+        "BGPPeer",
+        "BFDProfile",
+        "Community",
+    ] {
+        let mut elsewhere = match kind {
+            "IPAddressPool" => object(kind, "x", json!({"addresses": ["192.0.2.0/30"]})),
+            "BGPPeer" => peer("x", json!({})),
+            _other => object(kind, "x", json!({})),
+        };
+        elsewhere["metadata"]["namespace"] = json!("default");
+        let answer = response("CREATE", &elsewhere, &known(&[]));
+        let why = answer["status"]["message"].as_str().unwrap_or("");
+        assert!(
+            why.contains("resource must be created in metallb-system namespace"),
+            "{kind}: {answer}"
+        );
+    }
+}
+
+#[test]
 fn a_clash_names_the_other_object() {
     let given = known(&[
         object("IPAddressPool", "a", json!({"addresses": ["192.0.2.0/24"]})),
