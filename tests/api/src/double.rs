@@ -53,6 +53,17 @@ impl Default for Options {
     }
 }
 
+/// One write, as the store has it.
+#[derive(Clone, Debug)]
+pub struct Written {
+    /// The revision that it made.
+    pub revision: u64,
+    /// Of which object.
+    pub key: Key,
+    /// The object from then on; `None` if it is gone.
+    pub object: Option<Arc<Value>>,
+}
+
 /// A running double. It stops when it is dropped.
 pub struct Double {
     shared: Arc<Shared>,
@@ -271,6 +282,22 @@ impl Double {
         drop(store);
         self.shared.announce(revision);
         (*object).clone()
+    }
+
+    /// What was written after a revision, oldest first; `None` if the store has forgotten some of it.
+    pub fn written(&self, after: u64) -> Option<Vec<Written>> {
+        let store = self.shared.store();
+        let changes = store.since(after)?.map(|change| Written {
+            revision: change.revision,
+            key: change.key.clone(),
+            object: change.after.clone(),
+        });
+        Some(changes.collect())
+    }
+
+    /// The newest revision.
+    pub fn revision(&self) -> u64 {
+        self.shared.store().revision()
     }
 
     /// The requests so far, oldest first.

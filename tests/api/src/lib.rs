@@ -35,7 +35,7 @@ mod user;
 mod watch;
 mod write;
 
-pub use double::{Double, Options};
+pub use double::{Double, Options, Written};
 pub use faults::{Fault, Rule};
 pub use listen::Logged;
 pub use post::Places;

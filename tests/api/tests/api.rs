@@ -22,6 +22,8 @@ mod matching;
 mod metrics;
 #[path = "api/outside.rs"]
 mod outside;
+#[path = "api/random.rs"]
+mod random;
 #[path = "api/real.rs"]
 mod real;
 #[path = "api/replay.rs"]

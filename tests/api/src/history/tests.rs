@@ -1,3 +1,5 @@
+//! Histories are the same for a seed, hold everything, and shrink to what matters.
+
 use super::*;
 
 #[test]
