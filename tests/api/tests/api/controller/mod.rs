@@ -45,8 +45,10 @@ fn a_service_gets_address_pool_and_event_for_two_writes() {
     let line = controller.line("ipAllocated").unwrap();
     assert_eq!(line["ip"], json!(["192.0.2.0"]));
     assert_eq!(line["msg"], "IP address assigned by controller");
-    let secret = site.get("/api/v1/namespaces/metallb-system/secrets/memberlist");
-    assert!(secret["data"]["secretkey"].is_string());
+    site.until("the Secret of the gossip", || {
+        let secret = site.get("/api/v1/namespaces/metallb-system/secrets/memberlist");
+        secret["data"]["secretkey"].is_string()
+    });
     site.until("a verdict", || site.state()["result"] == "Valid");
 }
 
