@@ -263,7 +263,8 @@ fn with_one(picture: &Picture, service: &Service, held: IpAddr) -> Option<Violat
     }
     let name = service.from_pool.as_ref()?;
     let pool = picture.pools.get(name)?;
-    if pool.standing != Standing::Regular {
+    // What it holds may stay with it behind a pool that cannot be read.
+    if pool.standing != Standing::Regular || !pool.has(held) {
         return None;
     }
     let missing = Family::BOTH

@@ -24,7 +24,7 @@ fn random_histories_break_no_promise() {
             .ok()
             .map(|text| text.parse::<u64>().unwrap())
     };
-    let seed = number("SEED").unwrap_or_else(|| u64::from(std::process::id()) << 16 | SEED_FIXED);
+    let seed = number("SEED").unwrap_or(SEED);
     let count = number("OPERATIONS").map_or(OPERATIONS, |count| count as usize);
     let class = (seed % 4 == 3).then_some("example.com/ours");
     println!("SEED={seed} OPERATIONS={count}");
@@ -297,7 +297,8 @@ fn some(violations: Vec<Violation>) -> Result<(), Vec<Violation>> {
 
 /// Enough for each kind of operation to meet each other.
 const OPERATIONS: usize = 200;
-const SEED_FIXED: u64 = 0x4ab1;
+/// Once found a status that said what another still said. Others by the environment.
+const SEED: u64 = 8;
 /// Longer than a controller waits between two passes.
 const QUIET: Duration = Duration::from_millis(120);
 const STEP: Duration = Duration::from_millis(4);
