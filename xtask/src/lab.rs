@@ -347,6 +347,26 @@ impl Lab {
         self.cluster.as_ref().map(Cluster::kubectl)
     }
 
+    /// Ends the cluster's controller at once, as a crash would.
+    ///
+    /// # Errors
+    /// When the lab is no cluster, or no controller runs.
+    pub fn kill_controller(&mut self) -> Result<()> {
+        let cluster = self.cluster.as_mut().context("the lab is no cluster")?;
+        cluster.kill_controller()
+    }
+
+    /// Starts the cluster's controller again, and waits until it is ready.
+    ///
+    /// # Errors
+    /// When the lab is no cluster, or the controller does not become ready.
+    pub fn start_controller(&mut self) -> Result<()> {
+        let cluster = self.cluster.as_mut().context("the lab is no cluster")?;
+        cluster.start_controller(&self.options.speaker)?;
+        let processes = cluster.processes()?;
+        self.note(|record| record.processes.extend(processes))
+    }
+
     /// Where the speaker of a node pins its maps and links.
     pub fn pins(&self, node: &str) -> PathBuf {
         self.options.bpffs.join("heliograph").join(node)

@@ -10,6 +10,7 @@ use std::io::Write;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -36,6 +37,29 @@ impl TestLab {
     #[track_caller]
     pub fn with(changes: &[(&str, &str, &str)]) -> Self {
         Self::prepared(changes, |_| {})
+    }
+
+    /// The sample manifests on an API server, with a controller and kubectl.
+    #[track_caller]
+    pub fn cluster() -> Self {
+        let turn = turn();
+        let binaries =
+            xtask::lab::command::build_cluster().expect("a cluster's binaries are built");
+        let options = Options {
+            cluster: Some(binaries),
+            ..options_of(std::process::id())
+        };
+        Self {
+            lab: Some(Lab::up(options).expect("the cluster comes up")),
+            _turn: turn,
+        }
+    }
+
+    /// What kubectl prints for these words.
+    #[track_caller]
+    pub fn kubectl(&self, words: &[&str]) -> String {
+        let kubectl = self.lab().kubectl().expect("the lab is a cluster");
+        xtask::lab::net::output(Command::new(kubectl).args(words)).expect("kubectl does it")
     }
 
     /// As [`TestLab::with`], and `prepare` sees the network before the first speaker starts.

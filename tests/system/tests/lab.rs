@@ -33,6 +33,8 @@ mod probe;
 mod process;
 #[path = "lab/restart.rs"]
 mod restart;
+#[path = "lab/whole.rs"]
+mod whole;
 
 #[test]
 fn every_vip_serves_on_both_families_and_no_interface_has_one() {

@@ -92,8 +92,23 @@ impl Cluster {
             .args(["--pod-name", "controller-lab", "--deployment", "controller"])
             .arg("--kubeconfig")
             .arg(self.kubeconfig("controller"));
-        self.spawn(&mut controller, "controller")?;
+        self.spawn(&mut controller, CONTROLLER)?;
         self.wait(HEALTH_PORT, "the controller")
+    }
+
+    /// Ends the controller at once, as a crash would.
+    ///
+    /// # Errors
+    /// When none runs, or it cannot be ended.
+    pub(super) fn kill_controller(&mut self) -> Result<()> {
+        let at = self
+            .children
+            .iter()
+            .position(|(_, what)| what == CONTROLLER);
+        let (mut child, _) = self.children.remove(at.context("no controller runs")?);
+        child.kill().context("failed to end the controller")?;
+        child.wait().context("failed to wait for the controller")?;
+        Ok(())
     }
 
     /// Applies a file or a folder as a user would.
@@ -323,6 +338,8 @@ const NAMESPACE: &str = "metallb-system";
 /// The service accounts, whose tokens are their names.
 const ACCOUNTS: [&str; 2] = ["controller", "speaker"];
 const ADMIN: &str = "admin";
+/// What the controller's process and log go by.
+const CONTROLLER: &str = "controller";
 const API_PORT: u16 = 6443;
 const HEALTH_PORT: u16 = 17472; // the controller's, as MetalLB's
 const PROXY_PORT: u16 = 8001; // kubectl's own default

@@ -155,7 +155,10 @@ pub fn build() -> Result<()> {
 }
 
 /// Installs and builds what a lab that is a cluster runs besides.
-fn build_cluster() -> Result<Binaries> {
+///
+/// # Errors
+/// When kubectl cannot be had or the double not be built.
+pub fn build_cluster() -> Result<Binaries> {
     let kubectl = kubectl::ensure()?;
     tools::say("building the API server's double");
     tools::run(tools::cargo().args(["build", "--quiet", "--package", "api-tests", "--bins"]))?;
@@ -169,6 +172,7 @@ fn build_cluster() -> Result<Binaries> {
 const PACKAGES: &[&str] = &[
     "bpftool",
     "curl",
+    "ethtool",
     "iproute2",
     "iputils-arping",
     "mount",

@@ -79,12 +79,7 @@ impl<'w> Shelves<'w> {
 
     /// The pool that all of `ips` belong to.
     pub(super) fn holding(&self, ips: &[IpAddr]) -> Option<&Shelf<'w>> {
-        let (first, others) = ips.split_first()?;
-        let place = self.space.pool_of(*first)?;
-        let all = others
-            .iter()
-            .all(|ip| self.space.pool_of(*ip) == Some(place));
-        all.then(|| &self.shelves[place])
+        self.space.pool_of_all(ips).map(|place| &self.shelves[place])
     }
 
     /// Notes that an address is in use on these terms.

@@ -62,6 +62,18 @@ impl<'w> Space<'w> {
         overlapping.find(|pool| self.pools[*pool].contains(ip))
     }
 
+    /// The pool that all of `ips` belong to. Where an older pool has come to have a part of them, that is the younger one
+    /// which has them all: it keeps what it gave.
+    pub(super) fn pool_of_all(&self, ips: &[IpAddr]) -> Option<usize> {
+        let (first, others) = ips.split_first()?;
+        let place = self.pool_of(*first)?;
+        if others.iter().all(|ip| self.pool_of(*ip) == Some(place)) {
+            return Some(place);
+        }
+        let mut overlapping = self.overlaps.keys().copied();
+        overlapping.find(|pool| ips.iter().all(|ip| self.pools[*pool].contains(*ip)))
+    }
+
     /// Pools that give nothing because they overlap an older one.
     pub(super) fn problems(&self) -> Vec<Problem> {
         let overlaps = self.overlaps.iter();

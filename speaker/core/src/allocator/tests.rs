@@ -199,6 +199,22 @@ fn a_pool_that_comes_to_overlap_takes_nothing_away_and_gives_nothing() {
 }
 
 #[test]
+fn an_older_pool_that_grows_over_one_of_two_addresses_takes_neither() {
+    let young = "addresses: [198.51.100.0/30, 2001:db8::/126]";
+    let dual = service("a", "ipFamilyPolicy: RequireDualStack");
+    let pools = |older: &str| {
+        let aged = "name: o, creationTimestamp: 2026-01-01T00:00:00Z";
+        pool("o", older).replace("name: o", aged) + &pool("y", young)
+    };
+    let apart = pools("addresses: [192.0.2.0/30]") + &dual;
+    let before = settled(&world(&apart), &Assignments::new());
+    check(&before, &[r#"a y ["198.51.100.0" "2001:db8::"]"#]);
+    let grown = pools("addresses: [192.0.2.0/30, 198.51.100.0/24]") + &dual;
+    let after = settled(&world(&grown), &before.assignments);
+    check(&after, &[r#"a y ["198.51.100.0" "2001:db8::"]"#]);
+}
+
+#[test]
 fn an_address_that_is_asked_for_alone_stays_alone() {
     let pool = pool("p", "addresses: [192.0.2.0/30, 2001:db8::/126]");
     let before = settled(

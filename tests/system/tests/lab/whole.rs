@@ -1,0 +1,157 @@
+//! A whole cluster: kubectl, the API server's double, the controller and three speakers, with a client that asks.
+
+use serde_json::{Value, json};
+use std::net::IpAddr;
+use system_tests::lab::TestLab;
+
+#[test]
+fn what_kubectl_does_reaches_the_network() {
+    let mut lab = TestLab::cluster();
+    for service in ["default/web", "default/echo-udp"] {
+        for frontend in lab.frontends_of(service) {
+            lab.answer(&frontend);
+        }
+    }
+    let web = lab.frontends_of("default/web").remove(0);
+    let holder = lab.until_held(web.vip, |holder| holder.is_some()).unwrap();
+    until_status_says(&lab, "web", &holder);
+
+    // A node that is gone leaves its VIPs to another, which writes that down; the objects of the old one go.
+    lab.kubectl(&["delete", "node", &holder]);
+    let next = lab.until_held(web.vip, |now| now.is_some_and(|now| now != holder));
+    until_status_says(&lab, "web", &next.unwrap());
+    lab.answer(&web);
+
+    // Without a controller everything goes on, and the next one finds nothing to write.
+    let before = version(&lab, "web");
+    lab.kill_controller().unwrap();
+    lab.answer(&web);
+    lab.start_controller().unwrap();
+    lab.eventually("the next controller leads", || {
+        let holder = lab.kubectl(&[
+            "-n",
+            NAMESPACE,
+            "get",
+            "lease",
+            "heliograph-controller",
+            "-o",
+            "json",
+        ]);
+        let lease: Value = serde_json::from_str(&holder).unwrap();
+        match lease["spec"]["leaseTransitions"].as_u64() {
+            Some(1..) => Ok(()),
+            Some(0) | None => Err(lease),
+        }
+    });
+    // It allocates: what is new has an address, and what was there has the one that it had.
+    lab.kubectl(&["create", "-f", &manifest(&lab, &service("late"))]);
+    lab.eventually("the new service has an address", || {
+        addresses(&lab, "late").pop().ok_or("none")
+    });
+    assert_eq!(version(&lab, "web"), before);
+}
+
+#[test]
+fn an_address_that_two_services_say_they_hold_is_announced_for_the_older_alone() {
+    let mut lab = TestLab::cluster();
+    let web = lab.frontends_of("default/web").remove(0);
+    lab.answer(&web);
+    lab.kill_controller().unwrap();
+    lab.kubectl(&["create", "-f", &manifest(&lab, &service("young"))]);
+    let status = json!({"status": {"loadBalancer": {"ingress": [{"ip": web.vip.to_string()}]}}});
+    lab.kubectl(&[
+        "patch",
+        "service",
+        "young",
+        "--subresource=status",
+        "--type=merge",
+        "-p",
+        &status.to_string(),
+    ]);
+    let why = |lab: &TestLab, node: &str, service: &str| -> Value {
+        lab.speakers()[node].ctl_json(&["why", service]).unwrap()
+    };
+    let nodes = ["n1", "n2", "n3"];
+    lab.eventually("every speaker is silent about the younger", || {
+        let all = nodes.map(|node| why(&lab, node, "default/young").to_string());
+        match all.iter().all(|one| one.contains("DuplicateAddress")) {
+            true => Ok(()),
+            false => Err(all),
+        }
+    });
+    lab.answer(&web);
+
+    // The controller takes the address from the younger, says so, and gives it one of its own.
+    lab.start_controller().unwrap();
+    lab.eventually(
+        "the younger has an address of its own",
+        || match addresses(&lab, "young").as_slice() {
+            [own] if *own != web.vip => Ok(()),
+            others => Err(others.to_vec()),
+        },
+    );
+    let events = lab.kubectl(&["get", "events", "-o", "json"]);
+    assert!(events.contains("ClearAssignment"), "{events}");
+    assert_eq!(addresses(&lab, "web").first(), Some(&web.vip));
+}
+
+fn service(name: &str) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": {"type": "LoadBalancer", "ports": [{"port": 80}], "selector": {"app": name}},
+    })
+}
+
+fn manifest(lab: &TestLab, object: &Value) -> String {
+    let name = object["metadata"]["name"].as_str().unwrap();
+    let path = lab.folder().join(format!("{name}.json"));
+    std::fs::write(&path, object.to_string()).unwrap();
+    path.display().to_string()
+}
+
+fn get(lab: &TestLab, name: &str) -> Value {
+    let text = lab.kubectl(&["get", "service", name, "-o", "json"]);
+    serde_json::from_str(&text).unwrap()
+}
+
+fn version(lab: &TestLab, name: &str) -> Value {
+    get(lab, name)["metadata"]["resourceVersion"].clone()
+}
+
+fn addresses(lab: &TestLab, name: &str) -> Vec<IpAddr> {
+    let object = get(lab, name);
+    let ingress = object["status"]["loadBalancer"]["ingress"].as_array();
+    let ips = ingress.into_iter().flatten();
+    ips.map(|one| one["ip"].as_str().unwrap().parse().unwrap())
+        .collect()
+}
+
+#[track_caller]
+fn until_status_says(lab: &TestLab, service: &str, node: &str) {
+    let selector = format!("metallb.io/service-name={service}");
+    let words = [
+        "-n",
+        NAMESPACE,
+        "get",
+        "servicel2statuses",
+        "-l",
+        &selector,
+        "-o",
+        "json",
+    ];
+    lab.eventually(&format!("the status of {service} names {node}"), || {
+        let list: Value = serde_json::from_str(&lab.kubectl(&words)).unwrap();
+        let items = list["items"].as_array().unwrap().iter();
+        let nodes: Vec<String> = items
+            .map(|item| item["status"]["node"].to_string())
+            .collect();
+        match nodes == [format!("{node:?}")] {
+            true => Ok(()),
+            false => Err(nodes),
+        }
+    });
+}
+
+const NAMESPACE: &str = "metallb-system";
