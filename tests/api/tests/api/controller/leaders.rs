@@ -1,5 +1,6 @@
 //! Two replicas: one writes, and no write of the other does harm, however late it comes.
 
+use super::announced;
 use super::site::{Site, pause, pool, service};
 use api_tests::{Fault, Rule};
 use serde_json::json;
@@ -91,6 +92,7 @@ fn a_leader_that_stood_still_ends_without_another_write() {
 #[test]
 fn a_write_that_lands_late_leaves_no_duplicate() {
     let site = Site::new();
+    let since = site.double.revision();
     site.put(&pool("p", "192.0.2.0/32"));
     let first = site.controller("c-1", &[]);
     first.until_it_says("allocationBegins");
@@ -123,6 +125,7 @@ fn a_write_that_lands_late_leaves_no_duplicate() {
     site.until("the late write's end", is_cleared);
     assert_eq!(site.holds("late"), Vec::<String>::new());
     assert_eq!(site.holds("new"), ["192.0.2.0"]);
+    assert_ne!(announced::never_for_two(&site.double, since), 0);
 }
 
 /// Where a leader can be stopped: a request lies in its socket, or is carried out and the answer lies there.
@@ -152,6 +155,7 @@ fn a_leader_may_stop_before_and_after_any_request() {
 
 fn stops_at(method: &str, path: &str, fault: &Fault) {
     let site = Site::new();
+    let since = site.double.revision();
     site.put(&pool("p", "192.0.2.0/30"));
     site.put(&service("old"));
     let mut first = site.controller("c-1", &[]);
@@ -185,6 +189,7 @@ fn stops_at(method: &str, path: &str, fault: &Fault) {
         .iter()
         .flat_map(|s| site.holds(s))
         .collect();
+    assert_ne!(announced::never_for_two(&site.double, since), 0);
     let mut distinct = held.clone();
     distinct.sort();
     distinct.dedup();

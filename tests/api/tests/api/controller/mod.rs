@@ -1,6 +1,7 @@
 //! The controller as a process against the double, with no more rights than our own roles give it: addresses, restarts, leaders,
 //! and what it does when something goes wrong.
 
+mod announced;
 mod faults;
 mod leaders;
 mod recorded;
