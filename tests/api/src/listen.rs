@@ -26,7 +26,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
@@ -46,6 +46,8 @@ pub struct Logged {
     pub code: u16,
     /// Bytes of the request's body.
     pub bytes: usize,
+    /// When the answer was ready, in microseconds since the double began; 0 if there was none.
+    pub micros: u64,
 }
 
 /// What all connections share.
@@ -55,6 +57,7 @@ pub(crate) struct Shared {
     changed: watch::Sender<u64>,
     faults: Mutex<Faults>,
     log: Mutex<Vec<Logged>>,
+    begun: Instant,
     places: Mutex<Places>,
 }
 
@@ -66,6 +69,7 @@ impl Shared {
             changed,
             faults: Mutex::default(),
             log: Mutex::default(),
+            begun: Instant::now(),
             places: Mutex::new(places),
         }
     }
@@ -188,6 +192,7 @@ async fn handle(
     };
     if let Some(entry) = shared.log().get_mut(entry) {
         entry.code = code;
+        entry.micros = u64::try_from(shared.begun.elapsed().as_micros()).unwrap_or(u64::MAX);
     }
     Ok(match outcome {
         Outcome::Answer(answer) => send(answer, fault),
@@ -270,6 +275,7 @@ fn enter(shared: &Shared, request: &Request, user: String) -> usize {
         path: request.path.clone(),
         code: 0,
         bytes: request.body.len(),
+        micros: 0,
     });
     log.len() - 1
 }

@@ -22,10 +22,14 @@ pub(super) fn control(shared: &Shared, command: &str, request: &Request) -> Resp
             Answer::text("ok")
         }
         "requests" => {
-            let log = shared.log().clone();
+            // A client that looks again and again need not read the same again.
+            let after = request.number("after").ok().flatten().unwrap_or(0);
+            let after = usize::try_from(after).unwrap_or(0);
+            let log = shared.log().get(after..).unwrap_or_default().to_vec();
             let entries = log.iter().map(|entry| {
                 serde_json::json!({
                     "user": entry.user, "verb": entry.verb, "path": entry.path, "code": entry.code, "bytes": entry.bytes,
+                    "micros": entry.micros,
                 })
             });
             Answer::json(200, entries.collect())
