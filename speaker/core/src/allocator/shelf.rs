@@ -79,7 +79,9 @@ impl<'w> Shelves<'w> {
 
     /// The pool that all of `ips` belong to.
     pub(super) fn holding(&self, ips: &[IpAddr]) -> Option<&Shelf<'w>> {
-        self.space.pool_of_all(ips).map(|place| &self.shelves[place])
+        self.space
+            .pool_of_all(ips)
+            .map(|place| &self.shelves[place])
     }
 
     /// Notes that an address is in use on these terms.
