@@ -8,6 +8,7 @@
 pub(crate) mod args;
 mod dashes;
 mod inert;
+pub(crate) mod shared;
 
 #[cfg(test)]
 mod tests;
@@ -133,11 +134,11 @@ impl Settings {
                 Origin::Cluster(_) => everywhere(port),
             },
             health: loopback(args.health_probe_port),
-            log_level: args.log_level,
-            log_format: args.log_format,
+            log_level: args.shared.log_level,
+            log_format: args.shared.log_format,
             rules: Rules {
                 election: args.election,
-                class: Some(args.lb_class).filter(|class| !class.is_empty()),
+                class: args.shared.class(),
                 ignores_exclude_label: args.ignore_exclude_lb,
             },
             excluded,
@@ -230,9 +231,9 @@ fn origin(args: &RunArgs, run_dir: &Path) -> Result<(Origin, Vec<String>)> {
         let state_dir = args.state_dir.clone();
         let cluster = Cluster {
             access: args.access.clone(),
-            pod: Some(args.pod_name.clone()).filter(|name| !name.is_empty()),
+            pod: args.shared.pod(),
             state_dir: state_dir.unwrap_or_else(|| run_dir.join("state")),
-            secure: Secure::new(tls, &args.metrics_cert_dir, args.node_name.as_str()),
+            secure: Secure::new(tls, &args.shared.metrics_cert_dir, args.node_name.as_str()),
         };
         let notes = cluster.secure.options.notes.clone();
         return Ok((Origin::Cluster(cluster), notes));
@@ -240,7 +241,7 @@ fn origin(args: &RunArgs, run_dir: &Path) -> Result<(Origin, Vec<String>)> {
     let given = [
         ("--kubeconfig", args.access.kubeconfig.is_some()),
         ("--api-server", args.access.api_server.is_some()),
-        ("--pod-name", !args.pod_name.is_empty()),
+        ("--pod-name", !args.shared.pod_name.is_empty()),
         ("--state-dir", args.state_dir.is_some()),
     ];
     let plain = [
@@ -253,7 +254,10 @@ fn origin(args: &RunArgs, run_dir: &Path) -> Result<(Origin, Vec<String>)> {
             "--tls-curve-preferences",
             !args.tls.tls_curve_preferences.is_empty(),
         ),
-        ("--metrics-cert-dir", !args.metrics_cert_dir.is_empty()),
+        (
+            "--metrics-cert-dir",
+            !args.shared.metrics_cert_dir.is_empty(),
+        ),
     ];
     let note = |flags: &[(&str, bool)], why: &str| -> Vec<String> {
         let inert = flags.iter().filter(|(_, is_given)| *is_given);

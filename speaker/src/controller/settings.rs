@@ -7,6 +7,7 @@ use super::webhook::{self, WebhookArgs};
 use crate::api::Access;
 use crate::report::log::{Format, Level};
 use crate::report::secure::Secure;
+use crate::settings::shared::{Shared, given};
 use crate::tls::{Options, TlsArgs};
 use anyhow::{Result, ensure};
 use clap::Args;
@@ -21,25 +22,6 @@ pub(crate) struct ControllerArgs {
     /// Namespace of the configuration, of the controller's own objects, and of its pods; else the pod's own
     #[arg(long, value_name = "NAMESPACE", env = "METALLB_NAMESPACE")]
     pub(crate) namespace: Option<String>,
-
-    /// Name of this pod: the owner of what it writes, and its name as a leader
-    #[arg(
-        long,
-        value_name = "NAME",
-        env = "METALLB_POD_NAME",
-        default_value = "",
-        hide_default_value = true
-    )]
-    pub(crate) pod_name: String,
-
-    /// Serve only services of this loadBalancerClass; without it only those that have none
-    #[arg(
-        long,
-        value_name = "CLASS",
-        default_value = "",
-        hide_default_value = true
-    )]
-    pub(crate) lb_class: String,
 
     /// Secret for the speakers' gossip, made once if it is missing; without it none is made
     #[arg(
@@ -69,28 +51,14 @@ pub(crate) struct ControllerArgs {
     #[arg(long, value_name = "PORT", default_value_t = 17472)]
     pub(crate) health_probe_port: u16,
 
-    /// Least severe line that is logged
-    #[arg(long, value_name = "LEVEL", value_enum, default_value_t)]
-    pub(crate) log_level: Level,
-
-    /// Look of log lines; auto is text on a terminal and json elsewhere
-    #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
-    pub(crate) log_format: Format,
+    #[command(flatten)]
+    pub(crate) shared: Shared,
 
     #[command(flatten)]
     pub(crate) webhook: WebhookArgs,
 
     #[command(flatten)]
     pub(crate) tls: TlsArgs,
-
-    /// Folder of tls.crt and tls.key for metrics, where somebody else renews them; without it a certificate is made
-    #[arg(
-        long,
-        value_name = "DIR",
-        default_value = "",
-        hide_default_value = true
-    )]
-    pub(crate) metrics_cert_dir: String,
 
     /// Taken for MetalLB's sake
     #[arg(
@@ -142,8 +110,9 @@ impl Settings {
             "--port and --health-probe-port are both {}: give each its own, or 0 to one of them",
             args.port
         );
-        let given = args.namespace.filter(|name| !name.is_empty());
-        let namespace = given
+        let namespace = args
+            .namespace
+            .filter(|name| !name.is_empty())
             .or_else(|| own_namespace.map(|name| name.trim().to_owned()))
             .unwrap_or_else(|| speaker_core::manifest::DEFAULT_NAMESPACE.to_owned());
         let mut notes = Vec::new();
@@ -153,19 +122,18 @@ impl Settings {
         let tls = Options::read(&args.tls)?;
         let webhook = webhook::Settings::resolve(args.webhook, &namespace, tls.clone());
         notes.extend(tls.notes.iter().chain(&webhook.notes).cloned());
-        let some = |text: String| Some(text).filter(|text| !text.is_empty());
         Ok(Self {
             access: args.access,
             namespace,
-            pod: some(args.pod_name),
-            class: some(args.lb_class),
-            gossip_secret: some(args.ml_secret_name),
-            deployment: some(args.deployment),
+            pod: args.shared.pod(),
+            class: args.shared.class(),
+            gossip_secret: given(&args.ml_secret_name),
+            deployment: given(&args.deployment),
             metrics: everywhere(args.port),
             health: everywhere(args.health_probe_port),
-            log_level: args.log_level,
-            log_format: args.log_format,
-            secure: Secure::new(tls, &args.metrics_cert_dir, "controller"),
+            log_level: args.shared.log_level,
+            log_format: args.shared.log_format,
+            secure: Secure::new(tls, &args.shared.metrics_cert_dir, "controller"),
             webhook,
             notes,
         })

@@ -3,13 +3,13 @@
 //! Checks one argument at a time; what depends on two of them is [`super::Settings`]'.
 
 use super::inert::Inert;
+use super::shared::Shared;
 use super::{EXCLUSIONS, RUN_DIR, election};
 use crate::api::Access;
 use crate::cleanup::CleanupArgs;
 use crate::controller::ControllerArgs;
 use crate::ctl::CtlArgs;
 use crate::dataplane::{AnswerRate, AttachMode};
-use crate::report::log::{Format, Level};
 use crate::tls::TlsArgs;
 use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
@@ -58,16 +58,6 @@ pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) access: Access,
 
-    /// Name of the pod that this process runs in, which owns the status objects that it makes
-    #[arg(
-        long,
-        value_name = "NAME",
-        env = "METALLB_POD_NAME",
-        default_value = "",
-        hide_default_value = true
-    )]
-    pub(crate) pod_name: String,
-
     /// Where the last good objects of the API server are kept for a start while it cannot be reached, closed to all but
     /// root. Default: state in this node's run directory
     #[arg(long, value_name = "DIR")]
@@ -92,26 +82,9 @@ pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) tls: TlsArgs,
 
-    /// Folder of tls.crt and tls.key for metrics, where somebody else renews them; without it a certificate is made
-    #[arg(
-        long,
-        value_name = "DIR",
-        default_value = "",
-        hide_default_value = true
-    )]
-    pub(crate) metrics_cert_dir: String,
-
     /// Port of /healthz and /readyz on 127.0.0.1; 0 turns it off
     #[arg(long, value_name = "PORT", default_value_t = 17472)]
     pub(crate) health_probe_port: u16,
-
-    /// Least severe line that is logged
-    #[arg(long, value_name = "LEVEL", value_enum, default_value_t)]
-    pub(crate) log_level: Level,
-
-    /// Look of log lines; auto is text on a terminal and json elsewhere
-    #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
-    pub(crate) log_format: Format,
 
     /// Order of candidates: sha256 as in MetalLB, or xxh3, cheaper with thousands of nodes. The same on every node
     #[arg(long, value_name = "ORDER", default_value_t, value_parser = election)]
@@ -131,15 +104,6 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "NAMESPACE", env = "METALLB_NAMESPACE")]
     pub(crate) namespace: Option<String>,
 
-    /// Serve only services of this loadBalancerClass; without it only those that have none
-    #[arg(
-        long,
-        value_name = "CLASS",
-        default_value = "",
-        hide_default_value = true
-    )]
-    pub(crate) lb_class: String,
-
     /// ARP and NDP answers per second for a VIP on a link and CPU; 0 lifts the limit
     #[arg(long, value_name = "N", default_value_t = AnswerRate::default().per_second)]
     pub(crate) answer_rate: u32,
@@ -156,6 +120,9 @@ pub(crate) struct RunArgs {
     /// VIP as its own address)
     #[arg(long)]
     pub(crate) no_arp_announce: bool,
+
+    #[command(flatten)]
+    pub(crate) shared: Shared,
 
     #[command(flatten)]
     pub(crate) inert: Inert,
