@@ -2,6 +2,7 @@
 //!
 //! A call that is new in a program belongs in the table here and in `deploy/manifests`, in both or in neither.
 
+use api_tests::Logged;
 use api_tests::rbac::{Attributes, User, allows, grant};
 use serde::Deserialize as _;
 use serde_json::{Value, json};
@@ -86,6 +87,54 @@ fn what_nobody_needs_is_refused() {
         let request = request(verbs[0], group, resource, namespace, name);
         assert!(!allows(&objects, &stranger, &request), "{resource}");
     }
+}
+
+/// Every request that our accounts were seen to make is a call of the table.
+pub(super) fn judge(log: &[Logged]) {
+    for logged in log {
+        let account = logged
+            .user
+            .strip_prefix("system:serviceaccount:metallb-system:");
+        let calls = match account {
+            Some("controller") => CONTROLLER,
+            Some("speaker") => SPEAKER,
+            Some(_) | None => continue,
+        };
+        let Some((group, resource)) = resource_of(&logged.path) else {
+            continue;
+        };
+        let is_known = calls.iter().any(|&(verbs, of, what, _, _)| {
+            verbs.contains(&logged.verb.as_str()) && of == group && what == resource
+        });
+        let Logged {
+            user, verb, path, ..
+        } = logged;
+        assert!(
+            is_known,
+            "{user} was seen to {verb} {path}, which is in no table"
+        );
+    }
+}
+
+/// Group, and resource with its subresource.
+fn resource_of(path: &str) -> Option<(String, String)> {
+    let mut parts = path.trim_start_matches('/').split('/');
+    let group = match parts.next()? {
+        "api" => String::new(),
+        "apis" => parts.next()?.to_owned(),
+        _not_a_resource => return None,
+    };
+    let _version = parts.next()?;
+    let mut rest: Vec<&str> = parts.collect();
+    if let ["namespaces", _, _, ..] = rest.as_slice() {
+        rest.drain(..2);
+    }
+    let resource = match rest.as_slice() {
+        [resource, _, sub] => format!("{resource}/{sub}"),
+        [resource, ..] => (*resource).to_owned(),
+        [] => return None,
+    };
+    Some((group, resource))
 }
 
 fn is_missed(objects: &[Value]) -> bool {

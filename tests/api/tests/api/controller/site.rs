@@ -1,5 +1,6 @@
 //! A cluster in a double, with our roles in force, and controllers as processes.
 
+use crate::roles;
 use api_tests::{Double, Options, Users};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -206,6 +207,14 @@ impl Running {
     /// Whether it has ended by itself.
     pub(super) fn has_ended(&mut self) -> bool {
         self.child.try_wait().unwrap().is_some()
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            roles::judge(&self.double.requests());
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! A cluster as it is after the shipped manifests were applied, and replicas of the controller that only answer.
 
 use crate::http::Place;
+use crate::roles;
 use api_tests::{Double, Options};
 use serde::Deserialize as _;
 use serde_json::{Value, json};
@@ -215,6 +216,14 @@ impl Replica {
 
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap()
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            roles::judge(&self.double.requests());
+        }
     }
 }
 
