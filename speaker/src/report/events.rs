@@ -15,11 +15,12 @@ use book::{Book, Step};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use speaker_proto::Span;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
+use tokio::task::JoinSet;
 
 /// The object that an event is about.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -120,11 +121,19 @@ impl EventSender {
 
 /// The task that writes events.
 pub(crate) struct Events {
+    writer: Arc<Writer>,
+    shared: Arc<Shared>,
+    book: Book,
+    /// Objects about which an event is on its way. The next about the same one waits, so that an equal one is counted up
+    /// and none overtakes another.
+    busy: BTreeSet<Subject>,
+}
+
+/// As whom events are written, and where.
+struct Writer {
     api: Api,
     component: &'static str,
     instance: String,
-    shared: Arc<Shared>,
-    book: Book,
 }
 
 impl Events {
@@ -137,65 +146,103 @@ impl Events {
     ) -> EventSender {
         let shared = Arc::<Shared>::default();
         let events = Self {
-            api,
-            component,
-            instance: instance.into(),
+            writer: Arc::new(Writer {
+                api,
+                component,
+                instance: instance.into(),
+            }),
             shared: Arc::clone(&shared),
             book: Book::default(),
+            busy: BTreeSet::new(),
         };
         drop(tokio::spawn(events.run()));
         EventSender(shared)
     }
 
     async fn run(mut self) {
+        let mut requests = JoinSet::new();
         loop {
-            let next = self
-                .shared
-                .queue
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .pop_front();
-            match next {
-                Some(told) => {
-                    self.write(told).await;
+            while self.busy.len() < REQUESTS_MAX
+                && let Some(told) = self.shared.take(&self.busy)
+            {
+                let Some(step) = self.book.admit(now(), &told) else {
+                    self.lose(&told, "there are too many about this object");
+                    self.shared.open.fetch_sub(1, Ordering::Relaxed);
+                    continue;
+                };
+                self.busy.insert(told.subject.clone());
+                let writer = Arc::clone(&self.writer);
+                requests.spawn(async move {
+                    let written = writer.write(&told, step).await;
+                    (told, written)
+                });
+            }
+            tokio::select! {
+                Some(ended) = requests.join_next() => {
+                    let (told, written) = ended.expect("writing an event does not panic");
+                    self.busy.remove(&told.subject);
+                    match written {
+                        Ok(name) => self.book.written(now(), &told, &name),
+                        Err(why) => self.lose(&told, &why),
+                    }
                     self.shared.open.fetch_sub(1, Ordering::Relaxed);
                 }
-                None => self.shared.news.notified().await,
+                () = self.shared.news.notified() => {}
             }
         }
     }
 
-    async fn write(&mut self, told: Told) {
-        let Some(mut step) = self.book.admit(now(), &told) else {
-            self.lose(&told, "there are too many about this object");
-            return;
-        };
+    fn lose(&self, told: &Told, why: &str) {
+        self.shared.lost.fetch_add(1, Ordering::Relaxed);
+        let Subject {
+            kind,
+            namespace,
+            name,
+            ..
+        } = &told.subject;
+        tracing::debug!(
+            subject = format!("{kind} {namespace}/{name}"),
+            reason = told.reason,
+            error = why,
+            event = "eventLost",
+            "an event was not written"
+        );
+    }
+}
+
+impl Shared {
+    /// The oldest event about none of these objects. It is looked for among the oldest only: a queue full of events about
+    /// one object has to wait for that one anyway.
+    fn take(&self, busy: &BTreeSet<Subject>) -> Option<Told> {
+        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut oldest = queue.iter().take(LOOK_AHEAD);
+        let at = oldest.position(|told| !busy.contains(&told.subject))?;
+        queue.remove(at)
+    }
+}
+
+impl Writer {
+    /// Writes an event, and again as long as that may help. The name that it has, or why it has none.
+    async fn write(&self, told: &Told, mut step: Step) -> Result<String, String> {
         let at = stamp();
         for attempt in 0..TRIES_MAX {
-            let failure = match self.api.call(self.call(&told, &step, at)).await {
+            let failure = match self.api.call(self.call(told, &step, at)).await {
                 Ok(made) => {
                     let name = made["metadata"]["name"].as_str().unwrap_or_default();
-                    self.book.written(now(), &told, name);
-                    return;
+                    return Ok(name.to_owned());
                 }
                 Err(failure) => failure,
             };
             match failure.code() {
                 // The answer to an earlier try was lost.
-                Some(409) if failure.already_exists() => {
-                    self.book.written(now(), &told, &name(&told, at));
-                    return;
-                }
+                Some(409) if failure.already_exists() => return Ok(name(told, at)),
                 // The server forgets events after an hour, or sooner.
                 Some(404) if matches!(step, Step::Repeat { .. }) => step = Step::Make,
-                Some(code) if code < 500 && code != 429 => {
-                    self.lose(&told, &failure.to_string());
-                    return;
-                }
+                Some(code) if code < 500 && code != 429 => return Err(failure.to_string()),
                 Some(_) | None => pause(wait(attempt, &failure)).await,
             }
         }
-        self.lose(&told, "the API server does not take it");
+        Err("the API server does not take it".to_owned())
     }
 
     fn call(&self, told: &Told, step: &Step, at: Timestamp) -> Call {
@@ -230,23 +277,6 @@ impl Events {
             "reportingComponent": self.component,
             "reportingInstance": self.instance,
         })
-    }
-
-    fn lose(&self, told: &Told, why: &str) {
-        self.shared.lost.fetch_add(1, Ordering::Relaxed);
-        let Subject {
-            kind,
-            namespace,
-            name,
-            ..
-        } = &told.subject;
-        tracing::debug!(
-            subject = format!("{kind} {namespace}/{name}"),
-            reason = told.reason,
-            error = why,
-            event = "eventLost",
-            "an event was not written"
-        );
     }
 }
 
@@ -305,6 +335,9 @@ fn wait(attempt: u32, failure: &Failure) -> Duration {
 
 const QUEUE_MAX: usize = 16_384; // every service of a large cluster gets an address at once, some 8 MB
 const MESSAGE_CHARS_MAX: usize = 1024; // what events.k8s.io takes as a note
+/// Events on their way at a time: enough to hide the way to the server, and fewer than the writes that they tell of.
+const REQUESTS_MAX: usize = 4;
+const LOOK_AHEAD: usize = 64; // far more than one burst about one object
 const FLUSH_LOOK: Duration = Duration::from_millis(10);
 const TRIES_MAX: u32 = 8; // some two minutes; later it is no news any more
 const WAIT_MIN: Duration = Duration::from_millis(500);
@@ -334,6 +367,26 @@ mod tests {
         let service = Subject::service("a", "web", "u");
         assert_eq!(service.event_namespace(), "a");
         assert_eq!(service.reference()["namespace"], json!("a"));
+    }
+
+    #[test]
+    fn events_about_one_object_go_one_after_the_other() {
+        let sender = EventSender(Arc::default());
+        for (name, message) in [("web", "1"), ("web", "2"), ("other", "3")] {
+            let subject = Subject::service("a", name, "u");
+            sender.tell(subject, Severity::Normal, "R", message);
+        }
+        let mut busy = BTreeSet::new();
+        let taken = |busy: &mut BTreeSet<Subject>| {
+            let told = sender.0.take(busy)?;
+            busy.insert(told.subject);
+            Some(told.message)
+        };
+        assert_eq!(taken(&mut busy).as_deref(), Some("1"));
+        assert_eq!(taken(&mut busy).as_deref(), Some("3"));
+        assert_eq!(taken(&mut busy), None);
+        busy.clear();
+        assert_eq!(taken(&mut busy).as_deref(), Some("2"));
     }
 
     #[test]
