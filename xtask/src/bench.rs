@@ -40,15 +40,21 @@ impl Request {
             tools::ensure_packages(&["iproute2", "iperf3", "nftables"], "the benches")?;
             let object = ebpf::build(Object::Heliograph)?;
             let kit = ebpf::build(Object::Bench)?;
-            say("building the speaker and the benches in release mode");
+            say("building the speaker, the API's double and the benches in release mode");
             return self.measure(&object, &kit);
         }
         tools::run(cargo_run().arg("--list"))
     }
 
     fn measure(&self, object: &Path, kit: &Path) -> Result<()> {
-        tools::run(tools::cargo().args(["build", "--quiet", "--release", "--package", "speaker"]))?;
-        let speaker = tools::target().join("release").join("speaker");
+        let packages = ["--package", "speaker", "--package", "api-tests"];
+        tools::run(
+            tools::cargo()
+                .args(["build", "--quiet", "--release"])
+                .args(packages),
+        )?;
+        let built = tools::target().join("release");
+        let (speaker, double) = (built.join("speaker"), built.join("api-double"));
         let output = match self.output {
             Form::Table => "table",
             Form::Json => "json",
@@ -59,6 +65,7 @@ impl Request {
             ("--object", object),
             ("--kit", kit),
             ("--speaker", speaker.as_path()),
+            ("--double", double.as_path()),
         ];
         for (option, path) in paths {
             bench.arg(option).arg(path);

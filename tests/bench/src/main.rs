@@ -8,8 +8,10 @@ mod cpu;
 mod figure;
 mod frame;
 mod generator;
+mod http;
 mod net;
 mod object;
+mod process;
 mod raw;
 mod responder;
 #[path = "../../../speaker-ebpf/src/bench/wire.rs"]
@@ -42,6 +44,9 @@ struct Cli {
     /// The speaker.
     #[arg(long, default_value = "target/release/speaker")]
     speaker: PathBuf,
+    /// The API server's double.
+    #[arg(long, default_value = "target/release/api-double")]
+    double: PathBuf,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -67,6 +72,7 @@ fn main() -> Result<()> {
         object: cli.object,
         kit: cli.kit,
         speaker: cli.speaker,
+        double: cli.double,
     };
     for bench in chosen {
         eprintln!("{}: {}", bench.name, bench.about);

@@ -96,18 +96,18 @@ fn node_name(number: usize) -> String {
     format!("node-{number:04}")
 }
 
-fn node(number: usize) -> Value {
+pub(crate) fn node(number: usize) -> Value {
     let address = format!("10.32.{}.{}", number >> 8, number & 255);
     json!({"apiVersion": "v1", "kind": "Node",
         "metadata": {"name": node_name(number), "labels": {"kubernetes.io/hostname": node_name(number)}},
         "status": {"addresses": [{"type": "InternalIP", "address": address}]}})
 }
 
-fn service_name(number: usize) -> String {
+pub(crate) fn service_name(number: usize) -> String {
     format!("service-{number:05}")
 }
 
-fn service(number: usize) -> Value {
+pub(crate) fn service(number: usize) -> Value {
     let policy = if number.is_multiple_of(LOCAL_EACH) {
         "Local"
     } else {
@@ -122,7 +122,7 @@ fn service(number: usize) -> Value {
         "status": {"loadBalancer": {"ingress": [{"ip": address}]}}})
 }
 
-fn slice_value(size: Size, number: usize, is_ready: bool) -> Value {
+pub(crate) fn slice_value(size: Size, number: usize, is_ready: bool) -> Value {
     let endpoint = |node: usize, is_ready: bool| {
         json!({"addresses": [format!("10.128.{}.{}", number >> 8, number & 255)],
             "nodeName": node_name(node % size.nodes), "conditions": {"ready": is_ready, "serving": is_ready}})

@@ -1,6 +1,7 @@
 //! The benches by name.
 
 pub(crate) mod answers;
+pub(crate) mod api;
 mod cluster;
 pub(crate) mod latency;
 pub(crate) mod packet;
@@ -24,6 +25,8 @@ pub(crate) struct Setting {
     pub(crate) kit: PathBuf,
     /// The speaker.
     pub(crate) speaker: PathBuf,
+    /// The API server's double.
+    pub(crate) double: PathBuf,
 }
 
 /// One bench.
@@ -72,5 +75,10 @@ pub(crate) const ALL: &[Bench] = &[
         name: restart::NAME,
         about: "what clients lose while the speaker restarts",
         run: restart::run,
+    },
+    Bench {
+        name: api::NAME,
+        about: "a cluster's addresses written and followed through its API, against the API alone",
+        run: api::run,
     },
 ];

@@ -33,6 +33,11 @@ impl Home {
             .with_context(|| format!("failed to write {}", manifests.display()))?;
         Ok(home)
     }
+
+    /// A folder or a file in it.
+    pub(crate) fn folder(&self, name: &str) -> PathBuf {
+        self.root.join(name)
+    }
 }
 
 impl Drop for Home {
