@@ -111,6 +111,9 @@ impl Clerk {
                 }
                 Some(answer) = self.requests.join_next() => {
                     self.answered(answer.context("a request's task failed")?);
+                    while let Some(answer) = self.requests.try_join_next() {
+                        self.answered(answer.context("a request's task failed")?);
+                    }
                 }
                 changed = rival.changed() => changed.context("nobody looks for rivals any more")?,
                 () = pause(wait) => {}

@@ -100,6 +100,11 @@ impl Desk {
         let kind = item.kind;
         let mut news = Vec::new();
         let item = match (kind, item.told) {
+            (Kind::Service, Told::Put(object)) if self.stock.has(now, &id(&object), &object) => {
+                // The watch tells of our own writes too, whose answers were taken.
+                self.updates += 1;
+                return news;
+            }
             (Kind::Service, Told::Put(object)) => return self.service(now, object),
             (Kind::Service, Told::Gone(namespace, name)) => {
                 let id = ServiceId { namespace, name };

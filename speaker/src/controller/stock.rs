@@ -84,6 +84,15 @@ impl Stock {
         self.0.remove(id);
     }
 
+    /// Whether an object is the one that is known, unchanged.
+    pub(super) fn has(&self, now: Time, id: &ServiceId, object: &Value) -> bool {
+        self.0.get(id).is_some_and(|known| {
+            now.since(known.at) < LATE_MAX
+                && known.uid == text(object, "uid")
+                && known.version == text(object, "resourceVersion")
+        })
+    }
+
     /// The UID of a service.
     pub(super) fn uid(&self, id: &ServiceId) -> &str {
         self.0.get(id).map_or("", |raw| &raw.uid)
@@ -157,7 +166,8 @@ fn text(object: &Value, field: &str) -> String {
     found.unwrap_or_default().to_owned()
 }
 
-/// What comes that late is believed all the same: a server that was restored from a backup counts from below.
+/// What comes that late is believed all the same: a server that was restored from a backup counts from below, and may give
+/// the same version to another content.
 const LATE_MAX: Span = Span::s(60);
 
 #[cfg(test)]
@@ -232,6 +242,22 @@ mod tests {
         assert!(put(5, "8", "v"));
         assert!(!put(70_000, "8", "v"), "restored from a backup");
         assert!(!put(70_001, "opaque", "v"));
+    }
+
+    #[test]
+    fn the_same_version_is_known_for_a_while() {
+        let mut stock = Stock::default();
+        let known = object("10", "m", "t");
+        stock.put(Time::ms(1), &id(), &mut known.clone());
+        assert!(stock.has(Time::ms(2), &id(), &known));
+        assert!(!stock.has(Time::ms(2), &id(), &object("11", "m", "t")));
+        assert!(
+            !stock.has(Time::ms(70_000), &id(), &known),
+            "restored from a backup"
+        );
+        let mut other = known;
+        other["metadata"]["uid"] = json!("v");
+        assert!(!stock.has(Time::ms(2), &id(), &other));
     }
 
     #[test]

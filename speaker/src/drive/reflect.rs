@@ -204,6 +204,6 @@ impl<M, S: Fn(Told) -> M> Follower<M, S> {
     }
 }
 
-const ITEMS_MAX: usize = 256; // raw objects on their way to be parsed
+const ITEMS_MAX: usize = 512; // a page of raw objects, so that the next page comes while they are parsed
 const LIST_MAX: Duration = Duration::from_secs(60); // a large list from a busy server takes a while
 const REFUSED_MAX: Span = Span::s(300);
