@@ -41,16 +41,7 @@ pub(super) fn measure(setting: &Setting, home: &Home, namespace: &Namespace) -> 
         number: 200,
     }
     .start(&mut double)?;
-    let mut client = wait_for(READY_MAX, "the webhooks to be served", || {
-        let Ok(secret) = double.ask(&Call::get(SECRET)) else {
-            return Ok(None);
-        };
-        let authority = secret["data"]["ca.crt"]
-            .as_str()
-            .context("the secret has no ca.crt")?;
-        let trust = Trust::new(&STANDARD.decode(authority)?, SERVER)?;
-        Ok(namespace.run(|| Client::connect(ADDRESS, &trust)).ok())
-    })?;
+    let mut client = reach(&mut double, namespace)?;
     let pool_review = review(
         "/validate-metallb-io-v1beta1-ipaddresspool",
         &pool("next", &range(OBJECTS)),
@@ -94,6 +85,20 @@ pub(super) fn measure(setting: &Setting, home: &Home, namespace: &Namespace) -> 
     }
     controller.stop()?;
     Ok(latencies)
+}
+
+/// A connection to the webhooks, once they are served.
+fn reach(double: &mut ApiDouble, namespace: &Namespace) -> Result<Client> {
+    wait_for(READY_MAX, "the webhooks to be served", || {
+        let Ok(secret) = double.ask(&Call::get(SECRET)) else {
+            return Ok(None);
+        };
+        let authority = secret["data"]["ca.crt"]
+            .as_str()
+            .context("the secret has no ca.crt")?;
+        let trust = Trust::new(&STANDARD.decode(authority)?, SERVER)?;
+        Ok(namespace.run(|| Client::connect(ADDRESS, &trust)).ok())
+    })
 }
 
 fn verdict(body: &[u8]) -> Result<bool> {
