@@ -34,24 +34,12 @@ pub(crate) fn list(store: &Store, call: &Call<'_>) -> Result<Answer, Stop> {
     let selector = selector(call)?;
     let resource = call.kind.resource();
     let namespace = &call.target.namespace;
-    let mut found: Vec<(Key, Arc<Value>)> = if page.revision == store.revision() {
-        let range = store.range(&resource, namespace);
-        range
-            .map(|(key, object)| (key.clone(), Arc::clone(object)))
-            .collect()
+    let (found, rest) = if page.revision == store.revision() {
+        page.take(store.range(&resource, namespace), &selector)
     } else {
         let objects = store.at(page.revision, &resource, namespace);
-        let objects = objects.ok_or_else(|| page.too_old())?;
-        objects.into_iter().collect()
+        page.take(objects.ok_or_else(|| page.too_old())?, &selector)
     };
-    found.retain(|(key, object)| {
-        let is_rest = page.after.as_ref().is_none_or(|after| place(key) > *after);
-        is_rest && selector.matches(object)
-    });
-    let rest = page
-        .limit
-        .map_or(0, |limit| found.len().saturating_sub(limit));
-    found.truncate(found.len() - rest);
     let mut metadata = json!({"resourceVersion": page.revision.to_string()});
     if call.kind.is_custom() && form(&call.request.accept)? == Form::Whole {
         metadata["continue"] = json!("");
@@ -65,7 +53,7 @@ pub(crate) fn list(store: &Store, call: &Call<'_>) -> Result<Answer, Stop> {
             metadata["remainingItemCount"] = json!(rest);
         }
     }
-    let objects = found.iter().map(|(_, object)| (**object).clone());
+    let objects = found.iter().map(|(_, object)| Value::clone(object));
     let objects = many_in_version(call, objects.collect()).map_err(|stop| cold(call, stop))?;
     Ok(Answer::json(200, shape(call, objects, metadata)?))
 }
@@ -162,6 +150,20 @@ impl Page {
             limit,
             after: Some(start.trim_end_matches('\0').to_owned()),
         })
+    }
+
+    /// What stands on it, and how many come after it.
+    fn take<'a>(
+        &self,
+        objects: impl IntoIterator<Item = (&'a Key, &'a Arc<Value>)>,
+        selector: &Selector,
+    ) -> (Vec<(&'a Key, &'a Arc<Value>)>, usize) {
+        let is_rest = |key: &Key| self.after.as_ref().is_none_or(|after| place(key) > *after);
+        let mut rest = objects
+            .into_iter()
+            .filter(|(key, object)| is_rest(key) && selector.matches(object));
+        let found = rest.by_ref().take(self.limit.unwrap_or(usize::MAX));
+        (found.collect(), rest.count())
     }
 
     fn too_old(&self) -> Refusal {

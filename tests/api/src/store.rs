@@ -107,19 +107,16 @@ impl Store {
     }
 
     /// Objects as they were at a revision. None if the log does not go back that far.
-    pub(crate) fn at(
-        &self,
+    pub(crate) fn at<'a>(
+        &'a self,
         revision: u64,
-        resource: &str,
-        namespace: &str,
-    ) -> Option<BTreeMap<Key, Arc<Value>>> {
+        resource: &'a str,
+        namespace: &'a str,
+    ) -> Option<BTreeMap<&'a Key, &'a Arc<Value>>> {
         if revision < self.compacted {
             return None;
         }
-        let mut objects: BTreeMap<_, _> = self
-            .range(resource, namespace)
-            .map(|(key, object)| (key.clone(), Arc::clone(object)))
-            .collect();
+        let mut objects: BTreeMap<_, _> = self.range(resource, namespace).collect();
         let undone = self
             .log
             .iter()
@@ -129,7 +126,7 @@ impl Store {
             .filter(|change| namespace.is_empty() || change.key.namespace == namespace);
         for change in undone {
             match &change.before {
-                Some(before) => objects.insert(change.key.clone(), Arc::clone(before)),
+                Some(before) => objects.insert(&change.key, before),
                 None => objects.remove(&change.key),
             };
         }
