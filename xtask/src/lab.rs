@@ -246,7 +246,7 @@ impl Lab {
         for folder in ["deploy/crds", "deploy/manifests"] {
             cluster.apply(&tools::root().join(folder))?;
         }
-        cluster.start_controller(&self.options.speaker)?;
+        cluster.start_controller(&self.options.controller)?;
         cluster.apply(&self.manifests())?;
         cluster.mirror()
     }
@@ -362,7 +362,7 @@ impl Lab {
     /// When the lab is no cluster, or the controller does not become ready.
     pub fn start_controller(&mut self) -> Result<()> {
         let cluster = self.cluster.as_mut().context("the lab is no cluster")?;
-        cluster.start_controller(&self.options.speaker)?;
+        cluster.start_controller(&self.options.controller)?;
         let processes = cluster.processes()?;
         self.note(|record| record.processes.extend(processes))
     }

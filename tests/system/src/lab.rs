@@ -42,11 +42,24 @@ impl TestLab {
     /// The sample manifests on an API server, with a controller and kubectl.
     #[track_caller]
     pub fn cluster() -> Self {
+        let Options {
+            controller,
+            speaker,
+            ..
+        } = Options::sample();
+        Self::cluster_of(controller, speaker)
+    }
+
+    /// The same with these binaries of controller and speakers.
+    #[track_caller]
+    pub fn cluster_of(controller: PathBuf, speaker: PathBuf) -> Self {
         let turn = turn();
         let binaries =
             xtask::lab::command::build_cluster().expect("a cluster's binaries are built");
         let options = Options {
             cluster: Some(binaries),
+            controller,
+            speaker,
             ..options_of(std::process::id())
         };
         Self {

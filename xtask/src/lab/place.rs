@@ -17,6 +17,8 @@ pub struct Options {
     pub home: PathBuf,
     /// The speaker's binary.
     pub speaker: PathBuf,
+    /// The binary of a cluster's controller: the speakers', unless versions are to meet.
+    pub controller: PathBuf,
     /// The binary whose subcommand `lab-backend` is a backend.
     pub backend: PathBuf,
     /// A mounted bpffs, or a folder in one; at the usual place it is mounted when it is not.
@@ -36,6 +38,7 @@ impl Options {
             manifests: tools::root().join("deploy/samples"),
             home: target.join("lab"),
             speaker: target.join("debug/speaker"),
+            controller: target.join("debug/speaker"),
             backend: target.join("debug/xtask"),
             bpffs: PathBuf::from(BPFFS),
             run_dir: PathBuf::from(RUN_DIR),

@@ -2,8 +2,10 @@
 
 use serde_json::{Value, json};
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Duration;
-use system_tests::lab::{TestLab, within};
+use system_tests::lab::{TestLab, tell, within};
+use xtask::lab::Options;
 
 #[test]
 fn what_kubectl_does_reaches_the_network() {
@@ -80,6 +82,38 @@ fn an_address_that_two_services_say_they_hold_is_announced_for_the_older_alone()
     let events = lab.kubectl(&["get", "events", "-o", "json"]);
     assert!(events.contains("ClearAssignment"), "{events}");
     assert_eq!(addresses(&lab, "web").first(), Some(&web.vip));
+}
+
+/// Controller and speakers of two versions, in either order. `HELIOGRAPH_OTHER` names the other version's binary; without it
+/// both are of this version, and it is said.
+#[test]
+fn versions_that_differ_meet_in_objects_alone() {
+    let own = Options::sample().speaker;
+    let other = std::env::var_os("HELIOGRAPH_OTHER").map(PathBuf::from);
+    let pairs = match other {
+        Some(other) => vec![(own.clone(), other.clone()), (other, own)],
+        None => {
+            tell("no other version is named by HELIOGRAPH_OTHER: this one meets itself");
+            vec![(own.clone(), own)]
+        }
+    };
+    for (controller, speaker) in pairs {
+        let lab = TestLab::cluster_of(controller, speaker);
+        for service in ["default/web", "default/web-local", "default/echo-udp"] {
+            for frontend in lab.frontends_of(service) {
+                lab.answer(&frontend);
+            }
+        }
+        let web = lab.frontends_of("default/web").remove(0);
+        let holder = lab.until_held(web.vip, |holder| holder.is_some()).unwrap();
+        until_status_says(&lab, "web", &holder);
+        lab.kubectl(&["delete", "service", "web"]);
+        lab.until_held(web.vip, |holder| holder.is_none());
+        make(&lab, &service("late"));
+        lab.eventually("the new service has an address", || {
+            addresses(&lab, "late").pop().ok_or("none")
+        });
+    }
 }
 
 fn service(name: &str) -> Value {
