@@ -117,7 +117,8 @@ pub(crate) fn service(number: usize) -> Value {
     let address = format!("10.64.{}.{}", host >> 8, host & 255);
     json!({"apiVersion": "v1", "kind": "Service",
         "metadata": {"name": service_name(number), "namespace": "bench"},
-        "spec": {"type": "LoadBalancer", "externalTrafficPolicy": policy,
+        // There are fewer node ports than services.
+        "spec": {"type": "LoadBalancer", "externalTrafficPolicy": policy, "allocateLoadBalancerNodePorts": false,
             "ports": [{"port": 80, "protocol": "TCP"}]},
         "status": {"loadBalancer": {"ingress": [{"ip": address}]}}})
 }
