@@ -1,0 +1,185 @@
+//! Taking, keeping and giving away groups of VIPs: the facts that election only wishes for.
+//!
+//! One machine per node, all groups in it. It reads the [`Roster`], talks to other nodes' machines by [`message::Message`]s
+//! that may be lost, and says what this node does about each group. The rules are L3, L5.2–L5.4 and L6.1 of `docs/layer2.md`. It
+//! knows nothing of services, links, kernel tables or why a node was elected.
+
+use crate::member::{HeldSet, HeldVersion, NodeId, Roster};
+use crate::{Epoch, GroupKey, Mac, Vip};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// What this node does about a group. Election is a wish; this is the fact.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Hold {
+    /// Not ours, nothing under way.
+    Free,
+    /// Asked its holder for it, or waits until a dead holder's kernel is silent.
+    Asking,
+    /// About to take it: groups joined, the others know, probes are out.
+    Preparing,
+    /// Ours: answered for.
+    Holding,
+    /// Given away: silent, data still taken.
+    Draining,
+    /// Claimed by another member that has precedence: silent, and probes whether that one answers.
+    Contested,
+    /// The deadline passed: silent until taken again.
+    Lapsed,
+}
+
+/// What election says of a group that this node has to do with.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Wish {
+    /// Whom this node's view elects; `None`: nobody may answer.
+    pub owner: Option<NodeId>,
+    /// Its VIPs, both families.
+    pub vips: BTreeSet<Vip>,
+    /// It may be taken though a stranger answers for it.
+    pub is_forced: bool,
+    /// This node is itself a candidate: giving the group to a better one is voluntary and counts against the move limit (L1.4).
+    pub is_candidate: bool,
+}
+
+/// What happens to the machine.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// What election says now, of every group.
+    Wishes(Arc<BTreeMap<GroupKey, Wish>>),
+    /// What is known of the others.
+    Roster(Arc<Roster>),
+    /// A message from another node's machine.
+    Told(NodeId, Vec<u8>),
+    /// The kernel's tables say what [`Holds::held`] said when the plan with this number was made ([`Holds::version`]).
+    Applied(u64),
+    /// A deadline is in force: groups may be taken.
+    Armed,
+    /// The deadline passed.
+    Lapsed,
+    /// Two probes of a group's VIPs, 50 ms apart on each of its links, are over (answer to [`Output::Probe`]).
+    Probed {
+        /// The group.
+        group: GroupKey,
+        /// The number of the asking.
+        nonce: u64,
+        /// Who answered; `None`: nobody.
+        answered: Option<Mac>,
+    },
+    /// A member's hardware address claimed a VIP that this node answers for, and the program raised its fence.
+    Claimed {
+        /// The group of the VIP.
+        group: GroupKey,
+        /// The member.
+        by: NodeId,
+        /// The hardware address.
+        mac: Mac,
+    },
+    /// A fence is up whose record of the ring was lost.
+    Fenced {
+        /// The group of the VIP.
+        group: GroupKey,
+    },
+    /// The object source of this node is older than 30 s, or fresh again.
+    Stale(bool),
+}
+
+/// What the machine wants done.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Output {
+    /// Send this to another node's machine.
+    Tell(NodeId, Vec<u8>),
+    /// Tell all members, under this version.
+    Publish(HeldVersion, Arc<HeldSet>),
+    /// [`Holds::held`] changed: make and apply a new plan, then [`Input::Applied`].
+    Changed,
+    /// Send two probes (RFC 5227 form, DAD solicitation) 50 ms apart for each VIP on each link of the group; answer with [`Input::Probed`].
+    Probe {
+        /// The group.
+        group: GroupKey,
+        /// The number of the asking.
+        nonce: u64,
+        /// Whom to ask by unicast; `None`: everybody.
+        only: Option<Mac>,
+    },
+    /// Lower the fences of a group's VIPs.
+    Unfence(GroupKey),
+    /// Send the gratuitous frames of a group again: its claim is contested.
+    Claim(GroupKey),
+    /// Send the claim of a group by unicast to these hardware addresses now (L5.4).
+    ClaimTo(GroupKey, Vec<Mac>),
+    /// This member's hardware address was spoofed: the program shall not fence by it for so many nanoseconds.
+    Disarm(Mac, crate::Span),
+    /// Tell the operator.
+    Event(Event),
+}
+
+/// A change that an operator wants to see.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Event {
+    /// A group was taken.
+    Taken {
+        /// The group.
+        group: GroupKey,
+        /// Which taking.
+        epoch: Epoch,
+        /// On what ground.
+        ground: Ground,
+    },
+    /// A group was given away or released.
+    Given {
+        /// The group.
+        group: GroupKey,
+        /// To whom; `None`: to nobody.
+        to: Option<NodeId>,
+    },
+    /// Two nodes' views elect different nodes; the holder keeps it (L3.2).
+    Disagree {
+        /// The group.
+        group: GroupKey,
+        /// The other node.
+        with: NodeId,
+    },
+    /// A stranger answers for a VIP: it is not taken (L3.3).
+    Stranger {
+        /// The group.
+        group: GroupKey,
+        /// Its hardware address.
+        mac: Mac,
+    },
+    /// Two members claimed the same group.
+    Contest {
+        /// The group.
+        group: GroupKey,
+        /// The other.
+        with: NodeId,
+        /// This node keeps it.
+        is_kept: bool,
+    },
+    /// A claim in a member's name that the member denies.
+    Spoofed {
+        /// The group.
+        group: GroupKey,
+        /// The member's hardware address.
+        mac: Mac,
+    },
+    /// A move waits because there were too many (L1.4).
+    MovesSpent {
+        /// The group.
+        group: GroupKey,
+    },
+}
+
+/// Why a group could be taken (L3.1).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Ground {
+    /// Its holder gave it to this node.
+    Yielded,
+    /// Its holder is dead and silent.
+    Dead,
+    /// Nobody holds it.
+    Unheld,
+    /// The last process of this node held it.
+    Adopted,
+    /// A contest was won, or the winner fell silent.
+    Contest,
+}
