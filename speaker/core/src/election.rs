@@ -1,6 +1,6 @@
 //! Who should answer: a pure order of candidates.
 //!
-//! Preference first, then the smallest hash of `node '#' key`, as MetalLB does (its page on layer 2 mode), so that a cluster
+//! Who did not fail lately first, then preference, then the smallest hash of `node '#' key`, as MetalLB does (its page on layer 2 mode), so that a cluster
 //! that comes from MetalLB moves no VIP. It knows nothing of why a node is a candidate.
 
 use sha2::{Digest, Sha256};
@@ -25,8 +25,49 @@ pub enum Election {
 pub struct Candidate {
     /// The node.
     pub node: NodeName,
-    /// The sum of the weights of the preferences that match it; higher comes first.
-    pub score: u32,
+    /// Higher comes first.
+    pub score: Score,
+}
+
+/// How much a candidate is wanted, whatever its rank; greater is better.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Score {
+    /// It failed lately (L1.1): it comes after all that did not, whatever their weights.
+    pub is_held_down: bool,
+    /// The sum of the weights of the preferences that match it.
+    pub weight: u32,
+}
+
+impl Score {
+    /// Of a node that must serve for both.
+    pub const fn plus(self, other: Self) -> Self {
+        Self {
+            is_held_down: self.is_held_down || other.is_held_down,
+            weight: self.weight.saturating_add(other.weight),
+        }
+    }
+}
+
+impl From<u32> for Score {
+    fn from(weight: u32) -> Self {
+        Self {
+            is_held_down: false,
+            weight,
+        }
+    }
+}
+
+impl Ord for Score {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        let key = |score: &Self| (!score.is_held_down, score.weight);
+        key(self).cmp(&key(other))
+    }
+}
+
+impl PartialOrd for Score {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
 }
 
 /// Sorts `candidates` so that the first one should answer for the group: by score, then by rank. A loser that leaves or

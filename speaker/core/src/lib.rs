@@ -17,6 +17,7 @@ pub mod election;
 pub mod l2_status;
 pub mod local;
 pub mod manifest;
+pub mod members;
 pub mod names;
 pub mod node;
 pub mod object;
@@ -29,6 +30,7 @@ pub mod tables;
 pub mod world;
 
 pub use local::{Link, LinkName, Local};
+pub use members::Members;
 pub use object::{Kind, Object, ObjectKey};
 pub use plan::{Plan, plan};
 pub use problem::Problem;

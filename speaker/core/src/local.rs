@@ -1,7 +1,8 @@
-//! What this node knows of itself. What others must know of it travels otherwise: a node's own links gate what
-//! it programs, never whom it elects.
+//! What this node knows of itself. What others must know of it is told to them as its profile, and elects the same node
+//! there as here.
 
 use crate::election::Election;
+use speaker_proto::member::MemberLink;
 use speaker_proto::{Mac, NodeName};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -64,17 +65,32 @@ pub struct Local {
     pub links: BTreeMap<LinkName, Link>,
     /// Every other link name that exists (down, enslaved), so that "does not exist" can be told from "cannot be used".
     pub other_links: BTreeSet<LinkName>,
+    /// It gives away what it holds and takes nothing.
+    pub is_draining: bool,
     /// What it was told at start.
     pub rules: Rules,
 }
 
 impl Local {
+    /// Its links that can answer now, as others are told of them.
+    pub fn member_links(&self) -> Vec<MemberLink> {
+        let links = self.links.iter().filter(|(_, link)| link.is_usable());
+        let links = links.map(|(name, link)| MemberLink {
+            name: Arc::clone(&name.0),
+            mac: link.mac,
+            has_arp: link.has_arp,
+            has_ndp: link.has_ndp,
+        });
+        links.collect()
+    }
+
     /// A node without links, with the rules of MetalLB.
     pub fn new(node: NodeName) -> Self {
         Self {
             node,
             links: BTreeMap::new(),
             other_links: BTreeSet::new(),
+            is_draining: false,
             rules: Rules::default(),
         }
     }

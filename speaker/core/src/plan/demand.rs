@@ -5,6 +5,7 @@ use super::setting::{Field, Setting};
 use super::{Reason, Unmatched};
 use crate::allocator::Assignment;
 use crate::crd::Pool;
+use crate::members::Families;
 use crate::object::{Kind, ObjectKey};
 use crate::problem::Problem;
 use crate::selector::any_matches;
@@ -173,7 +174,7 @@ fn fill(demand: &mut Demand, setting: &mut Setting, raw: &Raw<'_>) -> Result<(),
     demand.vips = vips(demand, setting)?;
     let kept = kept_advertisements(setting, raw.service, &pool);
     if !kept.is_empty() {
-        demand.field = Some(setting.field(kept.clone()));
+        demand.field = Some(setting.field(kept.clone(), families(&demand.vips)));
     }
     let hosts = hosts(raw.slices).ok_or(Reason::NoEndpoints)?;
     demand.hosts = match raw.service.policy {
@@ -259,6 +260,13 @@ fn vips(demand: &mut Demand, setting: &Setting) -> Result<Vec<Vip>, Reason> {
     match taken {
         Some(reason) if vips.is_empty() => Err(reason),
         Some(_) | None => Ok(vips),
+    }
+}
+
+fn families(vips: &[Vip]) -> Families {
+    Families {
+        has_v4: vips.iter().any(|vip| vip.0.is_ipv4()),
+        has_v6: vips.iter().any(|vip| vip.0.is_ipv6()),
     }
 }
 

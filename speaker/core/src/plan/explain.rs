@@ -53,7 +53,7 @@ pub struct Judged {
     /// The sum of the preferences' weights, of a candidate.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub score: Option<u32>,
-    /// Why it is no candidate.
+    /// Why it is no candidate, or comes after the others.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub because: Option<String>,
 }
@@ -156,13 +156,14 @@ impl Explanation {
         }
         let judged = candidates.into_iter().map(|candidate| Judged {
             node: candidate.node.to_string(),
-            score: Some(candidate.score),
-            because: None,
+            score: Some(candidate.score.weight),
+            because: candidate.score.is_held_down.then(|| HELD_DOWN.to_owned()),
         });
         self.candidates = judged.collect();
     }
 }
 
+const HELD_DOWN: &str = "failed lately: only where nobody else can";
 const NOT_COMMON: &str = "is no candidate of a service that shares the address";
 
 fn judge_link(name: &LinkName, link: &Link, field: &Field) -> JudgedLink {

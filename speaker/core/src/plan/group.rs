@@ -7,7 +7,7 @@ use super::Reason;
 use super::demand::{Demand, Demands};
 use super::ranks::Ranks;
 use super::sharing::Holders;
-use crate::election::Candidate;
+use crate::election::{Candidate, Score};
 use crate::service::ServiceId;
 use speaker_proto::{GroupKey, NodeName};
 use std::collections::BTreeMap;
@@ -156,8 +156,8 @@ fn common(wanting: &[&Demand]) -> Vec<Candidate> {
         field.candidates.scores.get(node).copied()
     };
     let total = |node: &NodeName| {
-        wanting.iter().try_fold(0_u32, |sum, demand| {
-            Some(sum.saturating_add(score(demand, node)?))
+        wanting.iter().try_fold(Score::default(), |sum, demand| {
+            Some(sum.plus(score(demand, node)?))
         })
     };
     let Some(first) = wanting.first() else {

@@ -148,6 +148,7 @@ pub(super) fn outcome(survey: &Survey<'_>, held: &Held, local: &Local, i: usize)
         .unfit_here
         .or((!is_host).then_some(Unfit::NoLocalEndpoints));
     Outcome::Silent(match (unfit, &group.owner) {
+        (Some(Unfit::NoLink), _) if let Some(here) = &field.here => no_usable_link(local, here),
         (Some(unfit), _) => Reason::Unfit(unfit),
         (None, None) => Reason::NoCommonCandidate {
             with: group.others(&survey.demands.list, i),
@@ -174,10 +175,10 @@ fn announced(
         answering.map(|(name, _)| name.clone()).collect()
     };
     let vips: Vec<(Vip, Vec<LinkName>)> = demand.vips.iter().map(|v| (*v, links(*v))).collect();
-    let (missing, unusable) = unavailable(local, choice);
     if vips.iter().all(|(_, links)| links.is_empty()) {
-        return Outcome::Silent(Reason::NoUsableLink { missing, unusable });
+        return Outcome::Silent(no_usable_link(local, choice));
     }
+    let (missing, _) = unavailable(local, choice);
     Outcome::Announced(Announced {
         group,
         epoch,
@@ -185,6 +186,11 @@ fn announced(
         missing,
         listed: choice.listed(),
     })
+}
+
+fn no_usable_link(local: &Local, choice: &LinkChoice) -> Reason {
+    let (missing, unusable) = unavailable(local, choice);
+    Reason::NoUsableLink { missing, unusable }
 }
 
 /// Chosen links that do not exist, and chosen ones that exist; of the latter a caller asks only when none can answer.

@@ -18,6 +18,7 @@ mod text;
 mod tests;
 
 use crate::local::{LinkName, Local};
+pub use crate::members::Members;
 use crate::object::Kind;
 use crate::problem::Problem;
 use crate::service::ServiceId;
@@ -32,9 +33,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 pub use explain::{Explanation, Judged, JudgedLink, explain};
 pub use reason::{Reason, Unfit, Unmatched};
-
-/// Members that are alive.
-pub type Members = BTreeSet<NodeName>;
 
 /// What this node does about a group of VIPs that it was elected for. Election is a wish; this is the fact.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -140,8 +138,7 @@ pub struct Memo {
     ranks: Ranks,
 }
 
-/// The groups that this node should hold: those whose election it wins. Its own links do not come into it. Means
-/// nothing before the world is synced.
+/// The groups that this node should hold: those whose election it wins. Means nothing before the world is synced.
 pub fn elected(
     world: &World,
     members: &Members,

@@ -91,12 +91,16 @@ pub enum Unfit {
     Unknown,
     /// It is not alive.
     Dead,
+    /// It gives away what it holds and takes nothing.
+    Draining,
     /// Its condition NetworkUnavailable is True.
     NetworkUnavailable,
     /// It carries the label that excludes it from external load balancers.
     Excluded,
     /// No advertisement for the service selects it.
     NotSelected,
+    /// No link that the advertisements select can answer there.
+    NoLink,
     /// The traffic policy is Local and no endpoint on it can serve.
     NoLocalEndpoints,
 }
@@ -168,10 +172,10 @@ impl Unfit {
     /// What MetalLB's speaker calls it.
     pub const fn metallb_name(self) -> &'static str {
         match self {
-            Self::Unknown | Self::Dead => "notOwner",
+            Self::Unknown | Self::Dead | Self::Draining => "notOwner",
             Self::NetworkUnavailable => "nodeNetworkUnavailable",
             Self::Excluded => "nodeLabeledExcludeBalancers",
-            Self::NotSelected => "noMatchingAdvertisement",
+            Self::NotSelected | Self::NoLink => "noMatchingAdvertisement",
             Self::NoLocalEndpoints => "noLocalEndpoints",
         }
     }
@@ -181,6 +185,7 @@ impl Unfit {
         match self {
             Self::Unknown => "create its Node object",
             Self::Dead => "bring the node's speaker back",
+            Self::Draining => "end the drain (speaker ctl drain --undo), or let the node come back",
             Self::NetworkUnavailable => {
                 "let the network plugin clear the node's NetworkUnavailable condition"
             }
@@ -189,6 +194,9 @@ impl Unfit {
                  --ignore-exclude-lb"
             }
             Self::NotSelected => "let an advertisement's nodeSelectors match the node",
+            Self::NoLink => {
+                "bring one of its links up, or let an advertisement select a link that is"
+            }
             Self::NoLocalEndpoints => {
                 "let a pod behind it become ready on the node, or set externalTrafficPolicy to Cluster"
             }
@@ -265,9 +273,11 @@ impl fmt::Display for Unfit {
         f.write_str(match self {
             Self::Unknown => "has no Node object",
             Self::Dead => "is not alive",
+            Self::Draining => "is being drained",
             Self::NetworkUnavailable => "has condition NetworkUnavailable",
             Self::Excluded => "is labelled as excluded from external load balancers",
             Self::NotSelected => "is selected by no advertisement for it",
+            Self::NoLink => "has no selected link that can answer for all its address families",
             Self::NoLocalEndpoints => "has no endpoint that can serve, and the policy is Local",
         })
     }

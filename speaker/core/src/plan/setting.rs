@@ -2,7 +2,9 @@
 //! pool, and the candidates of each set of advertisements.
 
 use super::{Members, Unfit};
+use crate::members::Families;
 use crate::crd::{L2Advertisement, Pool, PreferredNodes};
+use crate::election::Score;
 use crate::local::{LinkName, Local, Rules};
 use crate::node::Node;
 use crate::selector::{Selector, any_matches};
@@ -25,20 +27,41 @@ pub(super) struct Setting {
     pub(super) node_addresses: BTreeMap<IpAddr, NodeName>,
     /// By pool: its advertisements, as places in `ads`.
     by_pool: BTreeMap<String, Vec<usize>>,
-    /// By advertisements, as places in `ads`.
-    fields: BTreeMap<Vec<usize>, Arc<Field>>,
-    /// By what the advertisements say of nodes; thousands of advertisements that say the same of them share one.
-    candidates: BTreeMap<Vec<Terms>, Arc<Candidates>>,
+    /// By advertisements, as places in `ads`, and by what must be answered.
+    fields: BTreeMap<(Vec<usize>, Families), Arc<Field>>,
+    /// By what the advertisements say of nodes, and by what must be answered; thousands of advertisements that say the same of
+    /// them share one.
+    candidates: BTreeMap<(Vec<Terms>, Families), Arc<Candidates>>,
 }
 
-/// What an advertisement says of nodes.
-type Terms = (Vec<Selector>, Vec<PreferredNodes>);
+/// What an advertisement says of nodes and of their links.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+struct Terms {
+    nodes: Vec<Selector>,
+    interfaces: BTreeSet<String>,
+    preferred: Vec<PreferredNodes>,
+}
+
+impl Terms {
+    fn of(ad: &L2Advertisement) -> Self {
+        Self {
+            nodes: ad.node_selectors.clone(),
+            interfaces: ad.interfaces.clone(),
+            preferred: ad.preferred_nodes.clone(),
+        }
+    }
+
+    /// Whether saying it twice adds nothing: it does if it adds weight.
+    fn repeats(&self, other: &Self) -> bool {
+        self.preferred.is_empty() && self == other
+    }
+}
 
 /// The nodes that some advertisements let announce.
 #[derive(Clone, Debug)]
 pub(super) struct Candidates {
     /// Fit nodes that at least one of them selects, with their scores.
-    pub(super) scores: BTreeMap<NodeName, u32>,
+    pub(super) scores: BTreeMap<NodeName, Score>,
     /// Those of the highest score.
     pub(super) best: BTreeSet<NodeName>,
 }
@@ -47,6 +70,7 @@ pub(super) struct Candidates {
 #[derive(Clone, Debug)]
 pub(super) struct Field {
     ads: Vec<Arc<L2Advertisement>>,
+    families: Families,
     pub(super) candidates: Arc<Candidates>,
     /// The links that they select on this node; `None`: they do not select this node.
     pub(super) here: Option<LinkChoice>,
@@ -120,58 +144,80 @@ impl Setting {
         &self.ads[place]
     }
 
-    /// The candidates of a set of advertisements, given by their places.
-    pub(super) fn field(&mut self, places: Vec<usize>) -> Arc<Field> {
-        if let Some(field) = self.fields.get(&places) {
+    /// The candidates of a set of advertisements, given by their places, for VIPs of these families.
+    pub(super) fn field(&mut self, places: Vec<usize>, families: Families) -> Arc<Field> {
+        let key = (places, families);
+        if let Some(field) = self.fields.get(&key) {
             return Arc::clone(field);
         }
-        let field = Arc::new(self.new_field(&places));
-        self.fields.insert(places, Arc::clone(&field));
+        let field = Arc::new(self.new_field(&key.0, families));
+        self.fields.insert(key, Arc::clone(&field));
         field
     }
 
-    fn new_field(&mut self, places: &[usize]) -> Field {
+    fn new_field(&mut self, places: &[usize], families: Families) -> Field {
         let ads: Vec<_> = places.iter().map(|i| Arc::clone(&self.ads[*i])).collect();
         let me = self.node(&self.me);
         let mut field = Field {
             here: me.and_then(|me| links(&ads, me)),
-            candidates: self.candidates(&ads),
+            candidates: self.candidates(&ads, families),
             unfit_here: None,
             ads,
+            families,
         };
         field.unfit_here = self.why_not(&self.me, &field, None);
         field
     }
 
-    fn candidates(&mut self, ads: &[Arc<L2Advertisement>]) -> Arc<Candidates> {
-        let terms = ads
-            .iter()
-            .map(|ad| (ad.node_selectors.clone(), ad.preferred_nodes.clone()));
-        let mut terms: Vec<Terms> = terms.collect();
+    fn candidates(
+        &mut self,
+        ads: &[Arc<L2Advertisement>],
+        families: Families,
+    ) -> Arc<Candidates> {
+        let mut terms: Vec<Terms> = ads.iter().map(|ad| Terms::of(ad)).collect();
         terms.sort();
-        // Saying it twice adds nothing, unless it adds weight.
-        terms.dedup_by(|(nodes, preferred), other| {
-            preferred.is_empty() && other.1.is_empty() && *nodes == other.0
-        });
-        if let Some(candidates) = self.candidates.get(&terms) {
+        terms.dedup_by(|terms, other| terms.repeats(other));
+        let key = (terms, families);
+        if let Some(candidates) = self.candidates.get(&key) {
             return Arc::clone(candidates);
         }
-        let candidates = Arc::new(self.new_candidates(ads));
-        self.candidates.insert(terms, Arc::clone(&candidates));
+        let candidates = Arc::new(self.new_candidates(ads, families));
+        self.candidates.insert(key, Arc::clone(&candidates));
         candidates
     }
 
-    fn new_candidates(&self, ads: &[Arc<L2Advertisement>]) -> Candidates {
-        let fit = self.nodes.iter().filter(|node| self.unfit(node).is_none());
-        let scores: BTreeMap<_, _> = fit
-            .filter_map(|node| Some((node.name.clone(), score(ads, node)?)))
-            .collect();
-        let highest = scores.values().copied().max().unwrap_or_default();
-        let best = scores.iter().filter(|(_, score)| **score == highest);
+    fn new_candidates(&self, ads: &[Arc<L2Advertisement>], families: Families) -> Candidates {
+        let fit = |node: &&Arc<Node>| {
+            self.unfit(node).is_none() && self.can_answer(node, ads, families)
+        };
+        let score = |node: &Arc<Node>| {
+            let member = self.members.get(&node.name)?;
+            let score = Score {
+                is_held_down: member.is_held_down,
+                weight: score(ads, node)?,
+            };
+            Some((node.name.clone(), score))
+        };
+        let scores: BTreeMap<_, _> = self.nodes.iter().filter(fit).filter_map(score).collect();
+        let highest = scores.values().copied().max();
+        let best = scores.iter().filter(|(_, score)| Some(**score) == highest);
         Candidates {
             best: best.map(|(node, _)| node.clone()).collect(),
             scores,
         }
+    }
+
+    /// Whether the node's speaker says that it can answer for these families on links that the advertisements select.
+    fn can_answer(
+        &self,
+        node: &Node,
+        ads: &[Arc<L2Advertisement>],
+        families: Families,
+    ) -> bool {
+        let (Some(member), Some(choice)) = (self.members.get(&node.name), links(ads, node)) else {
+            return false;
+        };
+        member.can_answer(families, |link| choice.has(link))
     }
 
     fn node(&self, name: &NodeName) -> Option<&Arc<Node>> {
@@ -181,8 +227,11 @@ impl Setting {
 
     /// Why a node can announce nothing at all.
     fn unfit(&self, node: &Node) -> Option<Unfit> {
-        if !self.members.contains(&node.name) {
-            Some(Unfit::Dead)
+        let Some(member) = self.members.get(&node.name) else {
+            return Some(Unfit::Dead);
+        };
+        if member.is_draining {
+            Some(Unfit::Draining)
         } else if node.network_unavailable {
             Some(Unfit::NetworkUnavailable)
         } else if node.is_excluded() && !self.rules.ignores_exclude_label {
@@ -206,6 +255,8 @@ impl Setting {
             Some(Unfit::NotSelected)
         } else if let Some(unfit) = self.unfit(node) {
             Some(unfit)
+        } else if !self.can_answer(node, &field.ads, field.families) {
+            Some(Unfit::NoLink)
         } else if hosts.is_some_and(|hosts| !hosts.contains(name)) {
             Some(Unfit::NoLocalEndpoints)
         } else {
@@ -216,7 +267,7 @@ impl Setting {
     /// Names of all nodes and members.
     pub(super) fn everyone(&self) -> BTreeSet<NodeName> {
         let nodes = self.nodes.iter().map(|node| node.name.clone());
-        nodes.chain(self.members.iter().cloned()).collect()
+        nodes.chain(self.members.names().cloned()).collect()
     }
 }
 
