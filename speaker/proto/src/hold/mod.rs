@@ -28,6 +28,18 @@ pub enum Hold {
     Lapsed,
 }
 
+/// A group's hold and the epoch of its taking.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Holding {
+    /// The state.
+    pub hold: Hold,
+    /// Which taking.
+    pub epoch: Epoch,
+}
+
+/// The facts about every group that a node has to do with; absent is `Free`.
+pub type Held = BTreeMap<GroupKey, Holding>;
+
 /// What election says of a group that this node has to do with.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Wish {
