@@ -1,20 +1,26 @@
 //! The deciding machine of one node: objects and links in, tables and reasons out.
 //!
-//! It keeps the [`World`], turns the election into what this node holds, and asks for each new plan to be applied.
-//! Until members exchange what they hold, elected means held. The deadline governs all: after a lapse everything is
-//! released first, and only when the kernel's tables say so is the pulse armed again and anything taken
-//! (`docs/layer2.md`, "Deadline"). It knows nothing of maps, threads or sockets.
+//! It keeps the [`World`], wishes by election, lets [`Holds`] turn wishes into what this node holds, and asks for each new plan to be
+//! applied. The deadline governs all: after a lapse everything is released first, and only when the kernel's tables say
+//! so is the pulse armed again and anything taken (`docs/layer2.md`, "Deadline"). It knows nothing of maps, threads or
+//! sockets.
+
+mod membership;
 
 use crate::allocator::Assignments;
 use crate::crd::Pool;
 use crate::diff::{Change, diff};
 use crate::local::{Link, LinkName, Local};
 use crate::object::{Kind, Object, ObjectKey};
-use crate::plan::{self, Held, Hold, Holding, Memo, Outcome, Plan};
+use crate::failures::Failures;
+use crate::members::{Members, node_id};
+use crate::plan::{self, Held, Memo, Outcome, Plan, Wishes};
 use crate::problem::Problem;
 use crate::service::ServiceId;
 use crate::world::World;
-use speaker_proto::{Epoch, GroupKey, Machine, Span, Time, Vip};
+use speaker_proto::hold::{self, Holds};
+use speaker_proto::member::{HeldSet, HeldVersion, Roster};
+use speaker_proto::{Epoch, GroupKey, Mac, Machine, NodeId, NodeName, Span, Time, Vip};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -57,6 +63,32 @@ pub enum Input {
     },
     /// What became of the last [`Output::Apply`].
     Applied(Result<(), String>),
+    /// What is known of the other members.
+    Roster(Arc<Roster>),
+    /// A message from another member's agent.
+    Told(NodeId, Vec<u8>),
+    /// An [`Output::Probe`] is over.
+    Probed {
+        /// The group.
+        group: GroupKey,
+        /// The number of the asking.
+        nonce: u64,
+        /// Who answered.
+        answered: Option<Mac>,
+    },
+    /// A member's hardware address claimed a VIP that this node answers for; its fence is up.
+    Claimed {
+        /// The VIP.
+        vip: Vip,
+        /// The hardware address.
+        mac: Mac,
+    },
+    /// The fence of a VIP is up, and no record says by whom.
+    Fenced(Vip),
+    /// This node gives away what it holds and takes nothing, or not any more.
+    Drain(bool),
+    /// What the source delivers is older than 30 s, or fresh again.
+    Stale(bool),
 }
 
 /// What an [`Agent`] wants done.
@@ -72,6 +104,29 @@ pub enum Output {
     Arm,
     /// Tell the operator.
     Event(Event),
+    /// Send this to another member's agent; it may be lost.
+    Tell(NodeId, Vec<u8>),
+    /// Tell all members what this node holds.
+    Publish(HeldVersion, Arc<HeldSet>),
+    /// Probe these places twice, 50 ms apart, and answer with [`Input::Probed`].
+    Probe {
+        /// The group.
+        group: GroupKey,
+        /// The number of the asking.
+        nonce: u64,
+        /// Whom to ask by unicast; `None`: everybody.
+        only: Option<Mac>,
+        /// What to ask for, and where.
+        places: Vec<(Vip, LinkName)>,
+    },
+    /// Lower the fences of these VIPs on all links.
+    Unfence(BTreeSet<Vip>),
+    /// Announce these places again.
+    Claim(Vec<(Vip, LinkName)>),
+    /// Claim these places towards these hardware addresses by unicast.
+    ClaimTo(Vec<(Vip, LinkName)>, Vec<Mac>),
+    /// The program shall not fence by this address until then.
+    Disarm(Mac, Time),
 }
 
 /// A change that an operator wants to see.
@@ -105,6 +160,15 @@ pub enum Event {
     },
     /// A plan could not be applied.
     NotApplied(String),
+    /// A group was taken, given, contested, ...
+    Hold {
+        /// What happened.
+        event: hold::Event,
+        /// The other node that it names, by name.
+        with: Option<NodeName>,
+    },
+    /// Another process uses this node's name: nothing is held until it is gone.
+    NameTaken(bool),
 }
 
 /// Whether anything may be answered for.
@@ -123,34 +187,81 @@ enum Power {
 pub struct Agent {
     world: Arc<World>,
     local: Local,
-    held: Held,
+    roster: Arc<Roster>,
+    members: Members,
+    /// Hardware addresses by which members may claim.
+    macs: BTreeSet<Mac>,
+    failures: Failures,
+    /// When the next hold-down ends.
+    failures_due: Option<Time>,
+    holds: Holds,
+    wishes: Arc<Wishes>,
     memo: Memo,
     power: Power,
-    epoch: Epoch,
-    adopted: BTreeMap<Vip, Epoch>,
     plan: Arc<Plan>,
+    /// The version of what is held that the last plan was made from.
+    planned: u64,
     due: Option<Time>,
     decided: Option<Time>,
     outputs: VecDeque<Output>,
 }
 
+/// Where an [`Agent`] begins.
+#[derive(Clone, Debug)]
+pub struct Start {
+    /// What is known of this node.
+    pub local: Local,
+    /// VIPs that its kernel was found to answer for, by the epoch of their taking.
+    pub adopted: BTreeMap<Vip, Epoch>,
+    /// The deadline of the last process has not passed and was adopted: the VIPs are held without a gap.
+    pub is_armed: bool,
+    /// How long a group that was given away is still said to be (L6.2).
+    pub drain_window: Span,
+    /// For numbers that must not repeat those of an earlier process; any.
+    pub seed: u64,
+}
+
 impl Agent {
-    /// A node that finds `adopted` VIPs answered for in its kernel, by the epoch of their taking. `armed`: the
-    /// deadline of the last process has not passed and was adopted, so they are held without a gap.
-    pub fn new(local: Local, adopted: BTreeMap<Vip, Epoch>, armed: bool) -> Self {
-        Self {
-            world: Arc::default(),
+    /// Begins at `now`.
+    pub fn new(start: Start, now: Time) -> Self {
+        let Start {
             local,
-            held: Held::new(),
+            adopted,
+            is_armed,
+            drain_window,
+            seed,
+        } = start;
+        let roster = Arc::<Roster>::default();
+        let holds = Holds::new(
+            hold::Start {
+                me: node_id(&local.node),
+                adopted,
+                is_armed,
+                drain_window,
+                seed,
+            },
+            now,
+        );
+        let mut agent = Self {
+            world: Arc::default(),
+            members: Members::of(&roster, &local, |_| false),
+            macs: BTreeSet::new(),
+            local,
+            roster,
+            failures: Failures::default(),
+            failures_due: None,
+            holds,
+            wishes: Arc::default(),
             memo: Memo::default(),
-            power: if armed { Power::Armed } else { Power::Lapsed },
-            epoch: adopted.values().copied().max().unwrap_or_default(),
-            adopted: if armed { adopted } else { BTreeMap::new() },
+            power: if is_armed { Power::Armed } else { Power::Lapsed },
             plan: Arc::default(),
+            planned: 0,
             due: None,
             decided: None,
             outputs: VecDeque::new(),
-        }
+        };
+        agent.pump(now);
+        agent
     }
 
     /// The objects in force.
@@ -165,7 +276,22 @@ impl Agent {
 
     /// What this node holds.
     pub fn held(&self) -> &Held {
-        &self.held
+        self.holds.held()
+    }
+
+    /// The members that are alive, this node included.
+    pub fn members(&self) -> &Members {
+        &self.members
+    }
+
+    /// Hardware addresses by which members may claim a VIP.
+    pub fn macs(&self) -> &BTreeSet<Mac> {
+        &self.macs
+    }
+
+    /// What is known of the other members.
+    pub fn roster(&self) -> &Arc<Roster> {
+        &self.roster
     }
 
     /// The plan in force.
@@ -205,23 +331,25 @@ impl Agent {
 
     fn lapsed(&mut self, now: Time, deadline: Time) {
         self.event(Event::Lapsed {
-            groups: self.held.len(),
+            groups: self.held().len(),
             deadline,
             seen: now,
         });
         self.power = Power::Lapsed;
-        self.adopted.clear();
+        self.hold(now, hold::Input::Lapsed);
         self.decided = None;
         self.changed(now);
     }
 
     fn applied(&mut self, now: Time, result: Result<(), String>) {
         match result {
-            Ok(()) if self.power == Power::Lapsed => {
-                self.power = Power::Arming;
-                self.outputs.push_back(Output::Arm);
+            Ok(()) => {
+                if self.power == Power::Lapsed {
+                    self.power = Power::Arming;
+                    self.outputs.push_back(Output::Arm);
+                }
+                self.hold(now, hold::Input::Applied(self.planned));
             }
-            Ok(()) => {}
             Err(why) => {
                 self.event(Event::NotApplied(why));
                 self.due = Some(now + RETRY);
@@ -235,10 +363,9 @@ impl Agent {
         if !self.world.is_synced() {
             return;
         }
-        let members = self.world.nodes.keys().cloned().collect();
         if !plan::prepare(
             &self.world,
-            &members,
+            &self.members,
             &self.local,
             &mut self.memo,
             HASHES_PER_TURN,
@@ -246,12 +373,14 @@ impl Agent {
             self.due = Some(now);
             return;
         }
-        let elected = plan::elected(&self.world, &members, &self.local, &mut self.memo);
-        self.hold(&elected);
+        self.wish(now);
+        // Whatever holding changed just now is in the plan that follows.
+        self.due = None;
+        self.planned = self.holds.version();
         let plan = plan::plan(
             &self.world,
-            &members,
-            &self.held,
+            &self.members,
+            self.holds.held(),
             &self.local,
             &mut self.memo,
         );
@@ -259,37 +388,6 @@ impl Agent {
         self.plan = Arc::new(plan);
         self.outputs
             .push_back(Output::Apply(Arc::clone(&self.plan)));
-    }
-
-    /// Elected means held, as long as a deadline is in force.
-    fn hold(&mut self, elected: &BTreeSet<GroupKey>) {
-        match self.power {
-            Power::Lapsed | Power::Arming => {
-                for holding in self.held.values_mut() {
-                    holding.hold = Hold::Lapsed;
-                }
-            }
-            Power::Armed => {
-                self.held.retain(|group, _| elected.contains(group));
-                for group in elected {
-                    let holding = self.held.get(group).copied();
-                    if holding.is_none_or(|holding| holding.hold != Hold::Holding) {
-                        let epoch = self.adopted.get(&Vip(group.0)).copied().unwrap_or_else(|| {
-                            self.epoch = self.epoch.next();
-                            self.epoch
-                        });
-                        self.held.insert(
-                            *group,
-                            Holding {
-                                hold: Hold::Holding,
-                                epoch,
-                            },
-                        );
-                    }
-                }
-                self.adopted.clear();
-            }
-        }
     }
 
     fn pool(&self, id: &ServiceId) -> Option<String> {
@@ -350,20 +448,48 @@ impl Machine for Agent {
                 if self.local.links != announcing || self.local.other_links != others {
                     self.local.links = announcing;
                     self.local.other_links = others;
+                    self.meet(now);
                     self.changed(now);
                 }
             }
             Input::Armed => {
                 self.power = Power::Armed;
+                self.hold(now, hold::Input::Armed);
                 self.decided = None;
                 self.changed(now);
             }
             Input::Lapsed { deadline } => self.lapsed(now, deadline),
             Input::Applied(result) => self.applied(now, result),
+            Input::Roster(roster) => self.roster_changed(now, roster),
+            Input::Told(from, message) => self.hold(now, hold::Input::Told(from, message)),
+            Input::Probed {
+                group,
+                nonce,
+                answered,
+            } => {
+                let probed = hold::Input::Probed {
+                    group,
+                    nonce,
+                    answered,
+                };
+                self.hold(now, probed);
+            }
+            Input::Claimed { vip, mac } => self.claimed(now, vip, mac),
+            Input::Fenced(vip) => self.fenced(now, vip),
+            Input::Drain(is_draining) => {
+                self.local.is_draining = is_draining;
+                self.meet(now);
+            }
+            Input::Stale(is_stale) => self.hold(now, hold::Input::Stale(is_stale)),
         }
     }
 
     fn expire(&mut self, now: Time) {
+        if self.failures_due.is_some_and(|due| due <= now) {
+            self.meet(now);
+        }
+        self.holds.expire(now);
+        self.pump(now);
         if self.due.is_some_and(|due| due <= now) {
             self.decide(now);
         }
@@ -374,7 +500,12 @@ impl Machine for Agent {
     }
 
     fn deadline(&self) -> Option<(Time, &'static str)> {
-        self.due.map(|due| (due, "settle"))
+        let own = self.due.map(|due| (due, "settle"));
+        let failures = self.failures_due.map(|due| (due, "hold-down"));
+        [own, failures, self.holds.deadline()]
+            .into_iter()
+            .flatten()
+            .min_by_key(|(due, _)| *due)
     }
 }
 

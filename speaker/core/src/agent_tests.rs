@@ -71,12 +71,38 @@ fn assignments() -> Input {
     Input::Assignments(BTreeMap::from([(id, held)]))
 }
 
+/// A node that knows of no other, and that there is none.
+fn agent(now: Time, adopted: BTreeMap<Vip, Epoch>, is_armed: bool) -> Agent {
+    let start = Start {
+        local: Local::new(node()),
+        adopted,
+        is_armed,
+        drain_window: Span::s(30),
+        seed: 1,
+    };
+    let mut agent = Agent::new(start, now);
+    let alone = Roster {
+        is_settled: true,
+        ..Roster::default()
+    };
+    agent.input(now, Input::Roster(Arc::new(alone)));
+    agent
+}
+
 /// Drains the outputs, applying every plan at once, as the driver does.
 fn drain(agent: &mut Agent, now: Time) -> Vec<Output> {
     let mut outputs = Vec::new();
     while let Some(output) = agent.output() {
         if matches!(output, Output::Apply(_)) {
             agent.input(now, Input::Applied(Ok(())));
+        }
+        if let Output::Probe { group, nonce, .. } = output {
+            let probed = Input::Probed {
+                group,
+                nonce,
+                answered: None,
+            };
+            agent.input(now, probed);
         }
         outputs.push(output);
     }
@@ -124,7 +150,7 @@ fn plans(outputs: &[Output]) -> usize {
 
 /// An agent that has taken its VIP with a first deadline.
 fn holding(now: Time) -> Agent {
-    let mut agent = Agent::new(Local::new(node()), BTreeMap::new(), false);
+    let mut agent = agent(now, BTreeMap::new(), false);
     feed(&mut agent, now);
     assert!(arms(&sync(&mut agent, now)));
     agent.input(now + SETTLE, Input::Armed);
@@ -135,7 +161,7 @@ fn holding(now: Time) -> Agent {
 #[test]
 fn nothing_is_applied_before_every_kind_is_synced() {
     let now = Time::ms(1000);
-    let mut agent = Agent::new(Local::new(node()), BTreeMap::new(), false);
+    let mut agent = agent(now, BTreeMap::new(), false);
     assert_eq!(plans(&feed(&mut agent, now)), 0);
     for kind in Kind::ALL.into_iter().skip(1) {
         agent.input(now, Input::Synced(kind));
@@ -148,7 +174,7 @@ fn nothing_is_applied_before_every_kind_is_synced() {
 #[test]
 fn l5_1_a_fresh_node_is_armed_before_it_takes() {
     let now = Time::ms(1000);
-    let mut agent = Agent::new(Local::new(node()), BTreeMap::new(), false);
+    let mut agent = agent(now, BTreeMap::new(), false);
     feed(&mut agent, now);
     assert!(arms(&sync(&mut agent, now)));
     assert_eq!(entry(&agent), Some((Mode::Known, Epoch(0))));
@@ -179,7 +205,7 @@ fn l5_1_after_a_lapse_everything_is_released_then_taken_with_a_new_epoch() {
         .filter_map(|output| match output {
             Output::Apply(_) => Some(false),
             Output::Arm => Some(true),
-            Output::Event(_) => None,
+            _ => None,
         })
         .collect();
     assert_eq!(
@@ -218,7 +244,7 @@ fn a_release_that_failed_to_apply_arms_nothing_and_is_tried_again() {
 fn a_restarted_agent_changes_no_entry() {
     let now = Time::ms(1000);
     let adopted = BTreeMap::from([(vip(), Epoch(7))]);
-    let mut agent = Agent::new(Local::new(node()), adopted, true);
+    let mut agent = agent(now, adopted, true);
     feed(&mut agent, now);
     let outputs = sync(&mut agent, now);
     assert!(!arms(&outputs), "the deadline is in force already");
@@ -229,7 +255,7 @@ fn a_restarted_agent_changes_no_entry() {
 fn what_was_left_with_a_lapsed_deadline_is_taken_anew() {
     let now = Time::ms(1000);
     let adopted = BTreeMap::from([(vip(), Epoch(7))]);
-    let mut agent = Agent::new(Local::new(node()), adopted, false);
+    let mut agent = agent(now, adopted, false);
     feed(&mut agent, now);
     sync(&mut agent, now);
     assert_eq!(entry(&agent), Some((Mode::Known, Epoch(0))));
@@ -303,7 +329,7 @@ fn a_change_of_outcome_is_told_once_with_its_reason() {
         .into_iter()
         .filter_map(|output| match output {
             Output::Event(event) => Some(event),
-            Output::Apply(_) | Output::Arm => None,
+            _ => None,
         })
         .collect();
     let [

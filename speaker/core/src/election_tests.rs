@@ -14,7 +14,7 @@ fn key(ip: &str) -> GroupKey {
 fn plain(names: &[&str]) -> Vec<Candidate> {
     let candidate = |name: &&str| Candidate {
         node: node(name),
-        score: 0,
+        score: Score::default(),
     };
     names.iter().map(candidate).collect()
 }
@@ -109,7 +109,7 @@ fn l1_2_the_order_is_metallbs() {
 fn l1_2_a_preferred_node_comes_first_whatever_its_rank() {
     for preferred in 0..NODES.len() {
         let mut candidates = plain(&NODES);
-        candidates[preferred].score = 1;
+        candidates[preferred].score = 1.into();
         let ordered = order(Election::Sha256, key("192.0.2.10"), candidates);
         assert_eq!(ordered[0].node.as_str(), NODES[preferred]);
     }
@@ -142,7 +142,7 @@ fn candidates() -> impl Strategy<Value = Vec<Candidate>> {
         map.into_iter()
             .map(|(name, score)| Candidate {
                 node: node(&name),
-                score,
+                score: score.into(),
             })
             .collect()
     })

@@ -14,6 +14,7 @@ pub mod crd;
 pub mod diff;
 pub mod duration;
 pub mod election;
+pub mod failures;
 pub mod l2_status;
 pub mod local;
 pub mod manifest;
@@ -26,6 +27,7 @@ pub mod problem;
 pub mod selector;
 pub mod service;
 pub mod state;
+pub mod stop;
 pub mod tables;
 pub mod world;
 

@@ -9,6 +9,7 @@ mod setup;
 use setup::{Addresses, Setup, Step};
 use speaker_core::allocator::{Assignments, allocate};
 use speaker_core::manifest::{self, DEFAULT_NAMESPACE};
+use speaker_core::members::Fitness;
 use speaker_core::plan::{Held, Hold, Holding, Members, Memo, elected, explain};
 use speaker_core::{Kind, Local, World, plan};
 use speaker_proto::{Epoch, NodeName};
@@ -162,7 +163,8 @@ impl<'f> Cluster<'f> {
         if !self.world.problems.is_empty() {
             text.push('\n');
         }
-        let members: Members = self.alive().collect();
+        let fit = |name: NodeName| (name.clone(), Fitness::of(&self.setup.local(&name)));
+        let members: Members = self.alive().map(fit).collect();
         for name in self.shown() {
             let local = self.setup.local(&name);
             let node = self.nodes.entry(name).or_default();

@@ -94,7 +94,7 @@ fn known_duplicates(
 }
 
 /// The VIPs of a group that layer 2 concerns.
-fn vips(survey: &Survey<'_>, group: &Group) -> Vec<Vip> {
+pub(super) fn vips(survey: &Survey<'_>, group: &Group) -> Vec<Vip> {
     let demands = group.members.iter().map(|i| &survey.demands.list[*i]);
     let concerned = demands.filter(|demand| demand.field.is_some());
     let mut vips: Vec<Vip> = concerned.flat_map(|demand| &demand.vips).copied().collect();
@@ -104,7 +104,7 @@ fn vips(survey: &Survey<'_>, group: &Group) -> Vec<Vip> {
 }
 
 /// The links that the advertisements of the group's services select for a VIP on this node.
-fn choice(survey: &Survey<'_>, group: &Group, vip: Vip) -> Option<LinkChoice> {
+pub(super) fn choice(survey: &Survey<'_>, group: &Group, vip: Vip) -> Option<LinkChoice> {
     let demands = group.members.iter().map(|i| &survey.demands.list[*i]);
     demands
         .filter(|demand| demand.has_candidate() && demand.vips.contains(&vip))
@@ -117,7 +117,7 @@ fn here(demand: &Demand) -> Option<&LinkChoice> {
 }
 
 /// Whether the link can carry neighbour discovery of the VIP's family now.
-const fn can_answer(link: &Link, vip: Vip) -> bool {
+pub(super) const fn can_answer(link: &Link, vip: Vip) -> bool {
     let speaks = match vip.0 {
         IpAddr::V4(_) => link.has_arp,
         IpAddr::V6(_) => link.has_ndp,

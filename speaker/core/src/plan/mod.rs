@@ -13,6 +13,7 @@ mod reason;
 mod setting;
 mod sharing;
 mod text;
+mod wishes;
 
 #[cfg(test)]
 mod tests;
@@ -28,57 +29,14 @@ use group::Groups;
 use ranks::Ranks;
 use setting::Setting;
 use speaker_ebpf::abi::Mode;
-use speaker_proto::{Epoch, GroupKey, NodeName, Vip};
+pub use speaker_proto::hold::{Held, Hold, Holding};
+use speaker_proto::{Epoch, GroupKey, Vip};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 pub use explain::{Explanation, Judged, JudgedLink, explain};
+pub use wishes::{Wishes, places, wishes};
 pub use reason::{Reason, Unfit, Unmatched};
-
-/// What this node does about a group of VIPs that it was elected for. Election is a wish; this is the fact.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum Hold {
-    /// Not ours, nothing under way.
-    Free,
-    /// Asked its holder for it.
-    Asking,
-    /// About to take it: groups joined, data accepted.
-    Preparing,
-    /// Ours: answered for.
-    Holding,
-    /// Given away: silent, data still taken.
-    Draining,
-    /// Claimed by another member: silent until settled.
-    Contested,
-    /// The deadline passed: silent until taken again.
-    Lapsed,
-}
-
-impl Hold {
-    /// What this node is doing, as a fragment that continues "elected, but".
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Free => "not taken yet",
-            Self::Asking => "its holder has not yielded it yet",
-            Self::Preparing => "about to take it",
-            Self::Holding => "held",
-            Self::Draining => "given away",
-            Self::Contested => "another member claims it",
-            Self::Lapsed => "its deadline passed",
-        }
-    }
-}
-
-/// A group's hold and the epoch of its taking.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub struct Holding {
-    /// The state.
-    pub hold: Hold,
-    /// Which taking.
-    pub epoch: Epoch,
-}
-
-/// The facts about every group this node has to do with; absent is `Free`.
-pub type Held = BTreeMap<GroupKey, Holding>;
 
 /// What should be true of this node.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -136,6 +94,7 @@ pub struct Memo {
     demands: Demands,
     groups: Groups,
     ranks: Ranks,
+    wishes: Arc<Wishes>,
 }
 
 /// The groups that this node should hold: those whose election it wins. Means nothing before the world is synced.
@@ -200,6 +159,15 @@ struct Survey<'m> {
 }
 
 impl Memo {
+    /// As the last call left it; `None` before the first.
+    fn survey_as_is(&self) -> Option<Survey<'_>> {
+        Some(Survey {
+            setting: self.setting.as_ref()?,
+            demands: &self.demands,
+            groups: &self.groups,
+        })
+    }
+
     fn survey(&mut self, world: &World, members: &Members, local: &Local) -> Survey<'_> {
         self.advance(world, members, local, usize::MAX);
         Survey {

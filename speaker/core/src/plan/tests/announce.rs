@@ -1,6 +1,7 @@
 //! Entries and reasons of single services.
 
 use super::*;
+use crate::members::Links;
 use crate::crd::PreferredNodes;
 use crate::node::EXCLUDE_LABEL;
 use crate::selector::{Operator, Requirement, Selector};
@@ -90,10 +91,90 @@ fn the_exclude_label_can_be_ignored() {
 #[test]
 fn l1_1_a_dead_member_is_passed_over() {
     let world = web();
-    let alive = ["n1", "n3"].map(|name| name.parse().unwrap()).into();
+    let names = ["n1", "n3"].map(|name| name.parse::<NodeName>().unwrap());
+    let alive = Members::from_iter(names);
     let local = local("n3");
     let elected = elected(&world, &alive, &local, &mut Memo::default());
     assert_eq!(elected.len(), 1, "n3 comes after n2 in the order");
+}
+
+/// All fit, but for `odd`.
+fn all_but(world: &World, odd: &str, fitness: Fitness) -> Members {
+    let names = world.nodes.keys().cloned();
+    let fit = |name: NodeName| {
+        let is_odd = name.as_str() == odd;
+        (name, if is_odd { fitness.clone() } else { Fitness::unknown() })
+    };
+    names.map(fit).collect()
+}
+
+fn elects(world: &World, members: &Members, name: &str) -> bool {
+    let local = local(name);
+    !elected(world, members, &local, &mut Memo::default()).is_empty()
+}
+
+#[test]
+fn l1_1_a_member_that_cannot_answer_for_a_family_is_passed_over() {
+    let ndp_only = MemberLink {
+        name: "eth0".into(),
+        mac: Mac([2, 0, 0, 0, 0, 9]),
+        has_arp: false,
+        has_ndp: true,
+    };
+    for links in [Vec::new(), vec![ndp_only]] {
+        let fitness = Fitness {
+            links: Links::Known(links),
+            ..Fitness::unknown()
+        };
+        let members = all_but(&web(), "n2", fitness);
+        assert!(!elects(&web(), &members, "n2"));
+        assert!(elects(&web(), &members, "n3"), "the next in the order");
+    }
+}
+
+#[test]
+fn l1_1_a_link_that_no_advertisement_selects_does_not_help() {
+    let link = |name: &str| MemberLink {
+        name: name.into(),
+        mac: Mac([2, 0, 0, 0, 0, 9]),
+        has_arp: true,
+        has_ndp: true,
+    };
+    let mut world = web();
+    let mut ad = advertisement();
+    ad.interfaces = ["eth1".to_owned()].into();
+    world.put(Ok(Object::L2Advertisement(ad)));
+    for (name, is_elected) in [("eth0", false), ("eth1", true)] {
+        let fitness = Fitness {
+            links: Links::Known(vec![link(name)]),
+            ..Fitness::unknown()
+        };
+        let members = all_but(&world, "n2", fitness);
+        assert_eq!(elects(&world, &members, "n2"), is_elected, "{name}");
+    }
+}
+
+#[test]
+fn l1_1_a_member_in_hold_down_is_elected_only_where_nobody_else_can_be() {
+    let held_down = Fitness {
+        is_held_down: true,
+        ..Fitness::unknown()
+    };
+    let members = all_but(&web(), "n2", held_down.clone());
+    assert!(!elects(&web(), &members, "n2"));
+    let alone: Members = [("n2".parse().unwrap(), held_down)].into_iter().collect();
+    assert!(elects(&web(), &alone, "n2"));
+}
+
+#[test]
+fn l6_1_a_member_that_drains_is_passed_over() {
+    let draining = Fitness {
+        is_draining: true,
+        ..Fitness::unknown()
+    };
+    let members = all_but(&web(), "n2", draining);
+    assert!(!elects(&web(), &members, "n2"));
+    assert!(elects(&web(), &members, "n3"));
 }
 
 #[test]

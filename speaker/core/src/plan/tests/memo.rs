@@ -136,10 +136,9 @@ impl Scene {
     }
 
     fn members(&self) -> Members {
-        members(&self.world)
-            .difference(&self.dead)
-            .cloned()
-            .collect()
+        let names = self.world.nodes.keys();
+        let alive = names.filter(|name| !self.dead.contains(name));
+        alive.cloned().collect()
     }
 
     /// Some of the work, and then perhaps never the rest before something else changes.
@@ -221,7 +220,8 @@ proptest! {
         changes.iter().for_each(|change| scene.change(change));
         let mut owners: BTreeMap<GroupKey, usize> = BTreeMap::new();
         let mut wanted = BTreeSet::new();
-        for name in scene.members() {
+        let members = scene.members();
+        for name in members.names().cloned() {
             scene.local.node = name;
             let (elected, plan) = scene.decide(&mut Memo::default());
             elected.iter().for_each(|key| *owners.entry(*key).or_default() += 1);

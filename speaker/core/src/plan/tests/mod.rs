@@ -13,7 +13,9 @@ use crate::object::Object;
 use crate::service::{
     Endpoint, EndpointSlice, Family, FamilyPolicy, Protocol, Service, ServicePort, TrafficPolicy,
 };
-use speaker_proto::Mac;
+use crate::members::Fitness;
+use speaker_proto::member::MemberLink;
+use speaker_proto::{Mac, NodeName};
 
 fn id(name: &str) -> ServiceId {
     ServiceId {

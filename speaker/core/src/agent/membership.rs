@@ -1,0 +1,146 @@
+//! What the agent makes of the other members, and of what [`hold::Holds`] wants done.
+
+use super::{Agent, Event, Output};
+use crate::local::LinkName;
+use crate::members::{Members, member_macs, node_id};
+use crate::plan;
+use speaker_proto::hold;
+use speaker_proto::member::{Roster, Standing};
+use speaker_proto::{GroupKey, Mac, Machine, NodeId, NodeName, Time, Vip};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+impl Agent {
+    /// Lets the machine of holds take an input, and passes on what it wants.
+    pub(super) fn hold(&mut self, now: Time, input: hold::Input) {
+        self.holds.input(now, input);
+        self.pump(now);
+    }
+
+    /// Passes on what the machine of holds wants.
+    pub(super) fn pump(&mut self, now: Time) {
+        while let Some(output) = self.holds.output() {
+            let output = match output {
+                hold::Output::Tell(to, message) => Output::Tell(to, message),
+                hold::Output::Publish(version, held) => Output::Publish(version, held),
+                hold::Output::Changed => {
+                    self.due = Some(now);
+                    continue;
+                }
+                hold::Output::Probe { group, nonce, only } => Output::Probe {
+                    group,
+                    nonce,
+                    only,
+                    places: self.places(group),
+                },
+                hold::Output::Unfence(group) => Output::Unfence(self.vips(group)),
+                hold::Output::Claim(group) => Output::Claim(self.places(group)),
+                hold::Output::ClaimTo(group, macs) => Output::ClaimTo(self.places(group), macs),
+                hold::Output::Disarm(mac, span) => Output::Disarm(mac, now + span),
+                hold::Output::Event(event) => {
+                    let with = self.name(&event);
+                    Output::Event(Event::Hold { event, with })
+                }
+            };
+            self.outputs.push_back(output);
+        }
+    }
+
+    /// What election wishes now.
+    pub(super) fn wish(&mut self, now: Time) {
+        let wishes = plan::wishes(&self.world, &self.members, &self.local, &mut self.memo);
+        if Arc::ptr_eq(&self.wishes, &wishes) {
+            return;
+        }
+        self.wishes = wishes;
+        self.put_wishes(now);
+    }
+
+    /// A node whose name another process uses has no wishes: both refuse.
+    fn put_wishes(&mut self, now: Time) {
+        let wishes = if self.roster.is_name_taken {
+            Arc::default()
+        } else {
+            Arc::clone(&self.wishes)
+        };
+        self.hold(now, hold::Input::Wishes(wishes));
+    }
+
+    pub(super) fn roster_changed(&mut self, now: Time, roster: Arc<Roster>) {
+        let was_taken = std::mem::replace(&mut self.roster, roster).is_name_taken;
+        if was_taken != self.roster.is_name_taken {
+            self.event(Event::NameTaken(self.roster.is_name_taken));
+            self.put_wishes(now);
+        }
+        self.hold(now, hold::Input::Roster(Arc::clone(&self.roster)));
+        self.meet(now);
+    }
+
+    /// Works out who is alive and fit. A change is decided upon at once: it does not come in bursts, and a VIP may wait for it.
+    pub(super) fn meet(&mut self, now: Time) {
+        for (id, member) in &self.roster.members {
+            let is_dead = matches!(member.standing, Standing::Dead { .. });
+            let links = member.profile.links.iter().map(|link| Arc::clone(&link.name));
+            self.failures.see(now, *id, is_dead, links.collect());
+        }
+        let me = node_id(&self.local.node);
+        let own = self.local.member_links().into_iter().map(|link| link.name);
+        self.failures.see(now, me, false, own.collect());
+        let roster = &self.roster;
+        self.failures
+            .keep(|id| id == me || roster.members.contains_key(&id));
+        self.failures_due = self.failures.deadline(now);
+        let is_held_down = |id: NodeId| self.failures.is_held_down(now, id);
+        let members = Members::of(&self.roster, &self.local, is_held_down);
+        let macs = member_macs(&self.roster, &self.local);
+        if members != self.members || macs != self.macs {
+            self.members = members;
+            self.macs = macs;
+            self.due = Some(now);
+        }
+    }
+
+    pub(super) fn claimed(&mut self, now: Time, vip: Vip, mac: Mac) {
+        let mut members = self.roster.members.iter();
+        let by = members.find_map(|(id, member)| member.profile.macs.contains(&mac).then_some(*id));
+        match (self.group_of(vip), by) {
+            (Some(group), Some(by)) => self.hold(now, hold::Input::Claimed { group, by, mac }),
+            (Some(group), None) => self.hold(now, hold::Input::Fenced { group }),
+            (None, _) => {}
+        }
+    }
+
+    pub(super) fn fenced(&mut self, now: Time, vip: Vip) {
+        if let Some(group) = self.group_of(vip) {
+            self.hold(now, hold::Input::Fenced { group });
+        }
+    }
+
+    fn group_of(&self, vip: Vip) -> Option<GroupKey> {
+        let first = (vip, LinkName::from(""));
+        let ((of, _), entry) = self.plan.l2.range(first..).next()?;
+        (*of == vip).then_some(entry.group)
+    }
+
+    fn vips(&self, group: GroupKey) -> BTreeSet<Vip> {
+        let wish = self.wishes.get(&group);
+        wish.map_or_else(BTreeSet::new, |wish| wish.vips.clone())
+    }
+
+    fn places(&self, group: GroupKey) -> Vec<(Vip, LinkName)> {
+        plan::places(&self.memo, &self.local, group)
+    }
+
+    fn name(&self, event: &hold::Event) -> Option<NodeName> {
+        let id = match event {
+            hold::Event::Given { to, .. } => (*to)?,
+            hold::Event::Disagree { with, .. } | hold::Event::Contest { with, .. } => *with,
+            hold::Event::Taken { .. }
+            | hold::Event::Stranger { .. }
+            | hold::Event::Spoofed { .. }
+            | hold::Event::MovesSpent { .. } => return None,
+        };
+        let member = self.roster.members.get(&id)?;
+        Some(member.profile.name.clone())
+    }
+}

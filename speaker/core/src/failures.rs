@@ -1,0 +1,135 @@
+//! Hold-down: a node that failed where others saw it is elected last until it was sound for a while (`docs/layer2.md`, L1.1).
+//!
+//! A failure is a verdict of death, or a link that could answer and cannot any more. Every node counts for itself what it sees, so
+//! views differ by moments only. It knows nothing of why a node failed.
+
+use speaker_proto::{NodeId, Span, Time};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// How long a node must be sound after its first failure; doubles with each further one.
+pub const HOLD_DOWN: Span = Span::s(5);
+/// It never takes longer than this.
+pub const HOLD_DOWN_MAX: Span = Span::s(300);
+/// A node that was sound for so long after its hold-down begins anew.
+const FORGIVEN_AFTER: Span = Span::s(600);
+
+/// What was seen of every node.
+#[derive(Clone, Debug, Default)]
+pub struct Failures {
+    nodes: BTreeMap<NodeId, Record>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+struct Record {
+    /// Links that could answer when last seen.
+    links: BTreeSet<Arc<str>>,
+    /// Links that could answer once, and cannot since.
+    lost: BTreeSet<Arc<str>>,
+    is_dead: bool,
+    count: u32,
+    /// End of the last hold-down.
+    until: Option<Time>,
+}
+
+impl Failures {
+    /// Takes note of how a node is: `links` can answer.
+    pub fn see(&mut self, now: Time, node: NodeId, is_dead: bool, links: BTreeSet<Arc<str>>) {
+        let record = self.nodes.entry(node).or_default();
+        let was_failed = record.is_failed();
+        if is_dead {
+            record.is_dead = true;
+        } else {
+            record.is_dead = false;
+            let lost: Vec<_> = record.links.difference(&links).cloned().collect();
+            record.lost.extend(lost);
+            record.lost.retain(|link| !links.contains(link));
+            record.links = links;
+        }
+        match (was_failed, record.is_failed()) {
+            (true, false) => record.recover(now),
+            (false, true) | (false, false) | (true, true) => {}
+        }
+    }
+
+    /// Forgets all nodes but these.
+    pub fn keep(&mut self, is_known: impl Fn(NodeId) -> bool) {
+        self.nodes.retain(|node, _| is_known(*node));
+    }
+
+    /// Whether it is elected only where nobody else can be.
+    pub fn is_held_down(&self, now: Time, node: NodeId) -> bool {
+        let until = self.nodes.get(&node).and_then(|record| record.until);
+        until.is_some_and(|until| now < until)
+    }
+
+    /// When the next hold-down ends.
+    pub fn deadline(&self, now: Time) -> Option<Time> {
+        let ends = self.nodes.values().filter_map(|record| record.until);
+        ends.filter(|end| now < *end).min()
+    }
+}
+
+impl Record {
+    fn is_failed(&self) -> bool {
+        self.is_dead || !self.lost.is_empty()
+    }
+
+    fn recover(&mut self, now: Time) {
+        if self.until.is_some_and(|until| now.since(until) >= FORGIVEN_AFTER) {
+            self.count = 0;
+        }
+        let doubled = HOLD_DOWN.ns().saturating_mul(1 << self.count.min(16));
+        self.until = Some(now + Span::from_ns(doubled.min(HOLD_DOWN_MAX.ns())));
+        self.count += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NODE: NodeId = NodeId(7);
+
+    fn links(names: &[&str]) -> BTreeSet<Arc<str>> {
+        names.iter().map(|name| Arc::from(*name)).collect()
+    }
+
+    #[test]
+    fn l1_1_a_node_that_was_never_seen_to_fail_is_not_held_down() {
+        let mut failures = Failures::default();
+        failures.see(Time::ms(0), NODE, false, links(&["eth0"]));
+        failures.see(Time::ms(10), NODE, false, links(&["eth0", "eth1"]));
+        assert!(!failures.is_held_down(Time::ms(10), NODE));
+        assert_eq!(failures.deadline(Time::ms(10)), None);
+    }
+
+    #[test]
+    fn l1_1_a_node_that_comes_back_is_held_down_twice_as_long_each_time() {
+        let mut failures = Failures::default();
+        let mut now = Time::ms(0);
+        for seconds in [5, 10, 20, 40, 80, 160, 300, 300] {
+            failures.see(now, NODE, true, links(&[]));
+            failures.see(now, NODE, false, links(&["eth0"]));
+            let end = now + Span::s(seconds);
+            assert_eq!(failures.deadline(now), Some(end), "{seconds}");
+            assert!(failures.is_held_down(end - Span::ms(1), NODE));
+            assert!(!failures.is_held_down(end, NODE));
+            now = end;
+        }
+        now += FORGIVEN_AFTER;
+        failures.see(now, NODE, true, links(&[]));
+        failures.see(now, NODE, false, links(&["eth0"]));
+        assert_eq!(failures.deadline(now), Some(now + HOLD_DOWN));
+    }
+
+    #[test]
+    fn l1_1_a_link_that_comes_back_holds_its_node_down() {
+        let mut failures = Failures::default();
+        failures.see(Time::ms(0), NODE, false, links(&["eth0", "eth1"]));
+        failures.see(Time::ms(1), NODE, false, links(&["eth1"]));
+        assert!(!failures.is_held_down(Time::ms(1), NODE), "eth1 still answers");
+        failures.see(Time::ms(2), NODE, false, links(&["eth0", "eth1"]));
+        assert!(failures.is_held_down(Time::ms(2), NODE));
+    }
+}

@@ -1,0 +1,82 @@
+//! What election says of every group, for the machine that takes and yields them; and where a group is answered on this node.
+
+use super::group::Group;
+use super::{Members, Memo, Survey, l2};
+use crate::local::{LinkName, Local};
+use crate::members::node_id;
+use crate::world::World;
+use speaker_proto::hold::Wish;
+use speaker_proto::{GroupKey, Vip};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// By group; a group that is not there belongs to nobody.
+pub type Wishes = BTreeMap<GroupKey, Wish>;
+
+/// What election says of every group. Means nothing before the world is synced.
+pub fn wishes(
+    world: &World,
+    members: &Members,
+    local: &Local,
+    memo: &mut Memo,
+) -> Arc<Wishes> {
+    let survey = memo.survey(world, members, local);
+    let groups = survey.groups.list.iter();
+    let concerned = groups.filter_map(|group| {
+        let vips = l2::vips(&survey, group);
+        (!vips.is_empty()).then(|| (group.key, wish(&survey, group, local, vips)))
+    });
+    let wishes: Wishes = concerned.collect();
+    memo.keep_wishes(wishes)
+}
+
+fn wish(survey: &Survey<'_>, group: &Group, local: &Local, vips: Vec<Vip>) -> Wish {
+    let demands = || group.members.iter().map(|i| &survey.demands.list[*i]);
+    let serves = |demand: &super::demand::Demand| {
+        let field = demand.field.as_ref();
+        field.is_none_or(|field| {
+            let hosts = demand.hosts.as_ref();
+            field.unfit_here.is_none() && hosts.is_none_or(|hosts| hosts.contains(&local.node))
+        })
+    };
+    Wish {
+        owner: group.owner.as_ref().map(node_id),
+        vips: vips.into_iter().collect(),
+        is_forced: false,
+        is_candidate: demands()
+            .filter(|demand| demand.has_candidate())
+            .all(|demand| serves(demand)),
+    }
+}
+
+impl Memo {
+    /// The same value again, if nothing changed, so that a comparison costs nothing.
+    fn keep_wishes(&mut self, wishes: Wishes) -> Arc<Wishes> {
+        if *self.wishes != wishes {
+            self.wishes = Arc::new(wishes);
+        }
+        Arc::clone(&self.wishes)
+    }
+}
+
+/// The VIPs of a group, each with the links of this node that the advertisements select and that can answer for it, as of the
+/// last plan.
+pub fn places(memo: &Memo, local: &Local, group: GroupKey) -> Vec<(Vip, LinkName)> {
+    let Some(survey) = memo.survey_as_is() else {
+        return Vec::new();
+    };
+    let list = &survey.groups.list;
+    let Ok(at) = list.binary_search_by_key(&group, |group| group.key) else {
+        return Vec::new();
+    };
+    let mut places = Vec::new();
+    for vip in l2::vips(&survey, &list[at]) {
+        let Some(choice) = l2::choice(&survey, &list[at], vip) else {
+            continue;
+        };
+        let links = local.links.iter();
+        let links = links.filter(|(name, link)| choice.has(name) && l2::can_answer(link, vip));
+        places.extend(links.map(|(name, _)| (vip, name.clone())));
+    }
+    places
+}
