@@ -20,6 +20,18 @@ pub enum Election {
     Xxh3,
 }
 
+/// Which candidate a group is on, beside the order. Members that disagree on it would elect different nodes.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub enum Placement {
+    /// The first in the order, whoever holds it now: MetalLB's.
+    #[default]
+    First,
+    /// Its holder, as long as that is a candidate of the highest score; else the first in the order.
+    Sticky,
+    /// As sticky, but no node holds more than its share; as few groups move as that takes.
+    Even,
+}
+
 /// A node that could answer, and how much it is preferred.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Candidate {
@@ -149,6 +161,41 @@ impl fmt::Display for Election {
         })
     }
 }
+
+impl FromStr for Placement {
+    type Err = UnknownPlacement;
+
+    fn from_str(text: &str) -> Result<Self, UnknownPlacement> {
+        match text {
+            "first" => Ok(Self::First),
+            "sticky" => Ok(Self::Sticky),
+            "even" => Ok(Self::Even),
+            _ => Err(UnknownPlacement),
+        }
+    }
+}
+
+impl fmt::Display for Placement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::First => "first",
+            Self::Sticky => "sticky",
+            Self::Even => "even",
+        })
+    }
+}
+
+/// A text that names no placement.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct UnknownPlacement;
+
+impl fmt::Display for UnknownPlacement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("not a placement: first, sticky or even")
+    }
+}
+
+impl std::error::Error for UnknownPlacement {}
 
 /// A text that names no election.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

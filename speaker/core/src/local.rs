@@ -1,7 +1,7 @@
 //! What this node knows of itself. What others must know of it is told to them as its profile, and elects the same node
 //! there as here.
 
-use crate::election::Election;
+use crate::election::{Election, Placement};
 use speaker_proto::member::MemberLink;
 use speaker_proto::{Mac, NodeName};
 use std::collections::{BTreeMap, BTreeSet};
@@ -101,6 +101,8 @@ impl Local {
 pub struct Rules {
     /// How candidates are ordered.
     pub election: Election,
+    /// Which candidate a group is on, beside that order.
+    pub placement: Placement,
     /// `--lb-class`: only services of this class are ours; `None`: only those without one.
     pub class: Option<String>,
     /// `--ignore-exclude-lb`: nodes that carry the exclude label stay candidates.

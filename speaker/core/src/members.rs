@@ -5,7 +5,7 @@
 
 use crate::local::{LinkName, Local};
 use speaker_proto::member::{MemberLink, Roster};
-use speaker_proto::{NodeId, NodeName};
+use speaker_proto::{GroupKey, NodeId, NodeName};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_64;
@@ -15,10 +15,12 @@ pub fn node_id(name: &NodeName) -> NodeId {
     NodeId(xxh3_64(name.as_str().as_bytes()))
 }
 
-/// Members that are alive, by name.
+/// Members that are alive, by name, and what they hold where that counts.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Members {
-    by_name: BTreeMap<NodeName, Fitness>,
+    pub(crate) by_name: BTreeMap<NodeName, Fitness>,
+    /// Who holds which group, as far as placement goes by it; empty where it does not.
+    pub(crate) holders: BTreeMap<GroupKey, NodeName>,
 }
 
 /// What election must know of a member that is alive.
@@ -100,6 +102,11 @@ impl Members {
         others.chain([own]).collect()
     }
 
+    /// With what is known of who holds which group.
+    pub fn holding(self, holders: BTreeMap<GroupKey, NodeName>) -> Self {
+        Self { holders, ..self }
+    }
+
     /// What is known of a member that is alive.
     pub fn get(&self, name: &NodeName) -> Option<&Fitness> {
         self.by_name.get(name)
@@ -115,6 +122,7 @@ impl FromIterator<(NodeName, Fitness)> for Members {
     fn from_iter<I: IntoIterator<Item = (NodeName, Fitness)>>(members: I) -> Self {
         Self {
             by_name: members.into_iter().collect(),
+            holders: BTreeMap::new(),
         }
     }
 }

@@ -3,11 +3,12 @@
 use super::{Agent, Event, Output};
 use crate::local::LinkName;
 use crate::members::{Members, member_macs, node_id};
+use crate::election::Placement;
 use crate::plan;
-use speaker_proto::hold;
-use speaker_proto::member::{Roster, Standing};
-use speaker_proto::{GroupKey, Mac, Machine, NodeId, NodeName, Time, Vip};
-use std::collections::BTreeSet;
+use speaker_proto::hold::{self, Hold};
+use speaker_proto::member::{HeldState, Roster, Standing};
+use speaker_proto::{Epoch, GroupKey, Mac, Machine, NodeId, NodeName, Time, Vip};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 impl Agent {
@@ -91,13 +92,38 @@ impl Agent {
             .keep(|id| id == me || roster.members.contains_key(&id));
         self.failures_due = self.failures.deadline(now);
         let is_held_down = |id: NodeId| self.failures.is_held_down(now, id);
-        let members = Members::of(&self.roster, &self.local, is_held_down);
+        let members = Members::of(&self.roster, &self.local, is_held_down).holding(self.holders());
         let macs = member_macs(&self.roster, &self.local);
         if members != self.members || macs != self.macs {
             self.members = members;
             self.macs = macs;
             self.due = Some(now);
         }
+    }
+
+    /// Who holds which group, where placement goes by it.
+    fn holders(&self) -> BTreeMap<GroupKey, NodeName> {
+        if self.local.rules.placement == Placement::First {
+            return BTreeMap::new();
+        }
+        let mut holders: BTreeMap<GroupKey, (Epoch, NodeName)> = BTreeMap::new();
+        let own = self.held().iter();
+        let own = own.filter(|(_, holding)| holding.hold == Hold::Holding);
+        for (group, holding) in own {
+            holders.insert(*group, (holding.epoch, self.local.node.clone()));
+        }
+        for member in self.roster.members.values().filter(|m| m.is_alive()) {
+            let held = member.held.iter();
+            for (group, entry) in held.filter(|(_, entry)| entry.state == HeldState::Holding) {
+                let newest = (entry.epoch, member.profile.name.clone());
+                let known = holders.entry(*group).or_insert_with(|| newest.clone());
+                if *known < newest {
+                    *known = newest;
+                }
+            }
+        }
+        let holders = holders.into_iter();
+        holders.map(|(group, (_, node))| (group, node)).collect()
     }
 
     pub(super) fn claimed(&mut self, now: Time, vip: Vip, mac: Mac) {

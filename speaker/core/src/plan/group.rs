@@ -10,7 +10,8 @@ use super::sharing::Holders;
 use crate::election::{Candidate, Score};
 use crate::service::ServiceId;
 use speaker_proto::{GroupKey, NodeName};
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Services that share addresses, directly or through others.
@@ -21,7 +22,9 @@ pub(super) struct Group {
     pub(super) members: Vec<usize>,
     /// The elected node; `None`: its services have no candidate, or none in common.
     pub(super) owner: Option<NodeName>,
-    /// Whether `owner` is up to date.
+    /// The first in the order.
+    pub(super) first: Option<NodeName>,
+    /// Whether `first` is up to date.
     is_judged: bool,
 }
 
@@ -52,6 +55,7 @@ impl Groups {
                 key: key(&members)?,
                 members,
                 owner: None,
+                first: None,
                 is_judged: false,
             })
         };
@@ -103,19 +107,16 @@ impl Groups {
 
 impl Group {
     fn elect(&mut self, demands: &[Arc<Demand>], ranks: &mut Ranks) {
-        self.owner = self.winner(demands, ranks);
+        self.first = self.winner(demands, ranks);
+        self.owner.clone_from(&self.first);
         self.is_judged = true;
     }
 
     fn winner(&self, demands: &[Arc<Demand>], ranks: &mut Ranks) -> Option<NodeName> {
         let wanting = self.wanting(demands);
-        let first = wanting.first()?;
-        let is_alike = |d: &&Demand| d.hosts.is_none() && same_candidates(d, first);
-        match &first.field {
-            Some(field) if wanting.iter().all(is_alike) => {
-                ranks.first_of(self.key, &field.candidates.best)
-            }
-            Some(_) | None => ranks.winner(self.key, &common(&wanting)),
+        match alike(&wanting) {
+            Some(best) => ranks.first_of(self.key, best),
+            None => ranks.winner(self.key, &common(&wanting)),
         }
     }
 
@@ -130,11 +131,34 @@ impl Group {
         common(&self.wanting(demands))
     }
 
+    /// Those of its candidates that have the highest score.
+    pub(super) fn best<'d>(&self, demands: &'d [Arc<Demand>]) -> Cow<'d, BTreeSet<NodeName>> {
+        let wanting = self.wanting(demands);
+        if let Some(alike) = alike(&wanting) {
+            return Cow::Borrowed(alike);
+        }
+        let candidates = common(&wanting);
+        let highest = candidates.iter().map(|candidate| candidate.score).max();
+        let best = candidates.into_iter().filter(|c| Some(c.score) == highest);
+        Cow::Owned(best.map(|candidate| candidate.node).collect())
+    }
+
     /// The names of its services but for one.
     pub(super) fn others(&self, demands: &[Arc<Demand>], but: usize) -> Vec<ServiceId> {
         let others = self.members.iter().filter(|i| **i != but);
         others.map(|i| demands[*i].id().clone()).collect()
     }
+}
+
+/// The best candidates of services that all have the same ones, wherever their endpoints are.
+fn alike<'d>(wanting: &[&'d Demand]) -> Option<&'d BTreeSet<NodeName>> {
+    let first = wanting.first()?;
+    let is_alike = |d: &&Demand| d.hosts.is_none() && same_candidates(d, first);
+    let field = first.field.as_ref()?;
+    wanting
+        .iter()
+        .all(is_alike)
+        .then_some(&field.candidates.best)
 }
 
 /// Nodes and scores by which advertisements judge are the same; the links need not be.

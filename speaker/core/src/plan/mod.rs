@@ -8,6 +8,7 @@ mod demand;
 mod explain;
 mod group;
 mod l2;
+mod placement;
 mod ranks;
 mod reason;
 mod setting;
@@ -170,6 +171,8 @@ impl Memo {
 
     fn survey(&mut self, world: &World, members: &Members, local: &Local) -> Survey<'_> {
         self.advance(world, members, local, usize::MAX);
+        self.groups
+            .place(&self.demands.list, local.rules.placement, members, &mut self.ranks);
         Survey {
             setting: self.setting.as_ref().expect("advancing leaves a setting"),
             demands: &self.demands,

@@ -122,7 +122,7 @@ impl Setting {
             && same(&self.nodes, world.nodes.values())
             && same(&self.pools, world.pools.values())
             && same(&self.ads, world.l2_advertisements.values())
-            && self.members == *members
+            && self.members.by_name == members.by_name
     }
 
     /// The pool of a name.

@@ -3,6 +3,7 @@
 mod announce;
 mod groups;
 mod memo;
+mod placement;
 mod reasons;
 
 use super::*;

@@ -1,0 +1,129 @@
+//! Which candidate a group is on where that is not simply the first in the order: where it is now, or where there is room.
+//!
+//! Every node works it out from the same groups and the same holders, so all come to the same result; where they do not yet know the same
+//! holders, the holder's own view decides, as always (`docs/layer2.md`, L3.2).
+
+use super::demand::Demand;
+use super::group::Groups;
+use super::ranks::Ranks;
+use crate::election::Placement;
+use crate::members::Members;
+use speaker_proto::NodeName;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+impl Groups {
+    /// Sets every group's owner by what was elected and who holds it.
+    pub(super) fn place(
+        &mut self,
+        demands: &[Arc<Demand>],
+        placement: Placement,
+        members: &Members,
+        ranks: &mut Ranks,
+    ) {
+        match placement {
+            Placement::First => {}
+            Placement::Sticky => {
+                self.keep_holders(demands, members, &mut Loads::unlimited());
+            }
+            Placement::Even => {
+                let mut loads = Loads::even(self, demands);
+                let homeless = self.keep_holders(demands, members, &mut loads);
+                self.house(&homeless, demands, loads.share, ranks, &mut loads.of);
+            }
+        }
+    }
+
+    /// Leaves groups with their holders as long as those are candidates with room; the places of the others, which are with the
+    /// first in the order.
+    fn keep_holders(
+        &mut self,
+        demands: &[Arc<Demand>],
+        members: &Members,
+        loads: &mut Loads,
+    ) -> Vec<usize> {
+        let mut homeless = Vec::new();
+        for (at, group) in self.list.iter_mut().enumerate() {
+            let holder = members.holders.get(&group.key);
+            let holder = holder.filter(|holder| group.best(demands).contains(*holder));
+            match holder.filter(|holder| loads.take(holder)) {
+                Some(holder) => group.owner = Some(holder.clone()),
+                None => {
+                    group.owner.clone_from(&group.first);
+                    if group.first.is_some() {
+                        homeless.push(at);
+                    }
+                }
+            }
+        }
+        homeless
+    }
+
+    /// Gives each group the first of its best candidates that has room; where none has, the first of those with the least.
+    fn house(
+        &mut self,
+        homeless: &[usize],
+        demands: &[Arc<Demand>],
+        share: usize,
+        ranks: &mut Ranks,
+        loads: &mut BTreeMap<NodeName, usize>,
+    ) {
+        for at in homeless {
+            let group = &mut self.list[*at];
+            let best = group.best(demands);
+            let load = |node: &NodeName| loads.get(node).copied().unwrap_or_default();
+            let least = best.iter().map(load).min().unwrap_or_default();
+            let room = least.max(share.saturating_sub(1));
+            let roomy = best.iter().filter(|node| load(node) <= room);
+            let roomy: BTreeSet<_> = roomy.cloned().collect();
+            group.owner = ranks.first_of(group.key, &roomy);
+            if let Some(owner) = &group.owner {
+                *loads.entry(owner.clone()).or_default() += 1;
+            }
+        }
+    }
+}
+
+/// How many groups each node has been given, and how many it may have.
+struct Loads {
+    of: BTreeMap<NodeName, usize>,
+    share: usize,
+}
+
+impl Loads {
+    const fn unlimited() -> Self {
+        Self {
+            of: BTreeMap::new(),
+            share: usize::MAX,
+        }
+    }
+
+    /// The groups that somebody can serve, divided among those who can serve one, rounded up.
+    fn even(groups: &Groups, demands: &[Arc<Demand>]) -> Self {
+        let served = groups.list.iter().filter(|group| group.first.is_some());
+        let mut nodes = BTreeSet::new();
+        // Most groups borrow the one set of their advertisements: each such set is looked at once.
+        let mut seen = BTreeSet::new();
+        let mut count = 0;
+        for group in served {
+            count += 1;
+            match group.best(demands) {
+                Cow::Borrowed(best) if !seen.insert(std::ptr::from_ref(best)) => {}
+                best => nodes.extend(best.iter().cloned()),
+            }
+        }
+        Self {
+            of: BTreeMap::new(),
+            share: usize::div_ceil(count, nodes.len().max(1)),
+        }
+    }
+
+    /// Counts one more for `node`, if it may have it.
+    fn take(&mut self, node: &NodeName) -> bool {
+        let load = self.of.entry(node.clone()).or_default();
+        let has_room = *load < self.share;
+        *load += usize::from(has_room);
+        has_room
+    }
+}
