@@ -21,7 +21,7 @@ use crate::report::secure::Secure;
 use crate::tls::Options;
 use anyhow::{Context, Result, anyhow, ensure};
 use args::RunArgs;
-use speaker_core::election::Election;
+use speaker_core::election::{Election, Placement};
 use speaker_core::local::Rules;
 use speaker_proto::{NodeName, Span};
 use std::collections::BTreeMap;
@@ -138,6 +138,7 @@ impl Settings {
             log_format: args.shared.log_format,
             rules: Rules {
                 election: args.election,
+                placement: args.placement,
                 class: args.shared.class(),
                 ignores_exclude_label: args.ignore_exclude_lb,
             },
@@ -172,6 +173,7 @@ impl Settings {
             ("answer-rate", rate),
             ("attach", self.attach.to_string()),
             ("election", self.rules.election.to_string()),
+            ("placement", self.rules.placement.to_string()),
             ("health", address(self.health)),
             (
                 "lb-class",
@@ -304,6 +306,11 @@ fn everywhere(port: u16) -> Option<SocketAddr> {
 fn election(text: &str) -> Result<Election, String> {
     text.parse()
         .map_err(|error: speaker_core::election::UnknownElection| error.to_string())
+}
+
+fn placement(text: &str) -> Result<Placement, String> {
+    text.parse()
+        .map_err(|error: speaker_core::election::UnknownPlacement| error.to_string())
 }
 
 /// Where the run directories of all nodes are.

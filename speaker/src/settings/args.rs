@@ -4,7 +4,7 @@
 
 use super::inert::Inert;
 use super::shared::Shared;
-use super::{EXCLUSIONS, RUN_DIR, election};
+use super::{EXCLUSIONS, RUN_DIR, election, placement};
 use crate::api::Access;
 use crate::cleanup::CleanupArgs;
 use crate::controller::ControllerArgs;
@@ -13,7 +13,7 @@ use crate::dataplane::{AnswerRate, AttachMode};
 use crate::tls::TlsArgs;
 use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
-use speaker_core::election::Election;
+use speaker_core::election::{Election, Placement};
 use speaker_proto::NodeName;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -89,6 +89,11 @@ pub(crate) struct RunArgs {
     /// Order of candidates: sha256 as in MetalLB, or xxh3, cheaper with thousands of nodes. The same on every node
     #[arg(long, value_name = "ORDER", default_value_t, value_parser = election)]
     pub(crate) election: Election,
+
+    /// Which candidate a VIP is on: first in the order as in MetalLB, sticky (its holder while that is one), or even (as
+    /// sticky, but no node above its share). The same on every node
+    #[arg(long, value_name = "WHERE", default_value_t, value_parser = placement)]
+    pub(crate) placement: Placement,
 
     /// Links that never announce, in the form of MetalLB's excludel2.yaml. If the usual file is missing, MetalLB's
     /// default list counts

@@ -1,6 +1,7 @@
 //! `scenario.yaml`: what manifests do not say.
 
 use serde::Deserialize;
+use speaker_core::election::Placement;
 use speaker_core::local::Rules;
 use speaker_core::service::ServiceId;
 use speaker_core::{Kind, Link, Local, ObjectKey};
@@ -116,6 +117,7 @@ impl Setup {
                 .unwrap_or("sha256")
                 .parse()
                 .unwrap(),
+            placement: Placement::default(),
             class: self.class.clone(),
             ignores_exclude_label: self.ignore_exclude_lb,
         };
