@@ -5,13 +5,16 @@
 #![forbid(unsafe_code)]
 
 pub mod announce;
+pub mod gossip;
 pub mod id;
 pub mod lease;
+pub mod member;
 pub mod neighbour;
 pub mod pulse;
 pub mod time;
 
 pub use id::{Epoch, GroupKey, Mac, NodeName, Vip};
+pub use member::{Boot, NodeId};
 pub use time::{Span, Time};
 
 /// A state machine without I/O.
