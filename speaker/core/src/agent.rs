@@ -10,10 +10,10 @@ mod membership;
 use crate::allocator::Assignments;
 use crate::crd::Pool;
 use crate::diff::{Change, diff};
-use crate::local::{Link, LinkName, Local};
-use crate::object::{Kind, Object, ObjectKey};
 use crate::failures::Failures;
+use crate::local::{Link, LinkName, Local};
 use crate::members::{Members, node_id};
+use crate::object::{Kind, Object, ObjectKey};
 use crate::plan::{self, Held, Memo, Outcome, Plan, Wishes};
 use crate::problem::Problem;
 use crate::service::ServiceId;
@@ -253,7 +253,11 @@ impl Agent {
             holds,
             wishes: Arc::default(),
             memo: Memo::default(),
-            power: if is_armed { Power::Armed } else { Power::Lapsed },
+            power: if is_armed {
+                Power::Armed
+            } else {
+                Power::Lapsed
+            },
             plan: Arc::default(),
             planned: 0,
             due: None,

@@ -76,7 +76,10 @@ impl Record {
     }
 
     fn recover(&mut self, now: Time) {
-        if self.until.is_some_and(|until| now.since(until) >= FORGIVEN_AFTER) {
+        if self
+            .until
+            .is_some_and(|until| now.since(until) >= FORGIVEN_AFTER)
+        {
             self.count = 0;
         }
         let doubled = HOLD_DOWN.ns().saturating_mul(1 << self.count.min(16));
@@ -128,7 +131,10 @@ mod tests {
         let mut failures = Failures::default();
         failures.see(Time::ms(0), NODE, false, links(&["eth0", "eth1"]));
         failures.see(Time::ms(1), NODE, false, links(&["eth1"]));
-        assert!(!failures.is_held_down(Time::ms(1), NODE), "eth1 still answers");
+        assert!(
+            !failures.is_held_down(Time::ms(1), NODE),
+            "eth1 still answers"
+        );
         failures.see(Time::ms(2), NODE, false, links(&["eth0", "eth1"]));
         assert!(failures.is_held_down(Time::ms(2), NODE));
     }

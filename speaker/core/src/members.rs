@@ -88,7 +88,10 @@ impl Fitness {
 impl Members {
     /// Those of a roster that are alive, and this node itself. `is_held_down` says of whom a failure was seen lately.
     pub fn of(roster: &Roster, local: &Local, is_held_down: impl Fn(NodeId) -> bool) -> Self {
-        let alive = roster.members.iter().filter(|(_, member)| member.is_alive());
+        let alive = roster
+            .members
+            .iter()
+            .filter(|(_, member)| member.is_alive());
         let others = alive.map(|(id, member)| {
             let profile = &member.profile;
             let fitness = Fitness {

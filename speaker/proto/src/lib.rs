@@ -14,8 +14,8 @@ pub mod neighbour;
 pub mod pulse;
 pub mod time;
 
-pub use member::{Boot, NodeId};
 pub use id::{Epoch, GroupKey, Mac, NodeName, Vip};
+pub use member::{Boot, NodeId};
 pub use time::{Span, Time};
 
 /// A state machine without I/O.

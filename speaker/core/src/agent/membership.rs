@@ -1,9 +1,9 @@
 //! What the agent makes of the other members, and of what [`hold::Holds`] wants done.
 
 use super::{Agent, Event, Output};
+use crate::election::Placement;
 use crate::local::LinkName;
 use crate::members::{Members, member_macs, node_id};
-use crate::election::Placement;
 use crate::plan;
 use speaker_proto::hold::{self, Hold};
 use speaker_proto::member::{HeldState, Roster, Standing};
@@ -81,7 +81,11 @@ impl Agent {
     pub(super) fn meet(&mut self, now: Time) {
         for (id, member) in &self.roster.members {
             let is_dead = matches!(member.standing, Standing::Dead { .. });
-            let links = member.profile.links.iter().map(|link| Arc::clone(&link.name));
+            let links = member
+                .profile
+                .links
+                .iter()
+                .map(|link| Arc::clone(&link.name));
             self.failures.see(now, *id, is_dead, links.collect());
         }
         let me = node_id(&self.local.node);

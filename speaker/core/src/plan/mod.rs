@@ -36,8 +36,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub use explain::{Explanation, Judged, JudgedLink, explain};
-pub use wishes::{Wishes, places, wishes};
 pub use reason::{Reason, Unfit, Unmatched};
+pub use wishes::{Wishes, places, wishes};
 
 /// What should be true of this node.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -171,8 +171,12 @@ impl Memo {
 
     fn survey(&mut self, world: &World, members: &Members, local: &Local) -> Survey<'_> {
         self.advance(world, members, local, usize::MAX);
-        self.groups
-            .place(&self.demands.list, local.rules.placement, members, &mut self.ranks);
+        self.groups.place(
+            &self.demands.list,
+            local.rules.placement,
+            members,
+            &mut self.ranks,
+        );
         Survey {
             setting: self.setting.as_ref().expect("advancing leaves a setting"),
             demands: &self.demands,

@@ -2,10 +2,10 @@
 //! pool, and the candidates of each set of advertisements.
 
 use super::{Members, Unfit};
-use crate::members::Families;
 use crate::crd::{L2Advertisement, Pool, PreferredNodes};
 use crate::election::Score;
 use crate::local::{LinkName, Local, Rules};
+use crate::members::Families;
 use crate::node::Node;
 use crate::selector::{Selector, any_matches};
 use crate::world::World;
@@ -169,11 +169,7 @@ impl Setting {
         field
     }
 
-    fn candidates(
-        &mut self,
-        ads: &[Arc<L2Advertisement>],
-        families: Families,
-    ) -> Arc<Candidates> {
+    fn candidates(&mut self, ads: &[Arc<L2Advertisement>], families: Families) -> Arc<Candidates> {
         let mut terms: Vec<Terms> = ads.iter().map(|ad| Terms::of(ad)).collect();
         terms.sort();
         terms.dedup_by(|terms, other| terms.repeats(other));
@@ -187,9 +183,8 @@ impl Setting {
     }
 
     fn new_candidates(&self, ads: &[Arc<L2Advertisement>], families: Families) -> Candidates {
-        let fit = |node: &&Arc<Node>| {
-            self.unfit(node).is_none() && self.can_answer(node, ads, families)
-        };
+        let fit =
+            |node: &&Arc<Node>| self.unfit(node).is_none() && self.can_answer(node, ads, families);
         let score = |node: &Arc<Node>| {
             let member = self.members.get(&node.name)?;
             let score = Score {
@@ -208,12 +203,7 @@ impl Setting {
     }
 
     /// Whether the node's speaker says that it can answer for these families on links that the advertisements select.
-    fn can_answer(
-        &self,
-        node: &Node,
-        ads: &[Arc<L2Advertisement>],
-        families: Families,
-    ) -> bool {
+    fn can_answer(&self, node: &Node, ads: &[Arc<L2Advertisement>], families: Families) -> bool {
         let (Some(member), Some(choice)) = (self.members.get(&node.name), links(ads, node)) else {
             return false;
         };

@@ -14,12 +14,7 @@ use std::sync::Arc;
 pub type Wishes = BTreeMap<GroupKey, Wish>;
 
 /// What election says of every group. Means nothing before the world is synced.
-pub fn wishes(
-    world: &World,
-    members: &Members,
-    local: &Local,
-    memo: &mut Memo,
-) -> Arc<Wishes> {
+pub fn wishes(world: &World, members: &Members, local: &Local, memo: &mut Memo) -> Arc<Wishes> {
     let survey = memo.survey(world, members, local);
     let groups = survey.groups.list.iter();
     let concerned = groups.filter_map(|group| {

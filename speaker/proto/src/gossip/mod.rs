@@ -8,6 +8,26 @@
 //! Datagrams are sealed outside: what comes in is authentic, in the name of a sender and a boot, and numbered. Replay and unknown
 //! boots are judged here.
 
+mod counts;
+mod exchange;
+mod held;
+mod machine;
+mod observers;
+mod own;
+mod peer;
+mod promise;
+mod receive;
+mod replay;
+mod roster;
+mod schedule;
+mod seeds;
+mod votes;
+mod wire;
+
+pub use counts::Counts;
+pub use machine::Gossip;
+pub use peer::Contact;
+
 use crate::member::{Boot, HeldSet, HeldVersion, NodeId, Profile, Roster};
 use crate::{Span, Time};
 use std::collections::BTreeSet;
@@ -28,6 +48,8 @@ pub const BODY_BYTES_MAX: usize = 1120;
 pub const MESSAGE_BYTES_MAX: usize = 1024;
 /// Members, this node included; more are refused and counted.
 pub const MEMBERS_MAX: usize = 1_000;
+/// Groups in a held set: as many as the kernel's table has slots.
+pub const HELD_MAX: usize = 65_536;
 
 /// A datagram that was opened: authentic, from whom it says.
 #[derive(Clone, PartialEq, Eq, Debug)]

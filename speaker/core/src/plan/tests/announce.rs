@@ -1,8 +1,8 @@
 //! Entries and reasons of single services.
 
 use super::*;
-use crate::members::Links;
 use crate::crd::PreferredNodes;
+use crate::members::Links;
 use crate::node::EXCLUDE_LABEL;
 use crate::selector::{Operator, Requirement, Selector};
 
@@ -103,7 +103,14 @@ fn all_but(world: &World, odd: &str, fitness: Fitness) -> Members {
     let names = world.nodes.keys().cloned();
     let fit = |name: NodeName| {
         let is_odd = name.as_str() == odd;
-        (name, if is_odd { fitness.clone() } else { Fitness::unknown() })
+        (
+            name,
+            if is_odd {
+                fitness.clone()
+            } else {
+                Fitness::unknown()
+            },
+        )
     };
     names.map(fit).collect()
 }

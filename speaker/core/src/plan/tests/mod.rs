@@ -9,12 +9,12 @@ mod reasons;
 use super::*;
 use crate::crd::{AddressRange, L2Advertisement, Pool};
 use crate::local::Link;
+use crate::members::Fitness;
 use crate::node::Node;
 use crate::object::Object;
 use crate::service::{
     Endpoint, EndpointSlice, Family, FamilyPolicy, Protocol, Service, ServicePort, TrafficPolicy,
 };
-use crate::members::Fitness;
 use speaker_proto::member::MemberLink;
 use speaker_proto::{Mac, NodeName};
 

@@ -24,23 +24,29 @@ fn owners(
     let mut local = local(viewer);
     local.rules.placement = placement;
     let wishes = wishes(world, &members, &local, &mut Memo::default());
-    let owner = |id| names.clone().find(|name| crate::members::node_id(name) == id);
+    let owner = |id| {
+        names
+            .clone()
+            .find(|name| crate::members::node_id(name) == id)
+    };
     let owners = wishes.iter();
     owners
         .filter_map(|(group, wish)| Some((*group, wish.owner.and_then(owner)?)))
         .collect()
 }
 
-fn moved(
-    before: &BTreeMap<GroupKey, NodeName>,
-    after: &BTreeMap<GroupKey, NodeName>,
-) -> usize {
-    after.iter().filter(|(group, node)| before.get(group) != Some(node)).count()
+fn moved(before: &BTreeMap<GroupKey, NodeName>, after: &BTreeMap<GroupKey, NodeName>) -> usize {
+    after
+        .iter()
+        .filter(|(group, node)| before.get(group) != Some(node))
+        .count()
 }
 
 fn loads(owners: &BTreeMap<GroupKey, NodeName>) -> Vec<usize> {
     let mut loads: BTreeMap<&NodeName, usize> = BTreeMap::new();
-    owners.values().for_each(|node| *loads.entry(node).or_default() += 1);
+    owners
+        .values()
+        .for_each(|node| *loads.entry(node).or_default() += 1);
     loads.into_values().collect()
 }
 

@@ -1,0 +1,112 @@
+//! Before the process stops: asking the observers to wait for the next one (L6.3), or taking leave.
+
+use super::machine::Gossip;
+use super::peer::ms;
+use super::schedule::Rounds;
+use super::wire::Message;
+use super::{Output, PROMISE_WAIT};
+use crate::member::NodeId;
+use crate::{Span, Time};
+use std::collections::BTreeSet;
+
+/// A promise that was given, or is being given.
+#[derive(Debug)]
+pub(super) struct Promise {
+    /// This node's kernel answers no longer than that: what was asked for, and the time that asking takes.
+    pub(super) until: Time,
+    begun: Time,
+    due: Time,
+    /// Observers that have not noted it.
+    waiting: BTreeSet<NodeId>,
+    is_settled: bool,
+}
+
+/// Taking leave.
+#[derive(Debug)]
+pub(super) struct Parting(Rounds);
+
+impl Parting {
+    pub(super) fn deadline(&self) -> Option<Time> {
+        (!self.0.is_told()).then_some(self.0.due)
+    }
+}
+
+impl Gossip {
+    pub(super) fn begin_promise(&mut self, now: Time, grace: Span) {
+        self.promise = Some(Promise {
+            until: now + grace + PROMISE_WAIT,
+            begun: now,
+            due: now,
+            waiting: self.observers.iter().copied().collect(),
+            is_settled: false,
+        });
+    }
+
+    pub(super) fn promise_acked(&mut self, node: NodeId) {
+        if let Some(promise) = &mut self.promise {
+            promise.waiting.remove(&node);
+        }
+    }
+
+    pub(super) fn promise_turn(&mut self, now: Time) {
+        let Some(promise) = self.promise.as_mut().filter(|p| !p.is_settled) else {
+            // Once it is over, heartbeats promise the ordinary again.
+            self.promise.take_if(|promise| promise.until <= now);
+            return;
+        };
+        if promise.waiting.is_empty() {
+            promise.is_settled = true;
+            return self.push_output(Output::Promised(true));
+        }
+        if now.since(promise.begun) >= PROMISE_WAIT {
+            // The next heartbeat takes it back.
+            self.promise = None;
+            return self.push_output(Output::Promised(false));
+        }
+        if promise.due > now {
+            return;
+        }
+        promise.due = now + ASK_AGAIN;
+        let message = Message::PromiseAsk(ms(promise.until.since(now)).saturating_add(1));
+        // All are told, since anyone may become an observer in the meantime; the observers must answer.
+        let is_first = promise.begun == now;
+        let waiting = promise.waiting.clone();
+        let me = self.own.id;
+        let others = self.live.iter().copied().filter(|node| *node != me);
+        let to: Vec<NodeId> = others
+            .filter(|node| is_first || waiting.contains(node))
+            .collect();
+        to.into_iter()
+            .for_each(|node| self.send(now, node, &message));
+    }
+
+    pub(super) fn promise_deadline(&self) -> Option<Time> {
+        let promise = self.promise.as_ref()?;
+        Some(if promise.is_settled {
+            promise.until
+        } else {
+            promise.due.min(promise.begun + PROMISE_WAIT)
+        })
+    }
+
+    pub(super) fn begin_parting(&mut self, now: Time) {
+        self.parting.get_or_insert(Parting(Rounds::new(now)));
+        self.promise = None;
+    }
+
+    pub(super) fn parting_turn(&mut self, now: Time) {
+        let me = self.own.id;
+        let Some(Parting(rounds)) = &mut self.parting else {
+            return;
+        };
+        if rounds.is_told() || rounds.due > now {
+            return;
+        }
+        let to = rounds.step(now, self.live.iter().copied().filter(|node| *node != me));
+        to.into_iter()
+            .for_each(|node| self.send(now, node, &Message::Leave));
+    }
+}
+
+/// Observers that have not answered are asked again.
+const ASK_AGAIN: Span = Span::ms(50);

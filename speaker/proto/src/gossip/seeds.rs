@@ -1,0 +1,163 @@
+//! Finding others: addresses that the object source names, and when it is known who is there.
+
+use super::machine::Gossip;
+use super::schedule::FANOUT;
+use super::wire::Message;
+use crate::member::NodeId;
+use crate::{Span, Time};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+
+/// The seeds, and how far joining has come.
+#[derive(Debug, Default)]
+pub(super) struct Seeds {
+    all: BTreeMap<SocketAddr, Seed>,
+    /// When the first were named.
+    begun: Option<Time>,
+    /// A whole roster came from somebody.
+    is_synced: bool,
+    due: Option<Time>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Seed {
+    /// When it was first asked.
+    asked: Option<Time>,
+    due: Time,
+    is_answered: bool,
+}
+
+impl Seeds {
+    /// Takes other seeds; at most [`super::MEMBERS_MAX`] of them.
+    pub(super) fn set(&mut self, now: Time, seeds: BTreeSet<SocketAddr>) {
+        self.begun.get_or_insert(now);
+        self.all.retain(|address, _| seeds.contains(address));
+        for address in seeds.into_iter().take(super::MEMBERS_MAX) {
+            self.all.entry(address).or_insert(Seed {
+                asked: None,
+                due: now,
+                is_answered: false,
+            });
+        }
+        self.due = Some(now);
+    }
+
+    pub(super) fn synced(&mut self) {
+        self.is_synced = true;
+    }
+
+    pub(super) fn deadline(&self) -> Option<Time> {
+        self.due
+    }
+
+    pub(super) fn silent(&self) -> impl Iterator<Item = SocketAddr> {
+        let silent = self.all.iter().filter(|(_, seed)| !seed.is_answered);
+        silent.map(|(address, _)| *address)
+    }
+
+    /// When it was enough to wait for the silent ones; `None`: not known yet.
+    fn silent_until(&self) -> Option<Time> {
+        let begun = self.begun?;
+        let unanswered = self.all.values().filter(|seed| !seed.is_answered);
+        unanswered
+            .map(|seed| seed.asked.map(|asked| asked + SILENT))
+            .chain([Some(begun)])
+            .try_fold(Time::default(), |latest, at| Some(latest.max(at?)))
+    }
+}
+
+impl Gossip {
+    /// Asks seeds that have not answered, and, until somebody's whole roster is here, members for it.
+    pub(super) fn seeds_turn(&mut self, now: Time) {
+        if self.seeds.due.is_none_or(|due| due > now) || self.parting.is_some() {
+            return;
+        }
+        let mut asked = 0;
+        let mut next = None;
+        let due: Vec<SocketAddr> = self.seeds.all.keys().copied().collect();
+        for address in due {
+            let is_member = self.is_member_at(address);
+            let Some(seed) = self.seeds.all.get_mut(&address) else {
+                continue;
+            };
+            seed.is_answered = is_member;
+            if seed.due <= now && asked < FANOUT {
+                let first = *seed.asked.get_or_insert(now);
+                let is_new = now.since(first) < SILENT;
+                seed.due = now + if is_new { AGAIN } else { SLOW };
+                if !is_member {
+                    asked += 1;
+                    self.send_to(address, Message::Join.encode(), false);
+                }
+            }
+            let due = self.seeds.all.get(&address).map(|seed| seed.due);
+            next = next.into_iter().chain(due).min();
+        }
+        let is_unsettled = !self.seeds.is_synced || !self.view.roster().is_settled;
+        if is_unsettled {
+            next = next.into_iter().chain([now + UNSETTLED]).min();
+            self.ask_for_roster(now);
+        }
+        self.seeds.due = next.map(|at| at.max(now + super::schedule::PACE));
+    }
+
+    fn ask_for_roster(&mut self, now: Time) {
+        if self.seeds.is_synced {
+            return;
+        }
+        let proven = self
+            .peers
+            .iter()
+            .filter(|(_, p)| p.is_alive() && p.proof.is_some());
+        let proven: Vec<NodeId> = proven.map(|(node, _)| *node).collect();
+        let chance = self.chance();
+        // Below the length, which is a usize.
+        let at = chance
+            .checked_rem(proven.len() as u64)
+            .map(|at| at as usize);
+        if let Some(node) = at.and_then(|at| proven.get(at)) {
+            self.send_digest(now, *node, false);
+        }
+    }
+
+    /// Somebody proved that it runs: the first is asked for its roster at once.
+    pub(super) fn greet(&mut self, now: Time, node: NodeId) {
+        if !self.seeds.is_synced {
+            self.send_digest(now, node, false);
+        }
+    }
+
+    fn is_member_at(&self, address: SocketAddr) -> bool {
+        let alive = self
+            .peers
+            .values()
+            .filter(|p| p.is_alive() && p.proof.is_some());
+        alive.into_iter().any(|peer| peer.is_at(address))
+    }
+
+    /// Whether it is known who is there, and what everyone holds (L3.1 c).
+    pub(super) fn is_settled(&self, now: Time) -> bool {
+        let Some(begun) = self.seeds.begun else {
+            return false;
+        };
+        if now >= begun + SETTLE_MAX {
+            return true;
+        }
+        let is_quiet = self.seeds.silent_until().is_some_and(|until| now >= until);
+        let mut alive = self.peers.values().filter(|peer| peer.is_alive());
+        let is_alone = self.live.len() == 1;
+        let is_held_known = alive.all(|peer| peer.held.version(peer.boot) > 0);
+        is_quiet && is_held_known && (self.seeds.is_synced || is_alone)
+    }
+}
+
+/// A seed that stayed silent for so long is not there.
+const SILENT: Span = Span::ms(1_500);
+/// A seed is asked again: four times until it counts as silent.
+const AGAIN: Span = Span::ms(400);
+/// After that: nodes come and go, and their speakers find each other from both sides.
+const SLOW: Span = Span::s(5);
+/// While not settled, so often it is looked whether it is.
+const UNSETTLED: Span = Span::ms(50);
+/// A live member whose held set cannot be had from anybody does not keep a node from serving for ever.
+const SETTLE_MAX: Span = Span::s(10);

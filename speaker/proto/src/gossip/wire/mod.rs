@@ -1,0 +1,479 @@
+//! What members say to each other, as bytes: fixed widths, big-endian, a byte of version first.
+//!
+//! The first byte is the protocol's version. One that differs is another protocol: such speakers do not hear each other, count it, and
+//! see two clusters on one segment, which the claim rule then keeps apart. So it is never raised while the additive ways suffice: a
+//! message may grow at its end (what is beyond the known fields is not read), and a kind that is not known is passed over and counted.
+//!
+//! Decoding never panics, whatever the bytes. Nothing here knows what a message leads to.
+
+mod blob;
+mod bytes;
+
+pub(super) use blob::{held_blob, held_of, profile_blob, profile_of};
+pub(super) use bytes::hash;
+
+use crate::GroupKey;
+use crate::member::{Boot, HeldEntry, NodeId};
+use bytes::{Reader, Writer};
+
+/// The protocol's version.
+pub(super) const PROTOCOL: u8 = 1;
+/// Bytes of a blob in one [`Message::Part`].
+pub(super) const PART_BYTES: usize = 1_000;
+/// Parts of one blob: 65,536 groups, as many as the kernel's table has slots, of at most 34 bytes each.
+pub(super) const PARTS_MAX: u16 = 2_304;
+/// Items in one [`Message::Items`].
+pub(super) const ITEMS_MAX: usize = 15;
+/// Buckets in a [`Message::Digest`].
+pub(super) const BUCKETS: usize = 32;
+
+/// One datagram's body.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Message {
+    /// The sender is alive, its kernel is silent so long after this was sent, and this is what it has to say.
+    Heartbeat(Heartbeat),
+    /// The receiver was not heard for a while: it should send a heartbeat.
+    Probe,
+    /// What an observer knows of its subject.
+    Vote(Vote),
+    /// What does the receiver, an observer of this node, know of it?
+    Ask(NodeId),
+    /// Hashes over [`Item`]s, by bucket.
+    Digest {
+        /// It answers one; otherwise one is wanted in return.
+        is_reply: bool,
+        /// One hash a bucket.
+        buckets: Box<[u64; BUCKETS]>,
+    },
+    /// Members as the sender knows them.
+    Items {
+        /// Nothing more follows of what was asked for.
+        is_last: bool,
+        /// At most [`ITEMS_MAX`].
+        items: Vec<Item>,
+    },
+    /// A piece of a profile or held set.
+    Part(Part),
+    /// Pieces are wanted.
+    Pull(Pull),
+    /// A held set as a change of an earlier one.
+    Delta(Delta),
+    /// What the sender has of the receiver's.
+    Ack(Ack),
+    /// A newcomer asks for everything that the receiver knows.
+    Join,
+    /// Proof is wanted that the receiver runs now: it returns these bytes.
+    Challenge([u8; 16]),
+    /// The bytes of a challenge, returned.
+    Response {
+        /// Those bytes.
+        nonce: [u8; 16],
+        /// Which start of its node's speaker this is, among all.
+        generation: u64,
+    },
+    /// From deciding to deciding.
+    Tell(Vec<u8>),
+    /// The sender's kernel may answer this long, in ms, though its process stops: wait so long before voting.
+    PromiseAsk(u32),
+    /// The promise was noted.
+    PromiseAck,
+    /// The sender goes and holds nothing any more.
+    Leave,
+}
+
+/// See [`Message::Heartbeat`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Heartbeat {
+    pub(super) promise_ms: u32,
+    pub(super) profile_version: u64,
+    pub(super) held_version: u64,
+    pub(super) held_hash: u64,
+}
+
+/// When a member was last heard, as somebody knows it; ages, because clocks are never compared.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Trace {
+    /// The highest number of a datagram.
+    pub(super) number: u64,
+    /// How long ago, rounded down: a later moment is the safe error.
+    pub(super) age_ms: u32,
+    /// Its last promise.
+    pub(super) promise_ms: u32,
+}
+
+/// See [`Message::Vote`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Vote {
+    pub(super) subject: NodeId,
+    pub(super) boot: Boot,
+    pub(super) trace: Trace,
+    /// It is late; otherwise it is heard, and an earlier vote is withdrawn.
+    pub(super) is_late: bool,
+}
+
+/// What a member's standing is to somebody.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) enum Told {
+    Alive,
+    Dead,
+    Left,
+}
+
+/// A member in short.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Item {
+    pub(super) node: NodeId,
+    pub(super) boot: Boot,
+    pub(super) generation: u64,
+    pub(super) profile_version: u64,
+    pub(super) held_version: u64,
+    pub(super) standing: Told,
+    pub(super) trace: Trace,
+}
+
+/// What is sent in parts.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) enum What {
+    Profile,
+    Held,
+}
+
+/// Which blob: of whom, in which boot, and which version.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Title {
+    pub(super) node: NodeId,
+    pub(super) boot: Boot,
+    pub(super) what: What,
+    pub(super) version: u64,
+}
+
+/// See [`Message::Part`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Part {
+    pub(super) title: Title,
+    pub(super) generation: u64,
+    /// Of the whole blob.
+    pub(super) hash: u64,
+    pub(super) index: u16,
+    pub(super) count: u16,
+    pub(super) bytes: Vec<u8>,
+}
+
+/// See [`Message::Pull`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Pull {
+    pub(super) title: Title,
+    pub(super) first: u16,
+    pub(super) count: u16,
+}
+
+/// See [`Message::Delta`]. The sender's own held set.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Delta {
+    pub(super) base: u64,
+    pub(super) version: u64,
+    /// Of the whole new blob.
+    pub(super) hash: u64,
+    /// `None`: gone.
+    pub(super) changes: Vec<(GroupKey, Option<HeldEntry>)>,
+}
+
+/// See [`Message::Ack`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Ack {
+    pub(super) profile_version: u64,
+    pub(super) held_version: u64,
+    /// The sender's own held set as it was when it had the receiver's.
+    pub(super) own_version: u64,
+}
+
+/// Why a body says nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Malformed {
+    /// It ends before its fields do.
+    Short,
+    /// Another protocol.
+    Protocol(u8),
+    /// A message of a later version of this protocol.
+    Kind(u8),
+    /// A field is outside its bounds.
+    Value,
+}
+
+impl Message {
+    /// The bytes of a body, at most [`super::BODY_BYTES_MAX`].
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut w = Writer::new(PROTOCOL);
+        match self {
+            Self::Heartbeat(beat) => {
+                w.u8(kind::HEARTBEAT);
+                w.u32(beat.promise_ms);
+                w.u64(beat.profile_version);
+                w.u64(beat.held_version);
+                w.u64(beat.held_hash);
+            }
+            Self::Probe => w.u8(kind::PROBE),
+            Self::Vote(vote) => {
+                w.u8(kind::VOTE);
+                w.node(vote.subject);
+                w.boot(vote.boot);
+                trace(&mut w, &vote.trace);
+                w.bool(vote.is_late);
+            }
+            Self::Ask(node) => {
+                w.u8(kind::ASK);
+                w.node(*node);
+            }
+            Self::Digest { is_reply, buckets } => {
+                w.u8(kind::DIGEST);
+                w.bool(*is_reply);
+                buckets.iter().for_each(|bucket| w.u64(*bucket));
+            }
+            Self::Items { is_last, items } => {
+                w.u8(kind::ITEMS);
+                w.bool(*is_last);
+                w.count(items.len(), ITEMS_MAX);
+                items.iter().take(ITEMS_MAX).for_each(|i| item(&mut w, i));
+            }
+            Self::Part(part) => write_part(&mut w, part),
+            Self::Pull(pull) => {
+                w.u8(kind::PULL);
+                title(&mut w, &pull.title);
+                w.u16(pull.first);
+                w.u16(pull.count);
+            }
+            Self::Delta(delta) => write_delta(&mut w, delta),
+            Self::Ack(ack) => {
+                w.u8(kind::ACK);
+                w.u64(ack.profile_version);
+                w.u64(ack.held_version);
+                w.u64(ack.own_version);
+            }
+            Self::Join => w.u8(kind::JOIN),
+            Self::Challenge(nonce) => {
+                w.u8(kind::CHALLENGE);
+                w.bytes(nonce);
+            }
+            Self::Response { nonce, generation } => {
+                w.u8(kind::RESPONSE);
+                w.bytes(nonce);
+                w.u64(*generation);
+            }
+            Self::Tell(payload) => {
+                w.u8(kind::TELL);
+                w.bytes(payload);
+            }
+            Self::PromiseAsk(ms) => {
+                w.u8(kind::PROMISE_ASK);
+                w.u32(*ms);
+            }
+            Self::PromiseAck => w.u8(kind::PROMISE_ACK),
+            Self::Leave => w.u8(kind::LEAVE),
+        }
+        w.into_bytes()
+    }
+
+    /// What a body says.
+    pub(super) fn decode(body: &[u8]) -> Result<Self, Malformed> {
+        let mut r = Reader::new(body);
+        let protocol = r.u8()?;
+        if protocol != PROTOCOL {
+            return Err(Malformed::Protocol(protocol));
+        }
+        Ok(match r.u8()? {
+            kind::HEARTBEAT => Self::Heartbeat(Heartbeat {
+                promise_ms: r.u32()?,
+                profile_version: r.u64()?,
+                held_version: r.u64()?,
+                held_hash: r.u64()?,
+            }),
+            kind::PROBE => Self::Probe,
+            kind::VOTE => Self::Vote(Vote {
+                subject: r.node()?,
+                boot: r.boot()?,
+                trace: read_trace(&mut r)?,
+                is_late: r.bool()?,
+            }),
+            kind::ASK => Self::Ask(r.node()?),
+            kind::DIGEST => read_digest(&mut r)?,
+            kind::ITEMS => read_items(&mut r)?,
+            kind::PART => Self::Part(read_part(&mut r)?),
+            kind::PULL => Self::Pull(Pull {
+                title: read_title(&mut r)?,
+                first: r.u16()?,
+                count: r.u16()?,
+            }),
+            kind::DELTA => Self::Delta(read_delta(&mut r)?),
+            kind::ACK => Self::Ack(Ack {
+                profile_version: r.u64()?,
+                held_version: r.u64()?,
+                own_version: r.u64()?,
+            }),
+            kind::JOIN => Self::Join,
+            kind::CHALLENGE => Self::Challenge(r.array()?),
+            kind::RESPONSE => Self::Response {
+                nonce: r.array()?,
+                generation: r.u64()?,
+            },
+            kind::TELL => Self::Tell(r.rest().to_vec()),
+            kind::PROMISE_ASK => Self::PromiseAsk(r.u32()?),
+            kind::PROMISE_ACK => Self::PromiseAck,
+            kind::LEAVE => Self::Leave,
+            other => return Err(Malformed::Kind(other)),
+        })
+    }
+}
+
+fn trace(w: &mut Writer, trace: &Trace) {
+    w.u64(trace.number);
+    w.u32(trace.age_ms);
+    w.u32(trace.promise_ms);
+}
+
+fn read_trace(r: &mut Reader<'_>) -> Result<Trace, Malformed> {
+    Ok(Trace {
+        number: r.u64()?,
+        age_ms: r.u32()?,
+        promise_ms: r.u32()?,
+    })
+}
+
+fn item(w: &mut Writer, item: &Item) {
+    w.node(item.node);
+    w.boot(item.boot);
+    w.u64(item.generation);
+    w.u64(item.profile_version);
+    w.u64(item.held_version);
+    w.u8(item.standing as u8);
+    trace(w, &item.trace);
+}
+
+fn read_item(r: &mut Reader<'_>) -> Result<Item, Malformed> {
+    Ok(Item {
+        node: r.node()?,
+        boot: r.boot()?,
+        generation: r.u64()?,
+        profile_version: r.u64()?,
+        held_version: r.u64()?,
+        standing: match r.u8()? {
+            0 => Told::Alive,
+            1 => Told::Dead,
+            2 => Told::Left,
+            _ => return Err(Malformed::Value),
+        },
+        trace: read_trace(r)?,
+    })
+}
+
+fn read_digest(r: &mut Reader<'_>) -> Result<Message, Malformed> {
+    let is_reply = r.bool()?;
+    let mut buckets = Box::new([0; BUCKETS]);
+    for bucket in buckets.iter_mut() {
+        *bucket = r.u64()?;
+    }
+    Ok(Message::Digest { is_reply, buckets })
+}
+
+fn read_items(r: &mut Reader<'_>) -> Result<Message, Malformed> {
+    let is_last = r.bool()?;
+    let count = r.count(ITEMS_MAX)?;
+    let items = (0..count).map(|_| read_item(r)).collect::<Result<_, _>>()?;
+    Ok(Message::Items { is_last, items })
+}
+
+fn title(w: &mut Writer, title: &Title) {
+    w.node(title.node);
+    w.boot(title.boot);
+    w.u8(title.what as u8);
+    w.u64(title.version);
+}
+
+fn read_title(r: &mut Reader<'_>) -> Result<Title, Malformed> {
+    Ok(Title {
+        node: r.node()?,
+        boot: r.boot()?,
+        what: match r.u8()? {
+            0 => What::Profile,
+            1 => What::Held,
+            _ => return Err(Malformed::Value),
+        },
+        version: r.u64()?,
+    })
+}
+
+fn write_part(w: &mut Writer, part: &Part) {
+    w.u8(kind::PART);
+    title(w, &part.title);
+    w.u64(part.generation);
+    w.u64(part.hash);
+    w.u16(part.index);
+    w.u16(part.count);
+    w.bytes(&part.bytes);
+}
+
+fn read_part(r: &mut Reader<'_>) -> Result<Part, Malformed> {
+    let part = Part {
+        title: read_title(r)?,
+        generation: r.u64()?,
+        hash: r.u64()?,
+        index: r.u16()?,
+        count: r.u16()?,
+        bytes: r.rest().to_vec(),
+    };
+    let is_sound = part.index < part.count
+        && part.count <= PARTS_MAX
+        && part.bytes.len() <= PART_BYTES
+        && part.title.version > 0;
+    is_sound.then_some(part).ok_or(Malformed::Value)
+}
+
+fn write_delta(w: &mut Writer, delta: &Delta) {
+    w.u8(kind::DELTA);
+    w.u64(delta.base);
+    w.u64(delta.version);
+    w.u64(delta.hash);
+    w.count(delta.changes.len(), CHANGES_MAX);
+    for (group, entry) in delta.changes.iter().take(CHANGES_MAX) {
+        blob::write_change(w, *group, *entry);
+    }
+}
+
+fn read_delta(r: &mut Reader<'_>) -> Result<Delta, Malformed> {
+    let (base, version, hash) = (r.u64()?, r.u64()?, r.u64()?);
+    let count = r.count(CHANGES_MAX)?;
+    let changes = (0..count)
+        .map(|_| blob::read_change(r))
+        .collect::<Result<_, _>>()?;
+    Ok(Delta {
+        base,
+        version,
+        hash,
+        changes,
+    })
+}
+
+/// Changes in one [`Delta`]: of at most 34 bytes each, they fit a body.
+pub(super) const CHANGES_MAX: usize = 31;
+
+mod kind {
+    pub(super) const HEARTBEAT: u8 = 1;
+    pub(super) const PROBE: u8 = 2;
+    pub(super) const VOTE: u8 = 3;
+    pub(super) const ASK: u8 = 4;
+    pub(super) const DIGEST: u8 = 5;
+    pub(super) const ITEMS: u8 = 6;
+    pub(super) const PART: u8 = 7;
+    pub(super) const PULL: u8 = 8;
+    pub(super) const DELTA: u8 = 9;
+    pub(super) const ACK: u8 = 10;
+    pub(super) const JOIN: u8 = 11;
+    pub(super) const CHALLENGE: u8 = 12;
+    pub(super) const RESPONSE: u8 = 13;
+    pub(super) const TELL: u8 = 14;
+    pub(super) const PROMISE_ASK: u8 = 15;
+    pub(super) const PROMISE_ACK: u8 = 16;
+    pub(super) const LEAVE: u8 = 17;
+}
+
+#[cfg(test)]
+mod tests;
