@@ -5,8 +5,11 @@
 #![forbid(unsafe_code)]
 
 pub mod announce;
+pub mod gossip;
+pub mod hold;
 pub mod id;
 pub mod lease;
+pub mod member;
 pub mod neighbour;
 pub mod pulse;
 pub mod time;

@@ -9,6 +9,26 @@ use crate::{Epoch, GroupKey, Mac, Vip};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+mod contest;
+mod facts;
+mod group;
+mod machine;
+pub mod message;
+mod moves;
+mod others;
+mod rank;
+mod reclaim;
+mod taking;
+mod timers;
+mod wishes;
+mod yielding;
+
+#[cfg(test)]
+mod tests;
+
+pub use machine::{Holds, Start};
+pub use rank::RankOf;
+
 /// What this node does about a group. Election is a wish; this is the fact.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Hold {
@@ -26,6 +46,30 @@ pub enum Hold {
     Contested,
     /// The deadline passed: silent until taken again.
     Lapsed,
+}
+
+impl Hold {
+    /// What this node is doing, as a fragment that continues "elected, but".
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Free => "not taken yet",
+            Self::Asking => "its holder has not yielded it yet",
+            Self::Preparing => "about to take it",
+            Self::Holding => "held",
+            Self::Draining => "given away",
+            Self::Contested => "another member claims it",
+            Self::Lapsed => "its deadline passed",
+        }
+    }
+}
+
+/// A group's hold and the epoch of its taking.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Holding {
+    /// The state.
+    pub hold: Hold,
+    /// Which taking; 0 while there is none.
+    pub epoch: Epoch,
 }
 
 /// What election says of a group that this node has to do with.
@@ -182,4 +226,6 @@ pub enum Ground {
     Adopted,
     /// A contest was won, or the winner fell silent.
     Contest,
+    /// It was given to a node that does not want it any more.
+    Refused,
 }
