@@ -10,6 +10,7 @@ mod membership;
 use crate::allocator::Assignments;
 use crate::crd::Pool;
 use crate::diff::{Change, diff};
+use crate::election::{Election, Ranking};
 use crate::failures::Failures;
 use crate::local::{Link, LinkName, Local};
 use crate::members::{Members, node_id};
@@ -206,6 +207,11 @@ pub struct Agent {
     outputs: VecDeque<Output>,
 }
 
+/// Which of two nodes goes first for a VIP when nothing else decides: by the hash that MetalLB elects by, whatever the settings.
+fn precedence() -> hold::RankOf {
+    Box::new(|vip, node| Ranking::new(Election::Sha256, vip).rank_id(node))
+}
+
 /// Where an [`Agent`] begins.
 #[derive(Clone, Debug)]
 pub struct Start {
@@ -232,16 +238,14 @@ impl Agent {
             seed,
         } = start;
         let roster = Arc::<Roster>::default();
-        let holds = Holds::new(
-            hold::Start {
-                me: node_id(&local.node),
-                adopted,
-                is_armed,
-                drain_window,
-                seed,
-            },
-            now,
-        );
+        let holds = Holds::new(hold::Start {
+            me: node_id(&local.node),
+            adopted,
+            is_armed,
+            drain_window,
+            rank: precedence(),
+            nonce: seed,
+        });
         let mut agent = Self {
             world: Arc::default(),
             members: Members::of(&roster, &local, |_| false),

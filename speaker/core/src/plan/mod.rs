@@ -30,7 +30,7 @@ use group::Groups;
 use ranks::Ranks;
 use setting::Setting;
 use speaker_ebpf::abi::Mode;
-pub use speaker_proto::hold::{Held, Hold, Holding};
+pub use speaker_proto::hold::{Hold, Holding};
 use speaker_proto::{Epoch, GroupKey, Vip};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -38,6 +38,9 @@ use std::sync::Arc;
 pub use explain::{Explanation, Judged, JudgedLink, explain};
 pub use reason::{Reason, Unfit, Unmatched};
 pub use wishes::{Wishes, places, wishes};
+
+/// The facts about every group that this node has to do with; absent is `Free`.
+pub type Held = BTreeMap<GroupKey, Holding>;
 
 /// What should be true of this node.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]

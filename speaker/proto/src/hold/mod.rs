@@ -9,6 +9,26 @@ use crate::{Epoch, GroupKey, Mac, Vip};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+mod contest;
+mod facts;
+mod group;
+mod machine;
+pub mod message;
+mod moves;
+mod others;
+mod rank;
+mod reclaim;
+mod taking;
+mod timers;
+mod wishes;
+mod yielding;
+
+#[cfg(test)]
+mod tests;
+
+pub use machine::{Holds, Start};
+pub use rank::RankOf;
+
 /// What this node does about a group. Election is a wish; this is the fact.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Hold {
@@ -48,12 +68,9 @@ impl Hold {
 pub struct Holding {
     /// The state.
     pub hold: Hold,
-    /// Which taking.
+    /// Which taking; 0 while there is none.
     pub epoch: Epoch,
 }
-
-/// The facts about every group that a node has to do with; absent is `Free`.
-pub type Held = BTreeMap<GroupKey, Holding>;
 
 /// What election says of a group that this node has to do with.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -209,119 +226,6 @@ pub enum Ground {
     Adopted,
     /// A contest was won, or the winner fell silent.
     Contest,
+    /// It was given to a node that does not want it any more.
+    Refused,
 }
-// STUB-BEGIN
-/// s
-#[derive(Clone, Debug)]
-pub struct Start {
-    /// m
-    pub me: NodeId,
-    /// a
-    pub adopted: BTreeMap<Vip, Epoch>,
-    /// a
-    pub is_armed: bool,
-    /// d
-    pub drain_window: crate::Span,
-    /// s
-    pub seed: u64,
-}
-/// h
-#[derive(Debug)]
-pub struct Holds {
-    start: Start,
-    held: Held,
-    epoch: Epoch,
-    armed: bool,
-    v: u64,
-    wishes: Arc<BTreeMap<GroupKey, Wish>>,
-    out: std::collections::VecDeque<Output>,
-}
-impl Holds {
-    /// n
-    pub fn new(start: Start, _now: crate::Time) -> Self {
-        Self {
-            held: Held::new(),
-            epoch: start.adopted.values().max().copied().unwrap_or_default(),
-            armed: start.is_armed,
-            v: 0,
-            wishes: Arc::default(),
-            out: Default::default(),
-            start,
-        }
-    }
-    /// h
-    pub fn held(&self) -> &Held {
-        &self.held
-    }
-    /// v
-    pub fn version(&self) -> u64 {
-        self.v
-    }
-    fn go(&mut self) {
-        let mut new = self.held.clone();
-        if !self.armed {
-            for h in new.values_mut() {
-                h.hold = Hold::Lapsed;
-            }
-        } else {
-            new.retain(|g, _| {
-                self.wishes
-                    .get(g)
-                    .is_some_and(|w| w.owner == Some(self.start.me))
-            });
-            for (g, w) in self
-                .wishes
-                .iter()
-                .filter(|(_, w)| w.owner == Some(self.start.me))
-            {
-                if new.get(g).is_none_or(|h| h.hold != Hold::Holding) {
-                    let epoch = w
-                        .vips
-                        .iter()
-                        .find_map(|v| self.start.adopted.get(v))
-                        .copied()
-                        .unwrap_or_else(|| {
-                            self.epoch = self.epoch.next();
-                            self.epoch
-                        });
-                    new.insert(
-                        *g,
-                        Holding {
-                            hold: Hold::Holding,
-                            epoch,
-                        },
-                    );
-                }
-            }
-        }
-        if new != self.held {
-            self.held = new;
-            self.v += 1;
-            self.out.push_back(Output::Changed);
-        }
-    }
-}
-impl crate::Machine for Holds {
-    type Input = Input;
-    type Output = Output;
-    fn input(&mut self, _now: crate::Time, input: Input) {
-        match input {
-            Input::Wishes(w) => self.wishes = w,
-            Input::Armed => self.armed = true,
-            Input::Lapsed => {
-                self.armed = false;
-                self.start.adopted.clear();
-            }
-            _ => {}
-        }
-        self.go();
-    }
-    fn expire(&mut self, _now: crate::Time) {}
-    fn output(&mut self) -> Option<Output> {
-        self.out.pop_front()
-    }
-    fn deadline(&self) -> Option<(crate::Time, &'static str)> {
-        None
-    }
-}
-// STUB-END

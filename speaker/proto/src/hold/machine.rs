@@ -1,0 +1,554 @@
+//! The machine that holds all groups of a node: inputs to the groups that they concern, and what came of it.
+//!
+//! Each turn says at most once what changed, and first to the members: what a node published must be on its way before any message
+//! that relies on it.
+
+use super::contest::Spoofs;
+use super::facts::Facts;
+use super::group::{Group, State};
+use super::message::{self, Message, Say};
+use super::others::Others;
+use super::rank::{Rank, RankOf};
+use super::reclaim::Reclaims;
+use super::taking::Asks;
+use super::timers::Timers;
+use super::{Event, Holding, Input, Output, Wish};
+use crate::member::{HeldSet, HeldVersion, NodeId, Roster};
+use crate::{Epoch, GroupKey, Machine, Span, Time, Vip};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt;
+use std::sync::Arc;
+
+/// Where a machine begins.
+pub struct Start {
+    /// This node.
+    pub me: NodeId,
+    /// The VIPs that the kernel was found to answer for, by the epoch of their taking.
+    pub adopted: BTreeMap<Vip, Epoch>,
+    /// A deadline is in force. If not, nothing of `adopted` is answered for.
+    pub is_armed: bool,
+    /// How long flows of a group that was given away may go on here.
+    pub drain_window: Span,
+    /// Which of two nodes goes first for a VIP.
+    pub rank: RankOf,
+    /// A number by chance: questions of this process must differ from those of the last one.
+    pub nonce: u64,
+}
+
+impl fmt::Debug for Start {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut f = f.debug_struct("Start");
+        f.field("me", &self.me).field("adopted", &self.adopted);
+        f.field("is_armed", &self.is_armed).finish_non_exhaustive()
+    }
+}
+
+/// The machine.
+///
+/// Its driver hands over rosters and messages in the order in which they arrived, a roster no later than any message that was
+/// received after the acknowledgement of what is in it left this node. Likewise [`Output::Publish`] reaches the members' machine
+/// before a later [`Output::Tell`] does. The proof that no two nodes take one VIP rests on both.
+#[derive(Debug)]
+pub struct Holds {
+    pub(super) me: NodeId,
+    pub(super) rank: Rank,
+    pub(super) drain_window: Span,
+    /// `None`: election said nothing yet.
+    pub(super) wishes: Option<Arc<BTreeMap<GroupKey, Wish>>>,
+    pub(super) others: Others,
+    pub(super) facts: Facts,
+    pub(super) groups: BTreeMap<GroupKey, Group>,
+    /// The group that each VIP belongs to.
+    pub(super) owners: BTreeMap<GroupKey, GroupKey>,
+    pub(super) reclaims: Reclaims,
+    pub(super) spoofs: Spoofs,
+    pub(super) asks: Asks,
+    pub(super) is_armed: bool,
+    pub(super) is_stale: bool,
+    /// Takings that wait for an acknowledgement.
+    awaiting: BTreeSet<(HeldVersion, GroupKey)>,
+    timers: Timers,
+    /// The highest epoch used here.
+    top: Epoch,
+    nonce: u64,
+    malformed: u64,
+    tells: BTreeMap<NodeId, Vec<Message>>,
+    said: Vec<Output>,
+    outputs: VecDeque<Output>,
+}
+
+impl Holds {
+    /// A node that knows nobody yet. What it adopts is published under the first version, without an [`Output::Publish`]:
+    /// see [`Holds::published`].
+    pub fn new(start: Start) -> Self {
+        let mut holds = Self {
+            me: start.me,
+            rank: Rank(start.rank),
+            drain_window: start.drain_window,
+            wishes: None,
+            others: Others::default(),
+            facts: Facts::default(),
+            groups: BTreeMap::new(),
+            owners: BTreeMap::new(),
+            reclaims: Reclaims::default(),
+            spoofs: Spoofs::default(),
+            asks: Asks::default(),
+            is_armed: start.is_armed,
+            is_stale: false,
+            awaiting: BTreeSet::new(),
+            timers: Timers::default(),
+            top: Epoch(0),
+            // Room to grow: a later question has a greater number.
+            nonce: start.nonce >> 1,
+            malformed: 0,
+            tells: BTreeMap::new(),
+            said: Vec::new(),
+            outputs: VecDeque::new(),
+        };
+        let adopted = start.adopted.values().copied().max();
+        holds.see_epoch(adopted.unwrap_or_default());
+        if start.is_armed {
+            holds.adopt(start.adopted);
+        }
+        holds.facts.begin();
+        holds
+    }
+
+    /// What this node does about each group, for planning; absent is free.
+    pub fn held(&self) -> &BTreeMap<GroupKey, Holding> {
+        &self.facts.held
+    }
+
+    /// The number of [`Holds::held`] as it is now, for [`Input::Applied`].
+    pub fn version(&self) -> u64 {
+        self.facts.version
+    }
+
+    /// What the members are told, and under which version.
+    pub fn published(&self) -> (HeldVersion, &Arc<HeldSet>) {
+        (self.facts.shown_version, &self.facts.shown)
+    }
+
+    /// Payloads of other members that could not be read.
+    pub fn malformed(&self) -> u64 {
+        self.malformed
+    }
+
+    pub(super) fn wish(&self, key: GroupKey) -> Option<&Wish> {
+        self.wishes.as_ref()?.get(&key)
+    }
+
+    pub(super) fn say(&mut self, output: Output) {
+        self.said.push(output);
+    }
+
+    pub(super) fn tell(&mut self, to: NodeId, message: Message) {
+        self.tells.entry(to).or_default().push(message);
+    }
+
+    pub(super) fn nonce(&mut self) -> u64 {
+        self.nonce += 1;
+        self.nonce
+    }
+
+    /// The highest epoch that was used here or seen elsewhere.
+    pub(super) fn top_epoch(&mut self) -> Epoch {
+        self.see_epoch(self.others.seen);
+        self.top
+    }
+
+    /// An epoch that nobody used, as far as is known.
+    pub(super) fn next_epoch(&mut self) -> Epoch {
+        self.top = self.top_epoch().next();
+        self.top
+    }
+
+    pub(super) fn see_epoch(&mut self, epoch: Epoch) {
+        self.top = self.top.max(epoch.min(EPOCH_MAX));
+    }
+
+    /// Takes a group out of the map, to be changed and put back; makes one that was elected.
+    pub(super) fn take_out(&mut self, key: GroupKey) -> Option<Group> {
+        if let Some(group) = self.groups.remove(&key) {
+            return Some(group);
+        }
+        let wish = self.wish(key).filter(|wish| wish.owner == Some(self.me))?;
+        let mut vips = wish.vips.iter();
+        if vips.any(|vip| self.owners.contains_key(&GroupKey(vip.0))) {
+            return None;
+        }
+        let group = Group::new(wish.vips.clone(), State::Free);
+        self.own(key, &group);
+        Some(group)
+    }
+
+    /// Puts a group back, and brings everything that follows from its state up to that.
+    pub(super) fn put_back(&mut self, key: GroupKey, mut group: Group) {
+        let is_elected = self
+            .wish(key)
+            .is_some_and(|wish| wish.owner == Some(self.me));
+        if matches!(group.state, State::Free) && !is_elected {
+            self.forget(key, &group, &BTreeMap::<GroupKey, ()>::new());
+            return;
+        }
+        self.facts.hold(key, group.holding());
+        let entry = group.entry();
+        for vip in group.keys() {
+            self.facts.show(vip, entry);
+        }
+        if !matches!(group.state, State::Holding(_)) {
+            self.reclaims.end(key);
+        }
+        let version = self.facts.shown_version;
+        let awaits = match &mut group.state {
+            State::Taking(taking) => Some(taking.published(version)),
+            State::Free
+            | State::Waiting
+            | State::Holding(_)
+            | State::Draining(_)
+            | State::Contested(_)
+            | State::Lapsed => None,
+        };
+        self.await_ack(key, &mut group, awaits);
+        self.timers.set(key, group.due);
+        self.groups.insert(key, group);
+    }
+
+    fn await_ack(&mut self, key: GroupKey, group: &mut Group, version: Option<HeldVersion>) {
+        if group.awaits == version {
+            return;
+        }
+        if let Some(old) = group.awaits {
+            self.awaiting.remove(&(old, key));
+        }
+        if let Some(new) = version {
+            self.awaiting.insert((new, key));
+        }
+        group.awaits = version;
+    }
+
+    /// VIPs belong to a group from now on.
+    pub(super) fn own(&mut self, key: GroupKey, group: &Group) {
+        self.owners.extend(group.keys().map(|vip| (vip, key)));
+    }
+
+    /// A group that was taken out is not put back. What is `kept` stays published.
+    pub(super) fn forget<T>(&mut self, key: GroupKey, group: &Group, kept: &BTreeMap<GroupKey, T>) {
+        for vip in group.keys() {
+            self.owners.remove(&vip);
+            if !kept.contains_key(&vip) {
+                self.facts.show(vip, None);
+            }
+        }
+        if let Some(version) = group.awaits {
+            self.awaiting.remove(&(version, key));
+        }
+        self.facts.hold(key, None);
+        self.timers.set(key, None);
+        self.reclaims.end(key);
+    }
+
+    /// The kernel is told to fall silent about a group.
+    pub(super) fn fade(&mut self, group: &Group, epoch: Epoch) {
+        for vip in group.keys() {
+            self.facts.fade(vip, epoch);
+        }
+    }
+
+    /// Stops answering for a group, at once and without being asked.
+    pub(super) fn release(
+        &mut self,
+        now: Time,
+        key: GroupKey,
+        group: &mut Group,
+        to: Option<NodeId>,
+    ) {
+        let State::Holding(own) = &group.state else {
+            return;
+        };
+        let epoch = own.epoch;
+        self.fade(group, epoch);
+        self.say(Output::Event(Event::Given { group: key, to }));
+        self.begin(now, key, group);
+    }
+
+    pub(super) fn evaluate(&mut self, now: Time, key: GroupKey) {
+        let Some(mut group) = self.take_out(key) else {
+            return;
+        };
+        match &group.state {
+            State::Free | State::Waiting => self.begin(now, key, &mut group),
+            State::Taking(_) => self.go_on(now, key, &mut group),
+            State::Holding(_) => self.keep(now, key, &mut group),
+            State::Draining(_) => self.drain(now, key, &mut group),
+            State::Contested(_) => self.stay_silent(now, key, &mut group),
+            State::Lapsed => {}
+        }
+        self.put_back(key, group);
+    }
+
+    /// A group that is held: whether it still may be.
+    fn keep(&mut self, now: Time, key: GroupKey, group: &mut Group) {
+        let State::Holding(own) = &group.state else {
+            return;
+        };
+        let mine = (self.me, own.epoch);
+        let mut better = None;
+        for vip in group.keys() {
+            let mut others = self.others.holders(vip);
+            better = better.or(others.find(|theirs| self.rank.outlasts(vip, *theirs, mine)));
+        }
+        let is_unwanted =
+            self.wishes.is_some() && !self.wish(key).is_some_and(|w| w.owner.is_some());
+        if let Some((id, _)) = better {
+            self.release(now, key, group, Some(id));
+        } else if is_unwanted || self.others.roster().is_name_taken {
+            self.release(now, key, group, None);
+        } else {
+            self.settle_doubt(now, key, group);
+        }
+    }
+
+    fn learned(&mut self, now: Time, roster: Arc<Roster>) {
+        let before = (
+            self.others.roster().is_settled,
+            self.others.roster().is_name_taken,
+        );
+        let after = (roster.is_settled, roster.is_name_taken);
+        let touched = self.others.learn(roster);
+        let owners = touched.iter().filter_map(|vip| self.owners.get(vip));
+        let mut keys: BTreeSet<GroupKey> = owners.copied().collect();
+        let end = self.others.acked.map_or(END, |acked| (acked.next(), FIRST));
+        keys.extend(self.awaiting.range(..end).map(|(_, key)| *key));
+        if before != after {
+            keys.extend(self.everything());
+        }
+        for key in keys {
+            self.evaluate(now, key);
+        }
+    }
+
+    /// Every group that this node has to do with.
+    fn everything(&self) -> BTreeSet<GroupKey> {
+        let wishes = self.wishes.iter().flat_map(|wishes| wishes.iter());
+        let elected = wishes.filter(|(_, wish)| wish.owner == Some(self.me));
+        let elected = elected.map(|(key, _)| *key);
+        elected.chain(self.groups.keys().copied()).collect()
+    }
+
+    fn applied(&mut self, now: Time, version: u64) {
+        let vips = self.facts.applied_now(version);
+        let mut keys = BTreeSet::new();
+        for vip in vips {
+            match self.owners.get(&vip) {
+                Some(key) => {
+                    keys.insert(*key);
+                }
+                None => self.facts.show(vip, None),
+            }
+        }
+        for key in keys {
+            self.evaluate(now, key);
+        }
+    }
+
+    fn lapsed(&mut self) {
+        self.is_armed = false;
+        for vip in self.facts.silent() {
+            if !self.owners.contains_key(&vip) {
+                self.facts.show(vip, None);
+            }
+        }
+        let keys: Vec<GroupKey> = self.groups.keys().copied().collect();
+        for key in keys {
+            let Some(mut group) = self.groups.remove(&key) else {
+                continue;
+            };
+            if let State::Taking(taking) = &group.state {
+                self.refuse_all(taking);
+            }
+            if !matches!(group.state, State::Free) {
+                group.state = State::Lapsed;
+            }
+            group.due = None;
+            self.put_back(key, group);
+        }
+    }
+
+    fn armed(&mut self, now: Time) {
+        self.is_armed = true;
+        for key in self.everything() {
+            if let Some(group) = self.groups.get_mut(&key)
+                && matches!(group.state, State::Lapsed)
+            {
+                group.state = State::Free;
+            }
+            self.evaluate(now, key);
+        }
+    }
+
+    fn told(&mut self, now: Time, from: NodeId, payload: &[u8]) {
+        match message::decode(payload) {
+            Ok(messages) => {
+                for message in messages {
+                    self.heard(now, from, message);
+                }
+            }
+            Err(_) => self.malformed += 1,
+        }
+    }
+
+    fn heard(&mut self, now: Time, from: NodeId, message: Message) {
+        let vip = GroupKey(message.vip.0);
+        let nonce = message.nonce;
+        match message.say {
+            Say::Ask => self.asked(now, from, vip, nonce),
+            Say::Yield(epoch, ages) => {
+                self.see_epoch(epoch);
+                self.yielded(now, from, (vip, nonce), epoch, ages);
+            }
+            Say::DidYouClaim => self.did_you_claim(from, vip, nonce),
+            Say::Keep(why) => self.of_group(vip, |holds, key, group| {
+                if let State::Taking(taking) = &mut group.state
+                    && taking.nonce == nonce
+                {
+                    holds.kept(now, key, taking, from, why);
+                    holds.go_on(now, key, group);
+                }
+            }),
+            Say::Clear(until) => self.of_group(vip, |holds, key, group| {
+                if let State::Taking(taking) = &mut group.state
+                    && taking.nonce == nonce
+                {
+                    Self::cleared(taking, now, (from, vip), until, None);
+                    holds.go_on(now, key, group);
+                }
+            }),
+            Say::Took => self.of_group(vip, |holds, key, group| {
+                holds.taken_by(now, key, group, from);
+            }),
+            Say::Refuse => self.of_group(vip, |holds, key, group| {
+                holds.refused_by(now, key, group, from, nonce);
+            }),
+            Say::Claim(epoch) => self.of_group(vip, |holds, key, group| {
+                holds.claim_answered(now, key, group, (from, nonce), Some(epoch));
+            }),
+            Say::Denied => self.of_group(vip, |holds, key, group| {
+                holds.claim_answered(now, key, group, (from, nonce), None);
+            }),
+        }
+    }
+
+    /// Lets the group of a VIP change, if this node has to do with it.
+    fn of_group(&mut self, vip: GroupKey, change: impl FnOnce(&mut Self, GroupKey, &mut Group)) {
+        if let Some((key, mut group)) = self.group_of(vip) {
+            change(self, key, &mut group);
+            self.put_back(key, group);
+        }
+    }
+
+    /// Takes the group of a VIP out of the map.
+    pub(super) fn group_of(&mut self, vip: GroupKey) -> Option<(GroupKey, Group)> {
+        let key = *self.owners.get(&vip)?;
+        Some((key, self.groups.remove(&key)?))
+    }
+
+    fn change(&mut self, key: GroupKey, change: impl FnOnce(&mut Self, &mut Group)) {
+        if let Some(mut group) = self.groups.remove(&key) {
+            change(self, &mut group);
+            self.put_back(key, group);
+        }
+    }
+
+    fn probed(&mut self, now: Time, key: GroupKey, nonce: u64, answered: Option<crate::Mac>) {
+        self.change(key, |holds, group| match &mut group.state {
+            State::Taking(taking) => {
+                holds.taking_probed(now, key, taking, nonce, answered);
+                holds.go_on(now, key, group);
+            }
+            State::Contested(contested) => {
+                Self::winner_probed(contested, nonce, answered);
+                holds.stay_silent(now, key, group);
+            }
+            State::Free
+            | State::Waiting
+            | State::Holding(_)
+            | State::Draining(_)
+            | State::Lapsed => {}
+        });
+    }
+
+    /// Ends a turn: what was said in it, in an order that others can rely on.
+    fn end_turn(&mut self) {
+        if self.facts.take_shown_changed() {
+            let version = self.facts.shown_version;
+            let shown = self.facts.shown.clone();
+            self.outputs.push_back(Output::Publish(version, shown));
+        }
+        if self.facts.take_changed() {
+            self.outputs.push_back(Output::Changed);
+        }
+        for (to, messages) in std::mem::take(&mut self.tells) {
+            let payloads = message::encode(&messages).into_iter();
+            self.outputs
+                .extend(payloads.map(|payload| Output::Tell(to, payload)));
+        }
+        self.outputs.extend(self.said.drain(..));
+    }
+}
+
+impl Machine for Holds {
+    type Input = Input;
+    type Output = Output;
+
+    fn input(&mut self, now: Time, input: Input) {
+        match input {
+            Input::Wishes(wishes) => self.wished(now, wishes),
+            Input::Roster(roster) => self.learned(now, roster),
+            Input::Told(from, payload) => self.told(now, from, &payload),
+            Input::Applied(version) => self.applied(now, version),
+            Input::Armed => self.armed(now),
+            Input::Lapsed => self.lapsed(),
+            Input::Probed {
+                group,
+                nonce,
+                answered,
+            } => self.probed(now, group, nonce, answered),
+            Input::Claimed { group, by, mac } => {
+                self.change(group, |holds, g| {
+                    holds.claimed(now, group, g, Some((by, mac)));
+                });
+            }
+            Input::Fenced { group } => {
+                self.change(group, |holds, g| holds.claimed(now, group, g, None));
+            }
+            Input::Stale(is_stale) => self.is_stale = is_stale,
+        }
+        self.end_turn();
+    }
+
+    fn expire(&mut self, now: Time) {
+        for key in self.timers.due(now) {
+            self.evaluate(now, key);
+        }
+        for (group, macs) in self.reclaims.turn(now, &self.others) {
+            self.say(Output::ClaimTo(group, macs));
+        }
+        self.end_turn();
+    }
+
+    fn output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    fn deadline(&self) -> Option<(Time, &'static str)> {
+        let groups = self.timers.first().map(|at| (at, "a group"));
+        let reclaims = self.reclaims.next().map(|at| (at, "a claim"));
+        groups.into_iter().chain(reclaims).min()
+    }
+}
+
+/// No cluster lives to see this many takings; a higher epoch is nonsense and followed no further.
+const EPOCH_MAX: Epoch = Epoch(1 << 62);
+const FIRST: GroupKey = GroupKey(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED));
+const END: (HeldVersion, GroupKey) = (HeldVersion(u64::MAX), FIRST);

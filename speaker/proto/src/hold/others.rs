@@ -1,0 +1,196 @@
+//! What the other members say of each VIP, and until when a dead one may still answer.
+//!
+//! An index over the [`Roster`], kept up by differences, so that a change of one member's held set costs as much as that set. It judges
+//! nothing; [`super::taking`] and its neighbours do.
+
+use super::rank::Rank;
+use crate::member::{HeldEntry, HeldSet, HeldState, HeldVersion, Member, NodeId, Roster, Standing};
+use crate::{Epoch, GroupKey, Mac, Time, Vip};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// The others, by VIP.
+#[derive(Debug, Default)]
+pub(super) struct Others {
+    roster: Arc<Roster>,
+    by_vip: BTreeMap<GroupKey, BTreeMap<NodeId, HeldEntry>>,
+    /// The highest epoch that anybody ever published.
+    pub(super) seen: Epoch,
+    /// Every live member has at least this version of the own held set; `None`: there is no live member.
+    pub(super) acked: Option<HeldVersion>,
+    /// From now on no dead member's kernel answers for anything, also for what it took last and could not say.
+    pub(super) silent_at: Time,
+}
+
+/// What others say of the VIPs of one group.
+#[derive(Debug, Default)]
+pub(super) struct View {
+    /// Live members that answer for one, or gave one away: each must say that it is silent.
+    pub(super) holders: BTreeMap<(NodeId, GroupKey), HeldEntry>,
+    /// Live members about to take one, with the lowest such VIP.
+    pub(super) rivals: BTreeMap<NodeId, GroupKey>,
+    /// Whom the last of the yields names, with its epoch and who gave.
+    pub(super) heir: Option<(Epoch, NodeId, NodeId)>,
+    /// Members that died and may have answered for one, by which taking and until when.
+    pub(super) dead: BTreeMap<(NodeId, GroupKey), (Epoch, Time)>,
+}
+
+impl Others {
+    /// Takes in a new roster, and says which VIPs are concerned.
+    pub(super) fn learn(&mut self, roster: Arc<Roster>) -> BTreeSet<GroupKey> {
+        let mut touched = BTreeSet::new();
+        let old = std::mem::replace(&mut self.roster, roster.clone());
+        for (id, before) in &old.members {
+            if !roster.members.contains_key(id) {
+                self.differ(*id, said(before), &HeldSet::new(), &mut touched);
+            }
+        }
+        let nothing = HeldSet::new();
+        for (id, after) in &roster.members {
+            let before = old.members.get(id);
+            if before.is_some_and(|before| Arc::ptr_eq(before, after)) {
+                continue;
+            }
+            let had = before.map_or(&nothing, |before| said(before));
+            self.differ(*id, had, said(after), &mut touched);
+            if before.is_some_and(|b| b.standing != after.standing || b.boot != after.boot) {
+                touched.extend(after.held.keys());
+            }
+        }
+        let live = roster.members.values().filter(|member| member.is_alive());
+        self.acked = live.map(|member| member.acked).min();
+        let silences = roster.members.values().filter_map(|m| match m.standing {
+            Standing::Dead { silent_at } => Some(silent_at),
+            Standing::Alive | Standing::Left => None,
+        });
+        self.silent_at = silences.max().unwrap_or_default();
+        touched
+    }
+
+    fn differ(
+        &mut self,
+        id: NodeId,
+        had: &HeldSet,
+        has: &HeldSet,
+        touched: &mut BTreeSet<GroupKey>,
+    ) {
+        if std::ptr::eq(had, has) {
+            return;
+        }
+        for vip in had.keys().filter(|vip| !has.contains_key(vip)) {
+            touched.insert(*vip);
+            if let Some(entries) = self.by_vip.get_mut(vip) {
+                entries.remove(&id);
+                if entries.is_empty() {
+                    self.by_vip.remove(vip);
+                }
+            }
+        }
+        for (vip, entry) in has {
+            if had.get(vip) != Some(entry) {
+                touched.insert(*vip);
+                self.seen = self.seen.max(entry.epoch);
+                self.by_vip.entry(*vip).or_default().insert(id, *entry);
+            }
+        }
+    }
+
+    /// The roster.
+    pub(super) fn roster(&self) -> &Roster {
+        &self.roster
+    }
+
+    /// A member that is alive.
+    pub(super) fn live(&self, id: NodeId) -> Option<&Member> {
+        let member = self.roster.members.get(&id)?;
+        member.is_alive().then_some(member)
+    }
+
+    /// Whose hardware address this is.
+    pub(super) fn owner_of(&self, mac: Mac) -> Option<NodeId> {
+        let mut members = self.roster.members.iter();
+        let found = members.find(|(_, member)| member.profile.macs.contains(&mac));
+        found.map(|(id, _)| *id)
+    }
+
+    /// What a member says of a VIP.
+    pub(super) fn entry(&self, vip: GroupKey, id: NodeId) -> Option<HeldEntry> {
+        self.by_vip.get(&vip)?.get(&id).copied()
+    }
+
+    /// Live members that answer for a VIP.
+    pub(super) fn holders(&self, vip: GroupKey) -> impl Iterator<Item = (NodeId, Epoch)> {
+        let entries = self.by_vip.get(&vip).into_iter().flatten();
+        entries.filter_map(|(id, entry)| match entry.state {
+            HeldState::Holding if self.live(*id).is_some() => Some((*id, entry.epoch)),
+            HeldState::Holding | HeldState::Preparing | HeldState::Yielded(_) => None,
+        })
+    }
+
+    /// What is said of these VIPs, as `me` sees it.
+    pub(super) fn view(&self, me: NodeId, vips: &BTreeSet<Vip>) -> View {
+        let mut view = View::default();
+        for vip in vips.iter().map(|vip| GroupKey(vip.0)) {
+            for (id, entry) in self.by_vip.get(&vip).into_iter().flatten() {
+                let Some(member) = self.roster.members.get(id) else {
+                    continue;
+                };
+                self.see(&mut view, me, vip, (*id, member.standing), *entry);
+            }
+        }
+        view
+    }
+
+    fn see(
+        &self,
+        view: &mut View,
+        me: NodeId,
+        vip: GroupKey,
+        (id, standing): (NodeId, Standing),
+        entry: HeldEntry,
+    ) {
+        match (standing, entry.state) {
+            (Standing::Left, _) => {}
+            (Standing::Alive, HeldState::Preparing) => {
+                view.rivals.entry(id).or_insert(vip);
+            }
+            (Standing::Alive, HeldState::Holding | HeldState::Yielded(_)) => {
+                view.holders.insert((id, vip), entry);
+            }
+            (Standing::Dead { silent_at }, HeldState::Preparing | HeldState::Holding) => {
+                view.dead.insert((id, vip), (entry.epoch, silent_at));
+            }
+            // It was silent before it said so.
+            (Standing::Dead { .. }, HeldState::Yielded(_)) => {}
+        }
+        if let HeldState::Yielded(heir) = entry.state {
+            let standing = self.roster.members.get(&heir).map(|m| m.standing);
+            if let Some(Standing::Dead { silent_at }) = standing {
+                view.dead.insert((heir, vip), (entry.epoch, silent_at));
+            } else if heir == me || standing == Some(Standing::Alive) {
+                view.heir = view.heir.max(Some((entry.epoch, id, heir)));
+            }
+        }
+    }
+}
+
+impl View {
+    /// Whether `me` stands back for somebody else that prepares: the one that the last yield names goes first, then the one
+    /// with precedence. `is_given`: `me` has a yield in hand.
+    pub(super) fn stands_back(&self, me: NodeId, is_given: bool, rank: &Rank) -> bool {
+        if let Some((_, _, heir)) = self.heir {
+            if heir == me {
+                return false;
+            }
+            if self.rivals.contains_key(&heir) {
+                return true;
+            }
+        }
+        let mut rivals = self.rivals.iter();
+        !is_given && rivals.any(|(rival, vip)| rank.precedes(*vip, *rival, me))
+    }
+}
+
+fn said(member: &Member) -> &HeldSet {
+    &member.held
+}

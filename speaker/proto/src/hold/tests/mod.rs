@@ -1,0 +1,4 @@
+//! The rules by their numbers, each in a small cluster on a virtual clock, and random histories of one.
+
+mod taking;
+mod world;

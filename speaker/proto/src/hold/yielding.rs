@@ -1,0 +1,305 @@
+//! Giving a group away, and getting it back when nobody takes it (L3.2, L6.1).
+//!
+//! A holder first falls silent, then says so to all, and only then tells who asked. Until that one took it or refused it, nobody else
+//! can take it, and this node takes it back without asking only on a refusal, which is final for that attempt.
+
+use super::group::{Group, Own, State};
+use super::machine::Holds;
+use super::message::{Say, Why};
+use super::taking::message;
+use super::{Event, Output};
+use crate::member::{Boot, HeldState, NodeId};
+use crate::{Epoch, GroupKey, Span, Time};
+use std::collections::BTreeSet;
+
+/// A group that is given away.
+#[derive(Debug)]
+pub(super) struct Draining {
+    /// The taking that ends.
+    pub(super) epoch: Epoch,
+    /// The least that the next one has.
+    pub(super) given: Epoch,
+    /// Who asked.
+    pub(super) to: NodeId,
+    boot: Option<Boot>,
+    nonce: u64,
+    /// The VIPs that were asked for.
+    asked: BTreeSet<GroupKey>,
+    /// The kernel is known not to answer any more.
+    pub(super) is_silent: bool,
+    silent_version: u64,
+    sends: u32,
+    next: Time,
+    /// Since when it was silent; after a while it is nobody's.
+    since: Time,
+    /// Who asked took it, or cannot any more but by the rules that all are under: the end of the window.
+    ends: Option<Time>,
+}
+
+impl Holds {
+    /// Somebody wants a VIP.
+    pub(super) fn asked(&mut self, now: Time, from: NodeId, vip: GroupKey, nonce: u64) {
+        let Some((key, mut group)) = self.group_of(vip) else {
+            self.say_clear(from, vip, nonce);
+            return;
+        };
+        let boot = self.others.live(from).map(|member| member.boot);
+        match &mut group.state {
+            State::Holding(_) => self.answer(now, key, &mut group, from, vip, nonce),
+            State::Draining(draining) if draining.ends.is_some() => {
+                self.say_clear(from, vip, nonce)
+            }
+            State::Draining(draining) if draining.to == from => {
+                // An older question that comes late must not bring back an attempt that was refused.
+                if nonce > draining.nonce || boot != draining.boot {
+                    draining.nonce = nonce;
+                    draining.boot = boot;
+                    draining.asked.clear();
+                }
+                if nonce == draining.nonce {
+                    draining.asked.insert(vip);
+                    draining.next = now;
+                    self.drain(now, key, &mut group);
+                }
+            }
+            State::Draining(_) => self.tell(from, message(vip, nonce, Say::Keep(Why::NotYet))),
+            State::Free
+            | State::Waiting
+            | State::Taking(_)
+            | State::Contested(_)
+            | State::Lapsed => self.say_clear(from, vip, nonce),
+        }
+        self.put_back(key, group);
+    }
+
+    fn say_clear(&mut self, to: NodeId, vip: GroupKey, nonce: u64) {
+        if !self.facts.is_fading(vip) {
+            let until = self.top_epoch();
+            self.tell(to, message(vip, nonce, Say::Clear(until)));
+        }
+    }
+
+    /// A holder's answer to who wants what it holds.
+    fn answer(
+        &mut self,
+        now: Time,
+        key: GroupKey,
+        group: &mut Group,
+        from: NodeId,
+        vip: GroupKey,
+        nonce: u64,
+    ) {
+        let State::Holding(own) = &mut group.state else {
+            return;
+        };
+        let (epoch, refused) = (own.epoch, own.refused);
+        let Some(asker) = self.others.live(from) else {
+            return;
+        };
+        let boot = asker.boot;
+        let is_fresher = self.is_stale && !asker.profile.is_stale;
+        let wish = self.wish(key);
+        let is_voluntary = wish.is_some_and(|wish| wish.is_candidate);
+        let why = match wish {
+            None if self.wishes.is_none() && !is_fresher => Some(Why::NotYet),
+            Some(wish) if wish.owner != Some(from) && !is_fresher => Some(Why::Disagree),
+            Some(_) | None if is_voluntary && !group.moves.is_allowed(now) => Some(Why::MovesSpent),
+            Some(_) | None => None,
+        };
+        if let Some(why) = why {
+            let times = refused.map_or(1, |(who, times)| if who == from { times + 1 } else { 1 });
+            own.refused = Some((from, times));
+            self.tell(from, message(vip, nonce, Say::Keep(why)));
+            self.report_kept(key, from, why, times);
+            return;
+        }
+        if is_voluntary {
+            group.moves.count(now);
+        }
+        let draining = Draining {
+            epoch,
+            given: self.next_epoch(),
+            to: from,
+            boot: Some(boot),
+            nonce,
+            asked: BTreeSet::from([vip]),
+            is_silent: false,
+            silent_version: self.facts.wait_for_kernel(vip),
+            sends: 0,
+            next: now,
+            since: now,
+            ends: None,
+        };
+        group.state = State::Draining(draining);
+        group.due = None;
+        self.say(Output::Event(Event::Given {
+            group: key,
+            to: Some(from),
+        }));
+    }
+
+    fn report_kept(&mut self, group: GroupKey, with: NodeId, why: Why, times: u32) {
+        let event = match (why, times) {
+            // The first time views are merely not equally fast.
+            (Why::Disagree, 2) => Event::Disagree { group, with },
+            (Why::MovesSpent, 1) => Event::MovesSpent { group },
+            (Why::Disagree | Why::MovesSpent | Why::NotYet, _) => return,
+        };
+        self.say(Output::Event(event));
+    }
+
+    /// A group that is given away: tells who asked until it answers, and ends the window.
+    pub(super) fn drain(&mut self, now: Time, key: GroupKey, group: &mut Group) {
+        let State::Draining(draining) = &mut group.state else {
+            return;
+        };
+        group.due = None;
+        if !draining.is_silent {
+            if self.facts.applied < draining.silent_version {
+                return;
+            }
+            draining.is_silent = true;
+            draining.next = now;
+            draining.since = now;
+        }
+        if draining.ends.is_none() {
+            let to = draining.to;
+            let given = draining.given;
+            let is_gone = self.others.live(to).is_none();
+            let has_it = group.vips.iter().any(|vip| {
+                let entry = self.others.entry(GroupKey(vip.0), to);
+                entry.is_some_and(|e| e.epoch >= given && e.state != HeldState::Preparing)
+            });
+            if is_gone || has_it || draining.since + UNCLEAR_MAX <= now {
+                draining.ends = Some(now + self.drain_window);
+            }
+        }
+        match draining.ends {
+            Some(ends) => {
+                let is_over = ends <= now || self.wants(key);
+                group.due = Some(ends);
+                if is_over {
+                    self.begin(now, key, group);
+                }
+            }
+            None => self.send_yield(now, group),
+        }
+    }
+
+    fn send_yield(&mut self, now: Time, group: &mut Group) {
+        let State::Draining(draining) = &mut group.state else {
+            return;
+        };
+        if draining.next <= now {
+            let ages = group.moves.ages(now);
+            for vip in &draining.asked {
+                let say = Say::Yield(draining.given, ages);
+                self.tell(draining.to, message(*vip, draining.nonce, say));
+            }
+            draining.sends += 1;
+            let wait = match draining.sends {
+                0..YIELDS_FAST => YIELD_FAST,
+                YIELDS_FAST.. => YIELD_SLOW,
+            };
+            draining.next = now + wait;
+        }
+        group.due = Some(draining.next.min(draining.since + UNCLEAR_MAX));
+    }
+
+    /// A holder gives a VIP to this node.
+    pub(super) fn yielded(
+        &mut self,
+        now: Time,
+        from: NodeId,
+        of: (GroupKey, u64),
+        epoch: Epoch,
+        ages: super::message::Ages,
+    ) {
+        let (vip, nonce) = of;
+        let Some((key, mut group)) = self.group_of(vip) else {
+            self.refuse(from, vip, nonce);
+            return;
+        };
+        match &mut group.state {
+            State::Taking(taking) if taking.nonce == nonce => {
+                Self::cleared(taking, now, (from, vip), epoch, Some(ages));
+                self.go_on(now, key, &mut group);
+            }
+            // It was taken by another attempt; the giver must not take it back.
+            State::Holding(_) | State::Draining(_) => {
+                self.tell(from, message(vip, nonce, Say::Took));
+            }
+            State::Free
+            | State::Waiting
+            | State::Taking(_)
+            | State::Contested(_)
+            | State::Lapsed => self.refuse(from, vip, nonce),
+        }
+        self.put_back(key, group);
+    }
+
+    fn refuse(&mut self, to: NodeId, vip: GroupKey, nonce: u64) {
+        // The giver would take it back at once, while this kernel may still answer.
+        if !self.facts.is_fading(vip) {
+            self.tell(to, message(vip, nonce, Say::Refuse));
+        }
+    }
+
+    /// Who asked took it.
+    pub(super) fn taken_by(&mut self, now: Time, key: GroupKey, group: &mut Group, by: NodeId) {
+        if let State::Draining(draining) = &mut group.state
+            && draining.to == by
+            && draining.ends.is_none()
+        {
+            draining.ends = Some(now + self.drain_window);
+            self.drain(now, key, group);
+        }
+    }
+
+    /// Who asked does not want it any more.
+    pub(super) fn refused_by(
+        &mut self,
+        now: Time,
+        key: GroupKey,
+        group: &mut Group,
+        by: NodeId,
+        nonce: u64,
+    ) {
+        let State::Draining(draining) = &group.state else {
+            return;
+        };
+        if draining.to != by || draining.nonce != nonce || draining.ends.is_some() {
+            return;
+        }
+        let is_held = group
+            .keys()
+            .any(|vip| self.others.holders(vip).next().is_some());
+        let roster = self.others.roster();
+        let may_answer = self.is_armed && !roster.is_name_taken && !is_held;
+        let is_elected = self.wish(key).is_some_and(|wish| wish.owner.is_some());
+        if may_answer && is_elected {
+            let epoch = self.next_epoch();
+            group.state = State::Holding(Own::new(epoch));
+            group.due = None;
+            let ground = super::Ground::Refused;
+            self.say(Output::Event(Event::Taken {
+                group: key,
+                epoch,
+                ground,
+            }));
+        } else {
+            if !draining.is_silent {
+                let epoch = draining.epoch;
+                self.fade(group, epoch);
+            }
+            self.begin(now, key, group);
+        }
+    }
+}
+
+/// Lost yields are repeated so often and so soon (L6.1), for nobody answers meanwhile.
+const YIELDS_FAST: u32 = 3;
+const YIELD_FAST: Span = Span::ms(20);
+const YIELD_SLOW: Span = Span::ms(200);
+/// Who asked and can be heard answers within a few of those. Then it is nobody's, and taken like what nobody holds.
+const UNCLEAR_MAX: Span = Span::s(2);
