@@ -5,6 +5,7 @@
 //! first frames go before repeats, repeats before clients, clients before refreshes. Knows nothing of sockets or of
 //! frames' bytes. RFC 5227 §3, RFC 4861 §7.2.6; MetalLB's page on layer 2 mode, "failover".
 
+use crate::pace::{Budget, Pace};
 use crate::{Epoch, Mac, Machine, Span, Time, Vip};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
@@ -13,8 +14,6 @@ use std::net::IpAddr;
 pub const FRAMES_PER_SECOND_MAX: u64 = 200;
 /// Frames at once after a quiet time: the first frames of 25 IPv4 VIPs without delay.
 const BURST_FRAMES: u64 = 50;
-/// One more frame may go each.
-const FRAME_INTERVAL: Span = Span::from_ns(1_000_000_000 / (FRAMES_PER_SECOND_MAX - BURST_FRAMES));
 /// Repeats of gratuitous ARP at 0.1, 0.5, 1, 2 and 4 s after the first.
 const ARP_GAPS: [Span; 5] = [
     Span::ms(100),
@@ -82,7 +81,7 @@ pub enum Output {
 }
 
 /// The machine that decides when gratuitous frames go out.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Announce {
     places: BTreeMap<Place, State>,
     queue: BTreeSet<(Class, Time, Place)>,
@@ -114,7 +113,15 @@ enum Class {
 impl Announce {
     /// Starts with nothing announced.
     pub fn new() -> Self {
-        Self::default()
+        Self {
+            places: BTreeMap::new(),
+            queue: BTreeSet::new(),
+            fresh: BTreeSet::new(),
+            fresh_due: None,
+            askers: VecDeque::new(),
+            budget: Budget::new(Pace::new(FRAMES_PER_SECOND_MAX, BURST_FRAMES)),
+            outputs: VecDeque::new(),
+        }
     }
 
     fn answers(&mut self, now: Time, answers: BTreeMap<Place, Answered>) {
@@ -239,6 +246,12 @@ impl Announce {
     }
 }
 
+impl Default for Announce {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Machine for Announce {
     type Input = Input;
     type Output = Output;
@@ -312,28 +325,6 @@ fn frames((Vip(ip), _): Place) -> u64 {
 
 fn gaps((Vip(ip), _): Place) -> &'static [Span] {
     if ip.is_ipv4() { &ARP_GAPS } else { &NDP_GAPS }
-}
-
-/// The budget of frames: a bucket of [`BURST_FRAMES`] kept as the time at which it will be full again.
-#[derive(Clone, Copy, Debug, Default)]
-struct Budget {
-    full_at: Time,
-}
-
-impl Budget {
-    fn take(&mut self, now: Time, frames: u64) -> bool {
-        if self.ready(frames) > now {
-            return false;
-        }
-        self.full_at = self.full_at.max(now) + Span::from_ns(frames * FRAME_INTERVAL.ns());
-        true
-    }
-
-    /// From when on `frames` may go.
-    fn ready(&self, frames: u64) -> Time {
-        let spare = Span::from_ns((BURST_FRAMES - frames) * FRAME_INTERVAL.ns());
-        self.full_at - spare
-    }
 }
 
 /// Frames of the largest announcement: gratuitous ARP in both forms.

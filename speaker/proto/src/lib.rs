@@ -11,6 +11,7 @@ pub mod id;
 pub mod lease;
 pub mod member;
 pub mod neighbour;
+mod pace;
 pub mod pulse;
 pub mod time;
 
