@@ -13,8 +13,10 @@ pub mod lease;
 pub mod member;
 pub mod neighbour;
 mod pace;
+pub mod probe;
 pub mod pulse;
 pub mod time;
+pub mod watch;
 
 pub use id::{Epoch, GroupKey, Mac, NodeName, Vip};
 pub use member::{Boot, NodeId};
