@@ -25,6 +25,7 @@ use crate::drive::allocate::Allocator;
 use crate::drive::audit::{self, Suspicion};
 use crate::drive::clock::{Stamp, now};
 use crate::drive::decide::{Decide, Outlets, Signals, View};
+use crate::drive::hands::{Ends, Hands};
 use crate::drive::pulse::{self, PulseHandle};
 use crate::edge::{ArpSetting, FrameSender, Groups};
 use crate::privileges;
@@ -122,6 +123,7 @@ struct Parts {
     frames: FrameSender,
     groups: Groups,
     arp_setting: Option<ArpSetting>,
+    ends: Ends,
 }
 
 /// Starts the two threads on what the last process left.
@@ -163,9 +165,11 @@ fn start(settings: &Settings, kernel: Kernel) -> Result<(Speaker, Parts)> {
     let (inbox, inputs) = sync_channel(INBOX);
     let (events_in, events) = mpsc::channel(EVENTS);
     let (views_in, views) = watch::channel(None);
+    let (hands, ends) = Hands::new();
     let outlets = Outlets {
         events: events_in,
         views: views_in,
+        hands,
     };
     let suspicion = Suspicion::default();
     let signals = Signals {
@@ -190,6 +194,7 @@ fn start(settings: &Settings, kernel: Kernel) -> Result<(Speaker, Parts)> {
             frames,
             groups,
             arp_setting,
+            ends,
         },
     ))
 }

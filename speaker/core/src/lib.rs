@@ -15,6 +15,7 @@ pub mod diff;
 pub mod duration;
 pub mod election;
 pub mod failures;
+pub mod fence;
 pub mod l2_status;
 pub mod local;
 pub mod manifest;

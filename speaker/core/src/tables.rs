@@ -179,6 +179,18 @@ fn filter<'k>(keys: impl Iterator<Item = &'k VipKey>) -> BTreeMap<u32, u64> {
     (0..).zip(words).filter(|(_, bits)| *bits != 0).collect()
 }
 
+/// The write after which this member's hardware address fences nothing until then (BOOTTIME nanoseconds); `None` if it is no
+/// member's, or is disarmed as long already. [`wanted`] keeps it.
+pub fn disarm(have: &Tables, member: Mac, until_ns: u64) -> Option<TableChange> {
+    let key = MacKey::new(mac(member));
+    let value = have.members.get(&key)?;
+    let disarmed = MemberValue {
+        disarmed_until_ns: until_ns,
+    };
+    let is_longer = value.disarmed_until_ns < until_ns;
+    is_longer.then_some(TableChange::Member(Change::Put(key, disarmed)))
+}
+
 /// The writes that lead from `have` to `want`, in the order in which they must be made.
 pub fn changes(have: &Tables, want: &Tables) -> Vec<TableChange> {
     let mut falling_silent = Vec::new();

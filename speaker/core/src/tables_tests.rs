@@ -219,3 +219,18 @@ fn a_member_that_is_disarmed_stays_so() {
     assert_eq!(want.members[&key], disarmed);
     assert_eq!(want.members.len(), 2);
 }
+
+#[test]
+fn l5_3_only_a_member_is_disarmed_and_never_for_a_shorter_time() {
+    let member = Mac([2, 0, 0, 0, 0, 1]);
+    let macs = BTreeSet::from([member]);
+    let mut have = wanted(&Plan::default(), &local([]), &macs, &Tables::default()).tables;
+    assert_eq!(disarm(&have, Mac([2, 0, 0, 0, 0, 9]), 5), None);
+    let change = disarm(&have, member, 5).unwrap();
+    have.apply(&change);
+    assert_eq!(disarm(&have, member, 5), None);
+    assert_eq!(disarm(&have, member, 4), None);
+    assert!(disarm(&have, member, 6).is_some());
+    let want = wanted(&Plan::default(), &local([]), &macs, &have).tables;
+    assert_eq!(changes(&have, &want), [], "the next plan keeps it");
+}

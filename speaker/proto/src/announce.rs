@@ -2,19 +2,24 @@
 //!
 //! A fresh entry gets a burst and then a slow refresh, for as long as it is answered for; clients that asked before a
 //! taking are told one by one. All frames share one budget, so that a node that takes hundreds of VIPs makes no storm;
-//! first frames go before repeats, repeats before clients, clients before refreshes. Knows nothing of sockets or of
+//! first frames go before repeats, repeats before clients, clients before refreshes. Claims to single stations, which nobody else
+//! hears, have a budget of their own. Knows nothing of sockets or of
 //! frames' bytes. RFC 5227 §3, RFC 4861 §7.2.6; MetalLB's page on layer 2 mode, "failover".
 
+mod single;
+
+use crate::pace::{Budget, Pace};
 use crate::{Epoch, Mac, Machine, Span, Time, Vip};
+use single::SingleClaims;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
+
+pub use single::{CLAIMS_PER_SECOND_MAX, CLAIMS_QUEUED_MAX};
 
 /// Frames in any one second at most: [`BURST_FRAMES`] and those that accrue meanwhile.
 pub const FRAMES_PER_SECOND_MAX: u64 = 200;
 /// Frames at once after a quiet time: the first frames of 25 IPv4 VIPs without delay.
 const BURST_FRAMES: u64 = 50;
-/// One more frame may go each.
-const FRAME_INTERVAL: Span = Span::from_ns(1_000_000_000 / (FRAMES_PER_SECOND_MAX - BURST_FRAMES));
 /// Repeats of gratuitous ARP at 0.1, 0.5, 1, 2 and 4 s after the first.
 const ARP_GAPS: [Span; 5] = [
     Span::ms(100),
@@ -66,6 +71,11 @@ pub enum Input {
     /// Hardware that is no member's claims what is answered for here: it is announced once, but not again within
     /// [`DEFEND_INTERVAL`].
     Contested(Place),
+    /// A member contests these: what is answered for of them is announced as if it were new, but for the clients.
+    Claim(BTreeSet<Vip>),
+    /// These may be answered for by a kernel that nobody hears of (L5.4): each of its hardware addresses is sent one claim for
+    /// whatever is answered for of them. A claim that still waits is not sent twice.
+    ClaimTo(BTreeSet<Vip>, Vec<Mac>),
     /// The reply to [`Output::FindAskers`].
     Askers(Vec<Asker>),
 }
@@ -75,6 +85,8 @@ pub enum Input {
 pub enum Output {
     /// Send gratuitous ARP (request and reply form) or an unsolicited neighbour advertisement.
     Gratuitous(Place, Answered),
+    /// Send one claim (gratuitous ARP or an unsolicited advertisement) in a frame to this station.
+    ClaimTo(Place, Answered, Mac),
     /// Say with [`Input::Askers`] who asked for these.
     FindAskers(BTreeSet<Place>),
     /// Send one ordinary unicast question (ARP request or neighbour solicitation) from the VIP to the client.
@@ -82,7 +94,7 @@ pub enum Output {
 }
 
 /// The machine that decides when gratuitous frames go out.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Announce {
     places: BTreeMap<Place, State>,
     queue: BTreeSet<(Class, Time, Place)>,
@@ -90,6 +102,7 @@ pub struct Announce {
     fresh_due: Option<Time>,
     askers: VecDeque<Asker>,
     budget: Budget,
+    claims: SingleClaims,
     outputs: VecDeque<Output>,
 }
 
@@ -114,7 +127,16 @@ enum Class {
 impl Announce {
     /// Starts with nothing announced.
     pub fn new() -> Self {
-        Self::default()
+        Self {
+            places: BTreeMap::new(),
+            queue: BTreeSet::new(),
+            fresh: BTreeSet::new(),
+            fresh_due: None,
+            askers: VecDeque::new(),
+            budget: Budget::new(Pace::new(FRAMES_PER_SECOND_MAX, BURST_FRAMES)),
+            claims: SingleClaims::new(),
+            outputs: VecDeque::new(),
+        }
     }
 
     fn answers(&mut self, now: Time, answers: BTreeMap<Place, Answered>) {
@@ -152,6 +174,40 @@ impl Announce {
         self.fresh_due.get_or_insert(now + ASKERS_DELAY);
     }
 
+    /// Claims to single stations that were left out, since too many waited.
+    pub const fn claims_lost(&self) -> u64 {
+        self.claims.lost()
+    }
+
+    /// What is answered for of a VIP.
+    fn places_of(&self, vip: Vip) -> impl Iterator<Item = Place> + '_ {
+        let places = self.places.range((vip, 0)..=(vip, u32::MAX));
+        places.map(|(place, _)| *place)
+    }
+
+    /// Begins the burst again.
+    fn claim(&mut self, now: Time, vip: Vip) {
+        let places: Vec<Place> = self.places_of(vip).collect();
+        for place in places {
+            let Some(state) = self.places.get_mut(&place) else {
+                continue;
+            };
+            self.queue.remove(&(state.class(place), state.due, place));
+            state.sent = 0;
+            state.due = now;
+            self.queue.insert((state.class(place), now, place));
+        }
+    }
+
+    fn claim_to(&mut self, vip: Vip, macs: &[Mac]) {
+        let places: Vec<Place> = self.places_of(vip).collect();
+        for place in places {
+            for mac in macs {
+                self.claims.add(place, *mac);
+            }
+        }
+    }
+
     /// Announces at once and once, beside the place's own schedule.
     fn defend(&mut self, now: Time, place: Place) {
         let Some(state) = self.places.get_mut(&place) else {
@@ -171,6 +227,7 @@ impl Announce {
         }
         self.fresh.remove(&place);
         self.askers.retain(|asker| asker.place != place);
+        self.claims.forget(place);
     }
 
     /// Puts out everything that is due and within the budget.
@@ -180,6 +237,12 @@ impl Announce {
             let fresh = std::mem::take(&mut self.fresh);
             if !fresh.is_empty() {
                 self.outputs.push_back(Output::FindAskers(fresh));
+            }
+        }
+        while let Some((place, mac)) = self.claims.next(now) {
+            if let Some(state) = self.places.get(&place) {
+                let claim = Output::ClaimTo(place, state.answered, mac);
+                self.outputs.push_back(claim);
             }
         }
         while let Some(next) = self.next_due(now) {
@@ -239,6 +302,12 @@ impl Announce {
     }
 }
 
+impl Default for Announce {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Machine for Announce {
     type Input = Input;
     type Output = Output;
@@ -247,6 +316,10 @@ impl Machine for Announce {
         match input {
             Input::Answers(answers) => self.answers(now, answers),
             Input::Contested(place) => self.defend(now, place),
+            Input::Claim(vips) => vips.into_iter().for_each(|vip| self.claim(now, vip)),
+            Input::ClaimTo(vips, macs) => {
+                vips.into_iter().for_each(|vip| self.claim_to(vip, &macs));
+            }
             Input::Askers(askers) => {
                 let room = ASKERS_QUEUED_MAX.saturating_sub(self.askers.len());
                 let known = askers
@@ -276,7 +349,9 @@ impl Machine for Announce {
             .map(|(_, due, _)| (due.max(ready), "gratuitous frame"));
         let askers = self.askers.front().map(|_| (ready, "asker"));
         let fresh = self.fresh_due.map(|due| (due, "look for askers"));
-        places.chain(askers).chain(fresh).min()
+        let claims = self.claims.deadline();
+        let claims = claims.map(|due| (due, "claim to a station"));
+        places.chain(askers).chain(fresh).chain(claims).min()
     }
 }
 
@@ -312,28 +387,6 @@ fn frames((Vip(ip), _): Place) -> u64 {
 
 fn gaps((Vip(ip), _): Place) -> &'static [Span] {
     if ip.is_ipv4() { &ARP_GAPS } else { &NDP_GAPS }
-}
-
-/// The budget of frames: a bucket of [`BURST_FRAMES`] kept as the time at which it will be full again.
-#[derive(Clone, Copy, Debug, Default)]
-struct Budget {
-    full_at: Time,
-}
-
-impl Budget {
-    fn take(&mut self, now: Time, frames: u64) -> bool {
-        if self.ready(frames) > now {
-            return false;
-        }
-        self.full_at = self.full_at.max(now) + Span::from_ns(frames * FRAME_INTERVAL.ns());
-        true
-    }
-
-    /// From when on `frames` may go.
-    fn ready(&self, frames: u64) -> Time {
-        let spare = Span::from_ns((BURST_FRAMES - frames) * FRAME_INTERVAL.ns());
-        self.full_at - spare
-    }
 }
 
 /// Frames of the largest announcement: gratuitous ARP in both forms.

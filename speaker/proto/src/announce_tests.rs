@@ -54,7 +54,7 @@ fn frames_of(output: &Output) -> u64 {
     match output {
         Output::Gratuitous(place, _) => frames(*place),
         Output::Tell(..) => 1,
-        Output::FindAskers(_) => 0,
+        Output::FindAskers(_) | Output::ClaimTo(..) => 0,
     }
 }
 
@@ -153,7 +153,7 @@ fn hundreds_of_vips_make_no_storm_and_first_frames_go_first() {
         .iter()
         .filter_map(|(_, output)| match output {
             Output::Gratuitous(place, _) => Some(*place),
-            Output::FindAskers(_) | Output::Tell(..) => None,
+            Output::FindAskers(_) | Output::Tell(..) | Output::ClaimTo(..) => None,
         })
         .collect();
     assert!(
@@ -183,7 +183,7 @@ fn l6_5_who_asked_before_is_told_after_the_first_frames_at_the_common_rate() {
         .iter()
         .filter_map(|(_, output)| match output {
             Output::Tell(asker, _) => Some(*asker),
-            Output::Gratuitous(..) | Output::FindAskers(_) => None,
+            Output::Gratuitous(..) | Output::FindAskers(_) | Output::ClaimTo(..) => None,
         })
         .collect();
     assert_eq!(told, askers, "each once, in order");
@@ -230,4 +230,91 @@ fn a_spurious_expiry_is_harmless() {
     assert!(machine.output().is_some());
     machine.expire(Time::ms(3));
     assert_eq!(machine.output(), None);
+}
+
+/// The claims to single stations among what came out.
+fn claims_to(seen: &[(u64, Output)]) -> Vec<(u64, Place, Mac)> {
+    let claim = |(at, output): &(u64, Output)| match output {
+        Output::ClaimTo(place, _, mac) => Some((*at, *place, *mac)),
+        Output::Gratuitous(..) | Output::FindAskers(_) | Output::Tell(..) => None,
+    };
+    seen.iter().filter_map(claim).collect()
+}
+
+#[test]
+fn l5_2_what_a_member_contests_is_announced_anew_where_it_is_answered_for() {
+    let mut machine = Announce::new();
+    let (held, other) = (place("192.0.2.10", 2), place("192.0.2.11", 2));
+    machine.input(Time::ms(0), answers(&[held, other]));
+    run(&mut machine, Time::ms(0), Time::ms(10_000));
+    let gone = place("192.0.2.12", 2);
+    let vips = BTreeSet::from([held.0, gone.0]);
+    machine.input(Time::ms(10_000), Input::Claim(vips));
+    let seen = run(&mut machine, Time::ms(10_000), Time::ms(20_000));
+    assert_eq!(
+        gratuitous(&seen, held),
+        [10_000, 10_100, 10_500, 11_000, 12_000, 14_000]
+    );
+    assert!(gratuitous(&seen, other).is_empty() && gratuitous(&seen, gone).is_empty());
+    assert!(
+        !seen
+            .iter()
+            .any(|(_, output)| matches!(output, Output::FindAskers(_))),
+        "clients were told"
+    );
+}
+
+#[test]
+fn l5_4_each_station_is_sent_one_claim_for_each_place_that_is_answered_for() {
+    let mut machine = Announce::new();
+    let held = [
+        place("192.0.2.10", 2),
+        place("192.0.2.10", 3),
+        place("2001:db8::10", 2),
+    ];
+    machine.input(Time::ms(0), answers(&held));
+    run(&mut machine, Time::ms(0), Time::ms(70_000));
+    let macs = [Mac([2, 0, 0, 0, 0, 8]), Mac([2, 0, 0, 0, 0, 9])];
+    let vips = BTreeSet::from([held[0].0, held[2].0, place("192.0.2.99", 2).0]);
+    machine.input(Time::ms(70_000), Input::ClaimTo(vips, macs.to_vec()));
+    let seen = claims_to(&run(&mut machine, Time::ms(70_000), Time::ms(71_000)));
+    let all = held
+        .iter()
+        .flat_map(|place| macs.map(|mac| (70_000, *place, mac)));
+    assert_eq!(seen, all.collect::<Vec<_>>());
+}
+
+#[test]
+fn l5_4_claims_to_stations_have_a_rate_and_do_not_pile_up() {
+    let mut machine = Announce::new();
+    let vips: Vec<Place> = (0..3000_u32)
+        .map(|n| (Vip(std::net::Ipv4Addr::from(0x0a00_0000 + n).into()), 2))
+        .collect();
+    machine.input(Time::ms(0), answers(&vips));
+    run(&mut machine, Time::ms(0), Time::ms(1000));
+    let all: BTreeSet<Vip> = vips.iter().map(|place| place.0).collect();
+    let macs = vec![Mac([2, 0, 0, 0, 0, 8]), Mac([2, 0, 0, 0, 0, 9])];
+    let mut seen = Vec::new();
+    for turn in 0..10 {
+        let now = Time::ms(1000 + turn * 200);
+        machine.input(now, Input::ClaimTo(all.clone(), macs.clone()));
+        seen.extend(run(&mut machine, now, now + Span::ms(199)));
+    }
+    let seen = claims_to(&seen);
+    for (first, last) in seen
+        .iter()
+        .zip(seen.iter().skip(CLAIMS_PER_SECOND_MAX as usize))
+    {
+        assert!(last.0 - first.0 >= 999, "{first:?} and {last:?}");
+    }
+    let distinct: BTreeSet<(Place, Mac)> =
+        seen.iter().map(|(_, place, mac)| (*place, *mac)).collect();
+    assert_eq!(distinct.len(), seen.len(), "everyone before anyone again");
+    assert!(machine.claims_lost() > 0);
+    machine.input(Time::ms(4000), answers(&[]));
+    assert_eq!(
+        machine.deadline(),
+        None,
+        "no claim for what is not answered for"
+    );
 }

@@ -5,14 +5,18 @@
 #![forbid(unsafe_code)]
 
 pub mod announce;
+pub mod claim;
 pub mod gossip;
 pub mod hold;
 pub mod id;
 pub mod lease;
 pub mod member;
 pub mod neighbour;
+mod pace;
+pub mod probe;
 pub mod pulse;
 pub mod time;
+pub mod watch;
 
 pub use id::{Epoch, GroupKey, Mac, NodeName, Vip};
 pub use member::{Boot, NodeId};

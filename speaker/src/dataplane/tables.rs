@@ -9,6 +9,7 @@ use anyhow::Result;
 use speaker_core::diff::Table;
 use speaker_core::tables::{TableChange, Tables};
 use speaker_ebpf::abi::{self, Entry, LinkValue, MacKey, MemberValue, SlotStats, Traffic, VipKey};
+use std::collections::BTreeMap;
 
 /// Everything in the kernel that the deciding loop writes.
 pub(crate) struct KernelTables {
@@ -57,6 +58,32 @@ impl KernelTables {
             TableChange::ResetSlot(slot) => self.reset_slot(*slot),
             TableChange::FreeSlot(slot) => self.stats.remove(*slot),
         }
+    }
+
+    /// Lowers the fences of these slots up to the generation that was read when the claims were settled: one that came since
+    /// keeps its fence up. A generation that has been cleared already, or never was, does nothing.
+    pub(crate) fn unfence(&mut self, settled: &BTreeMap<u32, u64>) -> Result<()> {
+        for (&slot, &generation) in settled {
+            if self.cleared.get(slot)? < generation && generation <= self.fence.get(slot)? {
+                self.cleared.set(slot, generation)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Which of these slots are fenced, with their generation now.
+    pub(crate) fn fenced(
+        &self,
+        slots: impl IntoIterator<Item = u32>,
+    ) -> Result<BTreeMap<u32, u64>> {
+        let mut fenced = BTreeMap::new();
+        for slot in slots {
+            let generation = self.fence.get(slot)?;
+            if generation != self.cleared.get(slot)? {
+                fenced.insert(slot, generation);
+            }
+        }
+        Ok(fenced)
     }
 
     /// Lowers the slot's fence: the claims so far are settled. One that comes meanwhile raises it again.

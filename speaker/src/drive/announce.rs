@@ -49,6 +49,32 @@ pub(crate) struct Means {
     pub(crate) sent: watch::Sender<GratuitousSent>,
 }
 
+/// What is to be announced beside what the views say.
+pub(crate) struct Orders {
+    /// Places of ours that a stranger claims.
+    pub(crate) contested: mpsc::Receiver<Place>,
+    /// What the deciding thread wants claimed.
+    pub(crate) claims: mpsc::Receiver<Claim>,
+}
+
+/// What the deciding thread wants claimed. Of VIPs that are not answered for when it gets here, nothing is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Claim {
+    /// Announce these as if they were new: a member contests them.
+    Again(BTreeSet<Vip>),
+    /// Claim these from a kernel that may answer for them, by each of its hardware addresses.
+    From(BTreeSet<Vip>, Vec<Mac>),
+}
+
+impl From<Claim> for Input {
+    fn from(claim: Claim) -> Self {
+        match claim {
+            Claim::Again(vips) => Self::Claim(vips),
+            Claim::From(vips, macs) => Self::ClaimTo(vips, macs),
+        }
+    }
+}
+
 impl Announcer {
     /// Follows `views` once it runs.
     pub(crate) fn new(means: Means, views: watch::Receiver<Option<Arc<View>>>) -> Self {
@@ -70,8 +96,8 @@ impl Announcer {
         }
     }
 
-    /// Runs until the views end. `claimed` are places of ours that a stranger claims.
-    pub(crate) async fn run(mut self, mut claimed: mpsc::Receiver<Place>) -> Result<()> {
+    /// Runs until the views end.
+    pub(crate) async fn run(mut self, mut orders: Orders) -> Result<()> {
         loop {
             let due = self
                 .machine
@@ -85,7 +111,8 @@ impl Announcer {
                         self.take(&view);
                     }
                 }
-                Some(place) = claimed.recv() => self.machine.input(now(), Input::Contested(place)),
+                Some(place) = orders.contested.recv() => self.machine.input(now(), Input::Contested(place)),
+                Some(claim) = orders.claims.recv() => self.machine.input(now(), claim.into()),
                 () = sleep(due.unwrap_or(Duration::MAX)), if due.is_some() => self.machine.expire(now()),
             }
             self.flush();
@@ -121,6 +148,13 @@ impl Announcer {
         while let Some(output) = self.machine.output() {
             match output {
                 Output::Gratuitous(place, answered) => self.gratuitous(place, answered),
+                Output::ClaimTo(place, answered, mac) => {
+                    if self.holds(place, answered)
+                        && let Err(error) = self.frames.claim_to(place, answered, mac)
+                    {
+                        tracing::debug!(vip = %place.0, %mac, %error, "failed to claim from a station");
+                    }
+                }
                 Output::FindAskers(places) => match self.find(&places) {
                     Ok(askers) => self.machine.input(now(), Input::Askers(askers)),
                     Err(error) => {

@@ -4,16 +4,18 @@
 //! channels that never block, so that a hung worker (or a log that nobody reads) cannot stop it. A turn is finished at
 //! least every [`TURN_MAX`], which is what the pulse goes by.
 
+use super::announce::Claim;
 use super::audit::Suspicion;
 use super::clock::{Stamp, now};
+use super::hands::{self, Fences, Hands};
 use super::pulse::{PulseHandle, Said};
 use crate::dataplane::KernelTables;
 use anyhow::{Context, Result};
 use speaker_core::agent::{Agent, Event, Input, Output};
 use speaker_core::plan::{Held, Plan};
 use speaker_core::tables::{self, TableChange, Tables};
-use speaker_core::{Local, Problem, World};
-use speaker_proto::{Machine, Span, Time};
+use speaker_core::{LinkName, Local, Problem, World};
+use speaker_proto::{Machine, Span, Time, Vip};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -67,6 +69,8 @@ pub(crate) struct Outlets {
     pub(crate) events: mpsc::Sender<Event>,
     /// The newest view.
     pub(crate) views: watch::Sender<Option<Arc<View>>>,
+    /// Probes and claims.
+    pub(crate) hands: Hands,
 }
 
 /// What the thread exchanges with the other threads that never block.
@@ -89,6 +93,7 @@ pub(crate) struct Decide {
     signals: Signals,
     outlets: Outlets,
     problems: Vec<Problem>,
+    fences: Fences,
     is_armed: bool,
     /// When the first change was heard that no plan has answered yet.
     heard: Option<Time>,
@@ -112,6 +117,7 @@ impl Decide {
             signals,
             outlets,
             problems: Vec::new(),
+            fences: Fences::default(),
             heard: None,
             work: Work::default(),
         }
@@ -168,6 +174,10 @@ impl Decide {
     fn take(&mut self, input: Input) {
         let now = now();
         self.heard.get_or_insert(now);
+        if let Some(vip) = hands::claimed(&input) {
+            let noted = self.fences.note(&self.kernel, &self.mirror, vip);
+            self.report(noted);
+        }
         self.agent.input(now, input);
         self.flush();
         if self.agent.deadline().is_none() {
@@ -186,6 +196,30 @@ impl Decide {
                     self.agent.input(now(), Input::Applied(result));
                 }
                 Output::Arm => self.signals.pulse.arm(),
+                Output::Probe {
+                    group,
+                    nonce,
+                    only,
+                    places,
+                } => {
+                    let local = self.agent.local();
+                    self.outlets
+                        .hands
+                        .probe(local, (group, nonce), only, &places);
+                }
+                Output::Claim(places) => self.outlets.hands.claim(Claim::Again(vips(places))),
+                Output::ClaimTo(places, macs) => {
+                    self.outlets.hands.claim(Claim::From(vips(places), macs));
+                }
+                Output::Unfence(vips) => {
+                    let lowered = self.fences.lower(&mut self.kernel, &self.mirror, &vips);
+                    self.report(lowered);
+                }
+                Output::Disarm(mac, until) => {
+                    let change = tables::disarm(&self.mirror, mac, until.ns());
+                    let disarmed = self.write(change.as_slice());
+                    self.report(disarmed);
+                }
                 Output::Event(event) => {
                     self.work.events_lost +=
                         u64::from(self.outlets.events.try_send(event).is_err());
@@ -238,14 +272,17 @@ impl Decide {
             debug_assert_eq!(*self.mirror, *wanted);
             Ok(changes.len() as u64)
         });
-        match mended {
-            Ok(count) => self.work.repairs += count,
-            Err(error) => {
-                let _full_is_counted_elsewhere = self
-                    .outlets
-                    .events
-                    .try_send(Event::NotApplied(format!("{error:#}")));
-            }
+        let mended = mended.map(|count| self.work.repairs += count);
+        self.report(mended);
+    }
+
+    /// Tells of what failed in the kernel's tables.
+    fn report(&self, done: Result<()>) {
+        if let Err(error) = done {
+            let _full_is_counted_elsewhere = self
+                .outlets
+                .events
+                .try_send(Event::NotApplied(format!("{error:#}")));
         }
     }
 
@@ -271,6 +308,10 @@ impl Decide {
         };
         self.outlets.views.send_replace(Some(Arc::new(view)));
     }
+}
+
+fn vips(places: Vec<(Vip, LinkName)>) -> BTreeSet<Vip> {
+    places.into_iter().map(|(vip, _)| vip).collect()
 }
 
 /// A turn is finished at least this often; the pulse stops trusting the loop after 100 ms.

@@ -14,6 +14,7 @@ use netlink_packet_route::neighbour::{
 use netlink_packet_route::route::RouteProtocol;
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use socket2::{Domain, Socket, Type};
+use speaker_proto::neighbour::solicited_node;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
@@ -206,24 +207,7 @@ fn answers_proxies(link: &str) -> bool {
     })
 }
 
-/// RFC 4291 §2.7.1: ff02::1:ff and the last 24 bits.
-fn solicited_node(address: Ipv6Addr) -> Ipv6Addr {
-    let [.., a, b] = address.segments();
-    Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00 | (a & 0xff), b)
-}
-
 /// Marks our entries among proxy neighbours; 72 is no routing daemon's number.
 const PROTOCOL: RouteProtocol = RouteProtocol::Other(72);
 /// Each membership is charged to the socket's `net.core.optmem_max`, 20 KiB on older kernels.
 const GROUPS_PER_SOCKET_MAX: usize = 64;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rfc4291_2_7_1_the_group_has_the_last_24_bits() {
-        let address = "2001:db8::1234:5678:9abc".parse().unwrap();
-        assert_eq!(solicited_node(address).to_string(), "ff02::1:ff78:9abc");
-    }
-}

@@ -1,10 +1,11 @@
 //! Where the node meets its networks: links, groups, frames, settings.
 //!
 //! [`LinkWatch`] says which links may announce; [`Groups`] has the kernel listen to the VIPs' multicast groups;
-//! [`FrameSender`] sends what the announcing machine says; [`ArpSetting`] keeps VIPs out of the kernel's own questions.
+//! [`FrameSender`] sends what the announcing and probing machines say, [`Ears`] hears the answers; [`ArpSetting`] keeps VIPs out of the kernel's own questions.
 //! Knows nothing of the kernel program and its maps, nor of which VIPs are ours.
 
 mod arp_setting;
+mod ears;
 mod exclude;
 mod groups;
 mod links;
@@ -12,6 +13,7 @@ mod packet;
 mod picture;
 
 pub(crate) use arp_setting::{ArpSetting, restore as restore_arp_setting};
+pub(crate) use ears::{Counts as EarCounts, Ears};
 pub(crate) use exclude::Exclude;
 pub(crate) use groups::{Groups, Member, clean as clean_groups};
 pub(crate) use links::{LinkWatch, Links};

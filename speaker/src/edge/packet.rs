@@ -1,15 +1,16 @@
 //! A socket that sends whole Ethernet frames on any link.
 //!
-//! For the neighbour frames of [`speaker_proto::neighbour`]; it receives nothing. CAP_NET_RAW.
+//! For the neighbour frames of [`speaker_proto::neighbour`]; it receives nothing, for that see `ears.rs`. CAP_NET_RAW.
 
 use anyhow::{Context, Result};
 use socket2::{Domain, SockAddr, SockAddrStorage, Socket, Type};
 use speaker_proto::announce::{Answered, Asker, Place};
+use speaker_proto::probe::Probe;
 use speaker_proto::{Mac, Vip, neighbour};
 use std::io;
 use std::net::IpAddr;
 
-/// Sends gratuitous frames and questions to clients. Cheap: one socket for all links.
+/// Sends gratuitous frames, probes, and questions to clients. Cheap: one socket for all links.
 #[derive(Debug)]
 pub(crate) struct FrameSender {
     socket: Socket,
@@ -60,21 +61,42 @@ impl FrameSender {
         self.send(ifindex, &frame)
     }
 
+    /// Sends one claim in a frame to one station.
+    pub(crate) fn claim_to(&self, place: Place, answered: Answered, to: Mac) -> io::Result<()> {
+        let (Vip(ip), ifindex) = place;
+        let frame = match ip {
+            IpAddr::V4(vip) => neighbour::arp_claim_to(to, answered.mac, vip),
+            IpAddr::V6(vip) => neighbour::advertisement_to(to, answered.mac, vip),
+        };
+        self.send(ifindex, &frame)
+    }
+
+    /// Sends one probe.
+    pub(crate) fn probe(&self, probe: &Probe) -> io::Result<()> {
+        let (Vip(ip), ifindex) = probe.place;
+        let frame = match ip {
+            IpAddr::V4(vip) => neighbour::arp_probe(probe.from, vip, probe.to),
+            IpAddr::V6(vip) => neighbour::duplicate_probe(probe.from, vip, probe.to),
+        };
+        self.send(ifindex, &frame)
+    }
+
     fn send(&self, ifindex: u32, frame: &[u8]) -> io::Result<()> {
         let ifindex = i32::try_from(ifindex).map_err(io::Error::other)?;
         self.socket
-            .send_to(frame, &link_address(ifindex, Mac([0xff; 6])))
+            .send_to(frame, &link_address(ifindex, 0, Mac([0xff; 6])))
             .map(drop)
     }
 }
 
-/// The address of a link for a raw packet socket: the frame itself says where it goes.
-fn link_address(ifindex: i32, mac: Mac) -> SockAddr {
+/// The address of a link for a raw packet socket: to send, for the frame itself says where it goes, or to listen to a protocol, on
+/// every link if the index is 0.
+pub(super) fn link_address(ifindex: i32, protocol: u16, mac: Mac) -> SockAddr {
     let mut address = [0; 8];
     address[..6].copy_from_slice(&mac.0);
     let link = libc::sockaddr_ll {
         sll_family: libc::AF_PACKET as libc::sa_family_t,
-        sll_protocol: 0,
+        sll_protocol: protocol.to_be(),
         sll_ifindex: ifindex,
         sll_hatype: 0,
         sll_pkttype: 0,

@@ -2,13 +2,16 @@
 
 use super::{Parts, claims, link_changes};
 use crate::ctl;
-use crate::drive::announce::{Announcer, GratuitousSent, Means};
+use crate::drive::announce::{self, Announcer, GratuitousSent, Means};
 use crate::drive::decide::View;
+use crate::drive::fences;
 use crate::drive::links::{Attached, Follow};
-use crate::edge::LinkWatch;
+use crate::drive::probe::{Counts, Finding, Prober};
+use crate::edge::{Ears, FrameSender, LinkWatch};
 use crate::settings::Settings;
 use anyhow::Result;
 use speaker_core::agent::Input;
+use speaker_core::fence::Raised;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
@@ -31,6 +34,8 @@ pub(super) struct Attended {
     pub(super) attached: watch::Receiver<Attached>,
     /// Gratuitous frames sent.
     pub(super) gratuitous: watch::Receiver<GratuitousSent>,
+    /// What probing did.
+    pub(super) probed: watch::Receiver<Counts>,
 }
 
 /// Starts them.
@@ -53,9 +58,21 @@ pub(super) fn links(
         deadline: parts.dataplane.deadline()?,
         sent,
     };
-    let (claimed_in, claimed) = mpsc::channel(CLAIMED);
-    tasks.spawn(Announcer::new(means, around.views.clone()).run(claimed));
+    let (contested_in, contested) = mpsc::channel(CONTESTED);
+    let orders = announce::Orders {
+        contested,
+        claims: parts.ends.claims,
+    };
+    tasks.spawn(Announcer::new(means, around.views.clone()).run(orders));
+    let found = found(around.inbox.clone());
+    let (shown, probed) = watch::channel(Counts::default());
+    let prober = Prober::new(FrameSender::open()?, Ears::open()?, found, shown);
+    tasks.spawn(prober.run(parts.ends.probe));
+    let tables = parts.dataplane.tables()?;
+    let views = around.views.clone();
+    tasks.spawn(fences::run(tables, views, raised(around.inbox.clone())));
     let (attached_in, attached) = watch::channel(Attached::new());
+    let raised_inbox = around.inbox.clone();
     let follow = Follow {
         dataplane: parts.dataplane,
         arp_setting: parts.arp_setting,
@@ -66,7 +83,8 @@ pub(super) fn links(
     let hearers = claims::Hearers {
         views: around.views,
         changes: around.changes,
-        claimed: claimed_in,
+        claimed: contested_in,
+        raised: Box::new(raised(raised_inbox)),
     };
     tasks.spawn(claims::follow(claims, hearers));
     tasks.spawn(watch_links.run());
@@ -74,8 +92,33 @@ pub(super) fn links(
     Ok(Attended {
         attached,
         gratuitous,
+        probed,
     })
 }
 
+/// Brings findings to the deciding thread; `false`: it has no room.
+fn found(inbox: SyncSender<Input>) -> impl Fn(Finding) -> bool {
+    move |finding| match finding {
+        Finding::Probed {
+            group,
+            nonce,
+            answered,
+        } => {
+            let probed = Input::Probed {
+                group,
+                nonce,
+                answered,
+            };
+            inbox.try_send(probed).is_ok()
+        }
+        Finding::Missing { .. } | Finding::Answering(_) | Finding::Unexpected { .. } => true,
+    }
+}
+
+/// Brings fences to the deciding thread; `false`: it has no room.
+fn raised(inbox: SyncSender<Input>) -> impl Fn(Raised) -> bool {
+    move |raised| inbox.try_send(raised.into()).is_ok()
+}
+
 /// Claims that the announcer may be behind; each is defended once in ten seconds anyway.
-const CLAIMED: usize = 64;
+const CONTESTED: usize = 64;

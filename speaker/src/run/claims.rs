@@ -1,15 +1,16 @@
-//! Claims of our VIPs by others: told to the operator, and defended.
+//! Claims of our VIPs by others: told to the operator, a stranger's defended, a member's brought to the deciding thread.
 //!
 //! The program has counted each, and fenced where it must, before anyone hears of it here. A claim of a VIP that this node
-//! does not hold is its holder announcing itself. What the agent does about a member's claim comes with membership.
+//! does not hold is its holder announcing itself. What a member's claim leads to is decided elsewhere.
 
 use crate::ctl::{Event, Kind};
 use crate::dataplane::Claims;
 use crate::drive::decide::View;
 use anyhow::Result;
+use speaker_core::fence::Raised;
 use speaker_ebpf::abi::{Claim, ClaimKind, Entry, Mode};
-use speaker_proto::Vip;
 use speaker_proto::announce::Place;
+use speaker_proto::{Mac, Vip};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -23,6 +24,9 @@ pub(super) struct Hearers {
     pub(super) changes: broadcast::Sender<Event>,
     /// The announcer, which defends; one that is behind has defended lately.
     pub(super) claimed: mpsc::Sender<Place>,
+    /// The deciding thread, told of members' claims without being waited for. `false`: it had no room; the fence is then found by
+    /// `drive/fences.rs`.
+    pub(super) raised: Box<dyn Fn(Raised) -> bool + Send>,
 }
 
 /// Follows the ring until it fails.
@@ -35,7 +39,8 @@ pub(super) async fn follow(mut claims: Claims, hearers: Hearers) -> Result<()> {
             let seen = by_claimant
                 .entry((claim.vip, claim.mac, claim.kind))
                 .or_insert((0, claim));
-            seen.0 += 1;
+            // The newest: clearing a fence up to its generation settles all of them.
+            *seen = (seen.0 + 1, claim);
         }
         for (count, claim) in by_claimant.into_values() {
             hearers.hear(&claim, count);
@@ -46,16 +51,32 @@ pub(super) async fn follow(mut claims: Claims, hearers: Hearers) -> Result<()> {
 impl Hearers {
     fn hear(&self, claim: &Claim, count: u64) {
         let vip = IpAddr::from(claim.vip.addr());
-        let (who, is_stranger) = match ClaimKind::from_byte(claim.kind) {
-            Some(ClaimKind::Member) => ("a member", false),
-            Some(ClaimKind::Foreign) => ("a stranger", true),
-            Some(ClaimKind::Spoofed) => ("a stranger in a member's name", true),
-            None => return,
+        let Some(kind) = ClaimKind::from_byte(claim.kind) else {
+            return;
+        };
+        let who = match kind {
+            ClaimKind::Member => "a member",
+            ClaimKind::Foreign => "a stranger",
+            ClaimKind::Spoofed => "a stranger in a member's name",
         };
         let because = format!("{who} claims it with {:?} ({count} times)", claim.mac);
         if !self.is_held(claim) || self.is_own(claim) {
             tracing::debug!(event = "vipClaimed", %vip, ifindex = claim.vip.ifindex(), "{because}");
             return;
+        }
+        match kind {
+            ClaimKind::Member => {
+                let _found_by_the_next_look = (self.raised)(Raised {
+                    vip: Vip(vip),
+                    ifindex: claim.vip.ifindex(),
+                    slot: claim.slot,
+                    generation: claim.fence_gen,
+                    claimant: Some(Mac(claim.mac.0)),
+                });
+            }
+            ClaimKind::Foreign | ClaimKind::Spoofed => {
+                let _defended_lately = self.claimed.try_send((Vip(vip), claim.vip.ifindex()));
+            }
         }
         tracing::warn!(
             event = "vipClaimed",
@@ -68,9 +89,6 @@ impl Hearers {
         let _nobody_may_watch =
             self.changes
                 .send(Event::new(Kind::Claim, vip.to_string(), because));
-        if is_stranger {
-            let _defended_lately = self.claimed.try_send((Vip(vip), claim.vip.ifindex()));
-        }
     }
 
     /// Another link of this node on the same segment says what it answers for.

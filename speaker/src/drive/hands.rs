@@ -1,0 +1,155 @@
+//! What the deciding thread has others do for it on links, and how it lowers fences.
+//!
+//! Probes, watches and claims leave through channels that never block. **What finds no room is lost and counted**: an asking
+//! that is not answered is asked again, a claim is repeated. Knows nothing of why any of it is done.
+
+use super::announce::Claim;
+use super::probe;
+use crate::dataplane::KernelTables;
+use anyhow::Result;
+use speaker_core::agent::Input;
+use speaker_core::tables::Tables;
+use speaker_core::{LinkName, Local};
+use speaker_ebpf::abi::VipKey;
+use speaker_proto::announce::Place;
+use speaker_proto::probe::Ask;
+use speaker_proto::watch::Watchlist;
+use speaker_proto::{GroupKey, Mac, Vip};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use tokio::sync::{mpsc, watch};
+
+/// The sending ends.
+#[derive(Debug)]
+pub(crate) struct Hands {
+    asks: mpsc::Sender<Ask>,
+    watchlist: watch::Sender<Arc<Watchlist>>,
+    claims: mpsc::Sender<Claim>,
+    /// Askings and claims that found no room.
+    pub(crate) lost: u64,
+}
+
+/// The receiving ends.
+pub(crate) struct Ends {
+    /// For the prober.
+    pub(crate) probe: probe::Orders,
+    /// For the announcer.
+    pub(crate) claims: mpsc::Receiver<Claim>,
+}
+
+impl Hands {
+    /// Both ends.
+    pub(crate) fn new() -> (Self, Ends) {
+        let (asks_in, asks) = mpsc::channel(ASKS);
+        let (watchlist_in, watchlist) = watch::channel(Arc::default());
+        let (claims_in, claims) = mpsc::channel(CLAIMS);
+        let hands = Self {
+            asks: asks_in,
+            watchlist: watchlist_in,
+            claims: claims_in,
+            lost: 0,
+        };
+        let probe = probe::Orders { asks, watchlist };
+        (hands, Ends { probe, claims })
+    }
+
+    /// Has a group's places probed twice. Those whose link is gone are left out.
+    pub(crate) fn probe(
+        &mut self,
+        local: &Local,
+        (group, nonce): (GroupKey, u64),
+        only: Option<Mac>,
+        places: &[(Vip, LinkName)],
+    ) {
+        let ask = Ask {
+            group,
+            nonce,
+            places: on_links(local, places),
+            only,
+        };
+        self.lost += u64::from(self.asks.try_send(ask).is_err());
+    }
+
+    /// Has everything in the list watched from now on.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "the agent does not say yet whose heir it is")
+    )]
+    pub(crate) fn watch(&self, list: Watchlist) {
+        self.watchlist.send_replace(Arc::new(list));
+    }
+
+    /// Has VIPs claimed.
+    pub(crate) fn claim(&mut self, claim: Claim) {
+        self.lost += u64::from(self.claims.try_send(claim).is_err());
+    }
+}
+
+/// The places by the index of their link, with its hardware address.
+fn on_links(local: &Local, places: &[(Vip, LinkName)]) -> BTreeMap<Place, Mac> {
+    let places = places.iter().filter_map(|(vip, name)| {
+        let link = local.links.get(name)?;
+        Some(((*vip, link.ifindex), link.mac))
+    });
+    places.collect()
+}
+
+/// Fences that the agent was told of, each with the generation that it had then: claims that come later are not settled with it.
+#[derive(Debug, Default)]
+pub(crate) struct Fences {
+    told: BTreeMap<u32, u64>,
+}
+
+impl Fences {
+    /// Before the agent is told of claims of a VIP: notes how many there were.
+    pub(crate) fn note(&mut self, kernel: &KernelTables, tables: &Tables, vip: Vip) -> Result<()> {
+        let fenced = kernel.fenced(slots(tables, vip))?;
+        self.told.extend(fenced);
+        Ok(())
+    }
+
+    /// Lowers the fences of these VIPs on all links, as far as the agent was told of the claims.
+    pub(crate) fn lower(
+        &mut self,
+        kernel: &mut KernelTables,
+        tables: &Tables,
+        vips: &BTreeSet<Vip>,
+    ) -> Result<()> {
+        let slots = vips.iter().flat_map(|vip| slots(tables, *vip));
+        let settled: BTreeMap<u32, u64> = slots
+            .filter_map(|slot| Some((slot, self.told.remove(&slot)?)))
+            .collect();
+        kernel.unfence(&settled)
+    }
+}
+
+/// The VIP that an input tells claims of.
+pub(crate) const fn claimed(input: &Input) -> Option<Vip> {
+    match input {
+        Input::Claimed { vip, .. } | Input::Fenced(vip) => Some(*vip),
+        Input::Object(_)
+        | Input::Gone(_)
+        | Input::Synced(_)
+        | Input::Assignments(_)
+        | Input::Links { .. }
+        | Input::Armed
+        | Input::Lapsed { .. }
+        | Input::Applied(_)
+        | Input::Roster(_)
+        | Input::Told(..)
+        | Input::Probed { .. }
+        | Input::Drain(_)
+        | Input::Stale(_) => None,
+    }
+}
+
+fn slots(tables: &Tables, vip: Vip) -> impl Iterator<Item = u32> + '_ {
+    let key = |ifindex| VipKey::new(vip.0.into(), ifindex);
+    let entries = tables.vips.range(key(0)..=key(u32::MAX));
+    entries.map(|(_, entry)| entry.slot())
+}
+
+/// Askings on their way. One for each group of a large cluster that starts.
+const ASKS: usize = 4096;
+/// Claims on their way; each is repeated.
+const CLAIMS: usize = 256;
