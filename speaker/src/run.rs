@@ -23,6 +23,7 @@ use crate::ctl;
 use crate::dataplane::{self, Dataplane, Sight};
 use crate::drive::allocate::Allocator;
 use crate::drive::audit::{self, Suspicion};
+use crate::drive::chance;
 use crate::drive::clock::{Stamp, now};
 use crate::drive::decide::{Decide, Outlets, Signals, View};
 use crate::drive::hands::{Ends, Hands};
@@ -39,7 +40,7 @@ use feed::Feed;
 use intake::Intake;
 use keep::Keeper;
 use speaker_core::Local;
-use speaker_core::agent::{Agent, Event, Input};
+use speaker_core::agent::{self, Agent, Event, Input};
 use speaker_core::tables::Tables;
 use speaker_ebpf::abi::{Entry, Mode, VipKey};
 use speaker_proto::{Epoch, Vip};
@@ -161,7 +162,16 @@ fn start(settings: &Settings, kernel: Kernel) -> Result<(Speaker, Parts)> {
         rules: settings.rules.clone(),
         ..Local::new(settings.node.clone())
     };
-    let agent = Agent::new(local, adopted, pulse.is_adopted());
+    let agent = Agent::new(
+        agent::Start {
+            local,
+            adopted,
+            is_armed: pulse.is_adopted(),
+            drain_window: settings.drain_window,
+            seed: u64::from_le_bytes(chance::bytes()),
+        },
+        now(),
+    );
     let (inbox, inputs) = sync_channel(INBOX);
     let (events_in, events) = mpsc::channel(EVENTS);
     let (views_in, views) = watch::channel(None);

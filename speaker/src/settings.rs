@@ -63,6 +63,8 @@ pub(crate) struct Settings {
     pub(crate) namespace: String,
     /// How long the kernel goes on answering after a stop.
     pub(crate) restart_grace: Span,
+    /// How long the flows of a VIP that was given away may go on here.
+    pub(crate) drain_window: Span,
     /// Whether `arp_announce` is set to 2 on announcing links.
     pub(crate) sets_arp_announce: bool,
     /// What was given and has no effect, to be logged.
@@ -145,6 +147,7 @@ impl Settings {
             excluded,
             namespace,
             restart_grace: Span::s(args.restart_grace),
+            drain_window: Span::s(args.drain_window),
             sets_arp_announce: !args.no_arp_announce,
             origin,
             notes,

@@ -6,6 +6,9 @@
 //! sockets.
 
 mod membership;
+mod story;
+
+pub use story::{Story, story};
 
 use crate::allocator::Assignments;
 use crate::crd::Pool;

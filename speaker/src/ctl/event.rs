@@ -45,6 +45,10 @@ pub(crate) enum Kind {
     Link,
     /// Someone else claims a VIP.
     Claim,
+    /// A group of VIPs was taken, given, contested.
+    Hold,
+    /// A member came, went, or is not what it says.
+    Member,
 }
 
 impl Event {
@@ -86,8 +90,22 @@ impl From<&agent::Event> for Event {
                     format!("the deadline passed {late:?} ago: {groups} groups are taken anew");
                 Self::new(Kind::Lapsed, "node", why)
             }
+            agent::Event::Hold { event, with } => {
+                let story = agent::story(event, with.as_ref());
+                Self::new(Kind::Hold, story.group.to_string(), story.because)
+            }
+            agent::Event::NameTaken(is_taken) => Self::new(Kind::Member, "node", name_taken(*is_taken)),
             agent::Event::NotApplied(why) => Self::new(Kind::NotApplied, "node", why.clone()),
         }
+    }
+}
+
+/// What it means that another process uses this node's name, or does not any more.
+pub(crate) const fn name_taken(is_taken: bool) -> &'static str {
+    if is_taken {
+        "another speaker runs under this node's name: neither holds anything until one is gone"
+    } else {
+        "no other speaker runs under this node's name any more"
     }
 }
 
@@ -137,6 +155,8 @@ impl Kind {
             Self::Config => "config",
             Self::Link => "link",
             Self::Claim => "claim",
+            Self::Hold => "hold",
+            Self::Member => "member",
         }
     }
 }

@@ -20,7 +20,7 @@ use speaker_proto::NodeName;
 use std::path::PathBuf;
 
 pub(crate) use client::run;
-pub(crate) use event::{Event, Kind};
+pub(crate) use event::{Event, Kind, name_taken};
 pub(crate) use server::{Server, States};
 pub(crate) use snapshot::{ApiState, Snapshot};
 

@@ -1,7 +1,8 @@
 //! The agent's events in the log, with MetalLB's event names and reasons where it has them.
 
 use crate::report::log::list;
-use speaker_core::agent::Event;
+use crate::ctl::name_taken;
+use speaker_core::agent::{Event, Story, story};
 use speaker_core::plan::{Announced, Outcome};
 use speaker_core::service::ServiceId;
 
@@ -37,6 +38,22 @@ pub(super) fn log(event: &Event) {
             event = "deadlineLapsed",
             "the deadline passed: every VIP was released and is taken again"
         ),
+        Event::Hold { event, with } => {
+            let Story {
+                event,
+                group,
+                because,
+                is_warning,
+            } = story(event, with.as_ref());
+            if is_warning {
+                tracing::warn!(event, %group, "{because}");
+            } else {
+                tracing::info!(event, %group, "{because}");
+            }
+        }
+        Event::NameTaken(is_taken) => {
+            tracing::error!(event = "nameTaken", "{}", name_taken(*is_taken));
+        }
         Event::NotApplied(why) => tracing::error!(
             error = why,
             event = "planNotApplied",

@@ -121,6 +121,10 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(..=60))]
     pub(crate) restart_grace: u64,
 
+    /// Seconds for which flows of a VIP that was given away may go on here
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=600))]
+    pub(crate) drain_window: u64,
+
     /// Leave arp_announce of announcing links as it is (else it is set to 2, so that an IPVS node never asks with a
     /// VIP as its own address)
     #[arg(long)]

@@ -1,0 +1,99 @@
+//! What happened to a group, in words: the same in the log, in `ctl watch` and in events.
+
+use speaker_proto::hold::{Event, Ground};
+use speaker_proto::{GroupKey, NodeName};
+
+/// One change of a group.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Story {
+    /// The event's name in the log.
+    pub event: &'static str,
+    /// The group.
+    pub group: GroupKey,
+    /// What happened.
+    pub because: String,
+    /// Somebody should look at it.
+    pub is_warning: bool,
+}
+
+/// Tells what happened; `with` is the other node that the event names.
+pub fn story(event: &Event, with: Option<&NodeName>) -> Story {
+    let other = with.map_or("a node that is gone", NodeName::as_str);
+    let (name, group, is_warning, because) = match event {
+        Event::Taken {
+            group,
+            epoch,
+            ground,
+        } => (
+            "vipTaken",
+            group,
+            false,
+            format!("taken in epoch {epoch}: {}", on(*ground)),
+        ),
+        Event::Given { group, to: Some(_) } => {
+            ("vipGiven", group, false, format!("given to {other}"))
+        }
+        Event::Given { group, to: None } => ("vipReleased", group, false, "released".to_owned()),
+        Event::Disagree { group, .. } => (
+            "vipDisagree",
+            group,
+            true,
+            format!("this node and {other} elect different nodes: its holder keeps it"),
+        ),
+        Event::Stranger { group, mac } => (
+            "vipStranger",
+            group,
+            true,
+            format!("{mac} answers for it and is no member's: not taken before it stops"),
+        ),
+        Event::Contest {
+            group,
+            is_kept: true,
+            ..
+        } => (
+            "vipContest",
+            group,
+            true,
+            format!("{other} claimed it; this node has precedence and keeps it"),
+        ),
+        Event::Contest {
+            group,
+            is_kept: false,
+            ..
+        } => (
+            "vipContest",
+            group,
+            true,
+            format!("{other} claimed it and has precedence: this node is silent"),
+        ),
+        Event::Spoofed { group, mac } => (
+            "vipSpoofed",
+            group,
+            true,
+            format!("a claim by {mac}, which its node denies"),
+        ),
+        Event::MovesSpent { group } => (
+            "vipMovesSpent",
+            group,
+            true,
+            "moved too often lately: it stays for now".to_owned(),
+        ),
+    };
+    Story {
+        event: name,
+        group: *group,
+        because,
+        is_warning,
+    }
+}
+
+const fn on(ground: Ground) -> &'static str {
+    match ground {
+        Ground::Yielded => "its holder gave it",
+        Ground::Dead => "its holder is dead and silent",
+        Ground::Unheld => "nobody held it",
+        Ground::Adopted => "the last process of this node held it",
+        Ground::Contest => "a contest is over",
+        Ground::Refused => "the node that it was given to does not want it",
+    }
+}
