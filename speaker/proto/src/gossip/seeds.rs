@@ -2,7 +2,7 @@
 
 use super::machine::Gossip;
 use super::schedule::FANOUT;
-use super::wire::Message;
+use super::wire::{ANYONE, Message};
 use crate::member::NodeId;
 use crate::{Span, Time};
 use std::collections::{BTreeMap, BTreeSet};
@@ -87,7 +87,7 @@ impl Gossip {
                 seed.due = now + if is_new { AGAIN } else { SLOW };
                 if !is_member {
                     asked += 1;
-                    self.send_to(address, Message::Join.encode(), false);
+                    self.send_to(address, Message::Join.encode(ANYONE), false);
                 }
             }
             let due = self.seeds.all.get(&address).map(|seed| seed.due);
