@@ -281,10 +281,11 @@ impl Peer {
         addresses.get(at).copied().or(self.from)
     }
 
-    /// Whether `address` is one of its.
-    pub(super) fn is_at(&self, address: SocketAddr) -> bool {
-        let profile = self.profile.value.as_ref();
-        self.from == Some(address) || profile.is_some_and(|p| p.addresses.contains(&address))
+    /// Where it was heard, and where it says that it hears.
+    pub(super) fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        let profile = self.profile.value.iter();
+        let own = profile.flat_map(|profile| profile.addresses.iter().copied());
+        self.from.into_iter().chain(own)
     }
 
     /// Something of it that exists is not here.
