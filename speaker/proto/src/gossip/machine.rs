@@ -124,9 +124,10 @@ impl Gossip {
         let Some(peer) = self.peers.get_mut(&to) else {
             return;
         };
-        let Some(address) = peer.address(now) else {
+        let Some(address) = peer.address() else {
             return;
         };
+        peer.unanswered = peer.unanswered.wrapping_add(message.wants_answer().into());
         peer.contact.sent += 1;
         peer.contact.last_sent = Some(now);
         self.send_to(address, message.encode(to), is_heartbeat);

@@ -281,6 +281,15 @@ impl Gossip {
             }
             return self.refresh_reach(now, vote.subject);
         }
+        // What anybody heard counts, also when it is told after the verdict.
+        if let Standing::Dead { silent_at } = peer.standing
+            && silent_at < life.silent_at()
+        {
+            peer.standing = Standing::Dead {
+                silent_at: life.silent_at(),
+            };
+            self.view.touch(vote.subject);
+        }
         self.ballots.entry(vote.subject).or_default().insert(
             voter,
             Ballot {

@@ -53,6 +53,8 @@ pub(crate) struct Node {
     pub(crate) told: Vec<(NodeId, Vec<u8>)>,
     /// What came of a promise.
     pub(crate) promised: Option<bool>,
+    /// Addresses that it names before its own and that lead nowhere.
+    pub(crate) dead_ends: Vec<SocketAddr>,
     /// Where it looks for others.
     pub(crate) seeds: BTreeSet<SocketAddr>,
     /// Datagrams and bytes of bodies that it sent, and its turns.
@@ -82,6 +84,8 @@ impl Node {
 /// What a node did.
 #[derive(Clone, Copy, Default, Debug)]
 pub(crate) struct Work {
+    /// Datagrams that were sent to where nobody is.
+    pub(crate) astray: u64,
     /// Datagrams sent.
     pub(crate) sent: u64,
     /// Bytes of their bodies.
@@ -196,6 +200,7 @@ impl Cluster {
             roster: Arc::default(),
             told: Vec::new(),
             promised: None,
+            dead_ends: Vec::new(),
             seeds: BTreeSet::new(),
             work: Work::default(),
             name,
@@ -214,7 +219,7 @@ impl Cluster {
         let mac = Mac([2, 0, 0, 0, (at >> 8) as u8, at as u8]);
         Profile {
             name: self.nodes[at].name.parse().expect("a node name"),
-            addresses: vec![self.nodes[at].address],
+            addresses: [&self.nodes[at].dead_ends[..], &[self.nodes[at].address]].concat(),
             links: vec![MemberLink {
                 name: "eth0".into(),
                 mac,
@@ -442,6 +447,7 @@ impl Cluster {
             body: datagram.body,
         };
         let Some(&to) = self.by_address.get(&datagram.to) else {
+            node.work.astray += 1;
             return;
         };
         if let Some(recording) = &mut self.recording {

@@ -66,6 +66,31 @@ fn one_seed_is_enough() {
 }
 
 #[test]
+fn addresses_that_lead_nowhere_are_tried_and_left() {
+    let mut cluster = Cluster::new(2, Net::lan(0.0));
+    for at in 0..8 {
+        cluster.add();
+        let dead_end = std::net::SocketAddr::from((Ipv4Addr::new(192, 0, 2, at as u8), 7946));
+        cluster.nodes[at].dead_ends = vec![dead_end; 2];
+        let first = cluster.nodes[0].address;
+        cluster.nodes[at].seeds.extend((at > 0).then_some(first));
+        cluster.start(at);
+    }
+    cluster.run(Span::s(5));
+    assert!(cluster.is_whole());
+    let astray = |c: &Cluster| c.nodes.iter().map(|node| node.work.astray).sum::<u64>();
+    let before = astray(&cluster);
+    cluster.publish(3, 1, holding(5, 1));
+    cluster.run(Span::s(10));
+    assert!(
+        (1..8)
+            .filter(|by| *by != 3)
+            .all(|by| acked(&cluster, by, 3) == 1)
+    );
+    assert_eq!(astray(&cluster), before);
+}
+
+#[test]
 fn l3_1c_a_newcomer_is_settled_when_it_knows_what_all_hold() {
     let mut cluster = Cluster::settled(3, Net::lan(0.0), 5);
     cluster.publish(1, 1, holding(3_000, 1));

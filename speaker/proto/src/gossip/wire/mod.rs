@@ -185,6 +185,8 @@ pub(super) struct Delta {
 /// See [`Message::Ack`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Ack {
+    /// Which boot of the receiver's: versions begin anew with each.
+    pub(super) boot: Boot,
     pub(super) profile_version: u64,
     pub(super) held_version: u64,
     /// The sender's own held set as it was when it had the receiver's.
@@ -246,6 +248,7 @@ impl Message {
             }
             Self::Delta(delta) => write_delta(&mut w, delta),
             Self::Ack(ack) => {
+                w.boot(ack.boot);
                 w.u64(ack.profile_version);
                 w.u64(ack.held_version);
                 w.u64(ack.own_version);
@@ -280,6 +283,29 @@ impl Message {
         let kind = r.u8()?;
         let to = r.node()?;
         Ok((to, Self::read(kind, &mut r)?))
+    }
+
+    /// Whoever hears it says something.
+    pub(super) fn wants_answer(&self) -> bool {
+        match self {
+            Self::Probe
+            | Self::Digest { .. }
+            | Self::Part(_)
+            | Self::Pull(_)
+            | Self::Delta(_)
+            | Self::Join
+            | Self::PromiseAsk(_) => true,
+            Self::Heartbeat(_)
+            | Self::Vote(_)
+            | Self::Ask(_)
+            | Self::Items { .. }
+            | Self::Ack(_)
+            | Self::Challenge(_)
+            | Self::Response { .. }
+            | Self::Tell(_)
+            | Self::PromiseAck
+            | Self::Leave => false,
+        }
     }
 
     fn kind(&self) -> u8 {
@@ -330,6 +356,7 @@ impl Message {
             }),
             kind::DELTA => Self::Delta(read_delta(r)?),
             kind::ACK => Self::Ack(Ack {
+                boot: r.boot()?,
                 profile_version: r.u64()?,
                 held_version: r.u64()?,
                 own_version: r.u64()?,

@@ -109,13 +109,16 @@ fn message() -> impl Strategy<Value = Message> {
                 is_late,
             })
         });
-    let ack = any::<(u64, u64, u64)>().prop_map(|(profile_version, held_version, own_version)| {
-        Message::Ack(Ack {
-            profile_version,
-            held_version,
-            own_version,
-        })
-    });
+    let ack = (boot(), any::<(u64, u64, u64)>()).prop_map(
+        |(boot, (profile_version, held_version, own_version))| {
+            Message::Ack(Ack {
+                boot,
+                profile_version,
+                held_version,
+                own_version,
+            })
+        },
+    );
     let pull = (a_title(), any::<(u16, u16)>()).prop_map(|(title, (first, count))| {
         Message::Pull(Pull {
             title,
