@@ -22,6 +22,8 @@ pub(super) struct Group {
     pub(super) moves: Moves,
     /// When its claims were contested lately.
     pub(super) contests: Vec<Time>,
+    /// Who kept a part of it when others gave theirs.
+    pub(super) keepers: BTreeSet<NodeId>,
     /// It was lost in a contest and not taken since.
     pub(super) is_lost: bool,
     /// The held set whose acknowledgement its taking waits for, as noted in the index of those.
@@ -75,6 +77,7 @@ impl Group {
             due: None,
             moves: Moves::default(),
             contests: Vec::new(),
+            keepers: BTreeSet::new(),
             is_lost: false,
             awaits: None,
         }

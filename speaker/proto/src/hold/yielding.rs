@@ -3,11 +3,11 @@
 //! A holder first falls silent, then says so to all, and only then tells who asked. Until that one took it or refused it, nobody else
 //! can take it, and this node takes it back without asking only on a refusal, which is final for that attempt.
 
-use super::group::{Group, Own, State};
+use super::group::{Group, State};
 use super::machine::Holds;
-use super::message::{Say, Why};
+use super::message::{Ages, Say, Why};
 use super::taking::message;
-use super::{Event, Output};
+use super::{Event, Ground, Output};
 use crate::member::{Boot, HeldState, NodeId};
 use crate::{Epoch, GroupKey, Span, Time};
 use std::collections::BTreeSet;
@@ -176,7 +176,7 @@ impl Holds {
         }
         match draining.ends {
             Some(ends) => {
-                let is_over = ends <= now || self.wants(key);
+                let is_over = ends <= now || self.wants(key) && !self.is_stale;
                 group.due = Some(ends);
                 if is_over {
                     self.begin(now, key, group);
@@ -213,7 +213,7 @@ impl Holds {
         from: NodeId,
         of: (GroupKey, u64),
         epoch: Epoch,
-        ages: super::message::Ages,
+        ages: Ages,
     ) {
         let (vip, nonce) = of;
         let Some((key, mut group)) = self.group_of(vip) else {
@@ -271,22 +271,16 @@ impl Holds {
         if draining.to != by || draining.nonce != nonce || draining.ends.is_some() {
             return;
         }
-        let is_held = group
-            .keys()
-            .any(|vip| self.others.holders(vip).next().is_some());
+        let view = self.others.view(self.me, &group.vips);
+        let mut holders = view.holders.values();
+        let is_held = holders.any(|entry| entry.state == HeldState::Holding)
+            || view.dead.values().any(|(_, silent_at)| now < *silent_at);
         let roster = self.others.roster();
         let may_answer = self.is_armed && !roster.is_name_taken && !is_held;
         let is_elected = self.wish(key).is_some_and(|wish| wish.owner.is_some());
         if may_answer && is_elected {
             let epoch = self.next_epoch();
-            group.state = State::Holding(Own::new(epoch));
-            group.due = None;
-            let ground = super::Ground::Refused;
-            self.say(Output::Event(Event::Taken {
-                group: key,
-                epoch,
-                ground,
-            }));
+            self.hold(key, group, epoch, Ground::Refused);
         } else {
             if !draining.is_silent {
                 let epoch = draining.epoch;

@@ -1,0 +1,123 @@
+//! Asking those who hold what this node was elected for, and what they answer.
+//!
+//! Datagrams are lost, so a question is repeated with the same number, ever more seldom. What the answers are worth is
+//! [`super::taking`]'s.
+
+use super::machine::Holds;
+use super::message::{Ages, Say, Why};
+use super::moves::Moves;
+use super::taking::{Cleared, RETRY, Taking, message};
+use super::{Event, Output};
+use crate::member::NodeId;
+use crate::{Epoch, GroupKey, Span, Time};
+use std::collections::BTreeSet;
+
+impl Holds {
+    /// Asks those who hold it; returns when to ask again.
+    pub(super) fn ask(
+        &mut self,
+        now: Time,
+        taking: &mut Taking,
+        keepers: &BTreeSet<NodeId>,
+        open: &[(NodeId, GroupKey)],
+    ) -> Time {
+        // Who kept its part last time goes first, lest others fall silent in vain.
+        let first = |(id, _): &&(NodeId, GroupKey)| keepers.contains(id);
+        let keep: Vec<_> = open.iter().filter(first).copied().collect();
+        let open = if keep.is_empty() { open } else { &keep };
+        let is_new = open.iter().any(|by| !taking.asked.contains(by));
+        if !is_new && now < taking.ask_at {
+            return taking.ask_at;
+        }
+        if !self.asks.take(now) {
+            taking.ask_at = now + ASK_PACE;
+            return taking.ask_at;
+        }
+        if is_new {
+            taking.ask_wait = ASK_FIRST;
+        }
+        for (id, vip) in open.iter().take(ASKS_AT_ONCE) {
+            self.tell(*id, message(*vip, taking.nonce, Say::Ask));
+            taking.asked.insert((*id, *vip));
+        }
+        taking.ask_at = now + taking.ask_wait;
+        taking.ask_wait = Span::from_ns(taking.ask_wait.ns() * 2).min(RETRY);
+        taking.ask_at
+    }
+
+    /// A member is silent about a VIP, for this attempt. Whether that was news.
+    pub(super) fn cleared(
+        taking: &mut Taking,
+        now: Time,
+        by: (NodeId, GroupKey),
+        until: Epoch,
+        ages: Option<Ages>,
+    ) {
+        let is_given = ages.is_some();
+        taking.cleared.insert(by, Cleared { until, is_given });
+        if let Some(ages) = ages {
+            taking.given_at.get_or_insert(now);
+            taking.moves = Some(Moves::inherited(now, ages));
+        }
+    }
+
+    /// A holder keeps it.
+    pub(super) fn kept(
+        &mut self,
+        now: Time,
+        key: GroupKey,
+        taking: &mut Taking,
+        with: NodeId,
+        why: Why,
+    ) {
+        let wait = match why {
+            Why::NotYet => ASK_FIRST,
+            Why::Disagree => {
+                taking.keeps += 1;
+                taking.keepers.insert(with);
+                // The first time views are merely not equally fast.
+                if taking.keeps == 2 {
+                    let group = key;
+                    self.say(Output::Event(Event::Disagree { group, with }));
+                }
+                RETRY
+            }
+            Why::MovesSpent => {
+                taking.keepers.insert(with);
+                if !std::mem::replace(&mut taking.is_told_moves_spent, true) {
+                    self.say(Output::Event(Event::MovesSpent { group: key }));
+                }
+                RETRY
+            }
+        };
+        taking.ask_at = now + wait;
+    }
+}
+
+/// How many groups may be asked for at once; the rest follow [`ASK_PACE`] later.
+#[derive(Debug, Default)]
+pub(super) struct Asks {
+    since: Time,
+    count: usize,
+}
+
+impl Asks {
+    fn take(&mut self, now: Time) -> bool {
+        if now.since(self.since) >= ASK_PACE {
+            *self = Self {
+                since: now,
+                count: 0,
+            };
+        }
+        self.count += 1;
+        self.count <= ASKS_PER_PACE
+    }
+}
+
+/// A holder that does not answer is asked again after this long, and then ever more seldom.
+pub(super) const ASK_FIRST: Span = Span::ms(100);
+/// A group of more VIPs than this is asked for in parts.
+const ASKS_AT_ONCE: usize = 16;
+/// Ten thousand groups are asked for within half a second, some ten datagrams each time.
+const ASKS_PER_PACE: usize = 256;
+const ASK_PACE: Span = Span::ms(10);
