@@ -25,7 +25,11 @@ impl Holds {
         let first = |(id, _): &&(NodeId, GroupKey)| keepers.contains(id);
         let keep: Vec<_> = open.iter().filter(first).copied().collect();
         let open = if keep.is_empty() { open } else { &keep };
-        let is_new = open.iter().any(|by| !taking.asked.contains(by));
+        let new: Vec<_> = open
+            .iter()
+            .filter(|by| !taking.asked.contains(by))
+            .collect();
+        let is_new = !new.is_empty();
         if !is_new && now < taking.ask_at {
             return taking.ask_at;
         }
@@ -36,7 +40,9 @@ impl Holds {
         if is_new {
             taking.ask_wait = ASK_FIRST;
         }
-        for (id, vip) in open.iter().take(ASKS_AT_ONCE) {
+        let all: Vec<_> = open.iter().collect();
+        let turn = if is_new { new } else { all };
+        for (id, vip) in turn.into_iter().take(ASKS_AT_ONCE) {
             self.tell(*id, message(*vip, taking.nonce, Say::Ask));
             taking.asked.insert((*id, *vip));
         }
@@ -45,16 +51,24 @@ impl Holds {
         taking.ask_at
     }
 
-    /// A member is silent about a VIP, for this attempt. Whether that was news.
+    /// A member is silent about a VIP, for this attempt.
     pub(super) fn cleared(
+        &self,
         taking: &mut Taking,
         now: Time,
         by: (NodeId, GroupKey),
         until: Epoch,
         ages: Option<Ages>,
     ) {
-        let is_given = ages.is_some();
-        taking.cleared.insert(by, Cleared { until, is_given });
+        let Some(member) = self.others.roster().members.get(&by.0) else {
+            return;
+        };
+        let cleared = Cleared {
+            boot: member.boot,
+            until,
+            is_given: ages.is_some(),
+        };
+        taking.cleared.insert(by, cleared);
         if let Some(ages) = ages {
             taking.given_at.get_or_insert(now);
             taking.moves = Some(Moves::inherited(now, ages));
@@ -70,27 +84,53 @@ impl Holds {
         with: NodeId,
         why: Why,
     ) {
+        let dispute = taking.kept.entry(with).or_insert(Dispute::new(now, with));
+        let event = dispute.event(now, key, why);
+        self.said.extend(event.map(Output::Event));
         let wait = match why {
             Why::NotYet => ASK_FIRST,
-            Why::Disagree => {
-                taking.keeps += 1;
-                taking.keepers.insert(with);
-                // The first time views are merely not equally fast.
-                if taking.keeps == 2 {
-                    let group = key;
-                    self.say(Output::Event(Event::Disagree { group, with }));
-                }
-                RETRY
-            }
-            Why::MovesSpent => {
-                taking.keepers.insert(with);
-                if !std::mem::replace(&mut taking.is_told_moves_spent, true) {
-                    self.say(Output::Event(Event::MovesSpent { group: key }));
-                }
-                RETRY
-            }
+            Why::Disagree | Why::MovesSpent => RETRY,
         };
         taking.ask_at = now + wait;
+    }
+}
+
+/// Two nodes that do not agree on who should hold a group.
+#[derive(Debug)]
+pub(super) struct Dispute {
+    pub(super) with: NodeId,
+    since: Time,
+    /// It is more than a moment's.
+    pub(super) is_refused: bool,
+    is_told: bool,
+}
+
+impl Dispute {
+    pub(super) const fn new(now: Time, with: NodeId) -> Self {
+        Self {
+            with,
+            since: now,
+            is_refused: false,
+            is_told: false,
+        }
+    }
+
+    /// It goes on, for this reason; what the operator is told, once.
+    pub(super) fn event(&mut self, now: Time, group: GroupKey, why: Why) -> Option<Event> {
+        let (event, after) = match why {
+            Why::NotYet => return None,
+            Why::Disagree => {
+                let with = self.with;
+                (Event::Disagree { group, with }, DISAGREE_AFTER)
+            }
+            Why::MovesSpent => (Event::MovesSpent { group }, Span::ms(0)),
+        };
+        self.is_refused = true;
+        if self.is_told || now < self.since + after {
+            return None;
+        }
+        self.is_told = true;
+        Some(event)
     }
 }
 
@@ -121,3 +161,5 @@ const ASKS_AT_ONCE: usize = 16;
 /// Ten thousand groups are asked for within half a second, some ten datagrams each time.
 const ASKS_PER_PACE: usize = 256;
 const ASK_PACE: Span = Span::ms(10);
+/// Views that differ for less are merely not equally fast.
+const DISAGREE_AFTER: Span = Span::ms(500);

@@ -171,7 +171,8 @@ impl Holds {
         }
         let wish = self.wish(key).filter(|wish| wish.owner == Some(self.me))?;
         let mut vips = wish.vips.iter();
-        if vips.any(|vip| self.owners.contains_key(&GroupKey(vip.0))) {
+        let is_owned = vips.any(|vip| self.owners.contains_key(&GroupKey(vip.0)));
+        if is_owned || wish.vips.is_empty() {
             return None;
         }
         let group = Group::new(wish.vips.clone(), State::Free);

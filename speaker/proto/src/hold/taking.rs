@@ -5,14 +5,14 @@
 //! waits until every live member acknowledged; a member acknowledges with its own held set, and hears of the other's preparing
 //! before it hears any later yield. So of two that prepare at the same time, at least one knows of the other in time.
 
-use super::asking::ASK_FIRST;
+use super::asking::{ASK_FIRST, Dispute};
 use super::group::{Group, Own, State};
 use super::machine::Holds;
 use super::message::{Message, Say};
 use super::moves::Moves;
-use super::others::View;
+use super::others::{Holder, View};
 use super::{Event, Ground, Output};
-use crate::member::{HeldState, HeldVersion, NodeId};
+use crate::member::{Boot, HeldVersion, NodeId};
 use crate::{Epoch, GroupKey, Mac, Span, Time, Vip};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -33,10 +33,8 @@ pub(super) struct Taking {
     pub(super) asked: BTreeSet<(NodeId, GroupKey)>,
     pub(super) ask_at: Time,
     pub(super) ask_wait: Span,
-    pub(super) keeps: u32,
     /// Who keeps what it was asked for.
-    pub(super) keepers: BTreeSet<NodeId>,
-    pub(super) is_told_moves_spent: bool,
+    pub(super) kept: BTreeMap<NodeId, Dispute>,
     pub(super) given_at: Option<Time>,
     pub(super) moves: Option<Moves>,
     pub(super) probe: Probe,
@@ -45,6 +43,7 @@ pub(super) struct Taking {
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Cleared {
+    pub(super) boot: Boot,
     pub(super) until: Epoch,
     /// It was given to this node, not merely not held.
     pub(super) is_given: bool,
@@ -67,9 +66,9 @@ enum Step {
 }
 
 impl Taking {
-    fn is_cleared(&self, by: (NodeId, GroupKey), epoch: Epoch) -> bool {
+    fn is_cleared(&self, by: (NodeId, GroupKey), holder: &Holder) -> bool {
         let cleared = self.cleared.get(&by);
-        cleared.is_some_and(|cleared| cleared.until >= epoch)
+        cleared.is_some_and(|c| c.boot == holder.boot && c.until >= holder.epoch)
     }
 
     fn is_given(&self, vip: GroupKey) -> bool {
@@ -111,11 +110,11 @@ impl Holds {
         let is_held = is_held(&view, None);
         let stands_back = match is_held {
             true => self.is_stale && self.is_held_by_fresher(&view),
-            false => view.stands_back(self.me, false, &self.rank),
+            false => view.stands_back(self.me, false, false, &self.rank),
         };
-        if stands_back {
+        if stands_back || now < group.not_before {
             group.state = State::Waiting;
-            group.due = Some(now + RETRY);
+            group.due = Some(group.not_before.max(now + RETRY));
             return;
         }
         group.state = State::Taking(Taking {
@@ -128,9 +127,7 @@ impl Holds {
             asked: BTreeSet::new(),
             ask_at: now,
             ask_wait: ASK_FIRST,
-            keeps: 0,
-            keepers: BTreeSet::new(),
-            is_told_moves_spent: false,
+            kept: BTreeMap::new(),
             given_at: None,
             moves: None,
             probe: Probe::Idle,
@@ -159,14 +156,20 @@ impl Holds {
         let is_given = taking.given_at.is_some();
         let is_late = taking.given_at.is_some_and(|at| at + PATIENCE <= now);
         // Part of it was given and another part is kept: nobody would answer for the first part.
-        let is_torn = is_given && open(&view, &taking).any(|(id, _)| taking.keepers.contains(&id));
+        let refusers = taking.kept.iter().filter(|(_, kept)| kept.is_refused);
+        let refusers: BTreeSet<NodeId> = refusers.map(|(id, _)| *id).collect();
+        let is_torn = is_given && open(&view, &taking).any(|(id, _)| refusers.contains(&id));
         if is_torn {
-            group.keepers = std::mem::take(&mut taking.keepers);
+            group.keepers = refusers;
+        } else if is_late {
+            group.not_before = now + OFF;
         }
-        if !is_held && view.stands_back(self.me, is_given, &self.rank) || is_late || is_torn {
+        let is_stuck = taking.since + STUCK_AFTER <= now;
+        let stands_back = view.stands_back(self.me, is_given, is_stuck, &self.rank);
+        if !is_held && stands_back || is_late || is_torn {
             self.refuse_all(&taking);
             group.state = State::Waiting;
-            group.due = Some(now + RETRY);
+            group.due = Some(group.not_before.max(now + RETRY));
             return;
         }
         match self.step(now, key, &mut taking, group, &view) {
@@ -189,7 +192,7 @@ impl Holds {
     ) -> Step {
         let open: Vec<_> = open(view, taking).collect();
         let dead = view.dead.iter();
-        let dead = dead.filter(|(by, (epoch, _))| !taking.is_cleared(**by, *epoch));
+        let dead = dead.filter(|(by, (holder, _))| !taking.is_cleared(**by, holder));
         let silent_at = dead.map(|(_, (_, at))| *at).max().unwrap_or_default();
         taking.is_asking = !open.is_empty() || now < silent_at;
         if !open.is_empty() {
@@ -271,6 +274,7 @@ impl Holds {
         };
         group.moves = taking.moves.take().unwrap_or_default();
         group.keepers.clear();
+        group.not_before = Time::default();
         self.hold(key, group, epoch, ground);
     }
 
@@ -329,15 +333,14 @@ impl Holds {
 /// Whether a live member answers for it that has not yielded: then that one decides who is next.
 fn is_held(view: &View, taking: Option<&Taking>) -> bool {
     let mut holders = view.holders.iter();
-    holders.any(|(by, entry)| {
-        entry.state == HeldState::Holding
-            && !taking.is_some_and(|taking| taking.is_cleared(*by, entry.epoch))
+    holders.any(|(by, holder)| {
+        holder.is_holding && !taking.is_some_and(|taking| taking.is_cleared(*by, holder))
     })
 }
 
 fn open(view: &View, taking: &Taking) -> impl Iterator<Item = (NodeId, GroupKey)> {
     let holders = view.holders.iter();
-    let open = holders.filter(|(by, entry)| !taking.is_cleared(**by, entry.epoch));
+    let open = holders.filter(|(by, holder)| !taking.is_cleared(**by, holder));
     open.map(|(by, _)| *by)
 }
 
@@ -358,5 +361,9 @@ const PROBE_WAIT: Span = Span::s(1);
 const STRANGER_RETRY: Span = Span::s(5);
 /// What was yielded is silent meanwhile: if the rest of the group does not follow by then, it goes back.
 const PATIENCE: Span = Span::s(1);
+/// And then it is left where it is for this long.
+const OFF: Span = Span::s(10);
+/// Two that wait for each other do not see the same.
+const STUCK_AFTER: Span = Span::s(2);
 /// Whatever failed is tried again after this long, at the latest.
 pub(super) const RETRY: Span = Span::s(1);

@@ -175,7 +175,7 @@ impl Holds {
                 if let State::Taking(taking) = &mut group.state
                     && taking.nonce == nonce
                 {
-                    Self::cleared(taking, now, (from, vip), until, None);
+                    holds.cleared(taking, now, (from, vip), until, None);
                     holds.go_on(now, key, group);
                 }
             }),

@@ -61,10 +61,6 @@ impl Holds {
                 self.evaluate(now, *key);
             }
         }
-        // A group that could not be taken while another had one of its VIPs.
-        for key in regrouped {
-            self.evaluate(now, key);
-        }
     }
 
     /// A group is no more, or not of these VIPs.
