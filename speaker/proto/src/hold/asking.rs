@@ -30,12 +30,15 @@ impl Holds {
             .filter(|by| !taking.asked.contains(by))
             .collect();
         let is_new = !new.is_empty();
-        if !is_new && now < taking.ask_at {
+        if now < taking.ask_at && (taking.is_queued || !is_new) {
             return taking.ask_at;
         }
-        if !self.asks.take(now) {
-            taking.ask_at = now + ASK_PACE;
-            return taking.ask_at;
+        if !std::mem::take(&mut taking.is_queued) {
+            taking.ask_at = self.asks.turn(now);
+            if now < taking.ask_at {
+                taking.is_queued = true;
+                return taking.ask_at;
+            }
         }
         if is_new {
             taking.ask_wait = ASK_FIRST;
@@ -134,23 +137,26 @@ impl Dispute {
     }
 }
 
-/// How many groups may be asked for at once; the rest follow [`ASK_PACE`] later.
+/// Whose turn it is to ask: so many groups at once, the rest [`ASK_PACE`] later, and so on.
 #[derive(Debug, Default)]
 pub(super) struct Asks {
-    since: Time,
+    at: Time,
     count: usize,
 }
 
 impl Asks {
-    fn take(&mut self, now: Time) -> bool {
-        if now.since(self.since) >= ASK_PACE {
-            *self = Self {
-                since: now,
-                count: 0,
-            };
+    /// When the next group may ask.
+    fn turn(&mut self, now: Time) -> Time {
+        if self.at < now {
+            self.at = now;
+            self.count = 0;
+        }
+        if self.count == ASKS_PER_PACE {
+            self.at += ASK_PACE;
+            self.count = 0;
         }
         self.count += 1;
-        self.count <= ASKS_PER_PACE
+        self.at
     }
 }
 

@@ -32,6 +32,8 @@ pub(super) struct Taking {
     pub(super) cleared: BTreeMap<(NodeId, GroupKey), Cleared>,
     pub(super) asked: BTreeSet<(NodeId, GroupKey)>,
     pub(super) ask_at: Time,
+    /// Many groups are asked for, and its turn is at `ask_at`.
+    pub(super) is_queued: bool,
     pub(super) ask_wait: Span,
     /// Who keeps what it was asked for.
     pub(super) kept: BTreeMap<NodeId, Dispute>,
@@ -126,6 +128,7 @@ impl Holds {
             cleared: BTreeMap::new(),
             asked: BTreeSet::new(),
             ask_at: now,
+            is_queued: false,
             ask_wait: ASK_FIRST,
             kept: BTreeMap::new(),
             given_at: None,

@@ -1,6 +1,7 @@
 //! The rules by their numbers, each in a small cluster on a virtual clock, and random histories of one.
 
 mod contest;
+mod direct;
 mod moving;
 mod random;
 mod taking;
