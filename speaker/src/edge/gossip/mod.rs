@@ -6,9 +6,11 @@
 mod envelope;
 mod key;
 mod seal;
+mod secret;
 
 pub(crate) use key::Secret;
 pub(crate) use seal::{Keys, Sealer};
+pub(crate) use secret::{SecretPlace, follow as follow_secret};
 
 /// Why a datagram was dropped before it was believed.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -21,10 +23,13 @@ pub(crate) enum Dropped {
     TooLong,
     /// Another version of the envelope.
     Version,
+    /// It is not sealed, and here a secret is asked for.
     Unsealed,
     /// It is sealed, and here none is (`--insecure-gossip`).
     Sealed,
+    /// It was sealed with a secret that is not known here.
     Key,
+    /// The seal is not that of the secret, or the datagram was changed on its way.
     Forged,
     /// It is one of this very process.
     Own,
