@@ -1,3 +1,4 @@
+//! Datagrams between speakers: the sockets, the envelope, the seal and the secret that it comes from.
 //!
 //! [`Sockets`] brings bytes, [`Sealer`] makes what is authentic of them, or says why they are dropped. Frames of others
 //! on the same port (MetalLB's memberlist, Serf, a scanner) are counted and never answered. Knows nothing of what a
@@ -7,10 +8,12 @@ mod envelope;
 mod key;
 mod seal;
 mod secret;
+mod socket;
 
 pub(crate) use key::Secret;
 pub(crate) use seal::{Keys, Sealer};
 pub(crate) use secret::{SecretPlace, follow as follow_secret};
+pub(crate) use socket::Sockets;
 
 /// Why a datagram was dropped before it was believed.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
