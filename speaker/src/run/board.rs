@@ -8,6 +8,7 @@ use crate::drive::announce::GratuitousSent;
 use crate::drive::clock::{Stamp, now};
 use crate::drive::decide::View;
 use crate::drive::links::Attached;
+use crate::drive::members_board::MembersBoard;
 use crate::report::events::EventSender;
 use crate::report::http::{self, FactsNow};
 use crate::report::secure::{self, Secure};
@@ -37,6 +38,7 @@ pub(super) struct Board {
     pub(super) node: NodeName,
     pub(super) views: watch::Receiver<Option<Arc<View>>>,
     pub(super) attached: watch::Receiver<Attached>,
+    pub(super) members: MembersBoard,
     pub(super) allocates: watch::Receiver<bool>,
     pub(super) gratuitous: watch::Receiver<GratuitousSent>,
     pub(super) sight: Arc<Sight>,
