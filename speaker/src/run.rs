@@ -14,6 +14,7 @@ mod judge;
 mod keep;
 mod l2_statuses;
 mod link_changes;
+mod members;
 mod membership;
 mod notes;
 mod snapshot;
@@ -341,6 +342,7 @@ async fn tasks(settings: &Settings, speaker: Speaker, parts: Parts) -> Result<Ru
         views: speaker.views.clone(),
         attached: attended.attached,
         members: speaker.members,
+        secret: settings.members.secret.as_ref().map(ToString::to_string),
         allocates,
         gratuitous: attended.gratuitous,
         sight: Arc::new(Sight::open(&settings.pin_dir)?),

@@ -2,6 +2,7 @@
 
 use super::cluster::Link;
 use super::judge;
+use super::members;
 use super::teller::Elections;
 use crate::dataplane::{AttachReport, Sight};
 use crate::drive::announce::GratuitousSent;
@@ -39,6 +40,8 @@ pub(super) struct Board {
     pub(super) views: watch::Receiver<Option<Arc<View>>>,
     pub(super) attached: watch::Receiver<Attached>,
     pub(super) members: MembersBoard,
+    /// Where the members' secret is; `None`: none is asked for.
+    pub(super) secret: Option<String>,
     pub(super) allocates: watch::Receiver<bool>,
     pub(super) gratuitous: watch::Receiver<GratuitousSent>,
     pub(super) sight: Arc<Sight>,
@@ -108,6 +111,7 @@ impl Board {
             deadline_s: (deadline > Time::default()).then(|| seconds(deadline, now())),
             won: self.elections.won.load(Ordering::Relaxed),
             lost: self.elections.lost.load(Ordering::Relaxed),
+            members: members::figures(&self.members.read()),
             api: self.link.as_ref().map(|link| self.api(link)),
             ..Figures::default()
         };
@@ -159,6 +163,10 @@ impl Board {
             decided_ms_ago: (last > Time::default()).then(|| now().since(last).ns() / 1_000_000),
             kinds_missing: missing(view.as_deref().map(|view| &*view.world)),
             is_armed,
+            secret_missing: self
+                .secret
+                .clone()
+                .filter(|_| self.members.read().is_waiting),
             links: attached
                 .values()
                 .map(|report| (report.link.clone(), report.is_attached()))
