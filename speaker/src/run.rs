@@ -14,6 +14,8 @@ mod judge;
 mod keep;
 mod l2_statuses;
 mod link_changes;
+mod members;
+mod membership;
 mod notes;
 mod snapshot;
 mod tell;
@@ -27,7 +29,9 @@ use crate::drive::chance;
 use crate::drive::clock::{Stamp, now};
 use crate::drive::decide::{Decide, Outlets, Signals, View};
 use crate::drive::hands::{Ends, Hands};
+use crate::drive::members_board::MembersBoard;
 use crate::drive::pulse::{self, PulseHandle};
+use crate::edge::gossip::Sockets;
 use crate::edge::{ArpSetting, FrameSender, Groups};
 use crate::privileges;
 use crate::settings::{Origin, Settings};
@@ -75,6 +79,7 @@ pub(crate) fn run(settings: Settings) -> Result<()> {
 
 /// Everything that was opened while the capabilities were there.
 struct Kernel {
+    sockets: Sockets,
     dataplane: Dataplane,
     frames: FrameSender,
     groups: Groups,
@@ -83,6 +88,8 @@ struct Kernel {
 
 impl Kernel {
     fn open(settings: &Settings) -> Result<Self> {
+        // First: with a port that is taken nothing of the kernel is touched.
+        let sockets = Sockets::open(settings.members.address, settings.members.port)?;
         let dataplane = Dataplane::open(&dataplane::Settings {
             pin_dir: settings.pin_dir.clone(),
             attach: settings.attach,
@@ -100,6 +107,7 @@ impl Kernel {
             .sets_arp_announce
             .then(|| ArpSetting::open(&settings.run_dir));
         Ok(Self {
+            sockets,
             dataplane,
             frames: FrameSender::open()?,
             groups: Groups::open()?,
@@ -116,6 +124,7 @@ struct Speaker {
     events: mpsc::Receiver<Event>,
     decided: Stamp,
     suspicion: Suspicion,
+    members: MembersBoard,
 }
 
 /// What is still to be moved into tasks.
@@ -130,6 +139,7 @@ struct Parts {
 /// Starts the two threads on what the last process left.
 fn start(settings: &Settings, kernel: Kernel) -> Result<(Speaker, Parts)> {
     let Kernel {
+        sockets,
         dataplane,
         frames,
         groups,
@@ -141,13 +151,18 @@ fn start(settings: &Settings, kernel: Kernel) -> Result<(Speaker, Parts)> {
         .context("failed to read the kernel's tables")?;
     let decided = Stamp::default();
     let (say, said) = sync_channel(PULSE_WORDS);
-    let pulse = pulse::spawn(dataplane.deadline()?, decided.clone(), move |word| {
+    let (inbox, inputs) = sync_channel(INBOX);
+    let adopted = adopted(&mirror);
+    let board = MembersBoard::default();
+    let members = membership::parts(settings, sockets, &adopted, inbox.clone(), board.clone());
+    let keys = membership::keys(settings);
+    let say = move |word| {
         // Two words at most are under way: a lapse, and the arming that answers it.
         say.try_send(word)
             .expect("the deciding thread lives as long as the process");
-    })
-    .context("failed to start the pulse thread")?;
-    let adopted = adopted(&mirror);
+    };
+    let pulse = pulse::spawn(dataplane.deadline()?, decided.clone(), members, keys, say)
+        .context("failed to start the pulse thread")?;
     tracing::info!(
         vips = adopted.len(),
         deadline = if pulse.is_adopted() {
@@ -172,7 +187,6 @@ fn start(settings: &Settings, kernel: Kernel) -> Result<(Speaker, Parts)> {
         },
         now(),
     );
-    let (inbox, inputs) = sync_channel(INBOX);
     let (events_in, events) = mpsc::channel(EVENTS);
     let (views_in, views) = watch::channel(None);
     let (hands, ends) = Hands::new();
@@ -196,6 +210,7 @@ fn start(settings: &Settings, kernel: Kernel) -> Result<(Speaker, Parts)> {
         events,
         decided,
         suspicion,
+        members: board,
     };
     Ok((
         speaker,
@@ -224,7 +239,7 @@ async fn serve(settings: &Settings, speaker: Speaker, parts: Parts) -> Result<()
         Err(error) => (Err(error), None),
     };
     // Whatever ended it: the next process finds its VIPs answered for, or the grace passes.
-    pulse.promise(settings.restart_grace);
+    let is_promised = pulse.promise(settings.restart_grace);
     if let Some(Err(error)) = keeper.map(|keeper| keeper.save()) {
         tracing::warn!(
             error = format!("{error:#}"),
@@ -235,7 +250,13 @@ async fn serve(settings: &Settings, speaker: Speaker, parts: Parts) -> Result<()
     tracing::info!(
         op = "shutdown",
         grace_s = settings.restart_grace.ns() / 1_000_000_000,
-        "speaker stopped; until the grace has passed the kernel goes on answering"
+        is_promised,
+        "speaker stopped; {}",
+        if is_promised {
+            "until the grace has passed the kernel goes on answering"
+        } else {
+            "not every observer knows of it: the kernel falls silent at its deadline"
+        }
     );
     ended
 }
@@ -304,6 +325,14 @@ async fn tasks(settings: &Settings, speaker: Speaker, parts: Parts) -> Result<Ru
     };
     let attended = attend::links(settings, parts, around, &mut tasks)?;
     let link = opened.cluster.as_ref().map(|cluster| cluster.link.clone());
+    let meeting = membership::Meeting {
+        settings: settings.members.clone(),
+        pulse: speaker.pulse,
+        views: speaker.views.clone(),
+        links: attended.links,
+        api: link.clone(),
+    };
+    meeting.spawn(&mut tasks);
     let written = opened
         .cluster
         .map(|cluster| cluster.write(settings, &speaker.views, &mut tasks));
@@ -312,6 +341,8 @@ async fn tasks(settings: &Settings, speaker: Speaker, parts: Parts) -> Result<Ru
         node: settings.node.clone(),
         views: speaker.views.clone(),
         attached: attended.attached,
+        members: speaker.members,
+        secret: settings.members.secret.as_ref().map(ToString::to_string),
         allocates,
         gratuitous: attended.gratuitous,
         sight: Arc::new(Sight::open(&settings.pin_dir)?),

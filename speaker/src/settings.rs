@@ -8,6 +8,7 @@
 pub(crate) mod args;
 mod dashes;
 mod inert;
+pub(crate) mod members;
 pub(crate) mod shared;
 
 #[cfg(test)]
@@ -21,6 +22,7 @@ use crate::report::secure::Secure;
 use crate::tls::Options;
 use anyhow::{Context, Result, anyhow, ensure};
 use args::RunArgs;
+use members::MemberSettings;
 use speaker_core::election::{Election, Placement};
 use speaker_core::local::Rules;
 use speaker_proto::{NodeName, Span};
@@ -65,6 +67,8 @@ pub(crate) struct Settings {
     pub(crate) restart_grace: Span,
     /// How long the flows of a VIP that was given away may go on here.
     pub(crate) drain_window: Span,
+    /// How it meets other speakers.
+    pub(crate) members: MemberSettings,
     /// Whether `arp_announce` is set to 2 on announcing links.
     pub(crate) sets_arp_announce: bool,
     /// What was given and has no effect, to be logged.
@@ -121,6 +125,8 @@ impl Settings {
         };
         let run_dir = args.places.run_dir.join(args.node_name.as_str());
         let (origin, mut notes) = origin(&args, &run_dir)?;
+        let (members, of_members) = MemberSettings::read(&args.members)?;
+        notes.extend(of_members);
         notes.extend(args.inert.notes());
         Ok(Self {
             run_dir,
@@ -148,6 +154,7 @@ impl Settings {
             namespace,
             restart_grace: Span::s(args.restart_grace),
             drain_window: Span::s(args.drain_window),
+            members,
             sets_arp_announce: !args.no_arp_announce,
             origin,
             notes,
@@ -185,6 +192,7 @@ impl Settings {
                     .clone()
                     .unwrap_or_else(|| "none".to_owned()),
             ),
+            ("members", self.members.summary()),
             ("metrics", address(self.metrics)),
             ("namespace", self.namespace.clone()),
             ("objects", self.origin.to_string()),

@@ -19,6 +19,7 @@ pub mod fence;
 pub mod l2_status;
 pub mod local;
 pub mod manifest;
+pub mod meeting;
 pub mod members;
 pub mod names;
 pub mod node;

@@ -22,7 +22,7 @@ use std::path::PathBuf;
 pub(crate) use client::run;
 pub(crate) use event::{Event, Kind, name_taken};
 pub(crate) use server::{Server, States};
-pub(crate) use snapshot::{ApiState, Snapshot};
+pub(crate) use snapshot::{ApiState, MemberSight, MembersSight, Snapshot};
 
 /// Flags of `speaker ctl`.
 #[derive(Args, Debug)]
@@ -84,6 +84,8 @@ pub(crate) enum Question {
     Vips,
     /// Links that may announce, and where the program is
     Links,
+    /// The other speakers, and whether they are heard
+    Members,
     /// The pinned maps
     Maps,
     /// What became of every frame, by VIP

@@ -144,6 +144,7 @@ impl Desk {
             | Question::Why { .. }
             | Question::Vips
             | Question::Links
+            | Question::Members
             | Question::Maps
             | Question::Counters => {
                 let answer = self.answer(question, request.as_text).await?;

@@ -35,6 +35,8 @@ pub(crate) struct Snapshot {
     pub(crate) attached: Vec<AttachReport>,
     /// How the API server is followed; `None`: objects come from a directory.
     pub(crate) api: Option<ApiState>,
+    /// The other speakers.
+    pub(crate) members: MembersSight,
     /// What was done so far, by name.
     pub(crate) work: BTreeMap<&'static str, u64>,
 }
@@ -48,6 +50,56 @@ pub(crate) struct ApiState {
     pub(crate) ages_s: BTreeMap<&'static str, f64>,
     /// What stands in the way, by kind.
     pub(crate) troubles: BTreeMap<&'static str, String>,
+}
+
+/// The other speakers as this one knows them.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+pub(crate) struct MembersSight {
+    /// Where the secret is looked for; `None`: none is asked for.
+    pub(crate) secret: Option<String>,
+    /// There is no secret yet: this speaker is neither heard nor hears.
+    pub(crate) is_waiting: bool,
+    /// It is known who is there and what each holds.
+    pub(crate) is_settled: bool,
+    /// Another process uses this node's name.
+    pub(crate) is_name_taken: bool,
+    /// Live members that watch this node.
+    pub(crate) observers: usize,
+    /// Everyone that is known, and addresses where somebody was looked for in vain.
+    pub(crate) members: Vec<MemberSight>,
+}
+
+/// Another speaker.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+pub(crate) struct MemberSight {
+    /// Its node; empty: only an address is known.
+    pub(crate) name: String,
+    /// `alive`, `dead`, `left` or `unknown`.
+    pub(crate) standing: &'static str,
+    /// Where it says that it hears.
+    pub(crate) addresses: Vec<String>,
+    /// Milliseconds since anything came from it; `None`: nothing did.
+    pub(crate) heard_ms_ago: Option<u64>,
+    /// Datagrams to it.
+    pub(crate) sent: u64,
+    /// Authentic datagrams from it.
+    pub(crate) heard: u64,
+    /// Something was sent, and nothing ever came back.
+    pub(crate) is_unheard: bool,
+    /// Whether it can be reached now, as far as is known.
+    pub(crate) is_reachable: bool,
+    /// Groups of VIPs that it has to do with.
+    pub(crate) held: usize,
+    /// Its links that can answer.
+    pub(crate) links: Vec<String>,
+    /// The version of its software.
+    pub(crate) version: String,
+    /// Its settings differ where they must not.
+    pub(crate) has_other_rules: bool,
+    /// It gives everything away.
+    pub(crate) is_draining: bool,
+    /// Its view of the objects is old.
+    pub(crate) is_stale: bool,
 }
 
 impl Snapshot {

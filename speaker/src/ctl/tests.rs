@@ -2,7 +2,7 @@
 
 use super::client::ask;
 use super::server::{Server, States};
-use super::snapshot::{Sight, Snapshot};
+use super::snapshot::{MemberSight, MembersSight, Sight, Snapshot};
 use super::{Event, Form, Kind, Question};
 use crate::dataplane::{
     AttachReport, GlobalCount, Hook, LinkSight, MapSight, SlotSight, Step, StepResult,
@@ -71,6 +71,37 @@ spec:
 status: {loadBalancer: {ingress: [{ip: 192.0.2.11}]}}
 ";
 
+/// One that is heard, and an address where nobody is.
+fn others() -> MembersSight {
+    let heard = MemberSight {
+        name: "n2".to_owned(),
+        standing: "alive",
+        addresses: vec!["192.0.2.2:7946".to_owned(), "[2001:db8::2]:7946".to_owned()],
+        heard_ms_ago: Some(42),
+        sent: 120,
+        heard: 118,
+        is_reachable: true,
+        held: 3,
+        links: vec!["eth0".to_owned()],
+        version: "0.1.0".to_owned(),
+        has_other_rules: true,
+        ..MemberSight::default()
+    };
+    let silent = MemberSight {
+        standing: "unknown",
+        addresses: vec!["192.0.2.3:7946".to_owned()],
+        is_unheard: true,
+        ..MemberSight::default()
+    };
+    MembersSight {
+        secret: Some("/etc/ml_secret_key".to_owned()),
+        is_settled: true,
+        observers: 1,
+        members: vec![heard, silent],
+        ..MembersSight::default()
+    }
+}
+
 /// A speaker on `n1` that holds 192.0.2.10.
 fn snapshot() -> Snapshot {
     let mut world = World::default();
@@ -135,6 +166,7 @@ fn snapshot() -> Snapshot {
             ],
         }],
         api: None,
+        members: others(),
         work: BTreeMap::from([("plans", 3), ("writes", 4)]),
     }
 }
@@ -327,6 +359,39 @@ what was tried
 others, which do not announce: lo
 ",
     );
+}
+
+#[test]
+fn members_tell_who_is_heard_and_who_is_not() {
+    let bench = Bench::new();
+    bench.check(
+        Question::Members,
+        "\
+secret     from /etc/ml_secret_key
+settled    yes
+observers  1
+
+NAME  STANDING  ADDRESS                            LAST-HEARD  SENT  HEARD  HELD  VERSION  NOTE
+n2    alive     192.0.2.2:7946,[2001:db8::2]:7946  42ms         120    118     3  0.1.0    other settings: elects other nodes
+-     unknown   192.0.2.3:7946                     -              0      0     0  -        sent, never heard: is UDP let through?
+",
+    );
+}
+
+#[test]
+fn a_speaker_that_waits_for_its_secret_says_so() {
+    let mut waiting = snapshot();
+    waiting.members = MembersSight {
+        secret: Some("/s".to_owned()),
+        is_waiting: true,
+        ..MembersSight::default()
+    };
+    let bench = Bench::with(Arc::new(move || Some(waiting.clone())));
+    let text = bench.ask(Question::Members, Form::Table).unwrap();
+    assert!(text.contains("WaitingForSecret: it is not in /s"), "{text}");
+    assert!(text.ends_with("no other speaker is known\n"), "{text}");
+    let text = bench.ask(Question::Status, Form::Table).unwrap();
+    assert!(text.contains("waiting: WaitingForSecret: "), "{text}");
 }
 
 #[test]

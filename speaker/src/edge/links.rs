@@ -13,6 +13,7 @@ use netlink_packet_core::NetlinkPayload;
 use netlink_sys::Socket;
 use netlink_sys::protocols::NETLINK_ROUTE;
 use speaker_core::{Link, LinkName};
+use speaker_proto::Mac;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use tokio::io::Interest;
@@ -28,6 +29,9 @@ pub(crate) struct Links {
     pub(crate) others: BTreeSet<LinkName>,
     /// Those of `others` that an operator may have meant to announce, with the reason why not.
     pub(crate) refused: BTreeMap<LinkName, String>,
+    /// Every hardware address that may stand in a frame of this node's: also of links below a bond, the addresses that they were
+    /// made with, and of VLANs.
+    pub(crate) macs: BTreeSet<Mac>,
 }
 
 /// Follows the links of the network namespace it was opened in.

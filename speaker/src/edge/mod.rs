@@ -2,11 +2,13 @@
 //!
 //! [`LinkWatch`] says which links may announce; [`Groups`] has the kernel listen to the VIPs' multicast groups;
 //! [`FrameSender`] sends what the announcing and probing machines say, [`Ears`] hears the answers; [`ArpSetting`] keeps VIPs out of the kernel's own questions.
+//! [`gossip`] brings sealed datagrams to other speakers and theirs here.
 //! Knows nothing of the kernel program and its maps, nor of which VIPs are ours.
 
 mod arp_setting;
 mod ears;
 mod exclude;
+pub(crate) mod gossip;
 mod groups;
 mod links;
 mod packet;

@@ -60,6 +60,8 @@ struct Device {
     flags: LinkFlags,
     /// `None` for anything but Ethernet.
     mac: Option<Mac>,
+    /// What the hardware was made with: a link in a bond has another one there.
+    permanent_mac: Option<Mac>,
     is_enslaved: bool,
     bond: Option<BondMode>,
     /// The link that a macvlan lies on.
@@ -102,6 +104,8 @@ impl Picture {
             if exclude.contains(&device.name) {
                 continue;
             }
+            let macs = [device.mac, device.permanent_mac].into_iter().flatten();
+            links.macs.extend(macs.filter(is_of_one_station));
             let name = LinkName(device.name.as_str().into());
             match self.link(ifindex, device) {
                 Ok(link) => {
@@ -146,6 +150,11 @@ impl Picture {
     }
 }
 
+/// Neither a group's address nor none at all, as a link without hardware has.
+fn is_of_one_station(mac: &Mac) -> bool {
+    mac.0[0] & 1 == 0 && mac.0 != [0; 6]
+}
+
 /// Why a link does not announce.
 enum NotAnnouncing {
     /// Nobody expects it to.
@@ -169,6 +178,7 @@ impl From<&LinkMessage> for Device {
             name: String::new(),
             flags: link.header.flags,
             mac: None,
+            permanent_mac: None,
             is_enslaved: false,
             bond: None,
             below: below(link),
@@ -178,6 +188,9 @@ impl From<&LinkMessage> for Device {
                 LinkAttribute::IfName(name) => device.name.clone_from(name),
                 LinkAttribute::Address(bytes) if is_ethernet => {
                     device.mac = bytes.as_slice().try_into().ok().map(Mac);
+                }
+                LinkAttribute::PermAddress(bytes) if is_ethernet => {
+                    device.permanent_mac = bytes.as_slice().try_into().ok().map(Mac);
                 }
                 LinkAttribute::Controller(ifindex) => device.is_enslaved = *ifindex != 0,
                 LinkAttribute::LinkInfo(infos) => device.bond = infos.iter().find_map(bond_mode),

@@ -177,3 +177,19 @@ fn a_macvlan_names_the_link_below_it_and_a_vlan_does_not() {
     let below: Vec<_> = links.announcing.values().map(|link| link.below).collect();
     assert_eq!(below, [None, None, Some(2)]);
 }
+
+#[test]
+fn every_hardware_address_that_frames_may_carry_is_known() {
+    let mac = |last: u8| Mac([2, 0, 0, 0, 0, last]);
+    let permanent = LinkAttribute::PermAddress(mac(0x92).0.to_vec());
+    let group = LinkAttribute::Address(vec![1, 0, 0x5e, 0, 0, 1]);
+    let links = seen(&picture(&[
+        link(1, "bond0", UP, &[]),
+        link(2, "eth0", UP, &[LinkAttribute::Controller(1), permanent]),
+        link(3, "bond0.5", UP, &[]),
+        link(4, "eth1", UP, &[LinkAttribute::Address(vec![0; 6])]),
+        link(5, "eth2", UP, &[group]),
+        link(6, "veth1", UP, &[]),
+    ]));
+    assert_eq!(links.macs, [mac(1), mac(2), mac(3), mac(0x92)].into());
+}

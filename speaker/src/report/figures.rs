@@ -1,7 +1,7 @@
 //! The figures of a speaker at one moment, before anything of Prometheus.
 
 use speaker_core::allocator::Usage;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 /// Everything that the metrics are made from.
@@ -49,8 +49,33 @@ pub(crate) struct Figures {
     pub(crate) won: u64,
     /// Services that it ceased to announce.
     pub(crate) lost: u64,
+    /// The other speakers.
+    pub(crate) members: MemberFigures,
     /// The connection to the API server; `None`: there is none.
     pub(crate) api: Option<ApiFigures>,
+}
+
+/// What passes between this speaker and the others.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct MemberFigures {
+    /// There is no secret yet.
+    pub(crate) is_waiting: bool,
+    /// Other members, by standing.
+    pub(crate) standings: BTreeMap<&'static str, u64>,
+    /// Live members that watch this node.
+    pub(crate) observers: u64,
+    /// Members and addresses that were sent to and never heard.
+    pub(crate) unheard: BTreeSet<String>,
+    /// Datagrams sent.
+    pub(crate) sent: u64,
+    /// Authentic datagrams that came.
+    pub(crate) received: u64,
+    /// Datagrams that the network stack did not take.
+    pub(crate) send_failures: u64,
+    /// Datagrams that were not believed or could not be used, by cause.
+    pub(crate) dropped: BTreeMap<&'static str, u64>,
+    /// What else happened, by what it was.
+    pub(crate) events: BTreeMap<&'static str, u64>,
 }
 
 /// How the connection to the API server fares.

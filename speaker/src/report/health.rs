@@ -13,6 +13,8 @@ pub(crate) struct Facts {
     pub(crate) kinds_missing: Vec<String>,
     /// Whether a deadline is in force.
     pub(crate) is_armed: bool,
+    /// Where the members' secret is looked for, while it is missing.
+    pub(crate) secret_missing: Option<String>,
     /// Links that may announce, and whether the program is on each.
     pub(crate) links: Vec<(String, bool)>,
 }
@@ -46,6 +48,7 @@ pub(super) fn live(facts: &Facts) -> Health {
 pub(super) fn ready(facts: &Facts) -> Health {
     Health::of(vec![
         decides(facts),
+        has_secret(facts),
         has_read(facts),
         is_armed(facts),
         is_attached(facts),
@@ -74,6 +77,18 @@ fn decides(facts: &Facts) -> Check {
     Check {
         name: "decides",
         ok,
+        why,
+    }
+}
+
+fn has_secret(facts: &Facts) -> Check {
+    let why = match &facts.secret_missing {
+        Some(place) => format!("WaitingForSecret: the members' secret is not in {place}"),
+        None => "the members' secret is there, or not asked for".to_owned(),
+    };
+    Check {
+        name: "secret",
+        ok: facts.secret_missing.is_none(),
         why,
     }
 }
@@ -141,6 +156,7 @@ mod tests {
             decided_ms_ago: Some(20),
             kinds_missing: Vec::new(),
             is_armed: true,
+            secret_missing: None,
             links: vec![("eth0".to_owned(), true)],
         }
     }
@@ -174,6 +190,10 @@ mod tests {
         assert_eq!(
             failing(|facts| facts.kinds_missing = vec!["Node".into()]),
             ["config"]
+        );
+        assert_eq!(
+            failing(|facts| facts.secret_missing = Some("/s".into())),
+            ["secret"]
         );
         assert_eq!(failing(|facts| facts.is_armed = false), ["deadline"]);
         assert_eq!(failing(|facts| facts.links.clear()), ["program"]);

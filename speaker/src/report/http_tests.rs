@@ -24,6 +24,7 @@ fn sound() -> Facts {
         decided_ms_ago: Some(1),
         kinds_missing: Vec::new(),
         is_armed: true,
+        secret_missing: None,
         links: vec![("eth0".to_owned(), true)],
     }
 }

@@ -4,6 +4,7 @@
 //! and alerts go by them. Our own begin with `heliograph_`. Everything is made anew at each scrape, so that what is gone is gone.
 
 mod controller;
+mod members;
 
 pub(super) use controller::render as render_controller;
 pub(crate) use controller::{ControllerFigures, WebhookFigures};
@@ -24,6 +25,7 @@ pub(super) fn render(figures: &Figures, process: &Process, log_lines_lost: u64) 
     page.vips(figures)?;
     page.node(figures)?;
     page.work(figures)?;
+    page.members(&figures.members)?;
     if let Some(api) = &figures.api {
         page.api(api)?;
     }

@@ -1,7 +1,7 @@
 //! The page of metrics, line by line.
 
 use super::*;
-use crate::report::{ApiFigures, VipFigures};
+use crate::report::{ApiFigures, MemberFigures, VipFigures};
 use std::collections::BTreeMap;
 
 fn figures() -> Figures {
@@ -50,6 +50,17 @@ fn figures() -> Figures {
         reaction_s: 0.004,
         won: 5,
         lost: 4,
+        members: MemberFigures {
+            is_waiting: true,
+            standings: BTreeMap::from([("alive", 2), ("dead", 1)]),
+            observers: 2,
+            unheard: ["n3".to_owned()].into(),
+            sent: 40,
+            received: 39,
+            send_failures: 5,
+            dropped: BTreeMap::from([("foreign", 8), ("key", 0)]),
+            events: BTreeMap::from([("vote", 1)]),
+        },
         api: Some(ApiFigures {
             requests: 9,
             failures: 1,
@@ -113,6 +124,16 @@ fn our_own_figures_have_our_name() {
         "heliograph_event_to_kernel_seconds 0.004",
         "heliograph_elections_won_total 5",
         "heliograph_elections_lost_total 4",
+        r#"heliograph_members{standing="alive"} 2"#,
+        r#"heliograph_members{standing="dead"} 1"#,
+        "heliograph_member_observers 2",
+        r#"heliograph_member_unheard{member="n3"} 1"#,
+        "heliograph_waiting_for_secret 1",
+        "heliograph_gossip_sent_total 40",
+        "heliograph_gossip_received_total 39",
+        "heliograph_gossip_send_failures_total 5",
+        r#"heliograph_gossip_dropped_total{cause="foreign"} 8"#,
+        r#"heliograph_membership_events_total{event="vote"} 1"#,
         "heliograph_api_requests_total 9",
         "heliograph_api_request_failures_total 1",
         "heliograph_api_events_lost_total 3",

@@ -18,6 +18,6 @@ mod process;
 pub(crate) mod retry;
 pub(crate) mod secure;
 
-pub(crate) use figures::{ApiFigures, Figures, PoolFigures, VipFigures};
+pub(crate) use figures::{ApiFigures, Figures, MemberFigures, PoolFigures, VipFigures};
 pub(crate) use health::{Check, Facts};
 pub(crate) use metrics::{ControllerFigures, WebhookFigures};

@@ -7,7 +7,7 @@ use crate::drive::decide::View;
 use crate::drive::fences;
 use crate::drive::links::{Attached, Follow};
 use crate::drive::probe::{Counts, Finding, Prober};
-use crate::edge::{Ears, FrameSender, LinkWatch};
+use crate::edge::{Ears, FrameSender, LinkWatch, Links};
 use crate::settings::Settings;
 use anyhow::Result;
 use speaker_core::agent::Input;
@@ -36,6 +36,8 @@ pub(super) struct Attended {
     pub(super) gratuitous: watch::Receiver<GratuitousSent>,
     /// What probing did.
     pub(super) probed: watch::Receiver<Counts>,
+    /// The links themselves.
+    pub(super) links: watch::Receiver<Links>,
 }
 
 /// Starts them.
@@ -88,11 +90,12 @@ pub(super) fn links(
     };
     tasks.spawn(claims::follow(claims, hearers));
     tasks.spawn(watch_links.run());
-    tasks.spawn(follow.run(links));
+    tasks.spawn(follow.run(links.clone()));
     Ok(Attended {
         attached,
         gratuitous,
         probed,
+        links,
     })
 }
 

@@ -2,12 +2,14 @@
 
 use super::cluster::Link;
 use super::judge;
+use super::members;
 use super::teller::Elections;
 use crate::dataplane::{AttachReport, Sight};
 use crate::drive::announce::GratuitousSent;
 use crate::drive::clock::{Stamp, now};
 use crate::drive::decide::View;
 use crate::drive::links::Attached;
+use crate::drive::members_board::MembersBoard;
 use crate::report::events::EventSender;
 use crate::report::http::{self, FactsNow};
 use crate::report::secure::{self, Secure};
@@ -37,6 +39,9 @@ pub(super) struct Board {
     pub(super) node: NodeName,
     pub(super) views: watch::Receiver<Option<Arc<View>>>,
     pub(super) attached: watch::Receiver<Attached>,
+    pub(super) members: MembersBoard,
+    /// Where the members' secret is; `None`: none is asked for.
+    pub(super) secret: Option<String>,
     pub(super) allocates: watch::Receiver<bool>,
     pub(super) gratuitous: watch::Receiver<GratuitousSent>,
     pub(super) sight: Arc<Sight>,
@@ -106,6 +111,7 @@ impl Board {
             deadline_s: (deadline > Time::default()).then(|| seconds(deadline, now())),
             won: self.elections.won.load(Ordering::Relaxed),
             lost: self.elections.lost.load(Ordering::Relaxed),
+            members: members::figures(&self.members.read()),
             api: self.link.as_ref().map(|link| self.api(link)),
             ..Figures::default()
         };
@@ -157,6 +163,10 @@ impl Board {
             decided_ms_ago: (last > Time::default()).then(|| now().since(last).ns() / 1_000_000),
             kinds_missing: missing(view.as_deref().map(|view| &*view.world)),
             is_armed,
+            secret_missing: self
+                .secret
+                .clone()
+                .filter(|_| self.members.read().is_waiting),
             links: attached
                 .values()
                 .map(|report| (report.link.clone(), report.is_attached()))

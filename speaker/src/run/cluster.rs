@@ -20,7 +20,7 @@ use crate::source::StateFile;
 use crate::source::kube::Scope;
 use anyhow::Result;
 use speaker_core::Kind;
-use speaker_proto::Time;
+use speaker_proto::{Span, Time};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -140,6 +140,13 @@ impl Link {
         followed.all(|of| of.trouble.borrow().is_none() && of.heard.last() > Time::default())
     }
 
+    /// Whether what is known of some kind is older than [`STALE`]: others that know better are followed then.
+    pub(super) fn is_stale(&self) -> bool {
+        let is_old =
+            |of: &Followed| of.trouble.borrow().is_some() && now().since(of.heard.last()) > STALE;
+        self.followed.values().any(is_old) || self.stale_since().is_some()
+    }
+
     /// Seconds since the API server last said anything, by kind; nothing for one of which it has not yet.
     pub(super) fn ages_s(&self) -> BTreeMap<&'static str, f64> {
         let heard = self
@@ -178,6 +185,8 @@ const WATCHED: [Kind; 5] = [
     Kind::Pool,
     Kind::L2Advertisement,
 ];
+/// From then on a view that may have changed is called stale.
+const STALE: Span = Span::s(30);
 /// What selectors on the source of events go by.
 const COMPONENT: &str = "metallb-speaker";
 const SPREAD: Duration = Duration::from_secs(2); // a thousand speakers that start at once ask 2,500 times a second

@@ -2,10 +2,12 @@
 
 use super::board::Board;
 use super::cluster::Link;
+use super::members;
 use crate::ctl::{ApiState, Snapshot, States};
-use crate::drive::clock::wall;
+use crate::drive::clock::{now, wall};
 use crate::drive::decide::View;
 use crate::settings::Settings;
+use speaker_core::meeting::rules_hash;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -42,6 +44,7 @@ fn snapshot(
         problems: view.problems.clone(),
         is_armed: view.is_armed,
         allocates: *board.allocates.borrow(),
+        members: members::sight(board, rules_hash(&view.local.rules), now()),
         attached: board.attached.borrow().values().cloned().collect(),
         api: board.link.as_ref().map(api),
         work: BTreeMap::from([

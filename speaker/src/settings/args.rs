@@ -3,6 +3,7 @@
 //! Checks one argument at a time; what depends on two of them is [`super::Settings`]'.
 
 use super::inert::Inert;
+use super::members::MemberArgs;
 use super::shared::Shared;
 use super::{EXCLUSIONS, RUN_DIR, election, placement};
 use crate::api::Access;
@@ -129,6 +130,9 @@ pub(crate) struct RunArgs {
     /// VIP as its own address)
     #[arg(long)]
     pub(crate) no_arp_announce: bool,
+
+    #[command(flatten)]
+    pub(crate) members: MemberArgs,
 
     #[command(flatten)]
     pub(crate) shared: Shared,

@@ -89,25 +89,19 @@ const fn switch(name: &'static str, why: &'static str) -> Flag {
     }
 }
 
-const MEMBERS: &str = "the members are the Node objects";
+const SEEDS: &str = "speakers find each other by the Node objects";
+const TIMING: &str = "how soon a dead node is noticed does not depend on it";
 const NO_BGP: &str = "it announces by layer 2 alone";
 
-const FLAGS: [Flag; 13] = [
+const FLAGS: [Flag; 10] = [
     value(
         "host",
         Some("METALLB_HOST"),
         "MetalLB does not use it either",
     ),
     value("pprof-bind-address", None, "there is no Go profiler"),
-    value("ml-bindaddr", Some("METALLB_ML_BIND_ADDR"), MEMBERS),
-    value("ml-bindport", Some("METALLB_ML_BIND_PORT"), MEMBERS),
-    value("ml-labels", Some("METALLB_ML_LABELS"), MEMBERS),
-    value(
-        "ml-secret-key-path",
-        Some("METALLB_ML_SECRET_KEY_PATH"),
-        MEMBERS,
-    ),
-    switch("ml-wan-config", MEMBERS),
+    value("ml-labels", Some("METALLB_ML_LABELS"), SEEDS),
+    switch("ml-wan-config", TIMING),
     value(
         "bgp-debounce-timeout",
         Some("METALLB_BGP_DEBOUNCE_TIMEOUT"),

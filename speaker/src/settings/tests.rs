@@ -2,6 +2,7 @@
 
 use super::args::{Cli, Command};
 use super::*;
+use crate::edge::gossip::SecretPlace;
 use crate::tls::{CertDir, TlsArgs};
 use clap::Parser;
 
@@ -112,15 +113,13 @@ fn short_flags_and_what_follows_two_dashes_stay_as_they_are() {
 #[test]
 fn metallb_5_1_flags_without_effect_are_taken_and_noted() {
     let settings = settings(&[
-        "-ml-bindaddr=192.0.2.1",
-        "--ml-bindport",
-        "7946",
+        "-ml-labels=app=metallb,component=speaker",
         "-ml-wan-config",
         "-frrk8s-secret-passthrough=false",
         "-host=a",
         "-tls-min-version=VersionTLS13",
     ]);
-    assert_eq!(settings.notes.len(), 6, "{:?}", settings.notes);
+    assert_eq!(settings.notes.len(), 5, "{:?}", settings.notes);
     for begin in [
         "--host has no effect: ",
         "--tls-min-version has no effect: with --manifests",
@@ -131,12 +130,59 @@ fn metallb_5_1_flags_without_effect_are_taken_and_noted() {
             "{notes:?}"
         );
     }
-    let wan = "--ml-wan-config has no effect: the members are the Node objects";
+    let wan =
+        "--ml-wan-config has no effect: how soon a dead node is noticed does not depend on it";
     assert!(
         settings.notes.iter().any(|note| note == wan),
         "{:?}",
         settings.notes
     );
+}
+
+#[test]
+fn metallb_5_1_flags_of_its_memberlist_say_how_speakers_meet() {
+    let settings = settings(&[
+        "-ml-bindaddr=192.0.2.1",
+        "--ml-bindport",
+        "7947",
+        "-ml-secret-key-path=/etc/secret",
+        "--gossip-seeds=192.0.2.2,2001:db8::2,[2001:db8::3]:7000",
+    ]);
+    let seeds = ["192.0.2.2:7947", "[2001:db8::2]:7947", "[2001:db8::3]:7000"];
+    let expected = MemberSettings {
+        address: Some("192.0.2.1".parse().unwrap()),
+        port: 7947,
+        secret: Some(SecretPlace("/etc/secret".into())),
+        seeds: seeds.map(|seed| seed.parse().unwrap()).into(),
+    };
+    assert_eq!(settings.members, expected);
+    assert_eq!(settings.notes, [] as [&str; 0]);
+}
+
+#[test]
+fn metallb_5_1_what_is_empty_was_not_given() {
+    let usual = MemberSettings {
+        address: None,
+        port: 7946,
+        secret: Some(SecretPlace("/etc/ml_secret_key".into())),
+        seeds: [].into(),
+    };
+    assert_eq!(settings(&[]).members, usual);
+    let empty = settings(&[
+        "-ml-bindaddr=",
+        "-ml-bindport=",
+        "-ml-secret-key-path=",
+        "--gossip-seeds=",
+    ]);
+    assert_eq!(empty.members, usual);
+}
+
+#[test]
+fn l2_4_only_one_flag_lets_a_speaker_do_without_a_secret() {
+    let settings = settings(&["--insecure-gossip", "-ml-secret-key-path=/s"]);
+    assert_eq!(settings.members.secret, None);
+    let note = "--ml-secret-key-path has no effect: --insecure-gossip is given";
+    assert_eq!(settings.notes, [note]);
 }
 
 fn cluster_settings(flags: &[&str]) -> Settings {
@@ -242,6 +288,12 @@ fn what_makes_no_sense_is_refused_with_its_flag() {
     refused(&["--namespace", ""], "--namespace: \"\" is no name");
     refused(&["--answer-rate=-1"], "--answer-rate");
     refused(&["--no-such"], "--no-such");
+    refused(&["--ml-bindport=0"], "--ml-bindport");
+    refused(
+        &["--ml-bindaddr=n1"],
+        "--ml-bindaddr: \"n1\" is no IP address",
+    );
+    refused(&["--gossip-seeds=192.0.2.1:x"], "--gossip-seeds");
 }
 
 #[test]

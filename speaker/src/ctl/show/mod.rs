@@ -4,6 +4,7 @@
 
 mod counters;
 mod links;
+mod members;
 mod plan;
 mod status;
 mod vips;
@@ -49,6 +50,7 @@ pub(super) fn answer(known: &Known<'_>, question: &Question, as_text: bool) -> R
         Question::Why { service } => why(known, service)?.into_answer(as_text),
         Question::Vips => vips::show(known)?.into_answer(as_text),
         Question::Links => links::show(known)?.into_answer(as_text),
+        Question::Members => members::show(known).into_answer(as_text),
         Question::Maps => maps(known)?.into_answer(as_text),
         Question::Counters => counters::show(known)?.into_answer(as_text),
         Question::Watch => bail!("watching has no single answer"),

@@ -17,7 +17,7 @@ pub(super) struct Status<'a> {
     node: &'a str,
     version: &'static str,
     started: String,
-    /// `reading` before every kind was seen, `silent` without a deadline, else `serving`.
+    /// `waiting` without the members' secret, `reading` before every kind was seen, `silent` without a deadline, else `serving`.
     state: &'static str,
     deadline_left_ms: u64,
     allocates: bool,
@@ -48,6 +48,7 @@ pub(super) fn show<'a>(known: &Known<'a>) -> Result<Shown<Status<'a>>> {
         started: Timestamp::try_from(snapshot.started)
             .map_or_else(|_| "?".into(), |at| format!("{at:.0}")),
         state: match (snapshot.world.is_synced(), snapshot.is_armed) {
+            _ if snapshot.members.is_waiting => "waiting",
             (false, _) => "reading",
             (true, false) => "silent",
             (true, true) => "serving",
@@ -180,6 +181,10 @@ fn problems(problems: &BTreeSet<&Problem>) -> String {
 
 fn state(status: &Status<'_>) -> String {
     match status.state {
+        "waiting" => {
+            "waiting: WaitingForSecret: the members' secret is missing, so nothing is answered"
+                .to_owned()
+        }
         "reading" => {
             "reading: not every kind has been seen whole, so nothing is changed".to_owned()
         }

@@ -113,7 +113,7 @@ impl Speaker {
             speaker.arg("--manifests").arg(folder("manifests"));
             speaker.arg("--run-dir").arg(folder("run"));
             speaker.arg("--bpffs").arg(folder("bpf"));
-            speaker.args(["--answer-rate", "0"]);
+            speaker.args(["--answer-rate", "0", "--insecure-gossip"]);
             speaker
                 .stdin(Stdio::null())
                 .stdout(out.try_clone()?)

@@ -120,6 +120,7 @@ impl OneNode {
             .arg(self.path("run"))
             .arg("--bpffs")
             .arg(self.path("bpf"))
+            .arg("--insecure-gossip")
             .stdout(log.try_clone().expect("a file can be opened twice"))
             .stderr(log);
         self.speaker = Some(command.spawn().expect("the speaker can be started"));

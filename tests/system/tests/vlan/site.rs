@@ -162,6 +162,7 @@ impl Site {
                 "0",
                 "--log-format",
                 "text",
+                "--insecure-gossip",
             ])
             .args(&self.options)
             .stdin(Stdio::null())

@@ -95,6 +95,7 @@ fn start(setting: &Setting, home: &Home, pair: &Pair, double: &ApiDouble) -> Res
         "0",
         "--health-probe-port",
         "0",
+        "--insecure-gossip",
     ]);
     command
         .args(["--namespace", "metallb-system", "--kubeconfig"])

@@ -1,0 +1,69 @@
+//! Figures of membership.
+
+use super::Page;
+use crate::report::MemberFigures;
+use anyhow::Result;
+
+impl Page {
+    pub(super) fn members(&self, figures: &MemberFigures) -> Result<()> {
+        let number = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        let members = self.gauges(
+            "heliograph_members",
+            "Other speakers that are known, by standing",
+            &["standing"],
+        )?;
+        for (standing, count) in &figures.standings {
+            members.with_label_values(&[*standing]).set(number(*count));
+        }
+        self.gauge(
+            "heliograph_member_observers",
+            "Live speakers that watch this node and would notice its death",
+            number(figures.observers),
+        )?;
+        let unheard = self.gauges(
+            "heliograph_member_unheard",
+            "Speakers, or addresses of nodes, that were sent to and never heard",
+            &["member"],
+        )?;
+        for member in &figures.unheard {
+            unheard.with_label_values(&[member]).set(1);
+        }
+        self.gauge(
+            "heliograph_waiting_for_secret",
+            "1 while the secret of the speakers is missing and nothing is announced",
+            figures.is_waiting.into(),
+        )?;
+        self.counter(
+            "heliograph_gossip_sent_total",
+            "Datagrams sent to other speakers",
+            figures.sent,
+        )?;
+        self.counter(
+            "heliograph_gossip_send_failures_total",
+            "Datagrams to other speakers that the network stack did not take",
+            figures.send_failures,
+        )?;
+        self.counter(
+            "heliograph_gossip_received_total",
+            "Authentic datagrams from other speakers",
+            figures.received,
+        )?;
+        let dropped = self.counters(
+            "heliograph_gossip_dropped_total",
+            "Datagrams that were not believed or could not be used, by cause",
+            &["cause"],
+        )?;
+        for (cause, count) in figures.dropped.iter().filter(|(_, count)| **count > 0) {
+            dropped.with_label_values(&[*cause]).inc_by(*count);
+        }
+        let events = self.counters(
+            "heliograph_membership_events_total",
+            "What happened among speakers, by what it was",
+            &["event"],
+        )?;
+        for (event, count) in figures.events.iter().filter(|(_, count)| **count > 0) {
+            events.with_label_values(&[*event]).inc_by(*count);
+        }
+        Ok(())
+    }
+}

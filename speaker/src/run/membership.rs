@@ -1,0 +1,199 @@
+//! What the pulse's thread must know to meet other speakers: the secret, where they are, and what this node says of itself.
+//!
+//! Tasks that may hang without harm: without news the thread goes on with what it was last told.
+
+use super::cluster::Link;
+use crate::drive::chance;
+use crate::drive::clock::{now, pause};
+use crate::drive::decide::View;
+use crate::drive::members_board::MembersBoard;
+use crate::drive::membership::{Heard, Parts};
+use crate::drive::pulse::PulseHandle;
+use crate::edge::Links;
+use crate::edge::gossip::{Keys, SecretPlace, Sockets, follow_secret};
+use crate::settings::Settings;
+use crate::settings::members::MemberSettings;
+use anyhow::{Result, bail};
+use speaker_core::agent::Input;
+use speaker_core::members::node_id;
+use speaker_core::{Kind, Local, World, meeting};
+use speaker_proto::gossip::{self, Start};
+use speaker_proto::member::{HeldEntry, HeldState, Profile};
+use speaker_proto::{Boot, Epoch, GroupKey, Vip};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+/// What the thread begins with.
+pub(super) fn parts(
+    settings: &Settings,
+    sockets: Sockets,
+    adopted: &BTreeMap<Vip, Epoch>,
+    inbox: SyncSender<Input>,
+    board: MembersBoard,
+) -> Parts {
+    let local = Local {
+        rules: settings.rules.clone(),
+        ..Local::new(settings.node.clone())
+    };
+    let addresses = own_addresses(&settings.members, &World::default(), &local);
+    let holding = |(vip, epoch): (&Vip, &Epoch)| {
+        let state = HeldState::Holding;
+        (
+            GroupKey(vip.0),
+            HeldEntry {
+                epoch: *epoch,
+                state,
+            },
+        )
+    };
+    let start = Start {
+        me: node_id(&settings.node),
+        boot: Boot(chance::bytes()),
+        profile: Arc::new(meeting::profile(&local, addresses, &BTreeSet::new(), false)),
+        held: Arc::new(adopted.iter().map(holding).collect()),
+        seed: u64::from_ne_bytes(chance::bytes()),
+        now: now(),
+    };
+    let hear = move |heard| {
+        let input = match heard {
+            Heard::Roster(roster) => Input::Roster(roster),
+            Heard::Told(from, message) => Input::Told(from, message),
+        };
+        inbox.try_send(input).is_ok()
+    };
+    Parts {
+        start,
+        sockets,
+        hear: Box::new(hear),
+        board,
+    }
+}
+
+/// The keys, if they are there already: a deadline that is adopted lasts half a second.
+pub(super) fn keys(settings: &Settings) -> Option<Keys> {
+    match &settings.members.secret {
+        Some(place) => place.read().ok().map(Keys::Shared),
+        None => {
+            tracing::warn!(
+                event = "insecureGossip",
+                "--insecure-gossip: whoever reaches UDP port {} can move VIPs",
+                settings.members.port
+            );
+            Some(Keys::None)
+        }
+    }
+}
+
+/// Where what the thread must know comes from.
+pub(super) struct Meeting {
+    pub(super) settings: MemberSettings,
+    pub(super) pulse: PulseHandle,
+    pub(super) views: watch::Receiver<Option<Arc<View>>>,
+    pub(super) links: watch::Receiver<Links>,
+    /// The connection to the API server, in a cluster.
+    pub(super) api: Option<Link>,
+}
+
+impl Meeting {
+    /// Starts the tasks.
+    pub(super) fn spawn(self, tasks: &mut JoinSet<Result<()>>) {
+        if let Some(place) = self.settings.secret.clone() {
+            tasks.spawn(follow(place, self.pulse.clone()));
+        }
+        tasks.spawn(self.run());
+    }
+
+    async fn run(mut self) -> Result<()> {
+        let mut told_profile: Option<Arc<Profile>> = None;
+        let mut told_seeds: Option<BTreeSet<SocketAddr>> = None;
+        let mut seen: Option<Arc<World>> = None;
+        loop {
+            let view = self.views.borrow_and_update().clone();
+            let macs = self.links.borrow_and_update().macs.clone();
+            if let Some(view) = view {
+                let profile = self.profile(&view, &macs);
+                if told_profile.as_deref() != Some(&profile) {
+                    let profile = Arc::new(profile);
+                    let input = gossip::Input::Profile(Arc::clone(&profile));
+                    told_profile = self.pulse.tell(input).is_ok().then_some(profile);
+                }
+                let is_seen = |seen: &Arc<World>| Arc::ptr_eq(seen, &view.world);
+                if view.world.synced.contains(&Kind::Node) && !seen.as_ref().is_some_and(is_seen) {
+                    let seeds = self.seeds(&view);
+                    if told_seeds.as_ref() != Some(&seeds) {
+                        let input = gossip::Input::Seeds(seeds.clone());
+                        told_seeds = self.pulse.tell(input).is_ok().then_some(seeds);
+                    }
+                    seen = told_seeds.is_some().then(|| Arc::clone(&view.world));
+                }
+            }
+            // Views come with every plan; that is often enough to look.
+            pause(SETTLE).await;
+            tokio::select! {
+                changed = self.views.changed() => if changed.is_err() {
+                    bail!("the deciding thread ended");
+                },
+                changed = self.links.changed() => if changed.is_err() {
+                    bail!("the links are not followed any more");
+                },
+                () = pause(AGAIN) => {}
+            }
+        }
+    }
+
+    fn profile(&self, view: &View, macs: &BTreeSet<speaker_proto::Mac>) -> Profile {
+        let addresses = own_addresses(&self.settings, &view.world, &view.local);
+        let is_stale = self.api.as_ref().is_some_and(Link::is_stale);
+        meeting::profile(&view.local, addresses, macs, is_stale)
+    }
+
+    fn seeds(&self, view: &View) -> BTreeSet<SocketAddr> {
+        let own = own_addresses(&self.settings, &view.world, &view.local);
+        let nodes = meeting::seeds(&view.world, &view.local.node, self.settings.port);
+        let mut seeds: BTreeSet<SocketAddr> = self.settings.seeds.clone();
+        seeds.extend(nodes);
+        seeds.retain(|seed| !own.contains(seed));
+        seeds
+    }
+}
+
+fn own_addresses(settings: &MemberSettings, world: &World, local: &Local) -> Vec<SocketAddr> {
+    meeting::own_addresses(world, &local.node, settings.address, settings.port)
+}
+
+/// Follows the secret for ever.
+async fn follow(place: SecretPlace, pulse: PulseHandle) -> Result<()> {
+    let shown = place.to_string();
+    let mut is_first = true;
+    let install = |secret| {
+        let is_sent = pulse.install(Keys::Shared(secret));
+        if is_sent {
+            let what = if is_first { "found" } else { "replaced" };
+            tracing::info!(
+                event = "secretLoaded",
+                "the members' secret was {what} in {shown}"
+            );
+            is_first = false;
+        }
+        is_sent
+    };
+    let missing = |why: &str| {
+        tracing::warn!(
+            event = "secretMissing",
+            reason = "WaitingForSecret",
+            "no secret for members (--ml-secret-key-path), {why}; without one that was found before nothing is announced"
+        );
+    };
+    follow_secret(place, install, missing, pause).await;
+    Ok(())
+}
+
+/// Between two looks, so that a burst of plans is one.
+const SETTLE: Duration = Duration::from_millis(20);
+/// What the thread did not take is told again, and a source that went silent is noticed.
+const AGAIN: Duration = Duration::from_secs(1);
