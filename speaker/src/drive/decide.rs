@@ -15,6 +15,8 @@ use speaker_core::agent::{Agent, Event, Input, Output};
 use speaker_core::plan::{Held, Plan};
 use speaker_core::tables::{self, TableChange, Tables};
 use speaker_core::{LinkName, Local, Problem, World};
+use speaker_proto::gossip;
+use speaker_proto::member::{HeldSet, HeldVersion};
 use speaker_proto::{Machine, Span, Time, Vip};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -61,6 +63,8 @@ pub(crate) struct Work {
     pub(crate) failures: u64,
     /// Events that nobody took in time.
     pub(crate) events_lost: u64,
+    /// Messages to other nodes that the pulse did not take.
+    pub(crate) messages_lost: u64,
 }
 
 /// Where the thread's results go.
@@ -94,6 +98,8 @@ pub(crate) struct Decide {
     outlets: Outlets,
     problems: Vec<Problem>,
     fences: Fences,
+    /// The newest held set that the pulse has not taken.
+    unsaid: Option<(HeldVersion, Arc<HeldSet>)>,
     is_armed: bool,
     /// When the first change was heard that no plan has answered yet.
     heard: Option<Time>,
@@ -118,6 +124,7 @@ impl Decide {
             outlets,
             problems: Vec::new(),
             fences: Fences::default(),
+            unsaid: None,
             heard: None,
             work: Work::default(),
         }
@@ -155,6 +162,7 @@ impl Decide {
         self.agent.expire(now());
         self.flush();
         self.repair();
+        self.publish_held();
         self.signals.decided.touch();
         if self.is_news() {
             self.publish();
@@ -195,6 +203,11 @@ impl Decide {
                     self.work.failures += u64::from(result.is_err());
                     self.agent.input(now(), Input::Applied(result));
                 }
+                Output::Tell(to, message) => self.gossip(gossip::Input::Tell(to, message)),
+                Output::Publish(version, held) => {
+                    self.unsaid = Some((version, held));
+                    self.publish_held();
+                }
                 Output::Arm => self.signals.pulse.arm(),
                 Output::Probe {
                     group,
@@ -226,6 +239,21 @@ impl Decide {
                 }
             }
         }
+    }
+
+    /// Tells all members what this node holds, now or at the next turn.
+    fn publish_held(&mut self) {
+        if let Some((version, held)) = &self.unsaid {
+            let input = gossip::Input::Held(*version, Arc::clone(held));
+            if self.signals.pulse.tell(input).is_ok() {
+                self.unsaid = None;
+            }
+        }
+    }
+
+    /// A message to another node, which is lost if too many are under way: those who send them send them again.
+    fn gossip(&mut self, input: gossip::Input) {
+        self.work.messages_lost += u64::from(self.signals.pulse.tell(input).is_err());
     }
 
     fn apply(&mut self, plan: &Plan) -> Result<()> {

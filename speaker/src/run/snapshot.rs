@@ -54,6 +54,7 @@ fn snapshot(
             ("repairs", work.repairs),
             ("failures", work.failures),
             ("events-lost", work.events_lost),
+            ("messages-lost", work.messages_lost),
         ]),
     }
 }
