@@ -316,3 +316,39 @@ fn l5_2_a_fence_goes_as_far_as_the_agent_was_told_and_wholly_before_a_taking() {
         assert!(kernel.fenced([0]).unwrap().is_empty());
     });
 }
+
+#[test]
+fn l5_4_a_claim_to_one_station_silences_its_kernel_and_nobody_hears_of_it() {
+    let segment = Segment::new(AttachMode::Tc);
+    segment.answers(true);
+    let (here, there) = (&segment.net.here, &segment.net.there);
+    let ours = here.ifindex("eth0");
+    let kernel = there.enter(|| {
+        let mut kernel = segment.dataplane(&segment.theirs).tables().unwrap();
+        let member = MemberValue {
+            disarmed_until_ns: 0,
+        };
+        let key = MacKey::new(MacAddr(HERE.0));
+        kernel
+            .apply(&TableChange::Member(Change::Put(key, member)))
+            .unwrap();
+        kernel
+    });
+    segment.probing(|desk| {
+        for vip in VIPS {
+            // One by one: an answer that is still to be read would answer the next asking.
+            assert_eq!(desk.ask(&[vip], None).0, Some(THERE), "{vip}");
+        }
+        let answered = Answered {
+            mac: HERE,
+            epoch: Epoch(2),
+        };
+        let frames = FrameSender::open().unwrap();
+        for text in VIPS {
+            frames.claim_to((vip(text), ours), answered, THERE).unwrap();
+        }
+        let fences = kernel.fenced([0, 1]).unwrap();
+        assert_eq!(fences, BTreeMap::from([(0, 1), (1, 1)]));
+        assert_eq!(desk.ask(&VIPS, None).0, None);
+    });
+}
