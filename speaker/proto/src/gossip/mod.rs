@@ -24,6 +24,9 @@ mod seeds;
 mod votes;
 mod wire;
 
+#[cfg(test)]
+mod tests;
+
 pub use counts::Counts;
 pub use machine::Gossip;
 pub use peer::Contact;

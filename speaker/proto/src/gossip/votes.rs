@@ -274,11 +274,7 @@ impl Gossip {
             if let Some(ballots) = self.ballots.get_mut(&vote.subject) {
                 ballots.remove(&voter);
             }
-            let is_news = life.number > peer.life.number;
-            self.learn_life(vote.subject, life);
-            if is_news {
-                self.alive(now, vote.subject);
-            }
+            self.hear_of(now, vote.subject, life);
             return self.refresh_reach(now, vote.subject);
         }
         // What anybody heard counts, also when it is told after the verdict.
@@ -302,15 +298,21 @@ impl Gossip {
         self.refresh_reach(now, vote.subject);
     }
 
-    /// Takes note of a sign of life that somebody else heard.
-    pub(super) fn learn_life(&mut self, node: NodeId, life: Life) {
-        if let Some(peer) = self.peers.get_mut(&node)
-            && life.number > peer.life.number
-        {
-            peer.life = Life {
-                at: life.at.max(peer.life.at),
-                ..life
-            };
+    /// Takes note of a sign of life that somebody else heard. Only one that is later than the verdict makes a dead node alive: another may have
+    /// heard more of its last words.
+    pub(super) fn hear_of(&mut self, now: Time, node: NodeId, life: Life) {
+        let Some(peer) = self.peers.get_mut(&node) else {
+            return;
+        };
+        if life.number <= peer.life.number {
+            return;
+        }
+        peer.life = Life {
+            at: life.at.max(peer.life.at),
+            ..life
+        };
+        if !peer.is_alive() && life.at > peer.gone {
+            self.revive(now, node);
         }
     }
 
@@ -381,9 +383,6 @@ impl Gossip {
 
     /// `node` gave a sign of life: votes against it are void, and an own one is withdrawn before all.
     pub(super) fn alive(&mut self, now: Time, node: NodeId) {
-        let Some(peer) = self.peers.get_mut(&node) else {
-            return;
-        };
         if let Some(watch) = self.watches.get_mut(&node) {
             watch.probe_at = None;
             let was_late = std::mem::take(&mut watch.is_late);
@@ -393,12 +392,18 @@ impl Gossip {
                 Why::Doubted => drop(self.watches.remove(&node)),
             }
         }
-        if peer.is_alive() {
-            if !peer.is_reachable {
-                self.refresh_reach(now, node);
-            }
-            return;
+        match self.peers.get(&node) {
+            Some(peer) if !peer.is_alive() => self.revive(now, node),
+            Some(peer) if !peer.is_reachable => self.refresh_reach(now, node),
+            Some(_) | None => {}
         }
+    }
+
+    /// A node that was dead is not, as this node heard itself or was told; an own vote stands until it hears it.
+    fn revive(&mut self, now: Time, node: NodeId) {
+        let Some(peer) = self.peers.get_mut(&node) else {
+            return;
+        };
         peer.standing = Standing::Alive;
         self.ballots.remove(&node);
         self.live.insert(node);
