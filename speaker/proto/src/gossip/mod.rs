@@ -22,6 +22,7 @@ mod roster;
 mod schedule;
 mod seeds;
 mod votes;
+mod watch;
 mod wire;
 
 #[cfg(test)]
