@@ -297,7 +297,7 @@ impl Holds {
             better = better.or(others.find(|theirs| self.rank.outlasts(vip, *theirs, mine)));
         }
         let is_unwanted =
-            self.wishes.is_some() && !self.wish(key).is_some_and(|w| w.owner.is_some());
+            self.wishes.is_some() && self.wish(key).is_none_or(|wish| wish.owner.is_none());
         if let Some((id, _)) = better {
             self.release(now, key, group, Some(id));
         } else if is_unwanted || self.others.roster().is_name_taken {

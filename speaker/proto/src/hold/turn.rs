@@ -74,7 +74,9 @@ impl Holds {
         let owners = touched.iter().filter_map(|vip| self.owners.get(vip));
         let mut keys: BTreeSet<GroupKey> = owners.copied().collect();
         let end = self.others.acked.map_or(END, |acked| (acked.next(), FIRST));
-        keys.extend(self.awaiting.range(..end).map(|(_, key)| *key));
+        let later = self.awaiting.split_off(&end);
+        let acked = std::mem::replace(&mut self.awaiting, later);
+        keys.extend(acked.into_iter().map(|(_, key)| key));
         if before != after {
             keys.extend(self.everything());
         }

@@ -222,6 +222,23 @@ fn l3_1a_what_cannot_be_taken_goes_back_and_is_let_be_for_a_while() {
 }
 
 #[test]
+fn l3_1b_what_is_let_be_for_a_while_is_taken_when_its_holder_dies() {
+    let mut one = One::new(&[]);
+    one.says(0, 1, Some((HeldState::Holding, 7)));
+    let nonce = ask_nonce(&one.wish(Some(ME), &[1]));
+    one.says(2, 1, Some((HeldState::Preparing, 9)));
+    one.told(0, 1, nonce, Say::Yield(Epoch(8), NEVER));
+    one.pass(1_500);
+    one.says(2, 1, None);
+    one.says(0, 1, Some((HeldState::Holding, 10)));
+    assert_eq!(one.published(1), None);
+    let silent_at = one.now;
+    one.other(0, |member| member.standing = Standing::Dead { silent_at });
+    one.all_ack();
+    assert_eq!(one.hold(1), Hold::Holding);
+}
+
+#[test]
 fn l3_1a_a_yield_does_not_stand_in_for_another_holder_that_died() {
     let mut one = One::new(&[]);
     one.says(0, 1, Some((HeldState::Holding, 7)));
