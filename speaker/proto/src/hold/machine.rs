@@ -67,6 +67,8 @@ pub struct Holds {
     /// Takings that wait for an acknowledgement.
     pub(super) awaiting: BTreeSet<(HeldVersion, GroupKey)>,
     pub(super) timers: Timers,
+    /// Groups to be looked at as soon as may be.
+    pub(super) pending: BTreeSet<GroupKey>,
     /// The highest epoch used here.
     top: Epoch,
     nonce: u64,
@@ -96,6 +98,7 @@ impl Holds {
             is_stale: false,
             awaiting: BTreeSet::new(),
             timers: Timers::default(),
+            pending: BTreeSet::new(),
             top: Epoch(0),
             // Room to grow: a later question has a greater number.
             nonce: start.nonce >> 1,

@@ -459,6 +459,11 @@ fn many_groups_are_asked_for_in_parts_and_in_few_datagrams() {
         })
         .collect();
     let outputs = one.input(Input::Wishes(Arc::new(wishes)));
+    assert_eq!(
+        one.holds.held().len(),
+        1_000,
+        "the rest wait for the next turns"
+    );
     let sent = outputs.iter().filter(|o| matches!(o, Output::Tell(..)));
     assert!(sent.count() < 10);
     assert_eq!(tells(&outputs).len(), 256);
