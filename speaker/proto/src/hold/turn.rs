@@ -3,6 +3,7 @@
 //! A turn says at most once what changed, and to the members first: what a node published must be on its way before any message
 //! that relies on it.
 
+use super::contest::Claim;
 use super::group::{Group, State};
 use super::machine::Holds;
 use super::message::{self, Message, Say};
@@ -186,6 +187,7 @@ impl Holds {
                     holds.cleared(taking, now, (from, vip), until, None);
                     holds.go_on(now, key, group);
                 }
+                holds.claim_answered(now, key, group, (from, nonce), Claim::Over);
             }),
             Say::Took => self.of_group(vip, |holds, key, group| {
                 holds.taken_by(now, key, group, from);
@@ -194,10 +196,10 @@ impl Holds {
                 holds.refused_by(now, key, group, from, nonce);
             }),
             Say::Claim(epoch) => self.of_group(vip, |holds, key, group| {
-                holds.claim_answered(now, key, group, (from, nonce), Some(epoch));
+                holds.claim_answered(now, key, group, (from, nonce), Claim::Made(epoch));
             }),
             Say::Denied => self.of_group(vip, |holds, key, group| {
-                holds.claim_answered(now, key, group, (from, nonce), None);
+                holds.claim_answered(now, key, group, (from, nonce), Claim::Denied);
             }),
         }
     }
