@@ -144,6 +144,14 @@ impl Member {
     pub fn is_alive(&self) -> bool {
         self.standing == Standing::Alive
     }
+
+    /// If it is dead: in which boot, and when its kernel is silent for certain.
+    pub fn died(&self) -> Option<(Boot, Time)> {
+        match self.standing {
+            Standing::Dead { silent_at } => Some((self.boot, silent_at)),
+            Standing::Alive | Standing::Left => None,
+        }
+    }
 }
 
 /// Everyone that this node knows, itself left out.

@@ -325,4 +325,6 @@ fn xdp_program(ebpf: &mut Ebpf) -> Result<&mut Xdp> {
 #[cfg(test)]
 mod device_tests;
 #[cfg(test)]
+mod fence_tests;
+#[cfg(test)]
 pub(crate) mod kernel_tests;

@@ -4,9 +4,10 @@ use super::*;
 use crate::testnet::{TestNet, eventually};
 use speaker_core::LinkName;
 use speaker_proto::announce::{Answered, Asker};
-use speaker_proto::{Epoch, Mac, Vip};
+use speaker_proto::probe::Probe;
+use speaker_proto::{Epoch, GroupKey, Mac, Vip};
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
 fn vip6() -> Ipv6Addr {
@@ -267,5 +268,111 @@ fn a_frame_on_a_link_that_is_gone_is_an_error_and_no_more() {
                 .raw_os_error(),
             Some(libc::ENXIO)
         );
+    });
+}
+
+#[test]
+fn ears_hear_claims_of_others_and_nothing_else() {
+    let net = TestNet::new();
+    let (here, there) = (net.here.ifindex("eth0"), net.there.ifindex("eth0"));
+    let answered = |last| Answered {
+        mac: Mac([2, 0, 0, 0, 0, last]),
+        epoch: Epoch(1),
+    };
+    let vips = ["192.0.2.10", "2001:db8::10"].map(|ip| Vip(ip.parse().unwrap()));
+    let speak = |ifindex, answered: Answered, is_claim: bool| {
+        let sender = FrameSender::open().unwrap();
+        for vip in vips {
+            let place = (vip, ifindex);
+            if is_claim {
+                sender.gratuitous(place, answered).unwrap();
+                sender.claim_to(place, answered, Mac([0xff; 6])).unwrap();
+                continue;
+            }
+            let asker = Asker {
+                place,
+                client: match vip.0 {
+                    IpAddr::V4(_) => [192, 0, 2, 1].into(),
+                    IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+                },
+                mac: Mac([0xff; 6]),
+            };
+            sender.tell(asker, answered).unwrap();
+            let probe = Probe {
+                group: GroupKey(vip.0),
+                place,
+                from: answered.mac,
+                to: None,
+            };
+            sender.probe(&probe).unwrap();
+        }
+    };
+    net.here.enter(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let _guard = runtime.enter();
+        let mut ears = Ears::open().unwrap();
+        net.there.enter(|| speak(there, answered(7), true));
+        for vip in vips {
+            ears.listen(vip.0).unwrap();
+        }
+        net.there.enter(|| speak(there, answered(8), false));
+        speak(here, answered(9), true);
+        net.there.enter(|| speak(there, answered(7), true));
+        let mut heard = Vec::new();
+        runtime.block_on(async {
+            let second = Duration::from_secs(1);
+            while heard.len() < 5 {
+                let batch = tokio::time::timeout(second, ears.next_batch()).await;
+                heard.extend(batch.expect("five claims").unwrap());
+            }
+        });
+        let claims = [0, 0, 0, 1, 1].map(|vip| ((vips[vip], here), answered(7).mac));
+        heard.sort_unstable();
+        assert_eq!(heard, claims);
+        let counts = EarCounts {
+            claims: 5,
+            malformed: 0,
+            lost: 0,
+        };
+        assert_eq!(ears.counts(), counts);
+    });
+}
+
+#[test]
+fn frames_that_nobody_reads_in_time_are_counted() {
+    let net = TestNet::new();
+    let there = net.there.ifindex("eth0");
+    let answered = Answered {
+        mac: Mac([2, 0, 0, 0, 0, 7]),
+        epoch: Epoch(1),
+    };
+    let vip = Vip("192.0.2.10".parse().unwrap());
+    net.here.enter(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let _guard = runtime.enter();
+        let mut ears = Ears::open().unwrap();
+        ears.listen(vip.0).unwrap();
+        net.there.enter(|| {
+            let sender = FrameSender::open().unwrap();
+            for _ in 0..5000 {
+                sender.gratuitous((vip, there), answered).unwrap();
+            }
+        });
+        eventually("all are read or counted", || {
+            let moment = Duration::from_millis(10);
+            while let Ok(batch) =
+                runtime.block_on(async { tokio::time::timeout(moment, ears.next_batch()).await })
+            {
+                assert!(batch.unwrap().len() <= 64);
+            }
+            let counts = ears.counts();
+            counts.lost > 0 && counts.claims + counts.lost == 10_000
+        });
     });
 }

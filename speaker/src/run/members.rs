@@ -43,9 +43,10 @@ pub(super) fn figures(shown: &Figures) -> MemberFigures {
 }
 
 /// What the machine counted: datagrams that were refused by cause, and what happened.
-fn counts(counts: &Counts) -> ([(&'static str, u64); 11], [(&'static str, u64); 7]) {
+fn counts(counts: &Counts) -> ([(&'static str, u64); 12], [(&'static str, u64); 7]) {
     let Counts {
         malformed,
+        misdirected,
         other_protocol,
         unknown_kind,
         replayed,
@@ -66,6 +67,7 @@ fn counts(counts: &Counts) -> ([(&'static str, u64); 11], [(&'static str, u64); 
     } = *counts;
     let refused = [
         ("malformed", malformed),
+        ("misdirected", misdirected),
         ("other_protocol", other_protocol),
         ("unknown_kind", unknown_kind),
         ("replayed", replayed),

@@ -13,6 +13,8 @@ pub struct Counts {
     pub unknown_kind: u64,
     /// Numbers that were used before, or are too old to tell.
     pub replayed: u64,
+    /// Datagrams that were meant for another node.
+    pub misdirected: u64,
     /// Datagrams of a boot that has not proven that it runs.
     pub unproven: u64,
     /// Datagrams of a boot that a later one has followed.

@@ -180,7 +180,10 @@ impl Gossip {
             },
             Told::Left => Standing::Left,
         };
-        if !peer.is_alive() {
+        if peer.is_alive() {
+            // Both sides are to know each other, and not only of each other.
+            self.pushes.begin(item.node, now + MEET);
+        } else {
             self.no_longer_live(item.node);
         }
     }
@@ -258,6 +261,8 @@ fn stable(item: &Item) -> u64 {
 
 /// One exchange a second and node brings news to a thousand in some ten seconds; what matters sooner is sent to all at once.
 const INTERVAL: Span = Span::ms(900);
+/// Its addresses are known by then.
+const MEET: Span = Span::ms(50);
 /// Nodes that start together do not stay together.
 const JITTER: Span = Span::ms(200);
 /// The dead and the gone are kept so long: their kernels may still claim, and their hardware addresses must be known.

@@ -332,6 +332,7 @@ impl Gossip {
             return;
         };
         let ack = Message::Ack(Ack {
+            boot: peer.boot,
             profile_version: peer.profile.version(peer.boot),
             held_version: peer.held.version(peer.boot),
             own_version: self.own.held_version,
@@ -344,8 +345,9 @@ impl Gossip {
         let Some(peer) = self.peers.get_mut(&sender) else {
             return;
         };
-        // What it cannot have is a fault of its; it counts for nothing.
-        if ack.held_version > self.own.held_version
+        // What it cannot have counts for nothing.
+        if ack.boot != self.own.boot
+            || ack.held_version > self.own.held_version
             || ack.profile_version > self.own.profile_version
         {
             self.counts.malformed += 1;

@@ -15,6 +15,7 @@ use crate::member::{NodeId, Roster};
 use crate::pulse::PROMISE;
 use crate::{Machine, Span, Time};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// Membership as one node sees it.
@@ -96,7 +97,7 @@ impl Gossip {
     }
 
     /// Addresses that were given as seeds and have not answered.
-    pub fn silent_seeds(&self) -> impl Iterator<Item = std::net::SocketAddr> {
+    pub fn silent_seeds(&self) -> impl Iterator<Item = SocketAddr> {
         self.seeds.silent()
     }
 
@@ -116,19 +117,20 @@ impl Gossip {
 
     /// Sends to a member, if any address of it is known.
     pub(super) fn send(&mut self, now: Time, to: NodeId, message: &Message) {
-        self.send_body(now, to, message.encode(), false);
+        self.send_encoded(now, to, message, false);
     }
 
-    fn send_body(&mut self, now: Time, to: NodeId, body: Vec<u8>, is_heartbeat: bool) {
+    fn send_encoded(&mut self, now: Time, to: NodeId, message: &Message, is_heartbeat: bool) {
         let Some(peer) = self.peers.get_mut(&to) else {
             return;
         };
-        let Some(address) = peer.address(now) else {
+        let Some(address) = peer.address() else {
             return;
         };
+        peer.unanswered = peer.unanswered.wrapping_add(message.wants_answer().into());
         peer.contact.sent += 1;
         peer.contact.last_sent = Some(now);
-        self.send_to(address, body, is_heartbeat);
+        self.send_to(address, message.encode(to), is_heartbeat);
     }
 
     pub(super) fn send_to(&mut self, to: std::net::SocketAddr, body: Vec<u8>, is_heartbeat: bool) {
@@ -146,9 +148,9 @@ impl Gossip {
         let promised = self.promise.as_ref().map(|p| p.until.since(now));
         Message::Heartbeat(Heartbeat {
             promise_ms: ms(promised.unwrap_or_default().max(PROMISE)),
-            profile_version: self.own.profile_version,
+            profile_version: self.own.profile_version as u32,
             held_version: self.own.held_version,
-            held_hash: self.own.held_hash,
+            held_hash: self.own.held_hash as u32,
         })
     }
 
@@ -160,9 +162,9 @@ impl Gossip {
         self.listeners.retain(|_, until| *until > now);
         let listeners = self.listeners.keys().copied();
         let to: BTreeSet<NodeId> = self.observers.iter().copied().chain(listeners).collect();
-        let body = self.heartbeat(now).encode();
+        let beat = self.heartbeat(now);
         for node in to {
-            self.send_body(now, node, body.clone(), true);
+            self.send_encoded(now, node, &beat, true);
         }
     }
 

@@ -24,6 +24,8 @@ pub(super) struct Own {
     pub(super) held_hash: u64,
     /// What changed with each of the last versions, the newest last.
     history: VecDeque<(u64, BTreeSet<GroupKey>)>,
+    /// The version that the oldest of these follows.
+    history_base: u64,
     rival: Rival,
 }
 
@@ -51,6 +53,7 @@ impl Own {
             held_hash: wire::hash(&held_blob),
             held_blob,
             history: VecDeque::new(),
+            history_base: 1,
             rival: Rival::default(),
         }
     }
@@ -79,10 +82,17 @@ impl Own {
         };
         let mut changed: BTreeSet<GroupKey> = difference(&self.held, &held).collect();
         changed.extend(difference(&held, &self.held));
-        // Versions that were skipped are as if they had changed together with this one.
-        self.history.push_back((version, changed));
-        while self.history.len() > HISTORY_MAX {
-            self.history.pop_front();
+        if changed.len() > CHANGES_MAX {
+            self.history.clear();
+            self.history_base = version;
+        } else {
+            // Versions that were skipped are as if they had changed together with this one.
+            self.history.push_back((version, changed));
+        }
+        if self.history.len() > HISTORY_MAX
+            && let Some((oldest, _)) = self.history.pop_front()
+        {
+            self.history_base = oldest;
         }
         self.held = held;
         self.held_version = version;
@@ -93,10 +103,7 @@ impl Own {
 
     /// What brings anyone who has `base`, or a version between it and the present one, to the present one. `None`: too much.
     pub(super) fn delta(&self, base: u64) -> Option<Delta> {
-        let oldest = self.history.front()?.0;
-        // What changed with the oldest is relative to a version that nobody kept: its own predecessor at least.
-        let reaches_back = self.history.len() < HISTORY_MAX || base >= oldest;
-        if base == 0 || base >= self.held_version || !reaches_back {
+        if base < self.history_base || base >= self.held_version {
             return None;
         }
         let changes: BTreeSet<GroupKey> = self
@@ -167,3 +174,139 @@ const RISE: Span = Span::s(1);
 const RIVAL_WITHIN: Span = Span::s(10);
 /// Not heard of for so long, it is gone.
 const RIVAL_FOR: Span = Span::s(30);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Epoch;
+    use crate::member::{HeldEntry, HeldState};
+
+    fn own() -> Own {
+        let profile = Profile {
+            name: "node-a".parse().unwrap(),
+            addresses: Vec::new(),
+            links: Vec::new(),
+            macs: Vec::new(),
+            is_draining: false,
+            is_stale: false,
+            rules: 0,
+            version: String::new(),
+        };
+        Own::new(&Start {
+            me: NodeId(1),
+            boot: Boot([1; 16]),
+            profile: Arc::new(profile),
+            held: Arc::default(),
+            seed: 1,
+            now: Time::ms(1_000),
+        })
+    }
+
+    fn set(groups: impl IntoIterator<Item = u8>, epoch: u64) -> Arc<HeldSet> {
+        let entry = HeldEntry {
+            epoch: Epoch(epoch),
+            state: HeldState::Holding,
+        };
+        let groups = groups.into_iter();
+        Arc::new(
+            groups
+                .map(|n| (GroupKey([203, 0, 113, n].into()), entry))
+                .collect(),
+        )
+    }
+
+    #[test]
+    fn a_change_holds_for_every_version_from_its_base_on() {
+        let mut own = own();
+        let mut versions = vec![(1, HeldSet::new())];
+        // The second change takes back what the first did: who has only the first must hear of it.
+        for (version, held) in [(1, set([1], 1)), (2, set([], 1)), (5, set([2, 3], 4))] {
+            assert!(own.set_held(HeldVersion(version), &held));
+            versions.push((own.held_version, HeldSet::clone(&held)));
+        }
+        let delta = own.delta(1).unwrap();
+        for (version, mut held) in versions {
+            for (group, entry) in &delta.changes {
+                match entry {
+                    Some(entry) => held.insert(*group, *entry),
+                    None => held.remove(group),
+                };
+            }
+            assert_eq!(wire::hash(&wire::held_blob(&held)), delta.hash, "{version}");
+        }
+    }
+
+    #[test]
+    fn an_old_version_and_a_great_change_are_told_whole() {
+        let mut own = own();
+        for version in 1..=HISTORY_MAX as u64 + 1 {
+            own.set_held(HeldVersion(version), &set([1], version));
+        }
+        assert_eq!(own.delta(1), None, "forgotten");
+        assert!(own.delta(2).is_some());
+        assert_eq!(own.delta(own.held_version), None, "nothing to tell");
+        own.set_held(HeldVersion(1_000), &set(0..100, 1));
+        assert_eq!(own.delta(60), None, "too much");
+        own.set_held(HeldVersion(1_001), &set(0..99, 1));
+        let changes = own.delta(1_001).map(|delta| delta.changes.len());
+        assert_eq!(changes, Some(1), "from there on it is short again");
+    }
+
+    #[test]
+    fn a_version_that_is_not_new_is_not_taken() {
+        let mut own = own();
+        assert!(
+            own.set_held(HeldVersion(1), &set([1], 1)),
+            "deciding's first is above the kernel's"
+        );
+        assert!(!own.set_held(HeldVersion(1), &set([2], 1)));
+        assert_eq!(own.held_version, 2);
+    }
+
+    #[test]
+    fn a_held_set_beyond_the_bound_is_cut() {
+        let mut own = own();
+        let entry = HeldEntry {
+            epoch: Epoch(1),
+            state: HeldState::Holding,
+        };
+        let many =
+            (0..=HELD_MAX as u32).map(|n| (GroupKey(std::net::Ipv4Addr::from(n).into()), entry));
+        own.set_held(HeldVersion(1), &Arc::new(many.collect()));
+        assert_eq!(own.held.len(), HELD_MAX);
+    }
+
+    #[test]
+    fn overtaken_once_is_a_restart_and_twice_a_rival() {
+        let mut own = own();
+        let first = own.generation;
+        assert!(
+            !own.overtake(Time::ms(2_000), first - 1),
+            "below is the past"
+        );
+        assert!(own.overtake(Time::ms(2_000), first));
+        assert_eq!(own.generation, first + 1);
+        assert!(
+            !own.overtake(Time::ms(2_001), first),
+            "the same from another"
+        );
+        assert!(
+            !own.overtake(Time::ms(2_500), first + 1),
+            "no more than one a second"
+        );
+        assert!(!own.is_name_taken());
+        assert!(own.overtake(Time::ms(11_000), first + 2));
+        assert!(own.is_name_taken());
+        assert!(!own.forget_rival(Time::ms(41_000)));
+        assert!(own.forget_rival(Time::ms(41_001)) && !own.is_name_taken());
+    }
+
+    #[test]
+    fn overtaken_again_much_later_is_another_restart() {
+        let mut own = own();
+        let first = own.generation;
+        assert!(own.overtake(Time::ms(2_000), first));
+        assert!(own.overtake(Time::ms(12_001), first + 1));
+        assert!(!own.is_name_taken());
+    }
+}

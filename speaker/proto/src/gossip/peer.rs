@@ -35,8 +35,9 @@ pub(super) struct Peer {
     /// What the roster says.
     pub(super) is_reachable: bool,
     pub(super) contact: Contact,
+    /// How often something was sent that wants an answer since it was last heard.
+    pub(super) unanswered: usize,
     from: Option<SocketAddr>,
-    turn: usize,
 }
 
 /// The freshest sign of life, of whomever it came from.
@@ -221,8 +222,8 @@ impl Peer {
             inquired: None,
             is_reachable: false,
             contact: Contact::default(),
+            unanswered: 0,
             from: None,
-            turn: 0,
         }
     }
 
@@ -242,7 +243,7 @@ impl Peer {
         self.contact = old.contact;
         self.refused = old.refused;
         self.from = old.from;
-        self.turn = old.turn;
+        self.unanswered = old.unanswered;
     }
 
     pub(super) fn is_alive(&self) -> bool {
@@ -260,6 +261,7 @@ impl Peer {
     /// It was heard from there.
     pub(super) fn hear(&mut self, now: Time, from: SocketAddr, number: u64) {
         self.from = Some(from);
+        self.unanswered = 0;
         self.heard = Some(now);
         self.contact.heard += 1;
         self.contact.last_heard = Some(now);
@@ -267,24 +269,18 @@ impl Peer {
         self.life.number = self.life.number.max(number);
     }
 
-    /// Where to send: whence it was last heard, and while it is silent its other addresses in turn.
-    pub(super) fn address(&mut self, now: Time) -> Option<SocketAddr> {
-        let is_silent = self.heard.is_none_or(|heard| now.since(heard) > TRY_OTHERS);
-        let addresses = self.profile.value.as_ref().map(|p| &p.addresses[..]);
-        let addresses = addresses.unwrap_or_default();
-        if let (Some(from), false) = (self.from, is_silent && !addresses.is_empty()) {
-            return Some(from);
-        }
-        self.turn = self.turn.wrapping_add(1);
-        let known = addresses.len() + usize::from(self.from.is_some());
-        let at = self.turn.checked_rem(known)?;
-        addresses.get(at).copied().or(self.from)
+    /// Where to send: whence it was last heard, and while it answers nothing its other addresses in turn.
+    pub(super) fn address(&self) -> Option<SocketAddr> {
+        let known: Vec<SocketAddr> = self.addresses().collect();
+        let at = (self.unanswered / TRIES).checked_rem(known.len())?;
+        known.get(at).copied()
     }
 
-    /// Whether `address` is one of its.
-    pub(super) fn is_at(&self, address: SocketAddr) -> bool {
-        let profile = self.profile.value.as_ref();
-        self.from == Some(address) || profile.is_some_and(|p| p.addresses.contains(&address))
+    /// Where it was heard, and where it says that it hears.
+    pub(super) fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        let profile = self.profile.value.iter();
+        let own = profile.flat_map(|profile| profile.addresses.iter().copied());
+        self.from.into_iter().chain(own)
     }
 
     /// Something of it that exists is not here.
@@ -309,5 +305,5 @@ impl Peer {
 
 /// Acknowledgements that wait for the other's held set; the oldest is the one that matters least.
 const WAITING_MAX: usize = 4;
-/// Silent for so long, a node may have another address.
-const TRY_OTHERS: Span = Span::s(2);
+/// So often one address is tried before the next.
+const TRIES: usize = 3;

@@ -6,17 +6,21 @@
 use super::machine::Gossip;
 use super::peer::Peer;
 use super::replay::{Silence, Window};
-use super::wire::{Heartbeat, Message, What};
+use super::wire::{ANYONE, Heartbeat, Message, What};
 use super::{MEMBERS_MAX, Output, Received};
 use crate::member::{Boot, NodeId, Standing};
 use crate::{Span, Time};
 
 impl Gossip {
     pub(super) fn received(&mut self, now: Time, received: &Received) {
-        let message = match Message::decode(&received.body) {
-            Ok(message) => message,
+        let (to, message) = match Message::decode(&received.body) {
+            Ok(decoded) => decoded,
             Err(why) => return self.counts.malformed(why),
         };
+        if to != self.own.id && !(to == ANYONE && message == Message::Join) {
+            self.counts.misdirected += 1;
+            return;
+        }
         if received.sender == self.own.id {
             return self.received_in_own_name(now, received, &message);
         }
@@ -107,12 +111,13 @@ impl Gossip {
         let boot = peer.boot;
         let is_spoilt = peer.held.version(boot) == beat.held_version
             && beat.held_version > 0
-            && peer.held.hash != beat.held_hash;
+            && peer.held.hash as u32 != beat.held_hash;
         if is_spoilt {
             self.counts.spoilt += 1;
             peer.held.spoil();
         }
-        self.want(now, sender, sender, What::Profile, beat.profile_version);
+        let profile_version = beat.profile_version.into();
+        self.want(now, sender, sender, What::Profile, profile_version);
         self.want(now, sender, sender, What::Held, beat.held_version);
     }
 
@@ -136,7 +141,7 @@ impl Gossip {
     fn respond(&mut self, received: &Received, nonce: [u8; 16]) {
         let generation = self.own.generation;
         let response = Message::Response { nonce, generation };
-        self.send_to(received.from, response.encode(), false);
+        self.send_to(received.from, response.encode(received.sender), false);
     }
 
     fn challenge(&mut self, now: Time, received: &Received) {
@@ -154,7 +159,10 @@ impl Gossip {
             return;
         }
         match self.challenges.challenge(now, sender, boot) {
-            Ok(nonce) => self.send_to(received.from, Message::Challenge(nonce).encode(), false),
+            Ok(nonce) => {
+                let challenge = Message::Challenge(nonce).encode(sender);
+                self.send_to(received.from, challenge, false);
+            }
             Err(Silence::Soon) => {}
             Err(Silence::Full) => self.counts.challenges_full += 1,
         }
@@ -175,7 +183,7 @@ impl Gossip {
                 is_last: false,
                 items,
             };
-            return self.send_to(received.from, items.encode(), false);
+            return self.send_to(received.from, items.encode(sender), false);
         }
         if !self.enter(now, sender, boot, generation) {
             return;

@@ -60,9 +60,12 @@ impl View {
 
 impl Gossip {
     pub(super) fn view_turn(&mut self, now: Time) {
+        if self.view.next > now {
+            return;
+        }
         let is_settled = self.view.roster.is_settled || self.is_settled(now);
         let is_news = is_settled != self.view.roster.is_settled;
-        if !is_news && (!self.view.is_due() || self.view.next > now) {
+        if !is_news && !self.view.is_due() {
             return;
         }
         self.view.next = now + PACE;

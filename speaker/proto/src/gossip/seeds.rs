@@ -2,7 +2,7 @@
 
 use super::machine::Gossip;
 use super::schedule::FANOUT;
-use super::wire::Message;
+use super::wire::{ANYONE, Message};
 use crate::member::NodeId;
 use crate::{Span, Time};
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,6 +16,8 @@ pub(super) struct Seeds {
     begun: Option<Time>,
     /// A whole roster came from somebody.
     is_synced: bool,
+    /// When somebody was last asked for one.
+    sync_asked: Option<Time>,
     due: Option<Time>,
 }
 
@@ -74,12 +76,10 @@ impl Gossip {
         }
         let mut asked = 0;
         let mut next = None;
-        let due: Vec<SocketAddr> = self.seeds.all.keys().copied().collect();
-        for address in due {
-            let is_member = self.is_member_at(address);
-            let Some(seed) = self.seeds.all.get_mut(&address) else {
-                continue;
-            };
+        let members = self.proven_addresses();
+        let mut joins = Vec::new();
+        for (address, seed) in &mut self.seeds.all {
+            let is_member = members.contains(address);
             seed.is_answered = is_member;
             if seed.due <= now && asked < FANOUT {
                 let first = *seed.asked.get_or_insert(now);
@@ -87,11 +87,13 @@ impl Gossip {
                 seed.due = now + if is_new { AGAIN } else { SLOW };
                 if !is_member {
                     asked += 1;
-                    self.send_to(address, Message::Join.encode(), false);
+                    joins.push(*address);
                 }
             }
-            let due = self.seeds.all.get(&address).map(|seed| seed.due);
-            next = next.into_iter().chain(due).min();
+            next = next.into_iter().chain([seed.due]).min();
+        }
+        for address in joins {
+            self.send_to(address, Message::Join.encode(ANYONE), false);
         }
         let is_unsettled = !self.seeds.is_synced || !self.view.roster().is_settled;
         if is_unsettled {
@@ -116,23 +118,28 @@ impl Gossip {
             .checked_rem(proven.len() as u64)
             .map(|at| at as usize);
         if let Some(node) = at.and_then(|at| proven.get(at)) {
-            self.send_digest(now, *node, false);
+            self.greet(now, *node);
         }
     }
 
-    /// Somebody proved that it runs: the first is asked for its roster at once.
+    /// Somebody proved that it runs: it is asked for its roster, unless somebody was a moment ago.
     pub(super) fn greet(&mut self, now: Time, node: NodeId) {
-        if !self.seeds.is_synced {
+        let is_asked = self
+            .seeds
+            .sync_asked
+            .is_some_and(|at| now.since(at) < SYNC_AGAIN);
+        if !self.seeds.is_synced && !is_asked {
+            self.seeds.sync_asked = Some(now);
             self.send_digest(now, node, false);
         }
     }
 
-    fn is_member_at(&self, address: SocketAddr) -> bool {
-        let alive = self
+    fn proven_addresses(&self) -> BTreeSet<SocketAddr> {
+        let proven = self
             .peers
             .values()
             .filter(|p| p.is_alive() && p.proof.is_some());
-        alive.into_iter().any(|peer| peer.is_at(address))
+        proven.flat_map(|peer| peer.addresses()).collect()
     }
 
     /// Whether it is known who is there, and what everyone holds (L3.1 c).
@@ -157,6 +164,8 @@ const SILENT: Span = Span::ms(1_500);
 const AGAIN: Span = Span::ms(400);
 /// After that: nodes come and go, and their speakers find each other from both sides.
 const SLOW: Span = Span::s(5);
+/// Another member is asked for its roster, if the first does not answer: longer than a thousand members take.
+const SYNC_AGAIN: Span = Span::ms(150);
 /// While not settled, so often it is looked whether it is.
 const UNSETTLED: Span = Span::ms(50);
 /// A live member whose held set cannot be had from anybody does not keep a node from serving for ever.

@@ -2,6 +2,10 @@
 //!
 //! Only what this node itself did not hear makes it vote, and only votes of a subject's observers make a verdict. Whoever heard the subject itself
 //! within the same time knows better than any vote. Ages travel, never moments: hosts' clocks are not compared.
+//!
+//! An observer may be as dead as its subject, or cut off with it. Who misses a subject doubts the other observers from whom it hears nothing, asks
+//! them, and after the same wait does not count on them any more; nor on theirs, whom it then asks. So an island finds the rest of a thousand
+//! nodes dead after a few such waits.
 
 use super::machine::{Gossip, LISTEN, LISTENERS_MAX};
 use super::observers::{observers, observes};
@@ -12,18 +16,29 @@ use super::{LATE, QUORUM};
 use crate::member::{Boot, NodeId, Standing};
 use crate::pulse::PROMISE;
 use crate::{Span, Time};
+use std::collections::BTreeSet;
 
-/// A node that this one observes.
+/// A node whose silence matters here.
 #[derive(Debug)]
 pub(super) struct Watch {
+    why: Why,
     /// Since when, at the earliest, its silence counts.
     since: Time,
-    /// How often it was asked for a heartbeat since it was last heard.
-    probes: u8,
+    /// When it is next asked for a heartbeat, since it was not heard.
+    probe_at: Option<Time>,
     /// Not heard in time.
     is_late: bool,
     /// What is being told about it.
     report: Option<Rounds>,
+}
+
+/// Why a node is watched.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Why {
+    /// This node is one of its observers: its silence makes a vote.
+    Observed,
+    /// It should have voted: its silence means that it is not counted on.
+    Doubted,
 }
 
 /// A vote as it was received.
@@ -47,26 +62,41 @@ impl Gossip {
         self.observers = chosen;
         let live = &self.live;
         // The dead are observed as well, so that the votes of who is left can be asked for.
-        for (node, peer) in &self.peers {
-            if peer.standing != Standing::Left && observes(live.iter().copied(), me, *node) {
-                self.watches.entry(*node).or_insert(Watch {
-                    since: now,
-                    probes: 0,
-                    is_late: false,
-                    report: None,
-                });
-            } else {
-                self.watches.remove(node);
+        let observed: BTreeSet<NodeId> = self
+            .peers
+            .iter()
+            .filter(|(_, peer)| peer.standing != Standing::Left)
+            .filter(|(node, _)| observes(live.iter().copied(), me, **node))
+            .map(|(node, _)| *node)
+            .collect();
+        self.watches.retain(|node, watch| match watch.why {
+            Why::Observed => observed.contains(node),
+            Why::Doubted => live.contains(node) || observed.contains(node),
+        });
+        for node in observed {
+            let watch = self.watches.entry(node).or_insert_with(|| Watch {
+                why: Why::Observed,
+                since: now,
+                probe_at: None,
+                is_late: false,
+                report: None,
+            });
+            // Who was doubted long enough is voted on at once: it was waited for.
+            if watch.why == Why::Doubted && watch.is_late {
+                watch.report = Some(Rounds::new(now));
             }
+            watch.why = Why::Observed;
         }
-        let peers = &self.peers;
-        self.watches.retain(|node, _| peers.contains_key(node));
     }
 
-    /// When `peer`'s silence becomes a vote.
+    /// When `peer`'s silence becomes a vote or a doubt that is confirmed.
     fn late_at(&self, watch: &Watch, peer: &Peer) -> Time {
-        // Who was never heard in this boot may not know yet that this node observes it.
-        let heard = peer.heard.unwrap_or(watch.since + UNHEARD);
+        // Who was never heard in this boot may not know yet that this node observes it. Who is doubted is asked.
+        let unheard = match watch.why {
+            Why::Observed => watch.since + UNHEARD,
+            Why::Doubted => watch.since,
+        };
+        let heard = peer.heard.unwrap_or(unheard);
         let waited = heard.max(watch.since).max(self.starved) + PROMISE;
         waited.max(peer.life.at + peer.life.promise) + LATE
     }
@@ -97,14 +127,11 @@ impl Gossip {
             return report;
         }
         let late_at = self.late_at(watch, peer);
-        let ask_at = match watch.probes {
-            0 => late_at - LATE,
-            1 => late_at - LATE_HALF,
-            _ => late_at,
-        };
+        let probe_at = watch.probe_at.unwrap_or(late_at - LATE);
         let flip = peer.heard.filter(|_| peer.is_reachable);
         let flip = flip.map(|heard| heard + REACHABLE);
-        [Some(ask_at), flip, report].into_iter().flatten().min()
+        let dues = [Some(late_at.min(probe_at)), flip, report];
+        dues.into_iter().flatten().min()
     }
 
     fn watch_one(&mut self, now: Time, node: NodeId) {
@@ -113,12 +140,11 @@ impl Gossip {
         };
         if !watch.is_late {
             let late_at = self.late_at(watch, peer);
-            let probes = watch.probes;
             if now >= late_at {
-                self.accuse(now, node);
-            } else if probes < 2 && now >= late_at - [LATE, LATE_HALF][usize::from(probes)] {
+                self.missed(now, node);
+            } else if now >= watch.probe_at.unwrap_or(late_at - LATE) {
                 if let Some(watch) = self.watches.get_mut(&node) {
-                    watch.probes += 1;
+                    watch.probe_at = Some(now + PROBE_AGAIN);
                 }
                 self.send(now, node, &Message::Probe);
             }
@@ -127,20 +153,46 @@ impl Gossip {
         self.report(now, node);
     }
 
-    /// The own vote.
-    fn accuse(&mut self, now: Time, node: NodeId) {
+    /// The own vote, or doubt.
+    fn missed(&mut self, now: Time, node: NodeId) {
         if let Some(watch) = self.watches.get_mut(&node) {
             watch.is_late = true;
-            watch.report = Some(Rounds::new(now));
-            self.counts.votes += 1;
+            watch.probe_at = None;
+            if watch.why == Why::Observed {
+                watch.report = Some(Rounds::new(now));
+                self.counts.votes += 1;
+            }
         }
-        self.judge(now, node);
         // One observer fewer may be enough for a verdict on others.
-        let subjects: Vec<NodeId> = self.ballots.keys().copied().collect();
         let own = self.watches.iter().filter(|(_, watch)| watch.is_late);
-        let own: Vec<NodeId> = own.map(|(node, _)| *node).collect();
-        for subject in subjects.into_iter().chain(own) {
+        let own = own.map(|(node, _)| *node);
+        let subjects: BTreeSet<NodeId> = own.chain(self.ballots.keys().copied()).collect();
+        for subject in subjects {
             self.judge(now, subject);
+        }
+        if self.peers.get(&node).is_some_and(Peer::is_alive) {
+            self.doubt_observers(now, node);
+        }
+    }
+
+    /// `subject` is missed here and its other observers have said nothing yet: those from whom nothing is heard are asked.
+    fn doubt_observers(&mut self, now: Time, subject: NodeId) {
+        let me = self.own.id;
+        for node in observers(self.live.iter().copied(), subject) {
+            let is_heard = self
+                .peers
+                .get(&node)
+                .and_then(|peer| peer.heard)
+                .is_some_and(|heard| now < heard + REACHABLE);
+            if node != me && !is_heard {
+                self.watches.entry(node).or_insert(Watch {
+                    why: Why::Doubted,
+                    since: now,
+                    probe_at: Some(now),
+                    is_late: false,
+                    report: None,
+                });
+            }
         }
     }
 
@@ -173,11 +225,12 @@ impl Gossip {
     /// What this node says of one that it observes.
     fn own_vote(&self, now: Time, subject: NodeId) -> Option<Vote> {
         let peer = self.peers.get(&subject)?;
-        Some(Vote {
+        let watch = self.watches.get(&subject)?;
+        (watch.why == Why::Observed).then_some(Vote {
             subject,
             boot: peer.boot,
             trace: peer.life.trace(now),
-            is_late: self.watches.get(&subject)?.is_late,
+            is_late: watch.is_late,
         })
     }
 
@@ -228,6 +281,15 @@ impl Gossip {
             }
             return self.refresh_reach(now, vote.subject);
         }
+        // What anybody heard counts, also when it is told after the verdict.
+        if let Standing::Dead { silent_at } = peer.standing
+            && silent_at < life.silent_at()
+        {
+            peer.standing = Standing::Dead {
+                silent_at: life.silent_at(),
+            };
+            self.view.touch(vote.subject);
+        }
         self.ballots.entry(vote.subject).or_default().insert(
             voter,
             Ballot {
@@ -270,6 +332,9 @@ impl Gossip {
         let observers = observers(self.live.iter().copied(), subject);
         let is_missed = |node: &NodeId| self.watches.get(node).is_some_and(|w| w.is_late);
         let counted = observers.iter().filter(|node| !is_missed(node)).count();
+        // Where nobody is left who could vote, missing it is enough.
+        let is_alone = counted == 0 && is_late_here;
+        let alone = is_alone.then_some(peer.life);
         let votes = observers.iter().filter_map(|node| {
             if *node == me {
                 return is_late_here.then_some(peer.life);
@@ -278,7 +343,7 @@ impl Gossip {
             let is_valid = ballot.boot == peer.boot && now.since(ballot.received) < VOTE_FOR;
             is_valid.then_some(ballot.life)
         });
-        let votes: Vec<Life> = votes.collect();
+        let votes: Vec<Life> = votes.chain(alone).collect();
         if votes.is_empty() || votes.len() < QUORUM.min(counted) {
             return;
         }
@@ -320,9 +385,12 @@ impl Gossip {
             return;
         };
         if let Some(watch) = self.watches.get_mut(&node) {
-            watch.probes = 0;
-            if std::mem::take(&mut watch.is_late) {
-                watch.report = Some(Rounds::new(now));
+            watch.probe_at = None;
+            let was_late = std::mem::take(&mut watch.is_late);
+            match watch.why {
+                Why::Observed if was_late => watch.report = Some(Rounds::new(now)),
+                Why::Observed => {}
+                Why::Doubted => drop(self.watches.remove(&node)),
             }
         }
         if peer.is_alive() {
@@ -392,7 +460,7 @@ const VOTE_FOR: Span = Span::s(2);
 const REPEAT_FOR: Span = Span::s(10);
 /// A first heartbeat may take so much longer than the next: until the roster has reached its sender, with lost datagrams.
 const UNHEARD: Span = Span::s(3);
-/// The second time that a silent node is asked for a heartbeat, before it is late.
-const LATE_HALF: Span = Span::from_ns(LATE.ns() / 2);
+/// A silent node is asked for a heartbeat so often, before it is late.
+const PROBE_AGAIN: Span = Span::ms(75);
 /// The observers of one node are asked no more often.
 const INQUIRE: Span = Span::ms(500);

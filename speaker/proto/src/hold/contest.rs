@@ -28,7 +28,8 @@ pub(super) struct Contested {
     pub(super) epoch: Epoch,
     with: NodeId,
     mac: Mac,
-    nonce: u64,
+    /// Of the probe that is out.
+    nonce: Option<u64>,
     misses: u32,
     misses_max: u32,
     next: Time,
@@ -61,7 +62,8 @@ impl Holds {
             }
             self.tell(id, message(vip, nonce, Say::DidYouClaim));
         }
-        let until = now + DOUBT;
+        let before = own.doubt.as_ref().map(|doubt| doubt.until);
+        let until = before.unwrap_or(now + DOUBT);
         own.doubt = Some(Doubt { by, nonce, until });
         group.due = Some(until);
     }
@@ -96,7 +98,7 @@ impl Holds {
             epoch,
             with,
             mac,
-            nonce: 0,
+            nonce: None,
             misses: 0,
             misses_max: if is_often { MISSES_OFTEN } else { MISSES },
             next: now + PROBE_EACH,
@@ -127,11 +129,11 @@ impl Holds {
         }
         if contested.next <= now {
             // The last one was not answered, not even by a word that nobody did.
-            if contested.nonce != 0 {
+            if contested.nonce.is_some() {
                 contested.misses += 1;
             }
             let nonce = self.nonce();
-            contested.nonce = nonce;
+            contested.nonce = Some(nonce);
             contested.next = now + PROBE_EACH;
             let only = Some(contested.mac);
             self.say(Output::Probe {
@@ -145,10 +147,10 @@ impl Holds {
 
     /// The answer to [`Output::Probe`] of a contest.
     pub(super) fn winner_probed(contested: &mut Contested, nonce: u64, answered: Option<Mac>) {
-        if contested.nonce != nonce {
+        if contested.nonce != Some(nonce) {
             return;
         }
-        contested.nonce = 0;
+        contested.nonce = None;
         match answered {
             Some(_) => contested.misses = 0,
             None => contested.misses += 1,

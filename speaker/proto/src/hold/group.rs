@@ -2,6 +2,7 @@
 //!
 //! Plain state; what leads from one to the next is in [`super::taking`], [`super::yielding`] and [`super::contest`].
 
+use super::asking::Dispute;
 use super::contest::{Contested, Doubt};
 use super::moves::Moves;
 use super::taking::Taking;
@@ -22,6 +23,10 @@ pub(super) struct Group {
     pub(super) moves: Moves,
     /// When its claims were contested lately.
     pub(super) contests: Vec<Time>,
+    /// Who kept a part of it when others gave theirs.
+    pub(super) keepers: BTreeSet<NodeId>,
+    /// Not before then is it tried for, since it was given and could not be taken.
+    pub(super) not_before: Time,
     /// It was lost in a contest and not taken since.
     pub(super) is_lost: bool,
     /// The held set whose acknowledgement its taking waits for, as noted in the index of those.
@@ -53,8 +58,8 @@ pub(super) struct Own {
     pub(super) epoch: Epoch,
     /// A fence is up, and it is being found out why.
     pub(super) doubt: Option<Doubt>,
-    /// Who asked for it against this node's view, and how often.
-    pub(super) refused: Option<(NodeId, u32)>,
+    /// Who asked for it in vain.
+    pub(super) refused: Option<Dispute>,
 }
 
 impl Own {
@@ -74,7 +79,9 @@ impl Group {
             state,
             due: None,
             moves: Moves::default(),
+            not_before: Time::default(),
             contests: Vec::new(),
+            keepers: BTreeSet::new(),
             is_lost: false,
             awaits: None,
         }

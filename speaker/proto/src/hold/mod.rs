@@ -9,6 +9,7 @@ use crate::{Epoch, GroupKey, Mac, Vip};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+mod asking;
 mod contest;
 mod facts;
 mod group;
@@ -20,6 +21,7 @@ mod rank;
 mod reclaim;
 mod taking;
 mod timers;
+mod turn;
 mod wishes;
 mod yielding;
 

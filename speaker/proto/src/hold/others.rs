@@ -4,7 +4,9 @@
 //! nothing; [`super::taking`] and its neighbours do.
 
 use super::rank::Rank;
-use crate::member::{HeldEntry, HeldSet, HeldState, HeldVersion, Member, NodeId, Roster, Standing};
+use crate::member::{
+    Boot, HeldEntry, HeldSet, HeldState, HeldVersion, Member, NodeId, Roster, Standing,
+};
 use crate::{Epoch, GroupKey, Mac, Time, Vip};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -26,13 +28,22 @@ pub(super) struct Others {
 #[derive(Debug, Default)]
 pub(super) struct View {
     /// Live members that answer for one, or gave one away: each must say that it is silent.
-    pub(super) holders: BTreeMap<(NodeId, GroupKey), HeldEntry>,
+    pub(super) holders: BTreeMap<(NodeId, GroupKey), Holder>,
     /// Live members about to take one, with the lowest such VIP.
     pub(super) rivals: BTreeMap<NodeId, GroupKey>,
     /// Whom the last of the yields names, with its epoch and who gave.
     pub(super) heir: Option<(Epoch, NodeId, NodeId)>,
-    /// Members that died and may have answered for one, by which taking and until when.
-    pub(super) dead: BTreeMap<(NodeId, GroupKey), (Epoch, Time)>,
+    /// Members that died and may have answered for one, and until when.
+    pub(super) dead: BTreeMap<(NodeId, GroupKey), (Holder, Time)>,
+}
+
+/// A member that answers for a VIP, or did.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Holder {
+    pub(super) epoch: Epoch,
+    pub(super) boot: Boot,
+    /// It did not give it away.
+    pub(super) is_holding: bool,
 }
 
 impl Others {
@@ -59,11 +70,8 @@ impl Others {
         }
         let live = roster.members.values().filter(|member| member.is_alive());
         self.acked = live.map(|member| member.acked).min();
-        let silences = roster.members.values().filter_map(|m| match m.standing {
-            Standing::Dead { silent_at } => Some(silent_at),
-            Standing::Alive | Standing::Left => None,
-        });
-        self.silent_at = silences.max().unwrap_or_default();
+        let dead = roster.members.values().filter_map(|member| member.died());
+        self.silent_at = dead.map(|(_, at)| at).max().unwrap_or_default();
         touched
     }
 
@@ -135,7 +143,7 @@ impl Others {
                 let Some(member) = self.roster.members.get(id) else {
                     continue;
                 };
-                self.see(&mut view, me, vip, (*id, member.standing), *entry);
+                self.see(&mut view, me, vip, (*id, member), *entry);
             }
         }
         view
@@ -146,28 +154,34 @@ impl Others {
         view: &mut View,
         me: NodeId,
         vip: GroupKey,
-        (id, standing): (NodeId, Standing),
+        (id, member): (NodeId, &Member),
         entry: HeldEntry,
     ) {
-        match (standing, entry.state) {
+        let holder = Holder {
+            epoch: entry.epoch,
+            boot: member.boot,
+            is_holding: entry.state == HeldState::Holding,
+        };
+        match (member.standing, entry.state) {
             (Standing::Left, _) => {}
             (Standing::Alive, HeldState::Preparing) => {
                 view.rivals.entry(id).or_insert(vip);
             }
             (Standing::Alive, HeldState::Holding | HeldState::Yielded(_)) => {
-                view.holders.insert((id, vip), entry);
+                view.holders.insert((id, vip), holder);
             }
             (Standing::Dead { silent_at }, HeldState::Preparing | HeldState::Holding) => {
-                view.dead.insert((id, vip), (entry.epoch, silent_at));
+                view.dead.insert((id, vip), (holder, silent_at));
             }
             // It was silent before it said so.
             (Standing::Dead { .. }, HeldState::Yielded(_)) => {}
         }
         if let HeldState::Yielded(heir) = entry.state {
-            let standing = self.roster.members.get(&heir).map(|m| m.standing);
-            if let Some(Standing::Dead { silent_at }) = standing {
-                view.dead.insert((heir, vip), (entry.epoch, silent_at));
-            } else if heir == me || standing == Some(Standing::Alive) {
+            let member = self.roster.members.get(&heir);
+            if let Some((boot, silent_at)) = member.and_then(|member| member.died()) {
+                let holder = Holder { boot, ..holder };
+                view.dead.insert((heir, vip), (holder, silent_at));
+            } else if heir == me || self.live(heir).is_some() {
                 view.heir = view.heir.max(Some((entry.epoch, id, heir)));
             }
         }
@@ -176,9 +190,18 @@ impl Others {
 
 impl View {
     /// Whether `me` stands back for somebody else that prepares: the one that the last yield names goes first, then the one
-    /// with precedence. `is_given`: `me` has a yield in hand.
-    pub(super) fn stands_back(&self, me: NodeId, is_given: bool, rank: &Rank) -> bool {
-        if let Some((_, _, heir)) = self.heir {
+    /// with precedence. `is_given`: `me` has a yield in hand. `is_late`: that led nowhere, since not all see the same yields; then
+    /// precedence alone decides.
+    pub(super) fn stands_back(
+        &self,
+        me: NodeId,
+        is_given: bool,
+        is_late: bool,
+        rank: &Rank,
+    ) -> bool {
+        if let Some((_, _, heir)) = self.heir
+            && !is_late
+        {
             if heir == me {
                 return false;
             }

@@ -5,13 +5,14 @@
 //! waits until every live member acknowledged; a member acknowledges with its own held set, and hears of the other's preparing
 //! before it hears any later yield. So of two that prepare at the same time, at least one knows of the other in time.
 
+use super::asking::{ASK_FIRST, Dispute};
 use super::group::{Group, Own, State};
 use super::machine::Holds;
-use super::message::{Ages, Message, Say, Why};
+use super::message::{Message, Say};
 use super::moves::Moves;
-use super::others::View;
+use super::others::{Holder, View};
 use super::{Event, Ground, Output};
-use crate::member::{HeldState, HeldVersion, NodeId};
+use crate::member::{Boot, HeldVersion, NodeId};
 use crate::{Epoch, GroupKey, Mac, Span, Time, Vip};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,31 +25,34 @@ pub(super) struct Taking {
     pub(super) epoch: Epoch,
     /// A holder is asked, or a dead one is not silent yet.
     pub(super) is_asking: bool,
-    since: Time,
+    pub(super) since: Time,
     /// The held set that first said so.
-    shown: Option<HeldVersion>,
+    pub(super) shown: Option<HeldVersion>,
     /// Who is silent about a VIP, up to which of its takings.
-    cleared: BTreeMap<(NodeId, GroupKey), Cleared>,
-    asked: BTreeSet<(NodeId, GroupKey)>,
-    ask_at: Time,
-    ask_wait: Span,
-    keeps: u32,
-    is_told_moves_spent: bool,
-    given_at: Option<Time>,
-    moves: Option<Moves>,
-    probe: Probe,
-    stranger: Option<Mac>,
+    pub(super) cleared: BTreeMap<(NodeId, GroupKey), Cleared>,
+    pub(super) asked: BTreeSet<(NodeId, GroupKey)>,
+    pub(super) ask_at: Time,
+    /// Many groups are asked for, and its turn is at `ask_at`.
+    pub(super) is_queued: bool,
+    pub(super) ask_wait: Span,
+    /// Who keeps what it was asked for.
+    pub(super) kept: BTreeMap<NodeId, Dispute>,
+    pub(super) given_at: Option<Time>,
+    pub(super) moves: Option<Moves>,
+    pub(super) probe: Probe,
+    pub(super) stranger: Option<Mac>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Cleared {
-    until: Epoch,
+pub(super) struct Cleared {
+    pub(super) boot: Boot,
+    pub(super) until: Epoch,
     /// It was given to this node, not merely not held.
-    is_given: bool,
+    pub(super) is_given: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Probe {
+pub(super) enum Probe {
     Idle,
     /// Sent, with this number.
     Out(u64, Time),
@@ -64,9 +68,9 @@ enum Step {
 }
 
 impl Taking {
-    fn is_cleared(&self, by: (NodeId, GroupKey), epoch: Epoch) -> bool {
+    fn is_cleared(&self, by: (NodeId, GroupKey), holder: &Holder) -> bool {
         let cleared = self.cleared.get(&by);
-        cleared.is_some_and(|cleared| cleared.until >= epoch)
+        cleared.is_some_and(|c| c.boot == holder.boot && c.until >= holder.epoch)
     }
 
     fn is_given(&self, vip: GroupKey) -> bool {
@@ -105,9 +109,14 @@ impl Holds {
             return;
         }
         let view = self.others.view(self.me, &group.vips);
-        if !is_held(&view, None) && view.stands_back(self.me, false, &self.rank) {
+        let is_held = is_held(&view, None);
+        let stands_back = match is_held {
+            true => self.is_stale && self.is_held_by_fresher(&view),
+            false => view.stands_back(self.me, false, false, &self.rank),
+        };
+        if stands_back || now < group.not_before {
             group.state = State::Waiting;
-            group.due = Some(now + RETRY);
+            group.due = Some(group.not_before.max(now + RETRY));
             return;
         }
         group.state = State::Taking(Taking {
@@ -119,15 +128,20 @@ impl Holds {
             cleared: BTreeMap::new(),
             asked: BTreeSet::new(),
             ask_at: now,
+            is_queued: false,
             ask_wait: ASK_FIRST,
-            keeps: 0,
-            is_told_moves_spent: false,
+            kept: BTreeMap::new(),
             given_at: None,
             moves: None,
             probe: Probe::Idle,
             stranger: None,
         });
         self.go_on(now, key, group);
+    }
+
+    fn is_held_by_fresher(&self, view: &View) -> bool {
+        let mut holders = view.holders.keys();
+        holders.any(|(id, _)| self.others.live(*id).is_some_and(|m| !m.profile.is_stale))
     }
 
     /// A taking that is under way: the next step of it.
@@ -144,13 +158,24 @@ impl Holds {
         let is_held = is_held(&view, Some(&taking));
         let is_given = taking.given_at.is_some();
         let is_late = taking.given_at.is_some_and(|at| at + PATIENCE <= now);
-        if !is_held && view.stands_back(self.me, is_given, &self.rank) || is_late {
+        // Part of it was given and another part is kept: nobody would answer for the first part.
+        let refusers = taking.kept.iter().filter(|(_, kept)| kept.is_refused);
+        let refusers: BTreeSet<NodeId> = refusers.map(|(id, _)| *id).collect();
+        let is_torn = is_given && open(&view, &taking).any(|(id, _)| refusers.contains(&id));
+        if is_torn {
+            group.keepers = refusers;
+        } else if is_late {
+            group.not_before = now + OFF;
+        }
+        let is_stuck = taking.since + STUCK_AFTER <= now;
+        let stands_back = view.stands_back(self.me, is_given, is_stuck, &self.rank);
+        if !is_held && stands_back || is_late || is_torn {
             self.refuse_all(&taking);
             group.state = State::Waiting;
-            group.due = Some(now + RETRY);
+            group.due = Some(group.not_before.max(now + RETRY));
             return;
         }
-        match self.step(now, key, &mut taking, &group.vips, &view) {
+        match self.step(now, key, &mut taking, group, &view) {
             Step::Take(ground) => self.take(now, key, group, taking, &view, ground),
             Step::Wait(until) => {
                 let patience = taking.given_at.map_or(until, |at| at + PATIENCE);
@@ -165,17 +190,17 @@ impl Holds {
         now: Time,
         key: GroupKey,
         taking: &mut Taking,
-        vips: &BTreeSet<Vip>,
+        group: &Group,
         view: &View,
     ) -> Step {
         let open: Vec<_> = open(view, taking).collect();
         let dead = view.dead.iter();
-        let dead = dead.filter(|(by, (epoch, _))| !taking.is_cleared(**by, *epoch));
+        let dead = dead.filter(|(by, (holder, _))| !taking.is_cleared(**by, holder));
         let silent_at = dead.map(|(_, (_, at))| *at).max().unwrap_or_default();
         taking.is_asking = !open.is_empty() || now < silent_at;
         if !open.is_empty() {
             taking.probe = Probe::Idle;
-            return Step::Wait(self.ask(now, taking, &open));
+            return Step::Wait(self.ask(now, taking, &group.keepers, &open));
         }
         if !view.rivals.is_empty() {
             taking.probe = Probe::Idle;
@@ -184,8 +209,7 @@ impl Holds {
         if now < silent_at {
             return Step::Wait(silent_at);
         }
-        let mut keys = vips.iter().map(|vip| GroupKey(vip.0));
-        if keys.clone().all(|vip| taking.is_given(vip)) {
+        if group.keys().all(|vip| taking.is_given(vip)) {
             return Step::Take(Ground::Yielded);
         }
         // What another dead member took last it may not have said to everybody.
@@ -198,7 +222,9 @@ impl Holds {
             return Step::Wait(taking.since + ACK_WAIT);
         }
         let is_orphan = |vip| view.dead.keys().any(|(_, of)| *of == vip);
-        let is_known = keys.all(|vip| taking.is_given(vip) || is_orphan(vip));
+        let is_known = group
+            .keys()
+            .all(|vip| taking.is_given(vip) || is_orphan(vip));
         if is_acked && is_known {
             return Step::Take(Ground::Dead);
         }
@@ -207,28 +233,6 @@ impl Holds {
             false => Ground::Dead,
         };
         self.probe(now, key, taking, ground)
-    }
-
-    /// Asks those who hold it; returns when to ask again.
-    fn ask(&mut self, now: Time, taking: &mut Taking, open: &[(NodeId, GroupKey)]) -> Time {
-        let is_new = open.iter().any(|by| !taking.asked.contains(by));
-        if !is_new && now < taking.ask_at {
-            return taking.ask_at;
-        }
-        if !self.asks.take(now) {
-            taking.ask_at = now + ASK_PACE;
-            return taking.ask_at;
-        }
-        if is_new {
-            taking.ask_wait = ASK_FIRST;
-        }
-        for (id, vip) in open.iter().take(ASKS_AT_ONCE) {
-            self.tell(*id, message(*vip, taking.nonce, Say::Ask));
-            taking.asked.insert((*id, *vip));
-        }
-        taking.ask_at = now + taking.ask_wait;
-        taking.ask_wait = Span::from_ns(taking.ask_wait.ns() * 2).min(RETRY);
-        taking.ask_at
     }
 
     fn probe(&mut self, now: Time, key: GroupKey, taking: &mut Taking, ground: Ground) -> Step {
@@ -272,7 +276,17 @@ impl Holds {
             other => other,
         };
         group.moves = taking.moves.take().unwrap_or_default();
+        group.keepers.clear();
+        group.not_before = Time::default();
+        self.hold(key, group, epoch, ground);
+    }
+
+    /// A group is answered for from now on.
+    pub(super) fn hold(&mut self, key: GroupKey, group: &mut Group, epoch: Epoch, ground: Ground) {
         group.state = State::Holding(Own::new(epoch));
+        group.due = None;
+        // A fence from the time before would stay up for ever.
+        self.say(Output::Unfence(key));
         self.say(Output::Event(Event::Taken {
             group: key,
             epoch,
@@ -317,66 +331,19 @@ impl Holds {
             }
         };
     }
-
-    /// A member is silent about a VIP, for this attempt. Whether that was news.
-    pub(super) fn cleared(
-        taking: &mut Taking,
-        now: Time,
-        by: (NodeId, GroupKey),
-        until: Epoch,
-        ages: Option<Ages>,
-    ) {
-        let is_given = ages.is_some();
-        taking.cleared.insert(by, Cleared { until, is_given });
-        if let Some(ages) = ages {
-            taking.given_at.get_or_insert(now);
-            taking.moves = Some(Moves::inherited(now, ages));
-        }
-    }
-
-    /// A holder keeps it.
-    pub(super) fn kept(
-        &mut self,
-        now: Time,
-        key: GroupKey,
-        taking: &mut Taking,
-        with: NodeId,
-        why: Why,
-    ) {
-        let wait = match why {
-            Why::NotYet => ASK_FIRST,
-            Why::Disagree => {
-                taking.keeps += 1;
-                // The first time views are merely not equally fast.
-                if taking.keeps == 2 {
-                    let group = key;
-                    self.say(Output::Event(Event::Disagree { group, with }));
-                }
-                RETRY
-            }
-            Why::MovesSpent => {
-                if !std::mem::replace(&mut taking.is_told_moves_spent, true) {
-                    self.say(Output::Event(Event::MovesSpent { group: key }));
-                }
-                RETRY
-            }
-        };
-        taking.ask_at = now + wait;
-    }
 }
 
 /// Whether a live member answers for it that has not yielded: then that one decides who is next.
 fn is_held(view: &View, taking: Option<&Taking>) -> bool {
     let mut holders = view.holders.iter();
-    holders.any(|(by, entry)| {
-        entry.state == HeldState::Holding
-            && !taking.is_some_and(|taking| taking.is_cleared(*by, entry.epoch))
+    holders.any(|(by, holder)| {
+        holder.is_holding && !taking.is_some_and(|taking| taking.is_cleared(*by, holder))
     })
 }
 
 fn open(view: &View, taking: &Taking) -> impl Iterator<Item = (NodeId, GroupKey)> {
     let holders = view.holders.iter();
-    let open = holders.filter(|(by, entry)| !taking.is_cleared(**by, entry.epoch));
+    let open = holders.filter(|(by, holder)| !taking.is_cleared(**by, holder));
     open.map(|(by, _)| *by)
 }
 
@@ -389,35 +356,6 @@ pub(super) const fn message(vip: GroupKey, nonce: u64, say: Say) -> Message {
     }
 }
 
-/// How many groups may be asked for at once; the rest follow [`ASK_PACE`] later.
-#[derive(Debug, Default)]
-pub(super) struct Asks {
-    since: Time,
-    count: usize,
-}
-
-impl Asks {
-    fn take(&mut self, now: Time) -> bool {
-        if now.since(self.since) >= ASK_PACE {
-            *self = Self {
-                since: now,
-                count: 0,
-            };
-        }
-        self.count += 1;
-        self.count <= ASKS_PER_PACE
-    }
-}
-
-/// A holder that does not answer is asked again after this long, and then ever more seldom.
-const ASK_FIRST: Span = Span::ms(100);
-/// Whatever failed is tried again after this long, at the latest.
-const RETRY: Span = Span::s(1);
-/// A group of more VIPs than this is asked for in parts.
-const ASKS_AT_ONCE: usize = 16;
-/// Ten thousand groups are asked for within half a second, some ten datagrams each time.
-const ASKS_PER_PACE: usize = 256;
-const ASK_PACE: Span = Span::ms(10);
 /// A live member that does not acknowledge, since its datagrams are lost one way, is waited for this long; then probes decide.
 const ACK_WAIT: Span = Span::ms(300);
 /// Two probes 50 ms apart take a fraction of this; an answer that never comes is asked for again.
@@ -426,3 +364,9 @@ const PROBE_WAIT: Span = Span::s(1);
 const STRANGER_RETRY: Span = Span::s(5);
 /// What was yielded is silent meanwhile: if the rest of the group does not follow by then, it goes back.
 const PATIENCE: Span = Span::s(1);
+/// And then it is left where it is for this long.
+const OFF: Span = Span::s(10);
+/// Two that wait for each other do not see the same.
+const STUCK_AFTER: Span = Span::s(2);
+/// Whatever failed is tried again after this long, at the latest.
+pub(super) const RETRY: Span = Span::s(1);

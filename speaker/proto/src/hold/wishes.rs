@@ -12,7 +12,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// VIPs that are held, of groups that are no more.
-type Pool = BTreeMap<GroupKey, (Epoch, Moves)>;
+type Pool = BTreeMap<GroupKey, Kept>;
+
+#[derive(Clone)]
+struct Kept {
+    epoch: Epoch,
+    moves: Moves,
+    /// The group that it was of.
+    of: GroupKey,
+}
 
 impl Holds {
     /// Takes in what election says.
@@ -26,6 +34,9 @@ impl Holds {
             .filter(|(key, group)| wishes.get(key).map(|wish| &wish.vips) != Some(&group.vips))
             .map(|(key, _)| *key)
             .collect();
+        if is_first {
+            self.report_adopted(&regrouped);
+        }
         let mut pool = Pool::new();
         for key in &regrouped {
             self.dissolve(*key, &mut pool);
@@ -35,8 +46,12 @@ impl Holds {
                 self.carry_over(*key, wish, &mut pool, is_first);
             }
         }
-        for (vip, (epoch, _)) in pool {
-            self.facts.fade(vip, epoch);
+        let given: BTreeSet<GroupKey> = pool.values().map(|kept| kept.of).collect();
+        for group in given {
+            self.say(Output::Event(Event::Given { group, to: None }));
+        }
+        for (vip, kept) in pool {
+            self.facts.fade(vip, kept.epoch);
             self.facts.show(vip, None);
         }
         for (key, wish) in wishes.iter() {
@@ -45,10 +60,6 @@ impl Holds {
             if is_new && (is_known || wish.owner == Some(self.me)) {
                 self.evaluate(now, *key);
             }
-        }
-        // A group that could not be taken while another had one of its VIPs.
-        for key in regrouped {
-            self.evaluate(now, key);
         }
     }
 
@@ -59,12 +70,12 @@ impl Holds {
         };
         match &group.state {
             State::Holding(own) => {
-                let held = group.keys();
-                pool.extend(held.map(|vip| (vip, (own.epoch, group.moves.clone()))));
-                self.say(Output::Event(Event::Given {
-                    group: key,
-                    to: None,
-                }));
+                let kept = Kept {
+                    epoch: own.epoch,
+                    moves: group.moves.clone(),
+                    of: key,
+                };
+                pool.extend(group.keys().map(|vip| (vip, kept.clone())));
             }
             State::Draining(draining) if !draining.is_silent => self.fade(&group, draining.epoch),
             State::Taking(taking) => self.refuse_all(taking),
@@ -84,21 +95,34 @@ impl Holds {
         let Some(held) = all.collect::<Option<Vec<_>>>() else {
             return;
         };
-        let Some((epoch, moves)) = held.into_iter().max_by_key(|(epoch, _)| *epoch) else {
+        let Some(kept) = held.into_iter().max_by_key(|kept| kept.epoch) else {
             return;
         };
-        pool.retain(|vip, _| !vips.contains(vip));
-        let mut group = Group::new(wish.vips.clone(), State::Holding(Own::new(epoch)));
-        group.moves = moves;
+        for vip in &vips {
+            pool.remove(vip);
+        }
+        let mut group = Group::new(wish.vips.clone(), State::Holding(Own::new(kept.epoch)));
+        group.moves = kept.moves;
+        // Whoever was asked about a fence was asked about another group.
+        self.say(Output::Unfence(key));
         if is_first {
-            self.say(Output::Event(Event::Taken {
-                group: key,
-                epoch,
-                ground: Ground::Adopted,
-            }));
+            self.say(adopted(key, kept.epoch));
         }
         self.own(key, &group);
         self.put_back(key, group);
+    }
+
+    /// Groups that are as the last process left them. A fence of its time would stay up for ever.
+    fn report_adopted(&mut self, regrouped: &[GroupKey]) {
+        let groups = self.groups.iter();
+        let kept = groups.filter(|(key, _)| regrouped.binary_search(key).is_err());
+        let kept: Vec<_> = kept
+            .filter_map(|(key, group)| Some((*key, group.entry()?.epoch)))
+            .collect();
+        for (key, epoch) in kept {
+            self.say(Output::Unfence(key));
+            self.say(adopted(key, epoch));
+        }
     }
 
     /// VIPs that the last process left in the kernel, each for itself until it is known what belongs together.
@@ -111,4 +135,12 @@ impl Holds {
             self.put_back(key, group);
         }
     }
+}
+
+const fn adopted(group: GroupKey, epoch: Epoch) -> Output {
+    Output::Event(Event::Taken {
+        group,
+        epoch,
+        ground: Ground::Adopted,
+    })
 }

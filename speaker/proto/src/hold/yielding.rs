@@ -3,11 +3,12 @@
 //! A holder first falls silent, then says so to all, and only then tells who asked. Until that one took it or refused it, nobody else
 //! can take it, and this node takes it back without asking only on a refusal, which is final for that attempt.
 
-use super::group::{Group, Own, State};
+use super::asking::Dispute;
+use super::group::{Group, State};
 use super::machine::Holds;
-use super::message::{Say, Why};
+use super::message::{Ages, Say, Why};
 use super::taking::message;
-use super::{Event, Output};
+use super::{Event, Ground, Output};
 use crate::member::{Boot, HeldState, NodeId};
 use crate::{Epoch, GroupKey, Span, Time};
 use std::collections::BTreeSet;
@@ -92,7 +93,7 @@ impl Holds {
         let State::Holding(own) = &mut group.state else {
             return;
         };
-        let (epoch, refused) = (own.epoch, own.refused);
+        let epoch = own.epoch;
         let Some(asker) = self.others.live(from) else {
             return;
         };
@@ -107,10 +108,12 @@ impl Holds {
             Some(_) | None => None,
         };
         if let Some(why) = why {
-            let times = refused.map_or(1, |(who, times)| if who == from { times + 1 } else { 1 });
-            own.refused = Some((from, times));
+            let refused = own.refused.take().filter(|refused| refused.with == from);
+            let mut refused = refused.unwrap_or(Dispute::new(now, from));
+            let event = refused.event(now, key, why);
+            own.refused = Some(refused);
             self.tell(from, message(vip, nonce, Say::Keep(why)));
-            self.report_kept(key, from, why, times);
+            self.said.extend(event.map(Output::Event));
             return;
         }
         if is_voluntary {
@@ -136,16 +139,6 @@ impl Holds {
             group: key,
             to: Some(from),
         }));
-    }
-
-    fn report_kept(&mut self, group: GroupKey, with: NodeId, why: Why, times: u32) {
-        let event = match (why, times) {
-            // The first time views are merely not equally fast.
-            (Why::Disagree, 2) => Event::Disagree { group, with },
-            (Why::MovesSpent, 1) => Event::MovesSpent { group },
-            (Why::Disagree | Why::MovesSpent | Why::NotYet, _) => return,
-        };
-        self.say(Output::Event(event));
     }
 
     /// A group that is given away: tells who asked until it answers, and ends the window.
@@ -176,7 +169,7 @@ impl Holds {
         }
         match draining.ends {
             Some(ends) => {
-                let is_over = ends <= now || self.wants(key);
+                let is_over = ends <= now || self.wants(key) && !self.is_stale;
                 group.due = Some(ends);
                 if is_over {
                     self.begin(now, key, group);
@@ -213,7 +206,7 @@ impl Holds {
         from: NodeId,
         of: (GroupKey, u64),
         epoch: Epoch,
-        ages: super::message::Ages,
+        ages: Ages,
     ) {
         let (vip, nonce) = of;
         let Some((key, mut group)) = self.group_of(vip) else {
@@ -222,7 +215,7 @@ impl Holds {
         };
         match &mut group.state {
             State::Taking(taking) if taking.nonce == nonce => {
-                Self::cleared(taking, now, (from, vip), epoch, Some(ages));
+                self.cleared(taking, now, (from, vip), epoch, Some(ages));
                 self.go_on(now, key, &mut group);
             }
             // It was taken by another attempt; the giver must not take it back.
@@ -271,22 +264,16 @@ impl Holds {
         if draining.to != by || draining.nonce != nonce || draining.ends.is_some() {
             return;
         }
-        let is_held = group
-            .keys()
-            .any(|vip| self.others.holders(vip).next().is_some());
+        let view = self.others.view(self.me, &group.vips);
+        let mut holders = view.holders.values();
+        let is_held = holders.any(|holder| holder.is_holding)
+            || view.dead.values().any(|(_, silent_at)| now < *silent_at);
         let roster = self.others.roster();
         let may_answer = self.is_armed && !roster.is_name_taken && !is_held;
         let is_elected = self.wish(key).is_some_and(|wish| wish.owner.is_some());
         if may_answer && is_elected {
             let epoch = self.next_epoch();
-            group.state = State::Holding(Own::new(epoch));
-            group.due = None;
-            let ground = super::Ground::Refused;
-            self.say(Output::Event(Event::Taken {
-                group: key,
-                epoch,
-                ground,
-            }));
+            self.hold(key, group, epoch, Ground::Refused);
         } else {
             if !draining.is_silent {
                 let epoch = draining.epoch;

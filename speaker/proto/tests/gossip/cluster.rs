@@ -14,20 +14,20 @@ use std::sync::Arc;
 
 /// What the network does to each datagram by itself.
 #[derive(Clone, Copy, Debug)]
-pub struct Net {
+pub(crate) struct Net {
     /// The shortest way.
-    pub delay: Span,
+    pub(crate) delay: Span,
     /// What comes on top, exponential around this.
-    pub jitter: Span,
+    pub(crate) jitter: Span,
     /// The share that is lost.
-    pub loss: f64,
+    pub(crate) loss: f64,
     /// The share that comes twice.
-    pub twice: f64,
+    pub(crate) twice: f64,
 }
 
 impl Net {
     /// A segment as measured: 0.15 ms and about as much again.
-    pub const fn lan(loss: f64) -> Self {
+    pub(crate) const fn lan(loss: f64) -> Self {
         Self {
             delay: Span::from_ns(150_000),
             jitter: Span::from_ns(150_000),
@@ -38,61 +38,79 @@ impl Net {
 }
 
 /// One node of the cluster.
-pub struct Node {
+pub(crate) struct Node {
     /// Its id.
-    pub id: NodeId,
+    pub(crate) id: NodeId,
     /// Where it hears.
-    pub address: SocketAddr,
+    pub(crate) address: SocketAddr,
     /// Its process, if it runs.
-    pub gossip: Option<Gossip>,
+    pub(crate) gossip: Option<Gossip>,
     /// When its process last sent heartbeats.
-    pub last_beat: Time,
+    pub(crate) last_beat: Time,
     /// What it was told last.
-    pub roster: Arc<Roster>,
+    pub(crate) roster: Arc<Roster>,
     /// Messages for its deciding.
-    pub told: Vec<(NodeId, Vec<u8>)>,
+    pub(crate) told: Vec<(NodeId, Vec<u8>)>,
     /// What came of a promise.
-    pub promised: Option<bool>,
+    pub(crate) promised: Option<bool>,
+    /// Addresses that it names before its own and that lead nowhere.
+    pub(crate) dead_ends: Vec<SocketAddr>,
     /// Where it looks for others.
-    pub seeds: BTreeSet<SocketAddr>,
+    pub(crate) seeds: BTreeSet<SocketAddr>,
     /// Datagrams and bytes of bodies that it sent, and its turns.
-    pub work: Work,
+    pub(crate) work: Work,
     name: String,
     boot: Boot,
     next_beat: Time,
     wake: Time,
     paused: Option<Time>,
     waiting: VecDeque<Received>,
+    /// Its clock began so long before, or after, the cluster's.
+    ahead_ns: i64,
+}
+
+impl Node {
+    /// The node's own clock.
+    fn clock(&self, now: Time) -> Time {
+        Time::from_ns(now.ns().saturating_add_signed(self.ahead_ns))
+    }
+
+    /// The cluster's time at a moment of the node's clock.
+    fn cluster_time(&self, at: Time) -> Time {
+        Time::from_ns(at.ns().saturating_add_signed(-self.ahead_ns))
+    }
 }
 
 /// What a node did.
 #[derive(Clone, Copy, Default, Debug)]
-pub struct Work {
+pub(crate) struct Work {
+    /// Datagrams that were sent to where nobody is.
+    pub(crate) astray: u64,
     /// Datagrams sent.
-    pub sent: u64,
+    pub(crate) sent: u64,
     /// Bytes of their bodies.
-    pub bytes: u64,
+    pub(crate) bytes: u64,
     /// Turns for a timer.
-    pub timers: u64,
+    pub(crate) timers: u64,
     /// Datagrams that came.
-    pub heard: u64,
+    pub(crate) heard: u64,
 }
 
 /// A node found another dead.
 #[derive(Clone, Copy, Debug)]
-pub struct Verdict {
+pub(crate) struct Verdict {
     /// Who.
-    pub by: usize,
+    pub(crate) by: usize,
     /// Whom.
-    pub of: usize,
+    pub(crate) of: usize,
     /// When.
-    pub at: Time,
+    pub(crate) at: Time,
     /// From when on it takes its kernel to be silent.
-    pub silent_at: Time,
+    pub(crate) silent_at: Time,
     /// When the process had really sent its last heartbeats.
-    pub last_beat: Time,
+    pub(crate) last_beat: Time,
     /// It was really dead or paused.
-    pub is_true: bool,
+    pub(crate) is_true: bool,
 }
 
 enum Event {
@@ -101,19 +119,19 @@ enum Event {
 }
 
 /// The cluster.
-pub struct Cluster {
+pub(crate) struct Cluster {
     /// Now.
-    pub now: Time,
+    pub(crate) now: Time,
     /// What the network does.
-    pub net: Net,
+    pub(crate) net: Net,
     /// The nodes.
-    pub nodes: Vec<Node>,
+    pub(crate) nodes: Vec<Node>,
     /// Verdicts so far.
-    pub verdicts: Vec<Verdict>,
+    pub(crate) verdicts: Vec<Verdict>,
     /// Paths that take nothing: from, to.
-    pub cuts: BTreeSet<(usize, usize)>,
+    pub(crate) cuts: BTreeSet<(usize, usize)>,
     /// Everything that was sent, while this is on.
-    pub recording: Option<Vec<(usize, Received)>>,
+    pub(crate) recording: Option<Vec<(usize, Received)>>,
     events: BTreeMap<(Time, u64), Event>,
     by_address: BTreeMap<SocketAddr, usize>,
     by_id: BTreeMap<NodeId, usize>,
@@ -123,7 +141,7 @@ pub struct Cluster {
 
 impl Cluster {
     /// A network without nodes.
-    pub fn new(seed: u64, net: Net) -> Self {
+    pub(crate) fn new(seed: u64, net: Net) -> Self {
         Self {
             now: Time::ms(1_000_000),
             net,
@@ -140,7 +158,7 @@ impl Cluster {
     }
 
     /// So many nodes that know each other's addresses, started and joined.
-    pub fn settled(seed: u64, net: Net, count: usize) -> Self {
+    pub(crate) fn settled(seed: u64, net: Net, count: usize) -> Self {
         let mut cluster = Self::new(seed, net);
         for _ in 0..count {
             cluster.add();
@@ -156,7 +174,7 @@ impl Cluster {
     }
 
     /// A node that does not run yet.
-    pub fn add(&mut self) -> usize {
+    pub(crate) fn add(&mut self) -> usize {
         let at = self.nodes.len();
         let name = format!("node-{at}");
         let id = NodeId(mix(at as u64 + 1));
@@ -165,7 +183,7 @@ impl Cluster {
     }
 
     /// A node that takes the name of another one.
-    pub fn add_twin(&mut self, of: usize) -> usize {
+    pub(crate) fn add_twin(&mut self, of: usize) -> usize {
         self.add_as(self.nodes[of].id, self.nodes[of].name.clone())
     }
 
@@ -182,6 +200,7 @@ impl Cluster {
             roster: Arc::default(),
             told: Vec::new(),
             promised: None,
+            dead_ends: Vec::new(),
             seeds: BTreeSet::new(),
             work: Work::default(),
             name,
@@ -190,16 +209,17 @@ impl Cluster {
             wake: self.now,
             paused: None,
             waiting: VecDeque::new(),
+            ahead_ns: (at as i64 % 7 - 3) * 100_000_000_000,
         });
         at
     }
 
     /// What node `at` says of itself.
-    pub fn profile(&self, at: usize) -> Profile {
+    pub(crate) fn profile(&self, at: usize) -> Profile {
         let mac = Mac([2, 0, 0, 0, (at >> 8) as u8, at as u8]);
         Profile {
             name: self.nodes[at].name.parse().expect("a node name"),
-            addresses: vec![self.nodes[at].address],
+            addresses: [&self.nodes[at].dead_ends[..], &[self.nodes[at].address]].concat(),
             links: vec![MemberLink {
                 name: "eth0".into(),
                 mac,
@@ -215,12 +235,12 @@ impl Cluster {
     }
 
     /// Starts the node's process in a new boot, which holds nothing.
-    pub fn start(&mut self, at: usize) {
+    pub(crate) fn start(&mut self, at: usize) {
         self.start_holding(at, HeldSet::new());
     }
 
     /// Starts the node's process in a new boot, whose kernel was found to hold something.
-    pub fn start_holding(&mut self, at: usize, held: HeldSet) {
+    pub(crate) fn start_holding(&mut self, at: usize, held: HeldSet) {
         let boot = Boot(
             [self.random(), self.random()]
                 .map(u64::to_be_bytes)
@@ -243,26 +263,34 @@ impl Cluster {
             profile,
             held: Arc::new(held),
             seed,
-            now: self.now,
+            now: node.clock(self.now),
         }));
         let seeds = node.seeds.clone();
         self.input(at, Input::Seeds(seeds));
     }
 
+    /// The machine boots again: its clock begins far behind where it was.
+    pub(crate) fn reboot(&mut self, at: usize) {
+        self.kill(at);
+        self.nodes[at].ahead_ns =
+            1_000_000_000 - i64::try_from(self.now.ns()).expect("not for long");
+        self.start(at);
+    }
+
     /// The process and its kernel are gone.
-    pub fn kill(&mut self, at: usize) {
+    pub(crate) fn kill(&mut self, at: usize) {
         self.nodes[at].gossip = None;
     }
 
     /// The process does nothing for a while; what comes waits in its socket.
-    pub fn pause(&mut self, at: usize, span: Span) {
+    pub(crate) fn pause(&mut self, at: usize, span: Span) {
         let until = self.now + span;
         self.nodes[at].paused = Some(until);
         self.schedule(until, Event::Wake(at));
     }
 
     /// Nothing passes between these, or those, in either direction.
-    pub fn part(&mut self, these: &[usize], those: &[usize]) {
+    pub(crate) fn part(&mut self, these: &[usize], those: &[usize]) {
         for a in these {
             for b in those {
                 self.cuts.extend([(*a, *b), (*b, *a)]);
@@ -271,9 +299,9 @@ impl Cluster {
     }
 
     /// Gives the node's machine something.
-    pub fn input(&mut self, at: usize, input: Input) {
-        let now = self.now;
+    pub(crate) fn input(&mut self, at: usize, input: Input) {
         let node = &mut self.nodes[at];
+        let now = node.clock(self.now);
         let Some(gossip) = &mut node.gossip else {
             return;
         };
@@ -282,17 +310,17 @@ impl Cluster {
     }
 
     /// The node holds something else.
-    pub fn publish(&mut self, at: usize, version: u64, held: HeldSet) {
+    pub(crate) fn publish(&mut self, at: usize, version: u64, held: HeldSet) {
         self.input(at, Input::Held(HeldVersion(version), Arc::new(held)));
     }
 
     /// Puts a datagram before a node, as an attacker would.
-    pub fn inject(&mut self, to: usize, received: Received) {
+    pub(crate) fn inject(&mut self, to: usize, received: Received) {
         self.schedule(self.now, Event::Arrive(to, received));
     }
 
     /// Lets time pass.
-    pub fn run(&mut self, span: Span) {
+    pub(crate) fn run(&mut self, span: Span) {
         let end = self.now + span;
         while let Some(entry) = self.events.first_entry()
             && entry.key().0 <= end
@@ -307,7 +335,12 @@ impl Cluster {
     }
 
     /// Lets time pass until something holds; panics if it does not within `most`.
-    pub fn run_until(&mut self, most: Span, what: &str, holds: impl Fn(&Self) -> bool) -> Span {
+    pub(crate) fn run_until(
+        &mut self,
+        most: Span,
+        what: &str,
+        holds: impl Fn(&Self) -> bool,
+    ) -> Span {
         let begun = self.now;
         while !holds(self) {
             assert!(self.now.since(begun) <= most, "not within {most:?}: {what}");
@@ -317,25 +350,25 @@ impl Cluster {
     }
 
     /// How `at` sees `other`.
-    pub fn standing(&self, at: usize, other: usize) -> Option<Standing> {
+    pub(crate) fn standing(&self, at: usize, other: usize) -> Option<Standing> {
         let member = self.nodes[at].roster.members.get(&self.nodes[other].id)?;
         Some(member.standing)
     }
 
     /// Whether every running node holds every other running one alive.
-    pub fn is_whole(&self) -> bool {
+    pub(crate) fn is_whole(&self) -> bool {
         let running = || (0..self.nodes.len()).filter(|at| self.nodes[*at].gossip.is_some());
         running().all(|a| running().all(|b| a == b || self.standing(a, b) == Some(Standing::Alive)))
     }
 
     /// A number by chance.
-    pub fn random(&mut self) -> u64 {
+    pub(crate) fn random(&mut self) -> u64 {
         self.chance = self.chance.wrapping_add(0x9e37_79b9_7f4a_7c15);
         mix(self.chance)
     }
 
     /// A share of one by chance, never 0.
-    pub fn share(&mut self) -> f64 {
+    pub(crate) fn share(&mut self) -> f64 {
         ((self.random() >> 11) as f64 + 1.0) / (1u64 << 53) as f64
     }
 
@@ -364,13 +397,14 @@ impl Cluster {
         if !was_paused && node.wake != now {
             return;
         }
+        let clock = node.clock(now);
         let Some(gossip) = &mut node.gossip else {
             return;
         };
         node.work.timers += 1;
-        gossip.expire(now);
+        gossip.expire(clock);
         if node.next_beat <= now {
-            gossip.input(now, Input::Beat);
+            gossip.input(clock, Input::Beat);
             node.next_beat = now + PERIOD;
             node.last_beat = now;
         }
@@ -390,7 +424,8 @@ impl Cluster {
         let Some(gossip) = &node.gossip else {
             return;
         };
-        let deadline = gossip.deadline().map(|(at, _)| at.max(self.now));
+        let deadline = gossip.deadline();
+        let deadline = deadline.map(|(at, _)| node.cluster_time(at).max(self.now));
         let wake = deadline.into_iter().chain([node.next_beat]).min();
         let wake = wake.expect("a beat is always due");
         if wake != node.wake || wake == self.now {
@@ -412,6 +447,7 @@ impl Cluster {
             body: datagram.body,
         };
         let Some(&to) = self.by_address.get(&datagram.to) else {
+            node.work.astray += 1;
             return;
         };
         if let Some(recording) = &mut self.recording {
@@ -453,7 +489,7 @@ impl Cluster {
                     by: at,
                     of,
                     at: self.now,
-                    silent_at,
+                    silent_at: self.nodes[at].cluster_time(silent_at),
                     last_beat: subject.last_beat,
                     is_true: subject.gossip.is_none() || subject.paused.is_some(),
                 });

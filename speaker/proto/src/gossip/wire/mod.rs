@@ -18,6 +18,8 @@ use bytes::{Reader, Writer};
 
 /// The protocol's version.
 pub(super) const PROTOCOL: u8 = 1;
+/// Whoever is at an address: of a [`Message::Join`], whose sender does not know.
+pub(super) const ANYONE: NodeId = NodeId(0);
 /// Bytes of a blob in one [`Message::Part`].
 pub(super) const PART_BYTES: usize = 1_000;
 /// Parts of one blob: 65,536 groups, as many as the kernel's table has slots, of at most 34 bytes each.
@@ -85,9 +87,11 @@ pub(super) enum Message {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Heartbeat {
     pub(super) promise_ms: u32,
-    pub(super) profile_version: u64,
+    /// Its low half, to be compared only.
+    pub(super) profile_version: u32,
     pub(super) held_version: u64,
-    pub(super) held_hash: u64,
+    /// The low half of it.
+    pub(super) held_hash: u32,
 }
 
 /// When a member was last heard, as somebody knows it; ages, because clocks are never compared.
@@ -181,6 +185,8 @@ pub(super) struct Delta {
 /// See [`Message::Ack`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Ack {
+    /// Which boot of the receiver's: versions begin anew with each.
+    pub(super) boot: Boot,
     pub(super) profile_version: u64,
     pub(super) held_version: u64,
     /// The sender's own held set as it was when it had the receiver's.
@@ -201,110 +207,156 @@ pub(super) enum Malformed {
 }
 
 impl Message {
-    /// The bytes of a body, at most [`super::BODY_BYTES_MAX`].
-    pub(super) fn encode(&self) -> Vec<u8> {
+    /// The bytes of a body, at most [`super::BODY_BYTES_MAX`], that are meant for `to` alone.
+    ///
+    /// Without that, what was said to one could be replayed to another, who never saw its number.
+    pub(super) fn encode(&self, to: NodeId) -> Vec<u8> {
         let mut w = Writer::new(PROTOCOL);
+        w.u8(self.kind());
+        w.node(to);
         match self {
             Self::Heartbeat(beat) => {
-                w.u8(kind::HEARTBEAT);
                 w.u32(beat.promise_ms);
-                w.u64(beat.profile_version);
+                w.u32(beat.profile_version);
                 w.u64(beat.held_version);
-                w.u64(beat.held_hash);
+                w.u32(beat.held_hash);
             }
-            Self::Probe => w.u8(kind::PROBE),
+            Self::Probe => {}
             Self::Vote(vote) => {
-                w.u8(kind::VOTE);
                 w.node(vote.subject);
                 w.boot(vote.boot);
                 trace(&mut w, &vote.trace);
                 w.bool(vote.is_late);
             }
             Self::Ask(node) => {
-                w.u8(kind::ASK);
                 w.node(*node);
             }
             Self::Digest { is_reply, buckets } => {
-                w.u8(kind::DIGEST);
                 w.bool(*is_reply);
                 buckets.iter().for_each(|bucket| w.u64(*bucket));
             }
             Self::Items { is_last, items } => {
-                w.u8(kind::ITEMS);
                 w.bool(*is_last);
                 w.count(items.len(), ITEMS_MAX);
                 items.iter().take(ITEMS_MAX).for_each(|i| item(&mut w, i));
             }
             Self::Part(part) => write_part(&mut w, part),
             Self::Pull(pull) => {
-                w.u8(kind::PULL);
                 title(&mut w, &pull.title);
                 w.u16(pull.first);
                 w.u16(pull.count);
             }
             Self::Delta(delta) => write_delta(&mut w, delta),
             Self::Ack(ack) => {
-                w.u8(kind::ACK);
+                w.boot(ack.boot);
                 w.u64(ack.profile_version);
                 w.u64(ack.held_version);
                 w.u64(ack.own_version);
             }
-            Self::Join => w.u8(kind::JOIN),
+            Self::Join => {}
             Self::Challenge(nonce) => {
-                w.u8(kind::CHALLENGE);
                 w.bytes(nonce);
             }
             Self::Response { nonce, generation } => {
-                w.u8(kind::RESPONSE);
                 w.bytes(nonce);
                 w.u64(*generation);
             }
             Self::Tell(payload) => {
-                w.u8(kind::TELL);
                 w.bytes(payload);
             }
             Self::PromiseAsk(ms) => {
-                w.u8(kind::PROMISE_ASK);
                 w.u32(*ms);
             }
-            Self::PromiseAck => w.u8(kind::PROMISE_ACK),
-            Self::Leave => w.u8(kind::LEAVE),
+            Self::PromiseAck => {}
+            Self::Leave => {}
         }
         w.into_bytes()
     }
 
-    /// What a body says.
-    pub(super) fn decode(body: &[u8]) -> Result<Self, Malformed> {
+    /// Whom a body is meant for, and what it says.
+    pub(super) fn decode(body: &[u8]) -> Result<(NodeId, Self), Malformed> {
         let mut r = Reader::new(body);
         let protocol = r.u8()?;
         if protocol != PROTOCOL {
             return Err(Malformed::Protocol(protocol));
         }
-        Ok(match r.u8()? {
+        let kind = r.u8()?;
+        let to = r.node()?;
+        Ok((to, Self::read(kind, &mut r)?))
+    }
+
+    /// Whoever hears it says something.
+    pub(super) fn wants_answer(&self) -> bool {
+        match self {
+            Self::Probe
+            | Self::Digest { .. }
+            | Self::Part(_)
+            | Self::Pull(_)
+            | Self::Delta(_)
+            | Self::Join
+            | Self::PromiseAsk(_) => true,
+            Self::Heartbeat(_)
+            | Self::Vote(_)
+            | Self::Ask(_)
+            | Self::Items { .. }
+            | Self::Ack(_)
+            | Self::Challenge(_)
+            | Self::Response { .. }
+            | Self::Tell(_)
+            | Self::PromiseAck
+            | Self::Leave => false,
+        }
+    }
+
+    fn kind(&self) -> u8 {
+        match self {
+            Self::Heartbeat(_) => kind::HEARTBEAT,
+            Self::Probe => kind::PROBE,
+            Self::Vote(_) => kind::VOTE,
+            Self::Ask(_) => kind::ASK,
+            Self::Digest { .. } => kind::DIGEST,
+            Self::Items { .. } => kind::ITEMS,
+            Self::Part(_) => kind::PART,
+            Self::Pull(_) => kind::PULL,
+            Self::Delta(_) => kind::DELTA,
+            Self::Ack(_) => kind::ACK,
+            Self::Join => kind::JOIN,
+            Self::Challenge(_) => kind::CHALLENGE,
+            Self::Response { .. } => kind::RESPONSE,
+            Self::Tell(_) => kind::TELL,
+            Self::PromiseAsk(_) => kind::PROMISE_ASK,
+            Self::PromiseAck => kind::PROMISE_ACK,
+            Self::Leave => kind::LEAVE,
+        }
+    }
+
+    fn read(kind: u8, r: &mut Reader<'_>) -> Result<Self, Malformed> {
+        Ok(match kind {
             kind::HEARTBEAT => Self::Heartbeat(Heartbeat {
                 promise_ms: r.u32()?,
-                profile_version: r.u64()?,
+                profile_version: r.u32()?,
                 held_version: r.u64()?,
-                held_hash: r.u64()?,
+                held_hash: r.u32()?,
             }),
             kind::PROBE => Self::Probe,
             kind::VOTE => Self::Vote(Vote {
                 subject: r.node()?,
                 boot: r.boot()?,
-                trace: read_trace(&mut r)?,
+                trace: read_trace(r)?,
                 is_late: r.bool()?,
             }),
             kind::ASK => Self::Ask(r.node()?),
-            kind::DIGEST => read_digest(&mut r)?,
-            kind::ITEMS => read_items(&mut r)?,
-            kind::PART => Self::Part(read_part(&mut r)?),
+            kind::DIGEST => read_digest(r)?,
+            kind::ITEMS => read_items(r)?,
+            kind::PART => Self::Part(read_part(r)?),
             kind::PULL => Self::Pull(Pull {
-                title: read_title(&mut r)?,
+                title: read_title(r)?,
                 first: r.u16()?,
                 count: r.u16()?,
             }),
-            kind::DELTA => Self::Delta(read_delta(&mut r)?),
+            kind::DELTA => Self::Delta(read_delta(r)?),
             kind::ACK => Self::Ack(Ack {
+                boot: r.boot()?,
                 profile_version: r.u64()?,
                 held_version: r.u64()?,
                 own_version: r.u64()?,
@@ -402,7 +454,6 @@ fn read_title(r: &mut Reader<'_>) -> Result<Title, Malformed> {
 }
 
 fn write_part(w: &mut Writer, part: &Part) {
-    w.u8(kind::PART);
     title(w, &part.title);
     w.u64(part.generation);
     w.u64(part.hash);
@@ -428,7 +479,6 @@ fn read_part(r: &mut Reader<'_>) -> Result<Part, Malformed> {
 }
 
 fn write_delta(w: &mut Writer, delta: &Delta) {
-    w.u8(kind::DELTA);
     w.u64(delta.base);
     w.u64(delta.version);
     w.u64(delta.hash);

@@ -92,7 +92,7 @@ fn a_delta() -> impl Strategy<Value = Delta> {
 }
 
 fn message() -> impl Strategy<Value = Message> {
-    let heartbeat = any::<(u32, u64, u64, u64)>().prop_map(|(promise_ms, p, v, h)| {
+    let heartbeat = any::<(u32, u32, u64, u32)>().prop_map(|(promise_ms, p, v, h)| {
         Message::Heartbeat(Heartbeat {
             promise_ms,
             profile_version: p,
@@ -109,13 +109,16 @@ fn message() -> impl Strategy<Value = Message> {
                 is_late,
             })
         });
-    let ack = any::<(u64, u64, u64)>().prop_map(|(profile_version, held_version, own_version)| {
-        Message::Ack(Ack {
-            profile_version,
-            held_version,
-            own_version,
-        })
-    });
+    let ack = (boot(), any::<(u64, u64, u64)>()).prop_map(
+        |(boot, (profile_version, held_version, own_version))| {
+            Message::Ack(Ack {
+                boot,
+                profile_version,
+                held_version,
+                own_version,
+            })
+        },
+    );
     let pull = (a_title(), any::<(u16, u16)>()).prop_map(|(title, (first, count))| {
         Message::Pull(Pull {
             title,
@@ -183,9 +186,9 @@ fn profile() -> impl Strategy<Value = Profile> {
 proptest! {
     #[test]
     fn a_message_comes_back_as_it_was_and_fits_a_datagram(message in message()) {
-        let body = message.encode();
+        let body = message.encode(NodeId(9));
         prop_assert!(body.len() <= BODY_BYTES_MAX, "{} bytes", body.len());
-        prop_assert_eq!(Message::decode(&body), Ok(message));
+        prop_assert_eq!(Message::decode(&body), Ok((NodeId(9), message)));
     }
 
     #[test]
@@ -208,7 +211,7 @@ proptest! {
     fn no_cut_or_changed_message_makes_the_decoder_panic(
         message in message(), at in any::<prop::sample::Index>(), to in any::<u8>(), end in any::<prop::sample::Index>()
     ) {
-        let mut body = message.encode();
+        let mut body = message.encode(NodeId(9));
         let at = at.index(body.len());
         body[at] = to;
         let end = end.index(body.len());
@@ -218,10 +221,14 @@ proptest! {
 
 #[test]
 fn what_a_later_version_adds_is_passed_over() {
-    let mut body = Message::Ask(NodeId(7)).encode();
+    let mut body = Message::Ask(NodeId(7)).encode(NodeId(9));
     body.extend([1, 2, 3]);
-    assert_eq!(Message::decode(&body), Ok(Message::Ask(NodeId(7))));
-    assert_eq!(Message::decode(&[PROTOCOL, 99]), Err(Malformed::Kind(99)));
+    assert_eq!(
+        Message::decode(&body),
+        Ok((NodeId(9), Message::Ask(NodeId(7))))
+    );
+    body[1] = 99;
+    assert_eq!(Message::decode(&body), Err(Malformed::Kind(99)));
     assert_eq!(Message::decode(&[2, 1]), Err(Malformed::Protocol(2)));
 }
 
@@ -233,5 +240,5 @@ fn a_heartbeat_is_small() {
         held_version: 1,
         held_hash: 1,
     });
-    assert_eq!(beat.encode().len(), 30);
+    assert_eq!(beat.encode(NodeId(9)).len(), 30);
 }

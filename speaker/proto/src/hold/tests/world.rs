@@ -79,6 +79,7 @@ struct Process {
     started: Time,
     is_settled: bool,
     is_rearming: Option<u64>,
+    applied: u64,
     paused_until: Time,
 }
 
@@ -225,6 +226,7 @@ impl World {
             started: now,
             is_settled: false,
             is_rearming: None,
+            applied: 0,
             paused_until: now,
         };
         if n.is_stale {
@@ -619,9 +621,10 @@ impl World {
 
     fn applied(&mut self, node: usize, version: u64, answers: BTreeMap<Vip, Epoch>) {
         // An older plan that ends later was never begun: one thread applies.
-        if version < self.process(node).holds.facts.applied {
+        if version < self.process(node).applied {
             return;
         }
+        self.process(node).applied = version;
         let is_held = self.process(node).holds.version() == version;
         let now = self.now;
         self.nodes[node].answers = answers;
