@@ -75,6 +75,15 @@ fn hook_faults(place: &str, hook: &Value) -> Vec<Cause> {
         let why = "must include at least one of v1, v1beta1";
         causes.push(Cause::shown(field, &hook["admissionReviewVersions"], why));
     }
+    let policy = &hook["matchPolicy"];
+    let known = ["Equivalent", "Exact"];
+    if !known.iter().any(|known| policy == known) {
+        causes.push(Cause::unlisted(
+            format!("{place}.matchPolicy"),
+            policy,
+            &known,
+        ));
+    }
     let effects = &hook["sideEffects"];
     let field = format!("{place}.sideEffects");
     let known = ["None", "NoneOnDryRun"];

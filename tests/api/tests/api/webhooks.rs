@@ -66,6 +66,40 @@ fn peers_of_an_older_version_are_converted_both_ways() {
 }
 
 #[test]
+fn peers_of_an_older_version_are_judged_as_the_newer_one_that_the_rules_name() {
+    let cluster = Cluster::start();
+    let replica = Replica::start(&cluster, &[]);
+    cluster.route(&replica);
+    let peers = "/apis/metallb.io/v1beta1/namespaces/metallb-system/bgppeers";
+    let peer = |name: &str, hold: &str| {
+        json!({
+            "apiVersion": "metallb.io/v1beta1", "kind": "BGPPeer",
+            "metadata": {"name": name, "namespace": "metallb-system"},
+            "spec": {"myASN": 64512, "peerASN": 64513, "peerAddress": "192.0.2.1", "holdTime": hold},
+        })
+    };
+    let refusal = |(code, answer): (u16, Value)| {
+        let message = answer["message"].as_str().unwrap_or_default().to_owned();
+        let by = "admission webhook \"bgppeersvalidationwebhook.metallb.io\" denied the request: ";
+        assert!(code >= 400 && message.starts_with(by), "{code} {answer}");
+        message
+    };
+    let bad = refusal(cluster.post(peers, &peer("tor", "2s")));
+    assert!(bad.contains("spec.holdTime"), "{bad}");
+    assert_eq!(cluster.post(peers, &peer("tor", "9s")).0, 201);
+    let worse = json!({"spec": {"holdTime": "2s"}});
+    let path = format!("{peers}/tor");
+    let merge = "application/merge-patch+json";
+    let bad = refusal(cluster.double.request("PATCH", &path, merge, &worse));
+    assert!(bad.contains("spec.holdTime"), "{bad}");
+    replica.until("it knows the peer that was stored", || {
+        let (code, answer) = cluster.post(peers, &peer("second", "9s"));
+        cluster.double.delete(&format!("{peers}/second"));
+        code >= 400 && refusal((code, answer)).contains("tor")
+    });
+}
+
+#[test]
 fn after_a_replace_a_foreign_apply_and_an_upgrade_bundles_are_back_within_5_s() {
     let cluster = Cluster::start();
     let replica = Replica::start(&cluster, &[]);
