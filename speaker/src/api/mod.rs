@@ -9,6 +9,8 @@
 mod client;
 mod failure;
 mod lines;
+#[cfg(test)]
+pub(crate) mod server_tests;
 
 pub(crate) use client::{Access, connect};
 pub(crate) use failure::Failure;
