@@ -4,13 +4,13 @@ mod birth;
 
 use crate::answer::Body;
 use crate::faults::Rule;
-use crate::kinds::text;
 use crate::listen::{Logged, Shared, accept};
 use crate::post::Places;
 use crate::route::{Request, query};
 use crate::serve::Outcome;
 use crate::store::{Key, Store};
 use crate::user::Users;
+use crate::value::text;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use birth::{Identity, furnish};

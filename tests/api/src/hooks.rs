@@ -5,9 +5,10 @@
 
 use crate::answer::Refusal;
 use crate::call::{Call, Question, Reply, Stop};
-use crate::kinds::{Kind, text};
+use crate::kinds::Kind;
 use crate::select;
 use crate::store::{Key, Store};
+use crate::value::{each, take, text};
 use serde_json::{Value, json};
 
 /// What a webhook is shown of a write, in the version that its rules ask for.
@@ -32,7 +33,7 @@ pub(crate) fn admit(
     }
     let mut concerned = Vec::new();
     for (_, configuration) in store.range(CONFIGURATIONS, "") {
-        for hook in list(&configuration["webhooks"]) {
+        for hook in each(&configuration["webhooks"]) {
             let Some(version) = version(call, operation, hook) else {
                 continue;
             };
@@ -59,7 +60,7 @@ pub(crate) fn admit(
 /// first; by `matchPolicy: Equivalent` one for another version of the kind does too.
 fn version<'a>(call: &'a Call<'_>, operation: &str, hook: &Value) -> Option<&'a str> {
     let own = call.target.version.as_str();
-    let rules = || list(&hook["rules"]);
+    let rules = || each(&hook["rules"]);
     if rules().any(|rule| is_ruled(call, operation, own, rule)) {
         return Some(own);
     }
@@ -79,7 +80,7 @@ fn is_ruled(call: &Call<'_>, operation: &str, version: &str, rule: &Value) -> bo
         "" => target.plural.clone(),
         sub => format!("{}/{sub}", target.plural),
     };
-    let has = |words: &Value, word: &str| list(words).any(|each| each == word || each == "*");
+    let has = |words: &Value, word: &str| each(words).any(|each| each == word || each == "*");
     has(&rule["operations"], operation)
         && has(&rule["apiGroups"], &target.group)
         && has(&rule["apiVersions"], version)
@@ -117,10 +118,6 @@ fn in_version(
         Err(Stop::Refused(why)) => Err(Refusal::internal(&why.message).into()),
         Err(ask @ Stop::Ask(_)) => Err(ask),
     }
-}
-
-fn list(value: &Value) -> impl Iterator<Item = &Value> {
-    value.as_array().into_iter().flatten()
 }
 
 fn admit_by(call: &Call<'_>, shown: &Shown<'_>, hook: &Value) -> Result<(), Stop> {
@@ -162,7 +159,7 @@ fn admit_by(call: &Call<'_>, shown: &Shown<'_>, hook: &Value) -> Result<(), Stop
     let (asked, reply) = call.ask(question)?;
     match judge(reply, &text(&asked.review["request"]["uid"])) {
         Ok(response) => {
-            for warning in list(&response["warnings"]) {
+            for warning in each(&response["warnings"]) {
                 call.warn(text(warning));
             }
             verdict(&hook_name, response)
@@ -273,8 +270,8 @@ pub(crate) fn question(
 /// What a conversion is asked with: the server sends no resourceVersion.
 pub(crate) fn bare(object: &Value) -> Value {
     let mut object = object.clone();
-    crate::meta::take(&mut object["metadata"], "resourceVersion");
-    crate::meta::take(&mut object["metadata"], "managedFields");
+    take(&mut object["metadata"], "resourceVersion");
+    take(&mut object["metadata"], "managedFields");
     object
 }
 
@@ -328,7 +325,7 @@ pub(crate) fn joined(objects: Vec<Value>, converted: Vec<Value>, wanted: &str) -
         for key in ["labels", "annotations"] {
             match new["metadata"].get(key) {
                 Some(value) => metadata[key] = value.clone(),
-                None => crate::meta::take(&mut metadata, key),
+                None => take(&mut metadata, key),
             }
         }
         new["metadata"] = metadata;

@@ -2,6 +2,7 @@
 //!
 //! Knows names, versions and subresources; what the fields of a core kind mean is up to [`super::builtin`].
 
+use crate::value::{each, text};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -103,14 +104,14 @@ impl Kind {
         let names = &spec["names"];
         let kind = text(&names["kind"]);
         let group = text(&spec["group"]);
-        let versions = spec["versions"].as_array().into_iter().flatten();
+        let versions = each(&spec["versions"]);
         let mut versions: Vec<_> = versions
             .filter(|version| version["served"] == true)
             .map(|version| Version::of_definition(version, &group, &kind))
             .collect();
         // Newer ones first; names such as v1beta2 and v1beta1 sort so as text.
         versions.sort_by(|one, other| other.name.cmp(&one.name));
-        let short = names["shortNames"].as_array().into_iter().flatten();
+        let short = each(&names["shortNames"]);
         Self {
             group,
             plural: text(&names["plural"]),
@@ -203,11 +204,6 @@ pub(crate) fn resource(group: &str, plural: &str) -> String {
     } else {
         format!("{plural}.{group}")
     }
-}
-
-/// A text field, empty if it is none.
-pub(crate) fn text(value: &Value) -> String {
-    value.as_str().unwrap_or_default().to_owned()
 }
 
 /// API version, plural, kind, scope, `status` if there is a `/status`, short names.
