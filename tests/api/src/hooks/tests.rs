@@ -6,6 +6,7 @@ use crate::call::Reply;
 use crate::route::Request;
 use crate::serve::{Outcome, serve};
 use crate::user::Users;
+use crate::value::each_mut;
 use jiff::Timestamp;
 use serde::Deserialize as _;
 use std::collections::BTreeMap;
@@ -75,16 +76,32 @@ fn what_cannot_be_converted_for_a_webhook_is_an_internal_error_and_nobody_is_ask
 #[test]
 fn with_the_policy_exact_another_version_is_not_judged() {
     let mut cluster = Cluster::shipped();
-    let mut hooks = shipped("deploy/manifests/4-webhooks.yaml");
-    for hook in hooks["webhooks"].as_array_mut().unwrap() {
-        hook["matchPolicy"] = json!("Exact");
-    }
-    let place = format!("{CONFIGURATIONS_PATH}/metallb-webhook-configuration");
-    let (_, answer) = cluster.serve(&request("PUT", &place, &hooks), agree);
-    assert_eq!(answer.code, 200);
+    cluster.change_hooks("matchPolicy", &json!("Exact"));
     let (reviews, answer) = cluster.serve(&post(&peer("v1beta1")), agree);
     assert_eq!(answer.code, 201);
     assert_eq!(versions(&reviews), [] as [[&str; 3]; 0]);
+}
+
+#[test]
+fn what_a_selector_leaves_out_is_not_judged() {
+    let named = |operator: &str, values: &Value| {
+        let key = "kubernetes.io/metadata.name";
+        json!({"matchExpressions": [{"key": key, "operator": operator, "values": values}]})
+    };
+    let ours = json!(["metallb-system"]);
+    for (selector, judged) in [
+        (named("In", &ours), 1),
+        (named("NotIn", &ours), 0),
+        (named("Exists", &Value::Null), 1),
+        (named("DoesNotExist", &Value::Null), 0),
+        (json!({"matchLabels": {"no": "such"}}), 0),
+    ] {
+        let mut cluster = Cluster::shipped();
+        cluster.change_hooks("namespaceSelector", &selector);
+        let (reviews, answer) = cluster.serve(&post(&peer("v1beta2")), agree);
+        assert_eq!(answer.code, 201);
+        assert_eq!(versions(&reviews).len(), judged, "{selector}");
+    }
 }
 
 #[test]
@@ -118,6 +135,17 @@ impl Cluster {
             assert_eq!(answer.code, 201, "{}", body(&answer));
         }
         cluster
+    }
+
+    /// Gives a field of every webhook another value.
+    fn change_hooks(&mut self, field: &str, value: &Value) {
+        let mut hooks = shipped("deploy/manifests/4-webhooks.yaml");
+        for hook in each_mut(&mut hooks, "webhooks") {
+            hook[field] = value.clone();
+        }
+        let place = format!("{CONFIGURATIONS_PATH}/metallb-webhook-configuration");
+        let (_, answer) = self.serve(&request("PUT", &place, &hooks), agree);
+        assert_eq!(answer.code, 200, "{}", body(&answer));
     }
 
     /// Carries a request out with webhooks that reply so; what they were asked, and the answer.
