@@ -163,7 +163,7 @@ impl<M, S: Fn(Told) -> M> Follower<M, S> {
         self.refused_since = None;
     }
 
-    /// A ServiceAccount that was made anew has another token and this process none of it: only a new one gets it.
+    /// Credentials were read anew at the first refusal. What is refused after that only another process may have.
     fn note(&mut self, failure: Option<&Failure>) -> Result<()> {
         match failure.and_then(Failure::code) {
             Some(401) => {

@@ -238,6 +238,8 @@ impl Writer {
                 Some(409) if failure.already_exists() => return Ok(name(told, at)),
                 // The server forgets events after an hour, or sooner.
                 Some(404) if matches!(step, Step::Repeat { .. }) => step = Step::Make,
+                // By the next try the credentials have been read anew.
+                Some(401) => pause(wait(attempt, &failure)).await,
                 Some(code) if code < 500 && code != 429 => return Err(failure.to_string()),
                 Some(_) | None => pause(wait(attempt, &failure)).await,
             }

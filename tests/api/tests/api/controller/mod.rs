@@ -2,6 +2,7 @@
 //! and what it does when something goes wrong.
 
 mod announced;
+mod credentials;
 mod faults;
 mod leaders;
 mod recorded;

@@ -27,7 +27,7 @@ pub(super) struct Running {
 impl Site {
     pub(super) fn new() -> Self {
         let mut users = Users::new();
-        users.add("controller-token", CONTROLLER, &[]);
+        users.add(TOKEN, CONTROLLER, &[]);
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         let double = Double::start(Options {
             crds: Some(root.join("deploy/crds")),
@@ -119,6 +119,17 @@ impl Site {
 
     /// Starts a controller under a pod's name.
     pub(super) fn controller(&self, pod: &str, flags: &[&str]) -> Running {
+        let kubeconfig = self.double.kubeconfig(CONTROLLER).unwrap();
+        self.controller_by(&kubeconfig, pod, flags)
+    }
+
+    /// The same, with credentials in files of a folder.
+    pub(super) fn controller_by_files(&self, folder: &Path, pod: &str) -> Running {
+        let kubeconfig = self.double.kubeconfig_of_files(folder, CONTROLLER).unwrap();
+        self.controller_by(&kubeconfig, pod, &[])
+    }
+
+    fn controller_by(&self, kubeconfig: &Path, pod: &str, flags: &[&str]) -> Running {
         let count = self.started.borrow().len();
         let log = self.folder.path().join(format!("{count}-{pod}.log"));
         self.started.borrow_mut().push(log.clone());
@@ -138,7 +149,7 @@ impl Site {
             ])
             .args(flags)
             .arg("--kubeconfig")
-            .arg(self.double.kubeconfig(CONTROLLER).unwrap())
+            .arg(kubeconfig)
             .stderr(out.try_clone().unwrap())
             .stdout(out)
             .stdin(Stdio::null())
@@ -173,8 +184,15 @@ impl Running {
 
     /// The first line of an event.
     pub(super) fn line(&self, event: &str) -> Option<Value> {
-        let mut lines = self.lines().into_iter();
-        lines.find(|line| line["event"] == event || line["op"] == event)
+        self.lines_of(event).into_iter().next()
+    }
+
+    /// All of them.
+    pub(super) fn lines_of(&self, event: &str) -> Vec<Value> {
+        let lines = self.lines().into_iter();
+        lines
+            .filter(|line| line["event"] == event || line["op"] == event)
+            .collect()
     }
 
     pub(super) fn until_it_says(&self, event: &str) {
@@ -258,5 +276,8 @@ fn wait_for(mut is_so: impl FnMut() -> bool) -> bool {
     true
 }
 
-const CONTROLLER: &str = "system:serviceaccount:metallb-system:controller";
+/// Who the controller is to the API server.
+pub(super) const CONTROLLER: &str = "system:serviceaccount:metallb-system:controller";
+/// By which it is known.
+pub(super) const TOKEN: &str = "controller-token";
 const WAIT_MAX: Duration = Duration::from_secs(60); // a Lease runs out in 15 s, and the machine may be busy
