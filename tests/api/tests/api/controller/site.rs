@@ -160,7 +160,12 @@ impl Site {
 
     /// Waits until something is so, with all logs if it never is.
     pub(super) fn until(&self, what: &str, is_so: impl FnMut() -> bool) {
-        if !wait_for(is_so) {
+        self.until_within(WAIT_MAX, what, is_so);
+    }
+
+    /// The same for what takes longer.
+    pub(super) fn until_within(&self, longest: Duration, what: &str, is_so: impl FnMut() -> bool) {
+        if !wait_for(longest, is_so) {
             let logs: Vec<String> = self
                 .started
                 .borrow()
@@ -197,7 +202,7 @@ impl Running {
 
     pub(super) fn until_it_says(&self, event: &str) {
         assert!(
-            wait_for(|| self.line(event).is_some()),
+            wait_for(WAIT_MAX, || self.line(event).is_some()),
             "no {event} in\n{}",
             fs::read_to_string(&self.log).unwrap()
         );
@@ -265,10 +270,10 @@ pub(super) fn pause(millis: u64) {
     std::thread::sleep(Duration::from_millis(millis));
 }
 
-fn wait_for(mut is_so: impl FnMut() -> bool) -> bool {
+fn wait_for(longest: Duration, mut is_so: impl FnMut() -> bool) -> bool {
     let begun = Instant::now();
     while !is_so() {
-        if begun.elapsed() > WAIT_MAX {
+        if begun.elapsed() > longest {
             return false;
         }
         pause(50);
