@@ -4,6 +4,7 @@
 //! `deploy/crds`). What the object should say is a pure function of the problems; the task around it writes only what
 //! differs, and looks now and then whether the object is still there. It knows nothing of what a problem means.
 
+use super::leave::Leave;
 use super::own_pod::OwnPod;
 use super::retry::Backoff;
 use crate::api::{Api, Call, Failure};
@@ -11,6 +12,7 @@ use crate::drive::{chance, clock};
 use serde_json::{Value, json};
 use speaker_core::Problem;
 use speaker_proto::NodeName;
+use speaker_proto::lease::REQUEST_MAX;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::sync::watch;
@@ -30,21 +32,24 @@ pub(crate) struct ConfigState {
     api: Api,
     component: Component,
     owner: Arc<OwnPod>,
+    leave: Leave,
 }
 
 impl ConfigState {
-    /// Keeps the object of `component` as `problems` says, until the sender is gone; `None` there means that no
-    /// configuration has been judged yet, and nothing is written.
+    /// Keeps the object of `component` as `problems` says, whenever there is leave, until the sender is gone; `None` there
+    /// means that no configuration has been judged yet, and nothing is written.
     pub(crate) fn spawn(
         api: Api,
         component: Component,
         owner: Arc<OwnPod>,
+        leave: Leave,
         problems: watch::Receiver<Option<Vec<Problem>>>,
     ) -> JoinHandle<()> {
         let state = Self {
             api,
             component,
             owner,
+            leave,
         };
         tokio::spawn(state.run(problems))
     }
@@ -110,7 +115,8 @@ impl ConfigState {
                     Call::apply(format!("{one}/status?fieldManager={by}&force=true"), object)
                 }
             };
-            self.api.call(call).await?;
+            self.leave.given().await;
+            self.api.call(call.within(REQUEST_MAX.into())).await?;
         }
         Ok(())
     }

@@ -13,6 +13,7 @@ use crate::drive::decide::View;
 use crate::drive::reflect::{self, Followed};
 use crate::report::config_state::{Component, ConfigState};
 use crate::report::events::{EventSender, Events};
+use crate::report::leave::Leave;
 use crate::report::own_pod::OwnPod;
 use crate::report::secure::Gate;
 use crate::settings::{Cluster, Settings};
@@ -101,6 +102,7 @@ impl InCluster {
             self.api.clone(),
             component,
             Arc::clone(&self.pod),
+            Leave::always(),
             judged,
         ));
         let statuses = Statuses::open(self.api.clone(), self.pod, node, views.clone(), tasks);
