@@ -7,6 +7,7 @@ mod faults;
 mod leaders;
 mod recorded;
 mod site;
+mod verdict;
 
 use serde_json::json;
 use site::{Site, pool, service};
