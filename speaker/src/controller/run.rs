@@ -118,7 +118,7 @@ async fn lead(
         all_services: true,
     };
     let (items, followed) = reflect::spawn(&api, &scope, Duration::ZERO, &mut parts);
-    board.follow(followed);
+    board.follow(followed.clone());
     let (lookout, rival) = Lookout::new(api.clone(), &settings.namespace, settings.pod.as_deref());
     let own = Arc::new(OwnPod::new(&settings.namespace, settings.pod.clone()));
     let (problems, judged) = watch::channel(None);
@@ -127,6 +127,7 @@ async fn lead(
         Component::Controller,
         Arc::clone(&own),
         term.leave(),
+        Box::new(move || reflect::obstacle(&followed)),
         judged,
     );
     if let Some(secret) = settings.gossip_secret.clone() {

@@ -2,6 +2,7 @@
 
 use super::site::{Site, pool};
 use crate::random::is_night;
+use api_tests::{Fault, Rule};
 use serde_json::json;
 use std::time::Duration;
 
@@ -75,6 +76,32 @@ fn one_mistake_follows_another_and_what_is_said_is_true() {
     let condition = site.state()["conditions"][0].clone();
     assert_eq!(condition["reason"], "Reconciled");
     assert_eq!(summary(), "");
+}
+
+#[test]
+fn a_configuration_that_cannot_be_seen_is_unknown() {
+    let site = Site::new();
+    let refused = Rule {
+        path: "/communities".into(),
+        fault: Fault::Refuse {
+            code: 500,
+            retry_after: 0,
+        },
+        ..Rule::default()
+    };
+    site.double.faults(vec![refused], 1);
+    let _controller = site.controller("c-0", &[]);
+    site.until("a verdict", || site.state()["result"] == "Unknown");
+    let condition = site.state()["conditions"][0].clone();
+    assert_eq!(condition["reason"], "UnknownError");
+    let why = condition["message"].as_str().unwrap();
+    assert!(
+        why.starts_with("Community objects cannot be followed: "),
+        "{why}"
+    );
+    site.double.faults(Vec::new(), 1);
+    site.until("a verdict", || site.state()["result"] == "Valid");
+    assert_eq!(site.state()["conditions"][0]["reason"], "Reconciled");
 }
 
 const STATE: &str =
