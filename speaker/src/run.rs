@@ -43,6 +43,7 @@ use cluster::InCluster;
 use feed::Feed;
 use intake::Intake;
 use keep::Keeper;
+use membership::Meeting;
 use speaker_core::Local;
 use speaker_core::agent::{self, Agent, Event, Input};
 use speaker_core::tables::Tables;
@@ -173,20 +174,7 @@ fn start(settings: &Settings, kernel: Kernel) -> Result<(Speaker, Parts)> {
         op = "startup",
         "found pinned tables"
     );
-    let local = Local {
-        rules: settings.rules.clone(),
-        ..Local::new(settings.node.clone())
-    };
-    let agent = Agent::new(
-        agent::Start {
-            local,
-            adopted,
-            is_armed: pulse.is_adopted(),
-            drain_window: settings.drain_window,
-            seed: u64::from_le_bytes(chance::bytes()),
-        },
-        now(),
-    );
+    let agent = agent(settings, adopted, pulse.is_adopted());
     let (events_in, events) = mpsc::channel(EVENTS);
     let (views_in, views) = watch::channel(None);
     let (hands, ends) = Hands::new();
@@ -212,16 +200,30 @@ fn start(settings: &Settings, kernel: Kernel) -> Result<(Speaker, Parts)> {
         suspicion,
         members: board,
     };
-    Ok((
-        speaker,
-        Parts {
-            dataplane,
-            frames,
-            groups,
-            arp_setting,
-            ends,
-        },
-    ))
+    let parts = Parts {
+        dataplane,
+        frames,
+        groups,
+        arp_setting,
+        ends,
+    };
+    Ok((speaker, parts))
+}
+
+/// The machine that decides, beginning with what was found.
+fn agent(settings: &Settings, adopted: BTreeMap<Vip, Epoch>, is_armed: bool) -> Agent {
+    let local = Local {
+        rules: settings.rules.clone(),
+        ..Local::new(settings.node.clone())
+    };
+    let start = agent::Start {
+        local,
+        adopted,
+        is_armed,
+        drain_window: settings.drain_window,
+        seed: u64::from_le_bytes(chance::bytes()),
+    };
+    Agent::new(start, now())
 }
 
 /// VIPs that the kernel answers for, by the epoch of their taking.
@@ -325,14 +327,8 @@ async fn tasks(settings: &Settings, speaker: Speaker, parts: Parts) -> Result<Ru
     };
     let attended = attend::links(settings, parts, around, &mut tasks)?;
     let link = opened.cluster.as_ref().map(|cluster| cluster.link.clone());
-    let meeting = membership::Meeting {
-        settings: settings.members.clone(),
-        pulse: speaker.pulse,
-        views: speaker.views.clone(),
-        links: attended.links,
-        api: link.clone(),
-    };
-    meeting.spawn(&mut tasks);
+    let meeting = Meeting::new(settings, speaker.pulse, &speaker.views, link.clone());
+    meeting.spawn(attended.links, &mut tasks);
     let written = opened
         .cluster
         .map(|cluster| cluster.write(settings, &speaker.views, &mut tasks));

@@ -45,7 +45,7 @@ fn the_vips_of_a_killed_speaker_go_to_another_and_come_back() {
         Some(&holder),
         "the deadline has passed"
     );
-    lab.until_held(web.vip, |now| now.is_some_and(|now| *now != holder));
+    lab.until_held(web.vip, |now| now.is_some_and(|now| now != holder));
     lab.answer(&web);
     lab.start_speaker(&holder).unwrap();
     lab.speaker(&holder).unwrap().wait_until_ready().unwrap();
