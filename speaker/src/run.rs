@@ -164,16 +164,9 @@ fn start(settings: &Settings, kernel: Kernel) -> Result<(Speaker, Parts)> {
     };
     let pulse = pulse::spawn(dataplane.deadline()?, decided.clone(), members, keys, say)
         .context("failed to start the pulse thread")?;
-    tracing::info!(
-        vips = adopted.len(),
-        deadline = if pulse.is_adopted() {
-            "in force"
-        } else {
-            "passed"
-        },
-        op = "startup",
-        "found pinned tables"
-    );
+    let deadline = ["passed", "in force"][usize::from(pulse.is_adopted())];
+    let vips = adopted.len();
+    tracing::info!(vips, deadline, op = "startup", "found pinned tables");
     let agent = agent(settings, adopted, pulse.is_adopted());
     let (events_in, events) = mpsc::channel(EVENTS);
     let (views_in, views) = watch::channel(None);

@@ -107,7 +107,10 @@ impl Scene {
         };
         let pid = Pid::from_raw(lab.speakers()[&holder].id().try_into().unwrap());
         let pins = lab.pins(&holder);
-        let prober = Prober::start(lab.client(), vip);
+        // Another node takes the VIP while this one is silent; what it answers is not this one's.
+        let node = lab.topology().nodes.iter().find(|node| node.name == holder);
+        let macs = node.unwrap().netns.macs().unwrap();
+        let prober = Prober::start(lab.client(), vip, macs.into_values());
         thread::sleep(Duration::from_millis(300));
         Self {
             prober,

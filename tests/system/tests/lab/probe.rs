@@ -26,14 +26,16 @@ pub(crate) struct Prober {
 }
 
 impl Prober {
-    /// Starts asking from the client's `eth0`.
-    pub(crate) fn start(client: &Netns, vip: Ipv4Addr) -> Self {
+    /// Starts asking from the client's `eth0`, and notes what comes from these hardware addresses.
+    pub(crate) fn start(client: &Netns, vip: Ipv4Addr, macs: impl Iterator<Item = String>) -> Self {
+        let macs: Vec<String> = macs.map(|mac| format!("ether src {mac}")).collect();
         let mut capture = client
             .command("tcpdump")
             .args(["--immediate-mode", "-lnttq", "-i", "eth0"])
             .arg(format!(
-                "arp[6:2] = 2 and arp[14:4] = {:#010x}",
-                u32::from(vip)
+                "arp[6:2] = 2 and arp[14:4] = {:#010x} and ({})",
+                u32::from(vip),
+                macs.join(" or ")
             ))
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
