@@ -43,6 +43,7 @@ use cluster::InCluster;
 use feed::Feed;
 use intake::Intake;
 use keep::Keeper;
+use membership::Meeting;
 use speaker_core::Local;
 use speaker_core::agent::{self, Agent, Event, Input};
 use speaker_core::tables::Tables;
@@ -163,30 +164,10 @@ fn start(settings: &Settings, kernel: Kernel) -> Result<(Speaker, Parts)> {
     };
     let pulse = pulse::spawn(dataplane.deadline()?, decided.clone(), members, keys, say)
         .context("failed to start the pulse thread")?;
-    tracing::info!(
-        vips = adopted.len(),
-        deadline = if pulse.is_adopted() {
-            "in force"
-        } else {
-            "passed"
-        },
-        op = "startup",
-        "found pinned tables"
-    );
-    let local = Local {
-        rules: settings.rules.clone(),
-        ..Local::new(settings.node.clone())
-    };
-    let agent = Agent::new(
-        agent::Start {
-            local,
-            adopted,
-            is_armed: pulse.is_adopted(),
-            drain_window: settings.drain_window,
-            seed: u64::from_le_bytes(chance::bytes()),
-        },
-        now(),
-    );
+    let deadline = ["passed", "in force"][usize::from(pulse.is_adopted())];
+    let vips = adopted.len();
+    tracing::info!(vips, deadline, op = "startup", "found pinned tables");
+    let agent = agent(settings, adopted, pulse.is_adopted());
     let (events_in, events) = mpsc::channel(EVENTS);
     let (views_in, views) = watch::channel(None);
     let (hands, ends) = Hands::new();
@@ -212,16 +193,30 @@ fn start(settings: &Settings, kernel: Kernel) -> Result<(Speaker, Parts)> {
         suspicion,
         members: board,
     };
-    Ok((
-        speaker,
-        Parts {
-            dataplane,
-            frames,
-            groups,
-            arp_setting,
-            ends,
-        },
-    ))
+    let parts = Parts {
+        dataplane,
+        frames,
+        groups,
+        arp_setting,
+        ends,
+    };
+    Ok((speaker, parts))
+}
+
+/// The machine that decides, beginning with what was found.
+fn agent(settings: &Settings, adopted: BTreeMap<Vip, Epoch>, is_armed: bool) -> Agent {
+    let local = Local {
+        rules: settings.rules.clone(),
+        ..Local::new(settings.node.clone())
+    };
+    let start = agent::Start {
+        local,
+        adopted,
+        is_armed,
+        drain_window: settings.drain_window,
+        seed: u64::from_le_bytes(chance::bytes()),
+    };
+    Agent::new(start, now())
 }
 
 /// VIPs that the kernel answers for, by the epoch of their taking.
@@ -325,14 +320,8 @@ async fn tasks(settings: &Settings, speaker: Speaker, parts: Parts) -> Result<Ru
     };
     let attended = attend::links(settings, parts, around, &mut tasks)?;
     let link = opened.cluster.as_ref().map(|cluster| cluster.link.clone());
-    let meeting = membership::Meeting {
-        settings: settings.members.clone(),
-        pulse: speaker.pulse,
-        views: speaker.views.clone(),
-        links: attended.links,
-        api: link.clone(),
-    };
-    meeting.spawn(&mut tasks);
+    let meeting = Meeting::new(settings, speaker.pulse, &speaker.views, link.clone());
+    meeting.spawn(attended.links, &mut tasks);
     let written = opened
         .cluster
         .map(|cluster| cluster.write(settings, &speaker.views, &mut tasks));

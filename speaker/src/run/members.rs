@@ -42,8 +42,11 @@ pub(super) fn figures(shown: &Figures) -> MemberFigures {
     }
 }
 
+/// Counts by their names.
+type Named = Vec<(&'static str, u64)>;
+
 /// What the machine counted: datagrams that were refused by cause, and what happened.
-fn counts(counts: &Counts) -> ([(&'static str, u64); 12], [(&'static str, u64); 8]) {
+fn counts(counts: &Counts) -> (Named, Named) {
     let Counts {
         malformed,
         misdirected,
@@ -90,7 +93,7 @@ fn counts(counts: &Counts) -> ([(&'static str, u64); 12], [(&'static str, u64); 
         ("held_too_many", held_too_many),
         ("unsteered", unsteered),
     ];
-    (refused, events)
+    (refused.into(), events.into())
 }
 
 /// For `speaker ctl members`.

@@ -91,30 +91,43 @@ pub(super) fn keys(settings: &Settings) -> Option<Keys> {
 
 /// Where what the thread must know comes from.
 pub(super) struct Meeting {
-    pub(super) settings: MemberSettings,
-    pub(super) pulse: PulseHandle,
-    pub(super) views: watch::Receiver<Option<Arc<View>>>,
-    pub(super) links: watch::Receiver<Links>,
-    /// The connection to the API server, in a cluster.
-    pub(super) api: Option<Link>,
+    settings: MemberSettings,
+    pulse: PulseHandle,
+    views: watch::Receiver<Option<Arc<View>>>,
+    api: Option<Link>,
 }
 
 impl Meeting {
+    /// `api` is the connection to the API server, in a cluster.
+    pub(super) fn new(
+        settings: &Settings,
+        pulse: PulseHandle,
+        views: &watch::Receiver<Option<Arc<View>>>,
+        api: Option<Link>,
+    ) -> Self {
+        Self {
+            settings: settings.members.clone(),
+            pulse,
+            views: views.clone(),
+            api,
+        }
+    }
+
     /// Starts the tasks.
-    pub(super) fn spawn(self, tasks: &mut JoinSet<Result<()>>) {
+    pub(super) fn spawn(self, links: watch::Receiver<Links>, tasks: &mut JoinSet<Result<()>>) {
         if let Some(place) = self.settings.secret.clone() {
             tasks.spawn(follow(place, self.pulse.clone()));
         }
-        tasks.spawn(self.run());
+        tasks.spawn(self.run(links));
     }
 
-    async fn run(mut self) -> Result<()> {
+    async fn run(mut self, mut links: watch::Receiver<Links>) -> Result<()> {
         let mut told_profile: Option<Arc<Profile>> = None;
         let mut told_seeds: Option<BTreeSet<SocketAddr>> = None;
         let mut seen: Option<Arc<World>> = None;
         loop {
             let view = self.views.borrow_and_update().clone();
-            let macs = self.links.borrow_and_update().macs.clone();
+            let macs = links.borrow_and_update().macs.clone();
             if let Some(view) = view {
                 let profile = self.profile(&view, &macs);
                 if told_profile.as_deref() != Some(&profile) {
@@ -138,7 +151,7 @@ impl Meeting {
                 changed = self.views.changed() => if changed.is_err() {
                     bail!("the deciding thread ended");
                 },
-                changed = self.links.changed() => if changed.is_err() {
+                changed = links.changed() => if changed.is_err() {
                     bail!("the links are not followed any more");
                 },
                 () = pause(AGAIN) => {}

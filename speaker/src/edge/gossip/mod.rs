@@ -10,6 +10,7 @@ mod seal;
 mod secret;
 mod socket;
 
+#[cfg(test)]
 pub(crate) use key::Secret;
 pub(crate) use seal::{Keys, Sealer};
 pub(crate) use secret::{SecretPlace, follow as follow_secret};
@@ -39,19 +40,6 @@ pub(crate) enum Dropped {
 }
 
 impl Dropped {
-    /// Every cause.
-    pub(crate) const ALL: [Self; 9] = [
-        Self::Foreign,
-        Self::Truncated,
-        Self::TooLong,
-        Self::Version,
-        Self::Unsealed,
-        Self::Sealed,
-        Self::Key,
-        Self::Forged,
-        Self::Own,
-    ];
-
     /// Its name in metrics.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
