@@ -24,6 +24,7 @@ pub mod plan;
 pub mod problem;
 pub mod selector;
 pub mod service;
+pub mod shared_map;
 pub mod state;
 pub mod tables;
 pub mod world;
