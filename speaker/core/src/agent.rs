@@ -451,8 +451,10 @@ impl Machine for Agent {
             }
             Input::Synced(kind) => self.world_changes(now, |world| world.synced(kind)),
             Input::Assignments(assignments) => self.world_changes(now, |world| {
-                let news = world.assignments.as_ref() != Some(&assignments);
-                world.assignments = Some(assignments);
+                let news = world.assignments.as_deref() != Some(&assignments);
+                if news {
+                    world.assignments = Some(Arc::new(assignments));
+                }
                 news
             }),
             Input::Links { announcing, others } => {

@@ -2,6 +2,7 @@
 //!
 //! [`diff`] and [`Table`] are the only way into a kernel map: at start, on change, on repair.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 /// One change of one table.
@@ -23,10 +24,17 @@ pub fn diff<K: Ord + Clone, V: PartialEq + Clone>(
     // Both are walked once in step: a lookup per key would cost several times as much in large tables.
     let mut old = have.iter().peekable();
     for (key, value) in want {
-        while let Some((gone, _)) = old.next_if(|(k, _)| *k < key) {
-            removals.push(Change::Remove(gone.clone()));
-        }
-        let before = old.next_if(|(k, _)| *k == key).map(|(_, value)| value);
+        let before = loop {
+            // One comparison for each key: names have long beginnings in common.
+            match old.peek().map(|(k, _)| (*k).cmp(key)) {
+                Some(Ordering::Less) => {
+                    let gone = old.next().map(|(k, _)| Change::Remove(k.clone()));
+                    removals.extend(gone);
+                }
+                Some(Ordering::Equal) => break old.next().map(|(_, value)| value),
+                Some(Ordering::Greater) | None => break None,
+            }
+        };
         if before != Some(value) {
             puts.push(Change::Put(key.clone(), value.clone()));
         }

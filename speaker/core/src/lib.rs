@@ -28,6 +28,7 @@ pub mod plan;
 pub mod problem;
 pub mod selector;
 pub mod service;
+pub mod shared_map;
 pub mod state;
 pub mod stop;
 pub mod tables;

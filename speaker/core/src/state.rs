@@ -138,10 +138,11 @@ mod tests {
     #[test]
     fn an_object_whose_annotation_is_faulty_is_kept() {
         let mut world = world();
-        let service = world.services.values_mut().next().unwrap();
-        std::sync::Arc::make_mut(service)
+        let mut service = world.services.values().next().unwrap().as_ref().clone();
+        service
             .annotations
             .insert("heliograph.io/nonsense".to_owned(), "x".to_owned());
+        world.services.insert(service.id.clone(), service.into());
         let objects = read(&text(&world, &node("n1")).unwrap()).unwrap();
         assert_eq!(objects.len(), manifest::write(&world).count());
     }

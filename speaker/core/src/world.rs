@@ -4,7 +4,8 @@
 //! withdraw a VIP. A source calls [`World::put`], [`World::gone`] and [`World::synced`] and keeps nothing itself.
 //!
 //! Objects are shared and never changed in place, so that whoever remembers a result can tell by the pointer alone
-//! whether what it came from is still in force.
+//! whether what it came from is still in force. Whole kinds are shared as well, because whoever shows the world holds it
+//! while it changes: a copy costs next to nothing, and a change what it touches.
 
 use crate::allocator::Assignments;
 use crate::crd::{BfdProfile, BgpAdvertisement, BgpPeer, Community, L2Advertisement, Pool};
@@ -12,39 +13,40 @@ use crate::node::{Namespace, Node};
 use crate::object::{Kind, Object, ObjectKey};
 use crate::problem::Problem;
 use crate::service::{Endpoint, EndpointSlice, Service, ServiceId};
+use crate::shared_map::SharedMap;
 use speaker_proto::NodeName;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// The objects in force, what is wrong with newer versions of them, and which kinds are complete.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct World {
     /// Namespaces by name.
-    pub namespaces: BTreeMap<String, Arc<Namespace>>,
+    pub namespaces: SharedMap<String, Arc<Namespace>>,
     /// Nodes by name.
-    pub nodes: BTreeMap<NodeName, Arc<Node>>,
+    pub nodes: SharedMap<NodeName, Arc<Node>>,
     /// Services by namespace and name.
-    pub services: BTreeMap<ServiceId, Arc<Service>>,
+    pub services: SharedMap<ServiceId, Arc<Service>>,
     /// Endpoint slices by the service they belong to.
-    pub slices: BTreeMap<ServiceId, Vec<Arc<EndpointSlice>>>,
+    pub slices: SharedMap<ServiceId, Vec<Arc<EndpointSlice>>>,
     /// The service of each slice, by the slice's namespace and name.
-    slice_owners: BTreeMap<(String, String), ServiceId>,
+    slice_owners: SharedMap<(String, String), ServiceId>,
     /// Pools by name.
-    pub pools: BTreeMap<String, Arc<Pool>>,
+    pub pools: SharedMap<String, Arc<Pool>>,
     /// Layer 2 advertisements by name.
-    pub l2_advertisements: BTreeMap<String, Arc<L2Advertisement>>,
+    pub l2_advertisements: SharedMap<String, Arc<L2Advertisement>>,
     /// Communities by name.
-    pub communities: BTreeMap<String, Arc<Community>>,
+    pub communities: SharedMap<String, Arc<Community>>,
     /// BGP advertisements by name.
-    pub bgp_advertisements: BTreeMap<String, Arc<BgpAdvertisement>>,
+    pub bgp_advertisements: SharedMap<String, Arc<BgpAdvertisement>>,
     /// BGP peers by name.
-    pub bgp_peers: BTreeMap<String, Arc<BgpPeer>>,
+    pub bgp_peers: SharedMap<String, Arc<BgpPeer>>,
     /// BFD profiles by name.
-    pub bfd_profiles: BTreeMap<String, Arc<BfdProfile>>,
+    pub bfd_profiles: SharedMap<String, Arc<BfdProfile>>,
     /// Addresses that the directory's allocator gave; `None` where an API server holds them in each status.
-    pub assignments: Option<Assignments>,
+    pub assignments: Option<Arc<Assignments>>,
     /// What is wrong, by object.
-    pub problems: BTreeMap<ObjectKey, Problem>,
+    pub problems: SharedMap<ObjectKey, Problem>,
     /// Kinds of which every object has been seen once.
     pub synced: BTreeSet<Kind>,
 }
@@ -67,7 +69,11 @@ impl World {
     }
 
     fn insert(&mut self, object: Object) -> bool {
-        fn set<K: Ord, V: PartialEq>(map: &mut BTreeMap<K, Arc<V>>, key: K, value: V) -> bool {
+        fn set<K: Ord + Clone, V: PartialEq>(
+            map: &mut SharedMap<K, Arc<V>>,
+            key: K,
+            value: V,
+        ) -> bool {
             let same = map.get(&key).is_some_and(|old| **old == value);
             if !same {
                 map.insert(key, Arc::new(value));
@@ -89,34 +95,35 @@ impl World {
     }
 
     fn insert_slice(&mut self, slice: EndpointSlice) -> bool {
-        let old = self.remove_slice(&slice.namespace, &slice.name);
-        if let Some(old) = old.filter(|old| **old == slice) {
-            self.place_slice(old);
+        let key = (slice.namespace.clone(), slice.name.clone());
+        let owner = self.slice_owners.get(&key);
+        let siblings = owner.map_or(&[][..], |owner| self.slices_of(owner));
+        if siblings.iter().any(|old| **old == slice) {
             return false;
         }
-        self.place_slice(Arc::new(slice));
+        self.remove_slice(&key);
+        let mut siblings = self.slices_of(&slice.service).to_vec();
+        let at = siblings.partition_point(|s| s.name < slice.name);
+        self.slice_owners.insert(key, slice.service.clone());
+        let service = slice.service.clone();
+        siblings.insert(at, Arc::new(slice));
+        self.slices.insert(service, siblings);
         true
     }
 
-    fn place_slice(&mut self, slice: Arc<EndpointSlice>) {
-        let key = (slice.namespace.clone(), slice.name.clone());
-        self.slice_owners.insert(key, slice.service.clone());
-        let siblings = self.slices.entry(slice.service.clone()).or_default();
-        let at = siblings.partition_point(|s| s.name < slice.name);
-        siblings.insert(at, slice);
-    }
-
-    fn remove_slice(&mut self, namespace: &str, name: &str) -> Option<Arc<EndpointSlice>> {
-        let owner = self
-            .slice_owners
-            .remove(&(namespace.to_owned(), name.to_owned()))?;
-        let siblings = self.slices.get_mut(&owner)?;
-        let at = siblings.iter().position(|s| s.name == name)?;
-        let slice = siblings.remove(at);
+    /// By namespace and name. Whether there was one.
+    fn remove_slice(&mut self, key: &(String, String)) -> bool {
+        let Some(owner) = self.slice_owners.remove(key) else {
+            return false;
+        };
+        let mut siblings = self.slices_of(&owner).to_vec();
+        siblings.retain(|slice| slice.name != key.1);
         if siblings.is_empty() {
             self.slices.remove(&owner);
+        } else {
+            self.slices.insert(owner, siblings);
         }
-        Some(slice)
+        true
     }
 
     /// Takes away an object and what was wrong with it. Whether anything changed.
@@ -135,7 +142,7 @@ impl World {
                 };
                 self.services.remove(&id).is_some()
             }
-            Kind::EndpointSlice => self.remove_slice(&key.namespace, &key.name).is_some(),
+            Kind::EndpointSlice => self.remove_slice(&(key.namespace.clone(), key.name.clone())),
             Kind::Pool => self.pools.remove(&key.name).is_some(),
             Kind::L2Advertisement => self.l2_advertisements.remove(&key.name).is_some(),
             Kind::Community => self.communities.remove(&key.name).is_some(),

@@ -165,6 +165,15 @@ impl Api {
     /// # Errors
     /// When the answer is none within the call's time, or is no success; what to do then is the caller's.
     pub(crate) async fn call(&self, call: Call) -> Result<Value, Failure> {
+        let body = self.text(call).await?;
+        self.parsed(&body)
+    }
+
+    /// The same, for whoever looks at nothing in the body, or only later: it is given as it came.
+    ///
+    /// # Errors
+    /// As [`Api::call`].
+    pub(crate) async fn text(&self, call: Call) -> Result<Vec<u8>, Failure> {
         self.counts.requests.fetch_add(1, Ordering::Relaxed);
         let way = self.way();
         let answered = tokio::time::timeout(call.timeout, answer(&way.client, &call)).await;
@@ -173,6 +182,17 @@ impl Api {
             answered.unwrap_or(Err(Failure::Slow(call.timeout))),
         )
         .await
+    }
+
+    /// A body that [`Api::text`] gave.
+    ///
+    /// # Errors
+    /// When it is not JSON.
+    pub(crate) fn parsed(&self, body: &[u8]) -> Result<Value, Failure> {
+        serde_json::from_slice(body).map_err(|error| {
+            self.counts.failures.fetch_add(1, Ordering::Relaxed);
+            Failure::Garbled(error.to_string())
+        })
     }
 
     /// Counts how it went on the way of this look, and looks for another one where that may help.
@@ -248,12 +268,12 @@ impl Api {
     }
 }
 
-async fn answer(client: &kube::Client, call: &Call) -> Result<Value, Failure> {
+async fn answer(client: &kube::Client, call: &Call) -> Result<Vec<u8>, Failure> {
     let response = client.send(call.request()).await?;
     let (parts, body) = response.into_parts();
     let bytes = body.collect_bytes().await?;
     if parts.status.is_success() {
-        return serde_json::from_slice(&bytes).map_err(|error| Failure::Garbled(error.to_string()));
+        return Ok(bytes.into());
     }
     Err(Failure::refused(parts.status, &parts.headers, &bytes))
 }

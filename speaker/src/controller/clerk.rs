@@ -313,6 +313,8 @@ impl Clerk {
     }
 
     fn show(&self) {
+        // Events tell of statuses, and nobody waits for them: while statuses are queued, the server is to be theirs.
+        self.outlets.events.give_way(self.desk.is_pressed());
         self.board.note(|figures| {
             figures.updates = self.desk.updates;
             figures.update_errors = self.desk.update_errors;

@@ -354,6 +354,11 @@ impl Desk {
         self.is_changed = true;
     }
 
+    /// Whether more is to be written than may be under way at a time.
+    pub(super) fn is_pressed(&self) -> bool {
+        self.outbox.is_pressed()
+    }
+
     /// Services that are still to be written.
     pub(super) fn pending(&self) -> usize {
         self.outbox.len()

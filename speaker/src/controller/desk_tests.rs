@@ -414,6 +414,23 @@ fn eight_requests_are_under_way_at_a_time() {
 }
 
 #[test]
+fn events_give_way_only_while_statuses_wait_for_others() {
+    let services: Vec<Value> = (0..=REQUESTS_MAX)
+        .map(|n| service(&format!("s{n}"), &[]))
+        .collect();
+    let mut office = Office::new(&[("p", "192.0.2.0/24")], &services);
+    office.desk.pass(office.now);
+    assert!(!office.desk.is_pressed(), "nothing is begun");
+    let begun = std::iter::from_fn(|| office.desk.next(office.now));
+    let begun: Vec<Request> = begun.collect();
+    assert!(office.desk.is_pressed(), "one waits for eight");
+    let (id, _) = taken(begun.into_iter().next());
+    let refused = Failure::told(503, String::new(), "no".to_owned(), Some(3600));
+    office.desk.wrote(office.now, &id, Err(refused));
+    assert!(!office.desk.is_pressed(), "two wait, but not for others");
+}
+
+#[test]
 fn a_newer_version_that_comes_before_the_answer_counts() {
     for (ip, is_kept) in [("192.0.2.0", true), ("192.0.2.1", false)] {
         let mut office = Office::new(&[("p", "192.0.2.0/30")], &[service("web", &[])]);

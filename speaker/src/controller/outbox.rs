@@ -122,9 +122,19 @@ impl Outbox {
         self.writes.len()
     }
 
+    /// Whether as many requests are under way as may be, and more is to be written.
+    pub(super) fn is_pressed(&self) -> bool {
+        !self.waiting.is_empty() && self.asked() >= REQUESTS_MAX
+    }
+
+    /// Requests under way.
+    fn asked(&self) -> usize {
+        self.writes.len() - self.waiting.len()
+    }
+
     /// The next service to be written, if there may be one more request: it counts as asked from now on.
     pub(super) fn begin(&mut self, now: Time) -> Option<(ServiceId, Target)> {
-        if self.writes.len() - self.waiting.len() >= REQUESTS_MAX {
+        if self.asked() >= REQUESTS_MAX {
             return None;
         }
         let (from, id, is_free) = self.first()?;
@@ -154,7 +164,7 @@ impl Outbox {
         if let Some((from, id)) = free {
             return Some((*from, id.clone(), true));
         }
-        if self.writes.len() > self.waiting.len() {
+        if self.asked() > 0 {
             return None;
         }
         let gives_up = |id: &ServiceId| self.writes[id].leaving().next().is_some();

@@ -65,7 +65,9 @@ impl Stock {
         let is_known = known.is_some();
         if is_kept {
             let raw = Raw {
-                text: object.to_string().into_bytes().into_boxed_slice(),
+                text: serde_json::to_vec(object)
+                    .expect("JSON values are JSON")
+                    .into_boxed_slice(),
                 uid,
                 version,
                 at: now,

@@ -70,7 +70,7 @@ impl Allocator {
     }
 
     async fn pass(&mut self, world: &Arc<World>) -> Result<()> {
-        let Some(current) = &world.assignments else {
+        let Some(current) = world.assignments.as_deref() else {
             return Ok(());
         };
         if let Some((written, at)) = &self.written

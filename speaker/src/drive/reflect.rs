@@ -8,13 +8,14 @@ use super::clock::{Stamp, now, pause};
 use crate::api::{Api, Call, Failure};
 use crate::source::kube::{Item, Reflector, Scope, Step, Told, Watched};
 use anyhow::{Result, bail};
+use serde_json::Value;
 use speaker_core::Kind;
 use speaker_proto::{Span, Time};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
 /// How well one collection is followed.
@@ -95,6 +96,7 @@ where
         api,
         path,
         reflector,
+        ahead: None,
         heard,
         trouble,
         refused_since: None,
@@ -108,12 +110,24 @@ struct Follower<M, S> {
     api: Api,
     path: String,
     reflector: Reflector,
+    /// The page that is likely to be wanted next.
+    ahead: Option<Ahead>,
     heard: Stamp,
     trouble: watch::Sender<Option<String>>,
     /// Since when the credentials are refused.
     refused_since: Option<Time>,
     tell: mpsc::Sender<M>,
     shape: S,
+}
+
+/// A page of a list that was asked for before its turn. If its turn does not come, its answer is dropped.
+struct Ahead {
+    path: String,
+    page: JoinHandle<Result<Vec<u8>, Failure>>,
+}
+
+fn page_at(path: &str) -> Call {
+    Call::get(path).within(LIST_MAX)
 }
 
 impl<M, S: Fn(Told) -> M> Follower<M, S> {
@@ -125,7 +139,7 @@ impl<M, S: Fn(Told) -> M> Follower<M, S> {
                     pause(half + chance::within(half)).await;
                 }
                 Step::List(path) => {
-                    let answer = self.api.call(Call::get(path).within(LIST_MAX)).await;
+                    let answer = self.list(path).await;
                     self.note(answer.as_ref().err())?;
                     for told in self.reflector.listed(answer) {
                         self.say(told).await;
@@ -144,6 +158,25 @@ impl<M, S: Fn(Told) -> M> Follower<M, S> {
             }
             self.show();
         }
+    }
+
+    /// Gets a page of a list. The next one is asked for before this one is taken apart, so that the server makes the one
+    /// while the other is read.
+    async fn list(&mut self, path: String) -> Result<Value, Failure> {
+        let page = match self.ahead.take() {
+            Some(ahead) if ahead.path == path => ahead.page.await.unwrap_or_else(|error| {
+                Err(Failure::Broken(format!(
+                    "the request's task failed: {error}"
+                )))
+            }),
+            Some(_) | None => self.api.text(page_at(&path)).await,
+        }?;
+        self.ahead = self.reflector.next_page(&page).map(|path| {
+            let (api, call) = (self.api.clone(), page_at(&path));
+            let page = tokio::spawn(async move { api.text(call).await });
+            Ahead { path, page }
+        });
+        self.api.parsed(&page)
     }
 
     async fn watch(&mut self, path: String, idle_max: Duration) -> Result<(), Failure> {

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use speaker_proto::Span;
 use speaker_proto::lease::REQUEST_MAX;
 use std::collections::{BTreeSet, VecDeque};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -81,6 +81,8 @@ struct Shared {
     lost: AtomicU64,
     /// Told, and neither written nor lost yet.
     open: AtomicU64,
+    /// Whether what matters more is being written.
+    gives_way: AtomicBool,
 }
 
 impl EventSender {
@@ -118,6 +120,14 @@ impl EventSender {
         queue.push_back((told, self.leave.clone()));
         drop(queue);
         shared.news.notify_one();
+    }
+
+    /// While what matters more is being written, one event at a time is: they come later, but they come.
+    pub(crate) fn give_way(&self, gives_way: bool) {
+        let before = self.shared.gives_way.swap(gives_way, Ordering::Relaxed);
+        if before && !gives_way {
+            self.shared.news.notify_one();
+        }
     }
 
     /// Waits until everything told is written, but no longer than that: for a process that is about to end.
@@ -180,7 +190,7 @@ impl Events {
     async fn run(mut self) {
         let mut requests = JoinSet::new();
         loop {
-            while self.busy.len() < REQUESTS_MAX
+            while self.busy.len() < self.shared.requests_max()
                 && let Some((told, leave)) = self.shared.take(&self.busy)
             {
                 let Some(step) = self.book.admit(now(), &told) else {
@@ -229,6 +239,13 @@ impl Events {
 }
 
 impl Shared {
+    fn requests_max(&self) -> usize {
+        match self.gives_way.load(Ordering::Relaxed) {
+            true => 1,
+            false => REQUESTS_MAX,
+        }
+    }
+
     /// The oldest event about none of these objects. It is looked for among the oldest only: a queue full of events about
     /// one object has to wait for that one anyway.
     fn take(&self, busy: &BTreeSet<Subject>) -> Option<(Told, Leave)> {
@@ -245,16 +262,16 @@ impl Writer {
         let at = stamp();
         for attempt in 0..TRIES_MAX {
             leave.given().await;
-            let failure = match self.api.call(self.call(told, &step, at)).await {
-                Ok(made) => {
-                    let name = made["metadata"]["name"].as_str().unwrap_or_default();
-                    return Ok(name.to_owned());
-                }
-                Err(failure) => failure,
+            let written = match &step {
+                Step::Make => name(told, at),
+                Step::Repeat { name, .. } => name.clone(),
+            };
+            let Err(failure) = self.api.text(self.call(told, &step, at)).await else {
+                return Ok(written);
             };
             match failure.code() {
                 // The answer to an earlier try was lost.
-                Some(409) if failure.already_exists() => return Ok(name(told, at)),
+                Some(409) if failure.already_exists() => return Ok(written),
                 // The server forgets events after an hour, or sooner.
                 Some(404) if matches!(step, Step::Repeat { .. }) => step = Step::Make,
                 // By the next try the credentials have been read anew.
@@ -416,6 +433,17 @@ mod tests {
         assert_eq!(taken(&mut busy), None);
         busy.clear();
         assert_eq!(taken(&mut busy).as_deref(), Some("2"));
+    }
+
+    #[tokio::test]
+    async fn events_that_give_way_are_written_one_at_a_time_and_then_several() {
+        let sender = sender();
+        sender.give_way(true);
+        assert_eq!(sender.shared.requests_max(), 1);
+        sender.give_way(false);
+        assert_eq!(sender.shared.requests_max(), REQUESTS_MAX);
+        // Whoever waits for one of few to end hears that there may be more.
+        sender.shared.news.notified().await;
     }
 
     #[test]

@@ -83,7 +83,7 @@ impl Bench {
                 self.world.gone(&key);
             }
             Event::Synced(kind) => drop(self.world.synced(kind)),
-            Event::Assignments(assignments) => self.world.assignments = Some(assignments),
+            Event::Assignments(assignments) => self.world.assignments = Some(assignments.into()),
             Event::Allocates(allocates) => self.allocates = allocates,
             Event::Note(_) => {}
         }
@@ -134,7 +134,7 @@ fn what_is_there_is_read_before_anything_is_synced() {
         (".d.yaml", "x"),
     ]);
     assert!(bench.world.namespaces.keys().eq(["a", "b"]));
-    assert_eq!(bench.world.assignments, Some(Assignments::new()));
+    assert_eq!(bench.world.assignments, Some(Assignments::new().into()));
     assert!(bench.world.problems.is_empty());
 }
 
@@ -277,10 +277,10 @@ fn one_follower_allocates_and_the_other_reads() {
     second.until("synced", |bench| bench.world.is_synced());
     first.allocations.write(assignments("192.0.2.1"));
     first.until("its own", |bench| {
-        bench.world.assignments == Some(assignments("192.0.2.1"))
+        bench.world.assignments == Some(assignments("192.0.2.1").into())
     });
     second.until("the other's", |bench| {
-        bench.world.assignments == Some(assignments("192.0.2.1"))
+        bench.world.assignments == Some(assignments("192.0.2.1").into())
     });
     assert!(!second.allocates);
 }
@@ -291,7 +291,10 @@ fn addresses_that_cannot_be_read_stay_in_force_and_are_not_written_over() {
     bench.until("the writer", |bench| bench.allocates);
     bench.write("allocations.yaml", "version: [");
     bench.until("a problem", |bench| bench.has_problem("allocations.yaml"));
-    assert_eq!(bench.world.assignments, Some(assignments("192.0.2.1")));
+    assert_eq!(
+        bench.world.assignments,
+        Some(assignments("192.0.2.1").into())
+    );
     bench.allocations.write(assignments("192.0.2.2"));
     bench.until("a refusal", |bench| bench.has_problem(WRITER));
     assert_eq!(
@@ -310,7 +313,10 @@ fn nothing_is_synced_while_addresses_cannot_be_read() {
     assert!(bench.world.synced.is_empty());
     bench.write("allocations.yaml", &text::render(&assignments("192.0.2.1")));
     bench.until("synced", |bench| bench.world.is_synced());
-    assert_eq!(bench.world.assignments, Some(assignments("192.0.2.1")));
+    assert_eq!(
+        bench.world.assignments,
+        Some(assignments("192.0.2.1").into())
+    );
 }
 
 #[test]

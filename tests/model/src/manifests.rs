@@ -14,7 +14,7 @@ pub fn exercise(input: &str) {
     for kind in Kind::ALL {
         world.synced(kind);
     }
-    world.assignments = Some(Assignments::new());
+    world.assignments = Some(Assignments::new().into());
     let held = allocator::allocate(&world, &Assignments::new(), None).assignments;
     let again = allocator::allocate(&world, &held, None).assignments;
     assert_eq!(held, again, "a second pass changes nothing");

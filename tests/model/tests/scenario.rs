@@ -7,7 +7,7 @@
 mod setup;
 
 use setup::{Addresses, Setup, Step};
-use speaker_core::allocator::{Assignments, allocate};
+use speaker_core::allocator::allocate;
 use speaker_core::manifest::{self, DEFAULT_NAMESPACE};
 use speaker_core::members::Fitness;
 use speaker_core::plan::{Held, Hold, Holding, Members, Memo, elected, explain};
@@ -17,6 +17,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Suites shrink by accident: fewer folders than this are a mistake.
 const SCENARIOS_MIN: usize = 40;
@@ -189,10 +190,10 @@ impl<'f> Cluster<'f> {
             Addresses::Status => {}
             Addresses::Allocate => {
                 // Where nobody writes statuses, what was given before is known from here alone.
-                let current: Assignments = self.world.assignments.get_or_insert_default().clone();
+                let current = Arc::clone(self.world.assignments.get_or_insert_default());
                 let class = self.setup.class.as_deref();
                 let allocation = allocate(&self.world, &current, class);
-                self.world.assignments = Some(allocation.assignments);
+                self.world.assignments = Some(allocation.assignments.into());
             }
         }
     }

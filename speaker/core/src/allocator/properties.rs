@@ -6,6 +6,7 @@ use super::shelf::Shelves;
 use super::*;
 use crate::crd::{AddressRange, Pool};
 use crate::service::{Family, FamilyPolicy, ServicePort, TrafficPolicy};
+use crate::shared_map::SharedMap;
 use proptest::prelude::*;
 use std::sync::Arc;
 
@@ -109,7 +110,7 @@ fn pools() -> impl Strategy<Value = World> {
         for kind in Kind::ALL {
             world.synced(kind);
         }
-        world.assignments = Some(Assignments::new());
+        world.assignments = Some(Arc::default());
         world
     })
 }
@@ -126,7 +127,7 @@ fn short_range(is_v4: bool, first: u32, last: u32) -> AddressRange {
 }
 
 fn with_services(mut world: World, wishes: &[Wish]) -> World {
-    world.services.clear();
+    world.services = SharedMap::default();
     for (i, wish) in wishes.iter().enumerate() {
         let service = service(i, wish);
         world.services.insert(service.id.clone(), Arc::new(service));

@@ -7,7 +7,7 @@ use crate::manifest;
 /// A world of manifests, all kinds synced.
 fn world(text: &str) -> World {
     let mut world = World::default();
-    world.assignments.replace(Assignments::new());
+    world.assignments.replace(std::sync::Arc::default());
     for object in manifest::read("test.yaml", text, manifest::DEFAULT_NAMESPACE).objects {
         assert!(object.is_ok(), "{object:?}");
         world.put(object);

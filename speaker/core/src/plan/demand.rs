@@ -3,17 +3,17 @@
 
 use super::setting::{Field, Setting};
 use super::{Reason, Unmatched};
-use crate::allocator::Assignment;
+use crate::allocator::{Assignment, Assignments};
 use crate::crd::Pool;
 use crate::members::Families;
 use crate::object::{Kind, ObjectKey};
 use crate::problem::Problem;
 use crate::selector::any_matches;
 use crate::service::{EndpointSlice, Service, ServiceId, TrafficPolicy};
+use crate::shared_map::SharedMap;
 use crate::world::World;
 use speaker_proto::{GroupKey, NodeName, Vip};
-use std::collections::btree_map;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::iter::Peekable;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -71,12 +71,7 @@ impl Demand {
     fn is_of(&self, raw: &Raw<'_>) -> bool {
         Arc::ptr_eq(&self.service, raw.service)
             && self.assigned.as_ref() == raw.assigned
-            && self.slices.len() == raw.slices.len()
-            && self
-                .slices
-                .iter()
-                .zip(raw.slices)
-                .all(|(a, b)| Arc::ptr_eq(a, b))
+            && same(&self.slices, raw.slices)
     }
 }
 
@@ -89,9 +84,46 @@ struct Raw<'w> {
     is_assigned: bool,
 }
 
+/// What the demands of all services come from, beside the setting.
+#[derive(Clone, Debug)]
+struct Origin {
+    services: SharedMap<ServiceId, Arc<Service>>,
+    slices: SharedMap<ServiceId, Vec<Arc<EndpointSlice>>>,
+    assignments: Option<Arc<Assignments>>,
+}
+
+impl Origin {
+    fn of(world: &World) -> Self {
+        Self {
+            services: world.services.clone(),
+            slices: world.slices.clone(),
+            assignments: world.assignments.clone(),
+        }
+    }
+
+    /// Names of services of which something differs in `world`; `None`: addresses may differ everywhere.
+    fn differing<'w>(&'w self, world: &'w World) -> Option<BTreeSet<&'w ServiceId>> {
+        let has_same_addresses = match (&self.assignments, &world.assignments) {
+            (Some(ours), Some(theirs)) => Arc::ptr_eq(ours, theirs),
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        has_same_addresses.then(|| {
+            let services = world.services.differing(&self.services, Arc::ptr_eq);
+            let slices = world.slices.differing(&self.slices, |a, b| same(a, b));
+            services.into_iter().chain(slices).collect()
+        })
+    }
+}
+
+fn same<T>(a: &[Arc<T>], b: &[Arc<T>]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| Arc::ptr_eq(a, b))
+}
+
 /// The demands of all services by name, and how they differ from the ones before.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Demands {
+    origin: Option<Origin>,
     pub(super) list: Vec<Arc<Demand>>,
     /// Places of those that were worked out anew.
     pub(super) fresh: BTreeSet<usize>,
@@ -101,21 +133,76 @@ pub(super) struct Demands {
 
 /// The demands of all services by name; those of `old` that still hold are kept.
 pub(super) fn demands(setting: &mut Setting, world: &World, old: Demands) -> Demands {
+    let ids = old.origin.as_ref().and_then(|old| old.differing(world));
+    match ids.and_then(|ids| places(&old.list, world, &ids)) {
+        Some(places) => renewed(setting, world, old.list, &places),
+        None => joined(setting, world, old.list),
+    }
+}
+
+/// The places of services of which something differs; `None` if services came or went, or if it is cheaper to look at all.
+fn places<'w>(
+    list: &[Arc<Demand>],
+    world: &'w World,
+    ids: &BTreeSet<&ServiceId>,
+) -> Option<Vec<(usize, &'w Arc<Service>)>> {
+    if ids.len() * SEARCH_COSTS > list.len() {
+        return None;
+    }
+    let mut places = Vec::new();
+    for id in ids {
+        let place = list.binary_search_by(|demand| demand.id().cmp(id));
+        match (place, world.services.get(*id)) {
+            (Ok(place), Some(service)) => places.push((place, service)),
+            // Slices may be of services that are not followed.
+            (Err(_), None) => {}
+            (Ok(_), None) | (Err(_), Some(_)) => return None,
+        }
+    }
+    Some(places)
+}
+
+/// A place is found in the time that so many steps of [`joined`] take.
+const SEARCH_COSTS: usize = 16;
+
+/// With the services at these places looked at again, and nothing else different.
+fn renewed(
+    setting: &mut Setting,
+    world: &World,
+    mut list: Vec<Arc<Demand>>,
+    places: &[(usize, &Arc<Service>)],
+) -> Demands {
+    let mut is_regrouped = false;
+    for (place, service) in places {
+        let raw = Raw {
+            service,
+            assigned: world.assignments.as_ref().and_then(|a| a.get(&service.id)),
+            slices: world.slices_of(&service.id),
+            is_assigned: world.assignments.is_some(),
+        };
+        let demand = demand(setting, &raw);
+        is_regrouped |= !demand.has_stake_of(&list[*place]);
+        list[*place] = Arc::new(demand);
+    }
+    Demands {
+        origin: Some(Origin::of(world)),
+        list,
+        fresh: places.iter().map(|(place, _)| *place).collect(),
+        is_regrouped,
+    }
+}
+
+/// With all services looked at, in step with what else there is of them and with `old`.
+fn joined(setting: &mut Setting, world: &World, old: Vec<Arc<Demand>>) -> Demands {
     let mut new = Demands {
-        is_regrouped: old.list.len() != world.services.len(),
+        origin: Some(Origin::of(world)),
+        is_regrouped: old.len() != world.services.len(),
         ..Demands::default()
     };
     new.list.reserve(world.services.len());
-    let mut old = old.list.into_iter().peekable();
-    let none = BTreeMap::new();
-    let mut assigned = Walk(
-        world
-            .assignments
-            .as_ref()
-            .unwrap_or(&none)
-            .iter()
-            .peekable(),
-    );
+    let mut old = old.into_iter().peekable();
+    let assigned = world.assignments.iter().flat_map(|given| given.iter());
+    let mut assigned = Walk(assigned.peekable());
     let mut slices = Walk(world.slices.iter().peekable());
     for (id, service) in &world.services {
         let raw = Raw {
@@ -139,9 +226,9 @@ pub(super) fn demands(setting: &mut Setting, world: &World, old: Demands) -> Dem
 }
 
 /// Walks a map in step with rising keys, so that a join costs one pass.
-struct Walk<'a, K, V>(Peekable<btree_map::Iter<'a, K, V>>);
+struct Walk<I: Iterator>(Peekable<I>);
 
-impl<'a, K: Ord, V> Walk<'a, K, V> {
+impl<'a, K: Ord + 'a, V: 'a, I: Iterator<Item = (&'a K, &'a V)>> Walk<I> {
     fn at(&mut self, key: &K) -> Option<&'a V> {
         while self.0.next_if(|(k, _)| *k < key).is_some() {}
         self.0.next_if(|(k, _)| *k == key).map(|(_, value)| value)

@@ -7,6 +7,7 @@ use super::{Announced, Held, Hold, Holding, L2Entry, Outcome, Reason, Survey, Un
 use crate::local::{Link, LinkName, Local};
 use speaker_ebpf::abi::Mode;
 use speaker_proto::{Epoch, GroupKey, Vip};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
@@ -34,7 +35,7 @@ pub(super) fn entries(
     for group in &survey.groups.list {
         let holding = held.get(&group.key).filter(|_| group.owner.is_some());
         let active = holding.filter(|holding| mode(holding.hold) != Mode::Known);
-        for vip in vips(survey, group) {
+        for vip in vips(survey, group).iter().copied() {
             let entries = if vip.0.is_ipv4() {
                 &mut entries
             } else {
@@ -94,13 +95,20 @@ fn known_duplicates(
 }
 
 /// The VIPs of a group that layer 2 concerns.
-pub(super) fn vips(survey: &Survey<'_>, group: &Group) -> Vec<Vip> {
+pub(super) fn vips<'m>(survey: &Survey<'m>, group: &Group) -> Cow<'m, [Vip]> {
+    // Nearly every group is one service with one address.
+    if let [alone] = group.members.as_slice() {
+        let demand = &survey.demands.list[*alone];
+        if demand.field.is_some() && demand.vips.len() == 1 {
+            return Cow::Borrowed(&demand.vips);
+        }
+    }
     let demands = group.members.iter().map(|i| &survey.demands.list[*i]);
     let concerned = demands.filter(|demand| demand.field.is_some());
     let mut vips: Vec<Vip> = concerned.flat_map(|demand| &demand.vips).copied().collect();
     vips.sort_unstable();
     vips.dedup();
-    vips
+    Cow::Owned(vips)
 }
 
 /// The links that the advertisements of the group's services select for a VIP on this node.

@@ -19,13 +19,13 @@ pub fn wishes(world: &World, members: &Members, local: &Local, memo: &mut Memo) 
     let groups = survey.groups.list.iter();
     let concerned = groups.filter_map(|group| {
         let vips = l2::vips(&survey, group);
-        (!vips.is_empty()).then(|| (group.key, wish(&survey, group, local, vips)))
+        (!vips.is_empty()).then(|| (group.key, wish(&survey, group, local, &vips)))
     });
     let wishes: Wishes = concerned.collect();
     memo.keep_wishes(wishes)
 }
 
-fn wish(survey: &Survey<'_>, group: &Group, local: &Local, vips: Vec<Vip>) -> Wish {
+fn wish(survey: &Survey<'_>, group: &Group, local: &Local, vips: &[Vip]) -> Wish {
     let demands = || group.members.iter().map(|i| &survey.demands.list[*i]);
     let serves = |demand: &super::demand::Demand| {
         let field = demand.field.as_ref();
@@ -36,7 +36,7 @@ fn wish(survey: &Survey<'_>, group: &Group, local: &Local, vips: Vec<Vip>) -> Wi
     };
     Wish {
         owner: group.owner.as_ref().map(node_id),
-        vips: vips.into_iter().collect(),
+        vips: vips.iter().copied().collect(),
         is_forced: false,
         is_candidate: demands()
             .filter(|demand| demand.has_candidate())
@@ -65,7 +65,7 @@ pub fn places(memo: &Memo, local: &Local, group: GroupKey) -> Vec<(Vip, LinkName
         return Vec::new();
     };
     let mut places = Vec::new();
-    for vip in l2::vips(&survey, &list[at]) {
+    for vip in l2::vips(&survey, &list[at]).iter().copied() {
         let Some(choice) = l2::choice(&survey, &list[at], vip) else {
             continue;
         };

@@ -7,6 +7,7 @@
 //! Governed by "Efficient detection of changes" in the Kubernetes API concepts.
 
 use crate::api::Failure;
+use serde::Deserialize;
 use serde_json::{Map, Value};
 use speaker_proto::Span;
 use std::collections::BTreeSet;
@@ -96,16 +97,7 @@ impl Reflector {
             return Step::Wait(wait);
         }
         match &self.state {
-            State::Listing { next, .. } => {
-                let mut query = self.query();
-                if self.is_paged {
-                    query.push(("limit", PAGE.to_string()));
-                }
-                if !next.is_empty() {
-                    query.push(("continue", next.clone()));
-                }
-                Step::List(self.path(&query))
-            }
+            State::Listing { next, .. } => Step::List(self.page(next)),
             State::Watching { version } => {
                 let mut query = self.query();
                 query.extend([
@@ -122,6 +114,35 @@ impl Reflector {
                 Step::Check(self.path(&query))
             }
         }
+    }
+
+    /// Where the page after this one is, if there is one: it can be asked for before this one is taken apart. `page` is
+    /// the text of the answer to [`Step::List`], and whatever is wrong with it is found by [`Reflector::listed`].
+    pub(crate) fn next_page(&self, page: &[u8]) -> Option<String> {
+        #[derive(Default, Deserialize)]
+        struct Metadata {
+            #[serde(default)]
+            r#continue: String,
+        }
+        #[derive(Deserialize)]
+        struct Head {
+            #[serde(default)]
+            metadata: Metadata,
+        }
+        let head: Head = serde_json::from_slice(page).ok()?;
+        let next = head.metadata.r#continue;
+        (!next.is_empty()).then(|| self.page(&next))
+    }
+
+    fn page(&self, next: &str) -> String {
+        let mut query = self.query();
+        if self.is_paged {
+            query.push(("limit", PAGE.to_string()));
+        }
+        if !next.is_empty() {
+            query.push(("continue", next.to_owned()));
+        }
+        self.path(&query)
     }
 
     /// What stands in the way, until something succeeds.

@@ -99,6 +99,19 @@ fn pages_are_told_as_they_come_and_synced_at_the_end() {
 }
 
 #[test]
+fn the_next_page_is_known_from_the_text_of_one_and_is_what_comes_next() {
+    let mut reflector = services();
+    let first = page(&["x"], "9", "t/=").unwrap();
+    let ahead = reflector.next_page(first.to_string().as_bytes());
+    reflector.listed(Ok(first));
+    assert_eq!(ahead.map(Step::List), Some(reflector.step()));
+    let last = page(&["y"], "10", "").unwrap();
+    assert_eq!(reflector.next_page(last.to_string().as_bytes()), None);
+    assert_eq!(reflector.next_page(b"{\"items\": [], \"metada"), None);
+    assert_eq!(reflector.next_page(b"[]"), None);
+}
+
+#[test]
 fn a_watch_is_resumed_where_it_ended() {
     let mut reflector = watching();
     assert!(

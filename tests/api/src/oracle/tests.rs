@@ -8,7 +8,6 @@ use speaker_core::World;
 use speaker_core::allocator::{Allocation, Assignments, EventReason, allocate};
 use std::fs;
 use std::path::Path;
-use std::sync::Arc;
 
 /// A cluster without an API server, and who judges it.
 struct Play {
@@ -186,11 +185,13 @@ fn an_address_given_twice_is_found() {
 #[test]
 fn an_address_that_is_moved_without_need_is_found() {
     fn forgetful(world: &World, _: &Assignments, class: Option<&str>) -> Allocation {
-        let mut world = world.clone();
-        for service in world.services.values_mut() {
-            Arc::make_mut(service).ingress.clear();
+        let mut stripped = world.clone();
+        for (id, service) in &world.services {
+            let mut service = service.as_ref().clone();
+            service.ingress.clear();
+            stripped.services.insert(id.clone(), service.into());
         }
-        allocate(&world, &Assignments::new(), class)
+        allocate(&stripped, &Assignments::new(), class)
     }
     check_found(forgetful, Rule::Moved);
 }
@@ -229,11 +230,13 @@ fn an_untrue_reason_is_found() {
 #[test]
 fn a_pool_that_is_not_for_the_service_is_found() {
     fn careless(world: &World, current: &Assignments, class: Option<&str>) -> Allocation {
-        let mut world = world.clone();
-        for pool in world.pools.values_mut() {
-            Arc::make_mut(pool).allocation = None;
+        let mut open = world.clone();
+        for (name, pool) in &world.pools {
+            let mut pool = pool.as_ref().clone();
+            pool.allocation = None;
+            open.pools.insert(name.clone(), pool.into());
         }
-        allocate(&world, current, class)
+        allocate(&open, current, class)
     }
     check_found(careless, Rule::Unlawful);
 }

@@ -9,15 +9,18 @@ use crate::figure::{Aim, Figure, median, percentile};
 use crate::object::Subject;
 use crate::raw::allocated;
 use anyhow::{Context, Result, ensure};
-use speaker_core::agent::{Agent, Input, Output, SETTLE};
+use speaker_core::agent::{Agent, Input, Output, SETTLE, Start};
 use speaker_core::election::Election;
 use speaker_core::local::Local;
+use speaker_core::members::node_id;
 use speaker_core::object::{Kind, Object};
-use speaker_core::plan::{self, Members, Memo, Plan};
+use speaker_core::plan::{self, Hold, Members, Memo, Plan};
 use speaker_core::tables::{self, TableChange, Tables};
 use speaker_core::world::World;
-use speaker_proto::{Mac, Machine, Time};
+use speaker_proto::member::{Boot, HeldVersion, Member, MemberLink, Profile, Roster, Standing};
+use speaker_proto::{Mac, Machine, Span, Time};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Instant;
 
 /// The name of this bench.
@@ -48,6 +51,48 @@ fn local(size: Size, election: Election) -> Local {
     let mut local = cluster::local(size);
     local.rules.election = election;
     local
+}
+
+/// All other nodes as members that know at once whatever they are told.
+fn roster(objects: &[Object], local: &Local) -> Roster {
+    let link = MemberLink {
+        name: "eth0".into(),
+        mac: Mac([2, 0, 0, 0, 0, 1]),
+        has_arp: true,
+        has_ndp: true,
+    };
+    let member = |node: &Arc<speaker_core::node::Node>| {
+        let profile = Profile {
+            name: node.name.clone(),
+            addresses: Vec::new(),
+            links: vec![link.clone()],
+            macs: Vec::new(),
+            is_draining: false,
+            is_stale: false,
+            rules: 0,
+            version: String::new(),
+        };
+        let member = Member {
+            boot: Boot::default(),
+            profile: Arc::new(profile),
+            standing: Standing::Alive,
+            held: Arc::default(),
+            held_version: HeldVersion(1),
+            acked: HeldVersion(u64::MAX),
+            is_reachable: true,
+        };
+        (node_id(&node.name), Arc::new(member))
+    };
+    let mut world = World::default();
+    for object in objects {
+        world.put(Ok(object.clone()));
+    }
+    let others = world.nodes.values().filter(|node| node.name != local.node);
+    Roster {
+        members: others.map(member).collect(),
+        is_settled: true,
+        is_name_taken: false,
+    }
 }
 
 /// The first plan, the same again, the next after one change, and what all of it keeps in memory.
@@ -165,9 +210,18 @@ impl Node {
     ) -> Result<Self> {
         let local = local(size, election);
         let links = local.links.clone();
+        let roster = roster(objects, &local);
+        let now = Time::ms(1_000);
+        let start = Start {
+            local,
+            adopted: BTreeMap::new(),
+            is_armed: true,
+            drain_window: Span::s(30),
+            seed: 1,
+        };
         let mut node = Self {
-            agent: Agent::new(local, BTreeMap::new(), true),
-            now: Time::ms(1_000),
+            agent: Agent::new(start, now),
+            now,
             members: cluster::macs(size),
             tables: Tables::default(),
             kernel: Subject::load(&setting.object, 1)?,
@@ -186,7 +240,10 @@ impl Node {
         for kind in Kind::ALL {
             node.agent.input(node.now, Input::Synced(kind));
         }
-        while let Some((due, _)) = node.agent.deadline() {
+        node.agent.input(node.now, Input::Roster(Arc::new(roster)));
+        while let Some((due, _)) = node.agent.deadline()
+            && !node.is_at_rest(due)
+        {
             node.now = node.now.max(due);
             for change in node.decide() {
                 node.kernel
@@ -199,6 +256,13 @@ impl Node {
             "the node was elected for nothing"
         );
         Ok(node)
+    }
+
+    /// It holds all that it was elected for, and nothing is due soon.
+    fn is_at_rest(&self, due: Time) -> bool {
+        let mut held = self.agent.held().values();
+        let is_taken = !self.agent.held().is_empty() && held.all(|h| h.hold == Hold::Holding);
+        is_taken && due > self.now + SETTLE
     }
 
     /// How long one object takes to each stage.
@@ -233,7 +297,21 @@ impl Node {
                 match output {
                     Output::Apply(plan) => written.extend(self.apply(&plan)),
                     Output::Arm => self.agent.input(self.now, Input::Armed),
-                    Output::Event(_) => {}
+                    Output::Probe { group, nonce, .. } => {
+                        let probed = Input::Probed {
+                            group,
+                            nonce,
+                            answered: None,
+                        };
+                        self.agent.input(self.now, probed);
+                    }
+                    Output::Event(_)
+                    | Output::Tell(..)
+                    | Output::Publish(..)
+                    | Output::Unfence(_)
+                    | Output::Claim(_)
+                    | Output::ClaimTo(..)
+                    | Output::Disarm(..) => {}
                 }
             }
             if self.agent.deadline().is_none_or(|(due, _)| due > self.now) {

@@ -181,13 +181,13 @@ fn assignments_come_before_the_status() {
         pool: "main".into(),
         sharing: None,
     };
-    world.assignments = Some([(id("web"), assignment)].into());
+    world.assignments = Some(std::sync::Arc::new([(id("web"), assignment)].into()));
     let plan = plan_of(&world, &local("n2"));
     assert_eq!(
         modes(&plan),
         ["192.0.2.10 eth0 Answer", "192.0.2.10 eth1 Answer"]
     );
-    world.assignments = Some(BTreeMap::new());
+    world.assignments = Some(std::sync::Arc::default());
     assert_eq!(
         reason(&plan_of(&world, &local("n2")), "web"),
         Reason::NoAddress

@@ -62,6 +62,16 @@ impl Scene {
         }
     }
 
+    /// With so many services that a few changes are looked at alone; they hold no address, so that they cost little.
+    fn crowded() -> Self {
+        let mut scene = Self::new();
+        for number in 0..400 {
+            let name = format!("s{}-{number:03}", number % 6);
+            scene.world.put(Ok(Object::Service(service(&name, &[]))));
+        }
+        scene
+    }
+
     fn change(&mut self, change: &Change) {
         match change {
             Change::Endpoints(name, nodes) => {
@@ -183,6 +193,23 @@ fn the_last_service_may_leave_together_with_a_node() {
             }
         )
     );
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    #[test]
+    fn a_plan_with_memory_of_many_services_is_the_plan_without(
+        steps in proptest::collection::vec(proptest::collection::vec(changes(), 1..4), 1..20),
+    ) {
+        let mut scene = Scene::crowded();
+        let mut memo = Memo::default();
+        for changes in &steps {
+            changes.iter().for_each(|change| scene.change(change));
+            scene.prepare_in_part(&mut memo);
+            prop_assert_eq!(scene.decide(&mut memo), scene.decide(&mut Memo::default()));
+        }
+    }
 }
 
 proptest! {

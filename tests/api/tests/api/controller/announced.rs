@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use speaker_core::manifest::{DEFAULT_NAMESPACE, of_value};
 use speaker_core::plan::{Hold, Holding, Memo, Outcome, elected, plan};
 use speaker_core::service::ServiceId;
-use speaker_core::{Kind, Link, LinkName, Local, ObjectKey, World};
+use speaker_core::{Kind, Link, LinkName, Local, Members, ObjectKey, World};
 use speaker_proto::{Epoch, Mac, NodeName};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -99,7 +99,7 @@ fn announced(world: &World) -> BTreeMap<IpAddr, BTreeSet<ServiceId>> {
     };
     let mut local = Local::new(node.clone());
     local.links.insert(LinkName::from("eth0"), link);
-    let (members, mut memo) = (BTreeSet::from([node]), Memo::default());
+    let (members, mut memo) = (Members::from_iter([node]), Memo::default());
     let holding = Holding {
         hold: Hold::Holding,
         epoch: Epoch(1),
