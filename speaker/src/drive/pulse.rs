@@ -10,7 +10,7 @@ use super::wake::Wake;
 use crate::dataplane::deadline::DeadlineCell;
 use crate::edge::gossip::Keys;
 use speaker_proto::gossip::{self, PROMISE_WAIT};
-use speaker_proto::pulse::{Input, Output, PERIOD, PROMISE, Pulse};
+use speaker_proto::pulse::{DECIDE_AGE_MAX, Input, Output, PERIOD, PROMISE, Pulse};
 use speaker_proto::{Machine, Span, Time};
 use std::io;
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
@@ -248,6 +248,8 @@ impl<S: Fn(Said)> Thread<S> {
                 decided,
             };
         }
+        let is_steered = turn.since(decided) <= DECIDE_AGE_MAX;
+        self.members.input(turn, gossip::Input::Steered(is_steered));
         let heartbeats = self.members.beat(turn);
         Input::Beat {
             sends_accepted: heartbeats.accepted(),

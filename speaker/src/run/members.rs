@@ -50,6 +50,7 @@ fn counts(counts: &Counts) -> (Named, Named) {
     let Counts {
         malformed,
         misdirected,
+        unsteered,
         other_protocol,
         unknown_kind,
         replayed,
@@ -90,6 +91,7 @@ fn counts(counts: &Counts) -> (Named, Named) {
         ("assemblies_full", assemblies_full),
         ("message_too_long", told_too_long),
         ("held_too_many", held_too_many),
+        ("unsteered", unsteered),
     ];
     (refused.into(), events.into())
 }
