@@ -94,7 +94,9 @@ impl From<&agent::Event> for Event {
                 let story = agent::story(event, with.as_ref());
                 Self::new(Kind::Hold, story.group.to_string(), story.because)
             }
-            agent::Event::NameTaken(is_taken) => Self::new(Kind::Member, "node", name_taken(*is_taken)),
+            agent::Event::NameTaken(is_taken) => {
+                Self::new(Kind::Member, "node", name_taken(*is_taken))
+            }
             agent::Event::NotApplied(why) => Self::new(Kind::NotApplied, "node", why.clone()),
         }
     }

@@ -1,7 +1,7 @@
 //! The agent's events in the log, with MetalLB's event names and reasons where it has them.
 
-use crate::report::log::list;
 use crate::ctl::name_taken;
+use crate::report::log::list;
 use speaker_core::agent::{Event, Story, story};
 use speaker_core::plan::{Announced, Outcome};
 use speaker_core::service::ServiceId;
