@@ -30,7 +30,7 @@ pub(crate) const NEEDS: [Need; 4] = [
     },
     Need {
         cap: Capability::CAP_NET_RAW,
-        what_for: "gratuitous ARP and unsolicited neighbour advertisements",
+        what_for: "gratuitous ARP, unsolicited neighbour advertisements, probes and hearing their answers",
         kept: true,
     },
     Need {

@@ -345,6 +345,7 @@ async fn tasks(settings: &Settings, speaker: Speaker, parts: Parts) -> Result<Ru
         secret: settings.members.secret.as_ref().map(ToString::to_string),
         allocates,
         gratuitous: attended.gratuitous,
+        probed: attended.probed,
         sight: Arc::new(Sight::open(&settings.pin_dir)?),
         decided: speaker.decided,
         updates,

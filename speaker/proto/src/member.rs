@@ -81,7 +81,7 @@ pub enum HeldState {
     Yielded(NodeId),
 }
 
-/// One group in a [`HeldSet`].
+/// One VIP in a [`HeldSet`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct HeldEntry {
     /// Which taking; of a group that was yielded, that of the node that it was given to.
@@ -90,7 +90,8 @@ pub struct HeldEntry {
     pub state: HeldState,
 }
 
-/// Everything that a member says it has to do with.
+/// Everything that a member says it has to do with, by VIP: every address of a group stands here for itself, since nodes may group
+/// services differently for a moment.
 pub type HeldSet = BTreeMap<GroupKey, HeldEntry>;
 
 /// Which of its held sets a member means; grows with each change within a boot, the first is 1, 0 means none yet.

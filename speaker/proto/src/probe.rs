@@ -15,13 +15,20 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Between the two probes for a VIP, and from the second until nobody is expected to answer any more.
 pub const GAP: Span = Span::ms(50);
-/// Probes on one link in any one second at most: a node that starts alone takes 200 IPv4 VIPs in the first second.
+/// Probes to everybody on one link in any one second at most: a node that starts alone takes 200 VIPs in the first second.
 pub const PROBES_PER_SECOND_MAX: u64 = 400;
-/// Probes at once after a quiet time.
+/// Probes to everybody at once after a quiet time.
 const BURST_PROBES: u64 = 100;
-/// Groups whose probes are out at most. Few, so that those that came first are done first, and not all at the end.
+/// Groups whose probes to everybody are out at most. Few, so that those that came first are done first, and not all at the end.
 pub const IN_FLIGHT_MAX: usize = 64;
-/// Groups that wait for their turn at most: as many as the kernel's table has room for.
+/// Probes to single stations on one link in any one second at most. They burden nobody else, and 500 VIPs that were lost in a contest
+/// are probed twice, five times a second.
+pub const SINGLE_PROBES_PER_SECOND_MAX: u64 = 6000;
+/// Probes to single stations at once after a quiet time.
+const BURST_SINGLE_PROBES: u64 = 1000;
+/// Groups whose probes to single stations are out at most.
+pub const SINGLE_IN_FLIGHT_MAX: usize = 1024;
+/// Groups that wait for their turn at most, to ask everybody or single stations: as many as the kernel's table has room for.
 pub const WAITING_MAX: usize = 65_536;
 /// A probe that could not be sent is tried again after this long.
 const RETRY: Span = Span::ms(100);
@@ -33,7 +40,8 @@ const PROBES: u8 = 2;
 /// A group to be asked for.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Ask {
-    /// The group. One that is asked for again takes the place of the earlier asking, which is not answered any more.
+    /// The group. Asking for it again takes the place of the earlier asking, which is not answered any more. It keeps its turn, and
+    /// probes that are out begin anew.
     pub group: GroupKey,
     /// The number of the asking.
     pub nonce: u64,
@@ -99,6 +107,14 @@ pub struct Counts {
 /// The machine that asks.
 #[derive(Debug)]
 pub struct Probes {
+    everybody: Line,
+    single: Line,
+}
+
+/// Groups that are asked for under one budget.
+#[derive(Debug)]
+struct Line {
+    in_flight_max: usize,
     waiting: BTreeMap<GroupKey, Ask>,
     order: VecDeque<GroupKey>,
     flights: BTreeMap<GroupKey, Flight>,
@@ -132,11 +148,38 @@ struct Probed {
 impl Probes {
     /// Nothing is asked.
     pub const fn new() -> Self {
+        let everybody = Pace::new(PROBES_PER_SECOND_MAX, BURST_PROBES);
+        let single = Pace::new(SINGLE_PROBES_PER_SECOND_MAX, BURST_SINGLE_PROBES);
         Self {
+            everybody: Line::new(everybody, IN_FLIGHT_MAX),
+            single: Line::new(single, SINGLE_IN_FLIGHT_MAX),
+        }
+    }
+
+    /// What became of askings so far.
+    pub const fn counts(&self) -> Counts {
+        let (a, b) = (self.everybody.counts, self.single.counts);
+        Counts {
+            answered: a.answered + b.answered,
+            unanswered: a.unanswered + b.unanswered,
+            unsent: a.unsent + b.unsent,
+            refused: a.refused + b.refused,
+        }
+    }
+
+    fn lines(&mut self) -> [&mut Line; 2] {
+        [&mut self.everybody, &mut self.single]
+    }
+}
+
+impl Line {
+    const fn new(pace: Pace, in_flight_max: usize) -> Self {
+        Self {
+            in_flight_max,
             waiting: BTreeMap::new(),
             order: VecDeque::new(),
             flights: BTreeMap::new(),
-            lanes: Lanes::new(Pace::new(PROBES_PER_SECOND_MAX, BURST_PROBES)),
+            lanes: Lanes::new(pace),
             number: 0,
             counts: Counts {
                 answered: 0,
@@ -148,22 +191,25 @@ impl Probes {
         }
     }
 
-    /// What became of askings so far.
-    pub const fn counts(&self) -> Counts {
-        self.counts
-    }
-
-    fn ask(&mut self, ask: Ask) {
-        self.end(ask.group);
+    fn ask(&mut self, now: Time, ask: Ask) {
         let group = ask.group;
-        if self.waiting.contains_key(&group) {
-            // It keeps its turn.
+        if self.end(group).is_some() {
+            self.begin(now, ask);
+        } else if self.waiting.contains_key(&group) {
             self.waiting.insert(group, ask);
         } else if self.waiting.len() < WAITING_MAX {
             self.waiting.insert(group, ask);
             self.order.push_back(group);
         } else {
             self.counts.refused += 1;
+        }
+    }
+
+    /// The group is asked for in the other line from now on.
+    fn forget(&mut self, group: GroupKey) {
+        self.end(group);
+        if self.waiting.remove(&group).is_some() {
+            self.order.retain(|of| *of != group);
         }
     }
 
@@ -234,7 +280,7 @@ impl Probes {
         for group in over {
             self.answer(group, None);
         }
-        while self.flights.len() < IN_FLIGHT_MAX
+        while self.flights.len() < self.in_flight_max
             && let Some(ask) = self.next_waiting()
         {
             self.begin(now, ask);
@@ -295,6 +341,15 @@ impl Probes {
             to: flight.ask.only,
         }));
     }
+
+    fn deadline(&self) -> Option<(Time, &'static str)> {
+        let flights = self.flights.values();
+        let over = flights
+            .filter(|flight| flight.left.is_empty())
+            .map(|flight| (flight.over, "nobody answered"));
+        let probe = self.lanes.deadline().map(|due| (due, "probe"));
+        over.chain(probe).min()
+    }
 }
 
 impl Ask {
@@ -318,28 +373,42 @@ impl Machine for Probes {
 
     fn input(&mut self, now: Time, input: Input) {
         match input {
-            Input::Ask(ask) => self.ask(ask),
-            Input::Heard(place, mac) => self.heard(place, mac),
-            Input::Unsent(group, place) => self.unsent(now, group, place),
+            Input::Ask(ask) => {
+                let (line, other) = match ask.only {
+                    None => (&mut self.everybody, &mut self.single),
+                    Some(_) => (&mut self.single, &mut self.everybody),
+                };
+                other.forget(ask.group);
+                line.ask(now, ask);
+            }
+            Input::Heard(place, mac) => {
+                for line in self.lines() {
+                    line.heard(place, mac);
+                }
+            }
+            Input::Unsent(group, place) => {
+                for line in self.lines() {
+                    line.unsent(now, group, place);
+                }
+            }
         }
-        self.pump(now);
+        self.expire(now);
     }
 
     fn expire(&mut self, now: Time) {
-        self.pump(now);
+        for line in self.lines() {
+            line.pump(now);
+        }
     }
 
     fn output(&mut self) -> Option<Output> {
-        self.outputs.pop_front()
+        let single = self.single.outputs.pop_front();
+        single.or_else(|| self.everybody.outputs.pop_front())
     }
 
     fn deadline(&self) -> Option<(Time, &'static str)> {
-        let flights = self.flights.values();
-        let over = flights
-            .filter(|flight| flight.left.is_empty())
-            .map(|flight| (flight.over, "nobody answered"));
-        let probe = self.lanes.deadline().map(|due| (due, "probe"));
-        over.chain(probe).min()
+        let deadlines = [self.everybody.deadline(), self.single.deadline()];
+        deadlines.into_iter().flatten().min()
     }
 }
 

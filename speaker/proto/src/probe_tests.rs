@@ -230,3 +230,62 @@ fn what_is_asked_beyond_the_room_for_it_is_refused_and_counted() {
     machine.input(Time::ms(0), Input::Ask(ask(room - 1, 2)));
     assert_eq!(machine.counts().refused, 3, "it waits already");
 }
+
+#[test]
+fn a_group_that_is_asked_for_again_while_its_probes_are_out_does_not_lose_its_turn() {
+    let mut machine = Probes::new();
+    for n in 0..500 {
+        machine.input(Time::ms(0), Input::Ask(ask(n, 1)));
+    }
+    run(&mut machine, Time::ms(0), Time::ms(10));
+    machine.input(Time::ms(10), Input::Ask(ask(0, 2)));
+    let seen = run(&mut machine, Time::ms(10), Time::ms(1000));
+    let mut nonces = probed(&seen).into_iter();
+    let again = nonces.find(|(_, nonce, _)| *nonce == 2);
+    assert!(again.is_some_and(|(at, ..)| at < 600), "{again:?}");
+}
+
+#[test]
+fn l5_2_hundreds_of_lost_groups_are_probed_five_times_a_second_whatever_else_is_asked() {
+    let mut machine = Probes::new();
+    for n in 1000..3000 {
+        machine.input(Time::ms(0), Input::Ask(ask(n, 9)));
+    }
+    for turn in 0..5 {
+        let now = Time::ms(turn * 200);
+        for n in 0..500 {
+            let only = Some(OTHER);
+            machine.input(
+                now,
+                Input::Ask(Ask {
+                    only,
+                    ..ask(n, turn)
+                }),
+            );
+        }
+        let seen = run(&mut machine, now, now + Span::ms(199));
+        let done = probed(&seen).into_iter();
+        assert_eq!(done.filter(|(_, nonce, _)| *nonce == turn).count(), 500);
+    }
+}
+
+#[test]
+fn a_group_is_asked_for_in_one_way_at_a_time() {
+    let mut machine = Probes::new();
+    for n in 0..100 {
+        machine.input(Time::ms(0), Input::Ask(ask(n, 1)));
+    }
+    // One whose probes are out, and one that waits.
+    for n in [0, 99] {
+        let only = Some(OTHER);
+        machine.input(Time::ms(1), Input::Ask(Ask { only, ..ask(n, 2) }));
+    }
+    let seen = run(&mut machine, Time::ms(1), Time::ms(5000));
+    let nonces = |wanted| {
+        probed(&seen)
+            .into_iter()
+            .filter(move |(_, n, _)| *n == wanted)
+    };
+    assert_eq!((nonces(1).count(), nonces(2).count()), (98, 2));
+    assert!(machine.everybody.waiting.is_empty() && machine.everybody.order.is_empty());
+}

@@ -10,7 +10,7 @@ use anyhow::Result;
 use speaker_core::agent::Input;
 use speaker_core::tables::Tables;
 use speaker_core::{LinkName, Local};
-use speaker_ebpf::abi::VipKey;
+use speaker_ebpf::abi::{Entry, Mode, VipKey};
 use speaker_proto::announce::Place;
 use speaker_proto::probe::Ask;
 use speaker_proto::watch::Watchlist;
@@ -103,22 +103,29 @@ pub(crate) struct Fences {
 impl Fences {
     /// Before the agent is told of claims of a VIP: notes how many there were.
     pub(crate) fn note(&mut self, kernel: &KernelTables, tables: &Tables, vip: Vip) -> Result<()> {
-        let fenced = kernel.fenced(slots(tables, vip))?;
+        let fenced = kernel.fenced(entries(tables, vip).map(Entry::slot))?;
         self.told.extend(fenced);
         Ok(())
     }
 
-    /// Lowers the fences of these VIPs on all links, as far as the agent was told of the claims.
+    /// Lowers the fences of these VIPs on all links, as far as the agent was told of the claims. Where a VIP is not answered for
+    /// no claim raises a fence: what is up there is of an earlier holding, and goes.
     pub(crate) fn lower(
         &mut self,
         kernel: &mut KernelTables,
         tables: &Tables,
         vips: &BTreeSet<Vip>,
     ) -> Result<()> {
-        let slots = vips.iter().flat_map(|vip| slots(tables, *vip));
-        let settled: BTreeMap<u32, u64> = slots
-            .filter_map(|slot| Some((slot, self.told.remove(&slot)?)))
-            .collect();
+        let mut settled = BTreeMap::new();
+        for entry in vips.iter().flat_map(|vip| entries(tables, *vip)) {
+            let slot = entry.slot();
+            let told = self.told.remove(&slot);
+            if entry.mode() == Some(Mode::Answer) {
+                settled.extend(told.map(|generation| (slot, generation)));
+            } else {
+                settled.extend(kernel.fenced([slot])?);
+            }
+        }
         kernel.unfence(&settled)
     }
 }
@@ -143,10 +150,10 @@ pub(crate) const fn claimed(input: &Input) -> Option<Vip> {
     }
 }
 
-fn slots(tables: &Tables, vip: Vip) -> impl Iterator<Item = u32> + '_ {
+fn entries(tables: &Tables, vip: Vip) -> impl Iterator<Item = &Entry> {
     let key = |ifindex| VipKey::new(vip.0.into(), ifindex);
     let entries = tables.vips.range(key(0)..=key(u32::MAX));
-    entries.map(|(_, entry)| entry.slot())
+    entries.map(|(_, entry)| entry)
 }
 
 /// Askings on their way. One for each group of a large cluster that starts.

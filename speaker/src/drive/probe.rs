@@ -11,6 +11,7 @@ use speaker_proto::announce::Place;
 use speaker_proto::probe::{self, Ask, Probe, Probes};
 use speaker_proto::watch::{self, Watch, Watchlist};
 use speaker_proto::{GroupKey, Mac, Machine, Time};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -62,6 +63,23 @@ pub(crate) struct Counts {
     pub(crate) ears: EarCounts,
     /// Findings that the deciding thread had no room for.
     pub(crate) lost: u64,
+}
+
+impl Counts {
+    /// Probes and askings, by what became of them.
+    pub(crate) fn by_outcome(&self) -> BTreeMap<&'static str, u64> {
+        BTreeMap::from([
+            ("sent", self.sent),
+            ("failed", self.failed),
+            ("group_answered", self.probes.answered),
+            ("group_unanswered", self.probes.unanswered),
+            ("group_unsent", self.probes.unsent),
+            ("group_refused", self.probes.refused),
+            ("watch_answered", self.watch.answered),
+            ("watch_missed", self.watch.missed),
+            ("finding_lost", self.lost),
+        ])
+    }
 }
 
 /// Everything that probing needs. `T` takes a finding without blocking; `false`: it had no room.

@@ -1,15 +1,18 @@
-//! Probing between two real kernels: what the program answers, what a stranger answers, and what nobody does.
+//! Probing between two real kernels: what the program answers, what a stranger answers, and what nobody does. And fences, as the
+//! deciding thread lowers them.
 
 use super::*;
 use crate::dataplane::{self, AnswerRate, AttachMode, Dataplane, pin_dir};
-use crate::drive::hands::Hands;
+use crate::drive::hands::{Fences, Hands};
 use crate::testnet::{Namespace, TestBpf, TestNet, eventually};
 use speaker_core::diff::Change;
 use speaker_core::local::Link;
 use speaker_core::tables::TableChange;
 use speaker_core::{LinkName, Local};
-use speaker_ebpf::abi::{Entry, LinkValue, MacAddr, Mode, VipKey};
+use speaker_ebpf::abi::{Entry, LinkValue, MacAddr, MacKey, MemberValue, Mode, VipKey};
+use speaker_proto::Epoch;
 use speaker_proto::Vip;
+use speaker_proto::announce::Answered;
 use speaker_proto::watch::{PROMISE_INTERVAL, Watched};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc as std_mpsc;
@@ -266,5 +269,86 @@ fn l6_7_a_holder_that_falls_silent_is_missing_until_it_answers_again() {
             mac: THERE,
         };
         assert_eq!(desk.next(), unexpected);
+    });
+}
+
+#[test]
+fn l5_2_a_fence_goes_as_far_as_the_agent_was_told_and_wholly_before_a_taking() {
+    let segment = Segment::new(AttachMode::Tc);
+    segment.answers(true);
+    let (here, there) = (&segment.net.here, &segment.net.there);
+    let (ours, theirs) = (here.ifindex("eth0"), there.ifindex("eth0"));
+    let contested = vip(VIPS[0]);
+    let vips = BTreeSet::from([contested]);
+    let claim = || {
+        let answered = Answered {
+            mac: HERE,
+            epoch: Epoch(1),
+        };
+        here.enter(|| {
+            let frames = FrameSender::open().unwrap();
+            assert_eq!(frames.gratuitous((contested, ours), answered).unwrap(), 2);
+        });
+    };
+    there.enter(|| {
+        let mut kernel = segment.dataplane(&segment.theirs).tables().unwrap();
+        let member = MemberValue {
+            disarmed_until_ns: 0,
+        };
+        let key = MacKey::new(MacAddr(HERE.0));
+        kernel
+            .apply(&TableChange::Member(Change::Put(key, member)))
+            .unwrap();
+        let mut tables = kernel.read().unwrap();
+        let mut fences = Fences::default();
+        claim();
+        fences.note(&kernel, &tables, contested).unwrap();
+        claim();
+        fences.lower(&mut kernel, &tables, &vips).unwrap();
+        assert_eq!(kernel.fenced([0]).unwrap(), BTreeMap::from([(0, 4)]));
+        fences.lower(&mut kernel, &tables, &vips).unwrap();
+        assert_eq!(kernel.fenced([0]).unwrap().len(), 1, "nobody was told");
+        let key = VipKey::new(contested.0.into(), theirs);
+        let known = TableChange::Vip(Change::Put(key, Entry::new(Mode::Known, 0, 0)));
+        kernel.apply(&known).unwrap();
+        tables.apply(&known);
+        fences.lower(&mut kernel, &tables, &vips).unwrap();
+        assert!(kernel.fenced([0]).unwrap().is_empty());
+    });
+}
+
+#[test]
+fn l5_4_a_claim_to_one_station_silences_its_kernel_and_nobody_hears_of_it() {
+    let segment = Segment::new(AttachMode::Tc);
+    segment.answers(true);
+    let (here, there) = (&segment.net.here, &segment.net.there);
+    let ours = here.ifindex("eth0");
+    let kernel = there.enter(|| {
+        let mut kernel = segment.dataplane(&segment.theirs).tables().unwrap();
+        let member = MemberValue {
+            disarmed_until_ns: 0,
+        };
+        let key = MacKey::new(MacAddr(HERE.0));
+        kernel
+            .apply(&TableChange::Member(Change::Put(key, member)))
+            .unwrap();
+        kernel
+    });
+    segment.probing(|desk| {
+        for vip in VIPS {
+            // One by one: an answer that is still to be read would answer the next asking.
+            assert_eq!(desk.ask(&[vip], None).0, Some(THERE), "{vip}");
+        }
+        let answered = Answered {
+            mac: HERE,
+            epoch: Epoch(2),
+        };
+        let frames = FrameSender::open().unwrap();
+        for text in VIPS {
+            frames.claim_to((vip(text), ours), answered, THERE).unwrap();
+        }
+        let fences = kernel.fenced([0, 1]).unwrap();
+        assert_eq!(fences, BTreeMap::from([(0, 1), (1, 1)]));
+        assert_eq!(desk.ask(&VIPS, None).0, None);
     });
 }

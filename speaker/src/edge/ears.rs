@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 use socket2::{Domain, SockAddr, SockFilter, Socket, Type};
 use speaker_proto::announce::Place;
 use speaker_proto::{Mac, claim};
+use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
 use std::mem::MaybeUninit;
 use std::net::IpAddr;
@@ -33,6 +34,17 @@ pub(crate) struct Counts {
     pub(crate) malformed: u64,
     /// Frames that the kernel dropped since they were not read in time.
     pub(crate) lost: u64,
+}
+
+impl Counts {
+    /// By what became of the frames.
+    pub(crate) fn by_outcome(&self) -> BTreeMap<&'static str, u64> {
+        BTreeMap::from([
+            ("claim", self.claims),
+            ("malformed", self.malformed),
+            ("lost", self.lost),
+        ])
+    }
 }
 
 struct Ear {

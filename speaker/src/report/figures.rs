@@ -51,6 +51,10 @@ pub(crate) struct Figures {
     pub(crate) lost: u64,
     /// The other speakers.
     pub(crate) members: MemberFigures,
+    /// Probes, by what became of them.
+    pub(crate) probes: BTreeMap<&'static str, u64>,
+    /// Claims of others that were heard, by whether they could be used.
+    pub(crate) heard: BTreeMap<&'static str, u64>,
     /// The connection to the API server; `None`: there is none.
     pub(crate) api: Option<ApiFigures>,
 }

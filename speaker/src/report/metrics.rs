@@ -26,6 +26,7 @@ pub(super) fn render(figures: &Figures, process: &Process, log_lines_lost: u64) 
     page.node(figures)?;
     page.work(figures)?;
     page.members(&figures.members)?;
+    page.probing(figures)?;
     if let Some(api) = &figures.api {
         page.api(api)?;
     }
@@ -200,6 +201,26 @@ impl Page {
             "Entries in the kernel's table of VIPs",
             i64::try_from(figures.entries).unwrap_or(i64::MAX),
         )
+    }
+
+    fn probing(&self, figures: &Figures) -> Result<()> {
+        let probes = self.counters(
+            "heliograph_probes_total",
+            "Probes for VIPs before they are taken or while others hold them, and what became of them",
+            &["outcome"],
+        )?;
+        for (outcome, count) in &figures.probes {
+            probes.with_label_values(&[outcome]).inc_by(*count);
+        }
+        let heard = self.counters(
+            "heliograph_claims_heard_total",
+            "Frames that say where a VIP is, as far as they were listened to",
+            &["outcome"],
+        )?;
+        for (outcome, count) in &figures.heard {
+            heard.with_label_values(&[outcome]).inc_by(*count);
+        }
+        Ok(())
     }
 
     fn problems(&self, by_kind: &BTreeMap<String, u64>) -> Result<()> {

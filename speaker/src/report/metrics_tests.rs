@@ -61,6 +61,8 @@ fn figures() -> Figures {
             dropped: BTreeMap::from([("foreign", 8), ("key", 0)]),
             events: BTreeMap::from([("vote", 1)]),
         },
+        probes: BTreeMap::from([("sent", 8), ("group_unanswered", 2)]),
+        heard: BTreeMap::from([("lost", 1)]),
         api: Some(ApiFigures {
             requests: 9,
             failures: 1,
@@ -120,6 +122,8 @@ fn our_own_figures_have_our_name() {
         "heliograph_table_entries 2",
         "heliograph_plans_total 3",
         "heliograph_table_repairs_total 1",
+        r#"heliograph_probes_total{outcome="group_unanswered"} 2"#,
+        r#"heliograph_claims_heard_total{outcome="lost"} 1"#,
         "heliograph_log_lines_lost_total 6",
         "heliograph_event_to_kernel_seconds 0.004",
         "heliograph_elections_won_total 5",

@@ -10,6 +10,7 @@ use crate::drive::clock::{Stamp, now};
 use crate::drive::decide::View;
 use crate::drive::links::Attached;
 use crate::drive::members_board::MembersBoard;
+use crate::drive::probe::Counts;
 use crate::report::events::EventSender;
 use crate::report::http::{self, FactsNow};
 use crate::report::secure::{self, Secure};
@@ -44,6 +45,7 @@ pub(super) struct Board {
     pub(super) secret: Option<String>,
     pub(super) allocates: watch::Receiver<bool>,
     pub(super) gratuitous: watch::Receiver<GratuitousSent>,
+    pub(super) probed: watch::Receiver<Counts>,
     pub(super) sight: Arc<Sight>,
     pub(super) decided: Stamp,
     pub(super) updates: Arc<Updates>,
@@ -96,7 +98,10 @@ pub(super) async fn serve(
 impl Board {
     fn figures(&self) -> Result<Figures> {
         let deadline = Time::from_ns(self.sight.deadline_ns()?);
+        let probed = *self.probed.borrow();
         let mut figures = Figures {
+            probes: probed.by_outcome(),
+            heard: probed.ears.by_outcome(),
             node: self.node.to_string(),
             vips: self.vips()?,
             globals: self

@@ -9,6 +9,9 @@ mod figure;
 mod frame;
 mod generator;
 mod http;
+#[path = "../../../speaker/proto/tests/gossip/cluster.rs"]
+#[expect(dead_code, reason = "the tests of membership do more with it")]
+mod members_cluster;
 mod net;
 mod object;
 mod process;

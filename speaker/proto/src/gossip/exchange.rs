@@ -53,6 +53,7 @@ impl Gossip {
         let jitter = Span::from_ns(self.chance() % JITTER.ns());
         self.exchange_at = now + INTERVAL + jitter;
         self.expire_votes(now);
+        self.expire_assemblies(now);
         self.forget_gone(now);
         if self.own.forget_rival(now) {
             self.view.taken_changed();
@@ -198,10 +199,8 @@ impl Gossip {
         match (item.standing, peer.standing) {
             (Told::Left, Standing::Alive | Standing::Dead { .. }) => self.left(now, node),
             (Told::Alive, Standing::Dead { .. }) => {
-                if life.number > peer.life.number && life.at > peer.gone {
-                    self.learn_life(node, life);
-                    self.alive(now, node);
-                } else {
+                self.hear_of(now, node, life);
+                if !self.live.contains(&node) {
                     self.inquire(now, node);
                 }
             }

@@ -228,11 +228,13 @@ impl Gossip {
                 count,
                 parts: Default::default(),
                 asked: PUSHED,
+                touched: now,
             });
         }
         let Some(assembly) = slot else {
             return;
         };
+        assembly.touched = now;
         assembly.parts.insert(index, part.bytes);
         let missing = assembly.missing();
         if missing < count {
@@ -248,7 +250,9 @@ impl Gossip {
             .flatten()
             .collect();
         *slot = None;
-        self.assembling.remove(&node);
+        if !peer.assembles(Time::default()) {
+            self.assembling.remove(&node);
+        }
         self.install(now, node, sender, what, (version, hash), blob);
     }
 
@@ -314,6 +318,15 @@ impl Gossip {
         self.want(now, sender, sender, What::Held, delta.version);
     }
 
+    /// Blobs whose parts have stopped coming make room for others.
+    pub(super) fn expire_assemblies(&mut self, now: Time) {
+        let peers = &mut self.peers;
+        self.assembling.retain(|node| {
+            let peer = peers.get_mut(node);
+            peer.is_some_and(|peer| peer.assembles(now - STALLED))
+        });
+    }
+
     fn arrived(&mut self, now: Time, node: NodeId, sender: NodeId) {
         if let Some(peer) = self.peers.get_mut(&node) {
             let here = peer.held.version(peer.boot);
@@ -371,5 +384,7 @@ const PUSHED: u16 = 4;
 const PULLED: u16 = 16;
 /// Members whose blobs come in several parts at once.
 const ASSEMBLIES_MAX: usize = 16;
+/// Pulls are a second apart at most: several were lost.
+const STALLED: crate::Span = crate::Span::s(5);
 /// What is pushed arrives within this.
 const PULL_AFTER: crate::Span = crate::Span::ms(30);

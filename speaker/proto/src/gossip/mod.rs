@@ -22,7 +22,11 @@ mod roster;
 mod schedule;
 mod seeds;
 mod votes;
+mod watch;
 mod wire;
+
+#[cfg(test)]
+mod tests;
 
 pub use counts::Counts;
 pub use machine::Gossip;

@@ -175,6 +175,8 @@ pub(super) struct Assembly {
     pub(super) parts: BTreeMap<u16, Vec<u8>>,
     /// Up to which part they were asked for.
     pub(super) asked: u16,
+    /// When the last came.
+    pub(super) touched: Time,
 }
 
 impl Assembly {
@@ -281,6 +283,18 @@ impl Peer {
         let profile = self.profile.value.iter();
         let own = profile.flat_map(|profile| profile.addresses.iter().copied());
         self.from.into_iter().chain(own)
+    }
+
+    /// Drops what stopped coming before `since`; whether something is still being put together.
+    pub(super) fn assembles(&mut self, since: Time) -> bool {
+        let slots = [&mut self.profile.assembly, &mut self.held.assembly];
+        slots
+            .into_iter()
+            .map(|slot| {
+                slot.take_if(|assembly| assembly.touched < since);
+                slot.is_some()
+            })
+            .fold(false, |any, is_some| any | is_some)
     }
 
     /// Something of it that exists is not here.

@@ -22,6 +22,17 @@ pub(super) struct Doubt {
     until: Time,
 }
 
+/// What a member says of a claim that came in its name.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Claim {
+    /// It answers, since this taking.
+    Made(Epoch),
+    /// It does not any more.
+    Over,
+    /// It was not its own.
+    Denied,
+}
+
 /// A group that another member goes on with.
 #[derive(Debug)]
 pub(super) struct Contested {
@@ -172,31 +183,30 @@ impl Holds {
 
     /// Somebody saw a claim in this node's name.
     pub(super) fn did_you_claim(&mut self, from: NodeId, vip: GroupKey, nonce: u64) {
+        if self.facts.is_fading(vip) {
+            return;
+        }
         let key = self.owners.get(&vip);
         let group = key.and_then(|key| self.groups.get(key));
         let say = match group.map(|group| &group.state) {
             Some(State::Holding(own)) => Say::Claim(own.epoch),
-            Some(
-                State::Free
-                | State::Waiting
-                | State::Taking(_)
-                | State::Draining(_)
-                | State::Contested(_)
-                | State::Lapsed,
-            )
-            | None => Say::Denied,
+            // A frame from before, that was long on its way.
+            Some(State::Draining(_) | State::Contested(_) | State::Lapsed) => {
+                Say::Clear(self.top_epoch())
+            }
+            Some(State::Free | State::Waiting | State::Taking(_)) | None => Say::Denied,
         };
         self.tell(from, message(vip, nonce, say));
     }
 
-    /// What a member says of its claim; `None`: it made none.
+    /// What a member says of its claim.
     pub(super) fn claim_answered(
         &mut self,
         now: Time,
         key: GroupKey,
         group: &mut Group,
         (from, nonce): (NodeId, u64),
-        epoch: Option<Epoch>,
+        claim: Claim,
     ) {
         let vip = group.keys().next().unwrap_or(key);
         let State::Holding(own) = &mut group.state else {
@@ -216,12 +226,19 @@ impl Holds {
         own.doubt = None;
         group.due = None;
         let mine = own.epoch;
-        let Some(theirs) = epoch else {
-            self.say(Output::Unfence(key));
-            self.say(Output::Event(Event::Spoofed { group: key, mac }));
-            let length = self.spoofs.length(now, mac);
-            self.say(Output::Disarm(mac, length));
-            return;
+        let theirs = match claim {
+            Claim::Made(epoch) => epoch,
+            Claim::Over => {
+                self.say(Output::Unfence(key));
+                return;
+            }
+            Claim::Denied => {
+                self.say(Output::Unfence(key));
+                self.say(Output::Event(Event::Spoofed { group: key, mac }));
+                let length = self.spoofs.length(now, mac);
+                self.say(Output::Disarm(mac, length));
+                return;
+            }
         };
         let is_kept = self.rank.outlasts(vip, (self.me, mine), (from, theirs));
         let with = from;

@@ -67,6 +67,8 @@ pub struct Holds {
     /// Takings that wait for an acknowledgement.
     pub(super) awaiting: BTreeSet<(HeldVersion, GroupKey)>,
     pub(super) timers: Timers,
+    /// Groups to be looked at as soon as may be.
+    pub(super) pending: BTreeSet<GroupKey>,
     /// The highest epoch used here.
     top: Epoch,
     nonce: u64,
@@ -96,6 +98,7 @@ impl Holds {
             is_stale: false,
             awaiting: BTreeSet::new(),
             timers: Timers::default(),
+            pending: BTreeSet::new(),
             top: Epoch(0),
             // Room to grow: a later question has a greater number.
             nonce: start.nonce >> 1,
@@ -299,7 +302,7 @@ impl Holds {
             better = better.or(others.find(|theirs| self.rank.outlasts(vip, *theirs, mine)));
         }
         let is_unwanted =
-            self.wishes.is_some() && !self.wish(key).is_some_and(|w| w.owner.is_some());
+            self.wishes.is_some() && self.wish(key).is_none_or(|wish| wish.owner.is_none());
         if let Some((id, _)) = better {
             self.release(now, key, group, Some(id));
         } else if is_unwanted || self.others.roster().is_name_taken {

@@ -26,7 +26,7 @@ pub enum Say {
     Ask,
     /// I keep it.
     Keep(Why),
-    /// I do not answer for it, and let all know before I do again. Whatever I published up to this epoch is over.
+    /// I do not answer for it, or not any more, and let all know before I do again. Whatever I published up to this epoch is over.
     Clear(Epoch),
     /// I am silent, it is yours; with the moves that were made lately.
     Yield(Epoch, Ages),

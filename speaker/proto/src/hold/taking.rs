@@ -114,7 +114,7 @@ impl Holds {
             true => self.is_stale && self.is_held_by_fresher(&view),
             false => view.stands_back(self.me, false, false, &self.rank),
         };
-        if stands_back || now < group.not_before {
+        if stands_back || is_held && now < group.not_before {
             group.state = State::Waiting;
             group.due = Some(group.not_before.max(now + RETRY));
             return;

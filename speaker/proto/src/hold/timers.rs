@@ -30,9 +30,9 @@ impl Timers {
         self.by_time.first().map(|(at, _)| *at)
     }
 
-    /// The groups that are due at `now`.
-    pub(super) fn due(&self, now: Time) -> Vec<GroupKey> {
+    /// The groups that are due at `now`, the first `max` of them.
+    pub(super) fn due(&self, now: Time, max: usize) -> Vec<GroupKey> {
         let due = self.by_time.iter().take_while(|(at, _)| *at <= now);
-        due.map(|(_, group)| *group).collect()
+        due.take(max).map(|(_, group)| *group).collect()
     }
 }

@@ -3,6 +3,7 @@
 //! A turn says at most once what changed, and to the members first: what a node published must be on its way before any message
 //! that relies on it.
 
+use super::contest::Claim;
 use super::group::{Group, State};
 use super::machine::Holds;
 use super::message::{self, Message, Say};
@@ -18,11 +19,11 @@ impl Machine for Holds {
 
     fn input(&mut self, now: Time, input: Input) {
         match input {
-            Input::Wishes(wishes) => self.wished(now, wishes),
-            Input::Roster(roster) => self.learned(now, roster),
+            Input::Wishes(wishes) => self.wished(wishes),
+            Input::Roster(roster) => self.learned(roster),
             Input::Told(from, payload) => self.told(now, from, &payload),
-            Input::Applied(version) => self.applied(now, version),
-            Input::Armed => self.armed(now),
+            Input::Applied(version) => self.applied(version),
+            Input::Armed => self.armed(),
             Input::Lapsed => self.lapsed(),
             Input::Probed {
                 group,
@@ -39,13 +40,15 @@ impl Machine for Holds {
             }
             Input::Stale(is_stale) => self.is_stale = is_stale,
         }
+        self.look(now);
         self.end_turn();
     }
 
     fn expire(&mut self, now: Time) {
-        for key in self.timers.due(now) {
+        for key in self.timers.due(now, GROUPS_PER_TURN) {
             self.evaluate(now, key);
         }
+        self.look(now);
         for (group, macs) in self.reclaims.turn(now, &self.others) {
             self.say(Output::ClaimTo(group, macs));
         }
@@ -59,12 +62,23 @@ impl Machine for Holds {
     fn deadline(&self) -> Option<(Time, &'static str)> {
         let groups = self.timers.first().map(|at| (at, "a group"));
         let reclaims = self.reclaims.next().map(|at| (at, "a claim"));
-        groups.into_iter().chain(reclaims).min()
+        let more = (!self.pending.is_empty()).then_some((Time::default(), "more groups"));
+        groups.into_iter().chain(reclaims).chain(more).min()
     }
 }
 
 impl Holds {
-    fn learned(&mut self, now: Time, roster: Arc<Roster>) {
+    /// Looks at groups that something happened to. Whatever it was, they are judged by what is known when their turn comes.
+    fn look(&mut self, now: Time) {
+        for _ in 0..GROUPS_PER_TURN {
+            let Some(key) = self.pending.pop_first() else {
+                return;
+            };
+            self.evaluate(now, key);
+        }
+    }
+
+    fn learned(&mut self, roster: Arc<Roster>) {
         let before = (
             self.others.roster().is_settled,
             self.others.roster().is_name_taken,
@@ -72,14 +86,14 @@ impl Holds {
         let after = (roster.is_settled, roster.is_name_taken);
         let touched = self.others.learn(roster);
         let owners = touched.iter().filter_map(|vip| self.owners.get(vip));
-        let mut keys: BTreeSet<GroupKey> = owners.copied().collect();
+        self.pending.extend(owners);
         let end = self.others.acked.map_or(END, |acked| (acked.next(), FIRST));
-        keys.extend(self.awaiting.range(..end).map(|(_, key)| *key));
+        let later = self.awaiting.split_off(&end);
+        let acked = std::mem::replace(&mut self.awaiting, later);
+        self.pending.extend(acked.into_iter().map(|(_, key)| key));
         if before != after {
-            keys.extend(self.everything());
-        }
-        for key in keys {
-            self.evaluate(now, key);
+            let all = self.everything();
+            self.pending.extend(all);
         }
     }
 
@@ -91,19 +105,15 @@ impl Holds {
         elected.chain(self.groups.keys().copied()).collect()
     }
 
-    fn applied(&mut self, now: Time, version: u64) {
+    fn applied(&mut self, version: u64) {
         let vips = self.facts.applied_now(version);
-        let mut keys = BTreeSet::new();
         for vip in vips {
             match self.owners.get(&vip) {
                 Some(key) => {
-                    keys.insert(*key);
+                    self.pending.insert(*key);
                 }
                 None => self.facts.show(vip, None),
             }
-        }
-        for key in keys {
-            self.evaluate(now, key);
         }
     }
 
@@ -130,16 +140,15 @@ impl Holds {
         }
     }
 
-    fn armed(&mut self, now: Time) {
+    fn armed(&mut self) {
         self.is_armed = true;
-        for key in self.everything() {
-            if let Some(group) = self.groups.get_mut(&key)
-                && matches!(group.state, State::Lapsed)
-            {
+        for group in self.groups.values_mut() {
+            if matches!(group.state, State::Lapsed) {
                 group.state = State::Free;
             }
-            self.evaluate(now, key);
         }
+        let all = self.everything();
+        self.pending.extend(all);
     }
 
     fn told(&mut self, now: Time, from: NodeId, payload: &[u8]) {
@@ -178,6 +187,7 @@ impl Holds {
                     holds.cleared(taking, now, (from, vip), until, None);
                     holds.go_on(now, key, group);
                 }
+                holds.claim_answered(now, key, group, (from, nonce), Claim::Over);
             }),
             Say::Took => self.of_group(vip, |holds, key, group| {
                 holds.taken_by(now, key, group, from);
@@ -186,10 +196,10 @@ impl Holds {
                 holds.refused_by(now, key, group, from, nonce);
             }),
             Say::Claim(epoch) => self.of_group(vip, |holds, key, group| {
-                holds.claim_answered(now, key, group, (from, nonce), Some(epoch));
+                holds.claim_answered(now, key, group, (from, nonce), Claim::Made(epoch));
             }),
             Say::Denied => self.of_group(vip, |holds, key, group| {
-                holds.claim_answered(now, key, group, (from, nonce), None);
+                holds.claim_answered(now, key, group, (from, nonce), Claim::Denied);
             }),
         }
     }
@@ -254,3 +264,5 @@ impl Holds {
 
 const FIRST: GroupKey = GroupKey(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED));
 const END: (HeldVersion, GroupKey) = (HeldVersion(u64::MAX), FIRST);
+/// More wait for the next turn: the pulse trusts only a loop that finishes its turns, and messages come in between.
+const GROUPS_PER_TURN: usize = 1_000;

@@ -7,7 +7,7 @@ use super::group::{Group, Own, State};
 use super::machine::Holds;
 use super::moves::Moves;
 use super::{Event, Ground, Output, Wish};
-use crate::{Epoch, GroupKey, Time, Vip};
+use crate::{Epoch, GroupKey, Vip};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ struct Kept {
 
 impl Holds {
     /// Takes in what election says.
-    pub(super) fn wished(&mut self, now: Time, wishes: Arc<BTreeMap<GroupKey, Wish>>) {
+    pub(super) fn wished(&mut self, wishes: Arc<BTreeMap<GroupKey, Wish>>) {
         let old = self.wishes.replace(wishes.clone());
         let is_first = old.is_none();
         let old = old.unwrap_or_default();
@@ -58,7 +58,7 @@ impl Holds {
             let is_known = self.groups.contains_key(key);
             let is_new = old.get(key) != Some(wish);
             if is_new && (is_known || wish.owner == Some(self.me)) {
-                self.evaluate(now, *key);
+                self.pending.insert(*key);
             }
         }
     }

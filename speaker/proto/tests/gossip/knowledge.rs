@@ -198,9 +198,9 @@ fn l3_1c_of_two_that_prepare_at_least_one_knows() {
         let mut blind = [false; 2];
         for _ in 0..200 {
             cluster.run(Span::ms(1));
-            for at in 0..2 {
+            for (at, blind) in blind.iter_mut().enumerate() {
                 let knows = held(&cluster, at, 1 - at).is_some_and(|h| h.contains_key(&group(1)));
-                blind[at] |= acked(&cluster, 1 - at, at) >= 1 && !knows;
+                *blind |= acked(&cluster, 1 - at, at) >= 1 && !knows;
             }
         }
         assert_ne!(blind, [true, true], "seed {seed}");

@@ -4,6 +4,7 @@ pub(crate) mod answers;
 pub(crate) mod api;
 mod cluster;
 pub(crate) mod latency;
+pub(crate) mod members;
 pub(crate) mod packet;
 pub(crate) mod plan;
 pub(crate) mod restart;
@@ -75,6 +76,11 @@ pub(crate) const ALL: &[Bench] = &[
         name: restart::NAME,
         about: "what clients lose while the speaker restarts",
         run: restart::run,
+    },
+    Bench {
+        name: members::NAME,
+        about: "how soon a dead node is found dead, how often a live one, and what membership costs",
+        run: members::run,
     },
     Bench {
         name: api::NAME,

@@ -113,6 +113,20 @@ fn l5_3_a_claim_that_its_member_denies_is_spoofed() {
 }
 
 #[test]
+fn l5_3_a_late_claim_of_who_gave_it_away_is_no_spoof() {
+    let mut world = World::new(2, CALM, 1);
+    world.wish(&[(key(1), wish(Some(0), &[1]))]);
+    world.until_answered(0, 1, 3_000);
+    world.wish(&[(key(1), wish(Some(1), &[1]))]);
+    world.until_answered(1, 1, 1_000);
+    world.unfenced.clear();
+    claim(&mut world, 1, 0);
+    world.run(20);
+    assert_eq!(world.unfenced, [(1, key(1))], "at once");
+    assert_eq!(world.disarmed, []);
+}
+
+#[test]
 fn l5_3_a_claim_that_nobody_answers_for_silences_for_300_ms() {
     let mut world = World::new(2, CALM, 1);
     world.wish(&[(key(1), wish(Some(1), &[1]))]);

@@ -222,6 +222,23 @@ fn l3_1a_what_cannot_be_taken_goes_back_and_is_let_be_for_a_while() {
 }
 
 #[test]
+fn l3_1b_what_is_let_be_for_a_while_is_taken_when_its_holder_dies() {
+    let mut one = One::new(&[]);
+    one.says(0, 1, Some((HeldState::Holding, 7)));
+    let nonce = ask_nonce(&one.wish(Some(ME), &[1]));
+    one.says(2, 1, Some((HeldState::Preparing, 9)));
+    one.told(0, 1, nonce, Say::Yield(Epoch(8), NEVER));
+    one.pass(1_500);
+    one.says(2, 1, None);
+    one.says(0, 1, Some((HeldState::Holding, 10)));
+    assert_eq!(one.published(1), None);
+    let silent_at = one.now;
+    one.other(0, |member| member.standing = Standing::Dead { silent_at });
+    one.all_ack();
+    assert_eq!(one.hold(1), Hold::Holding);
+}
+
+#[test]
 fn l3_1a_a_yield_does_not_stand_in_for_another_holder_that_died() {
     let mut one = One::new(&[]);
     one.says(0, 1, Some((HeldState::Holding, 7)));
@@ -442,10 +459,114 @@ fn many_groups_are_asked_for_in_parts_and_in_few_datagrams() {
         })
         .collect();
     let outputs = one.input(Input::Wishes(Arc::new(wishes)));
+    assert_eq!(
+        one.holds.held().len(),
+        1_000,
+        "the rest wait for the next turns"
+    );
     let sent = outputs.iter().filter(|o| matches!(o, Output::Tell(..)));
     assert!(sent.count() < 10);
     assert_eq!(tells(&outputs).len(), 256);
     let rest = tells(&one.pass(450));
     let asked: BTreeSet<_> = rest.iter().map(|(_, nonce, _)| *nonce).collect();
     assert!(asked.len() >= 10_000 - 256, "{}", asked.len());
+}
+
+#[test]
+fn l3_1_what_this_kernel_may_still_answer_for_is_not_taken_anew() {
+    let mut one = One::new(&[1]);
+    one.wish(None, &[1]);
+    one.wish(Some(ME), &[1]);
+    assert_eq!(one.hold(1), Hold::Free);
+    one.applied();
+    assert_eq!(one.published(1), Some(HeldState::Preparing));
+}
+
+#[test]
+fn l6_3_a_group_that_was_adopted_in_part_is_taken_by_the_rules() {
+    let mut one = One::new(&[1]);
+    one.wish(Some(ME), &[1, 2]);
+    assert_eq!(one.hold(1), Hold::Free);
+    assert_eq!(
+        (one.published(1), one.published(2)),
+        (Some(HeldState::Holding), None)
+    );
+    one.applied();
+    assert_eq!(one.published(2), Some(HeldState::Preparing));
+}
+
+#[test]
+fn l3_1a_whom_the_last_yield_names_goes_before_who_has_precedence() {
+    // Node 0 goes before this one, this one before node 3.
+    for (heir, rival, is_going_on) in [(ME, 0, true), (3, 3, false)] {
+        let mut one = One::new(&[]);
+        one.says(2, 1, Some((HeldState::Yielded(id(heir)), 8)));
+        one.wish(Some(ME), &[1]);
+        one.says(rival, 1, Some((HeldState::Preparing, 9)));
+        assert_eq!(one.published(1).is_some(), is_going_on, "{heir}");
+        if is_going_on {
+            one.pass(3_000);
+            assert_eq!(one.published(1), None, "they do not see the same yields");
+        }
+    }
+}
+
+#[test]
+fn l6_1_who_kept_its_part_is_asked_first_the_next_time() {
+    let mut one = One::new(&[]);
+    one.says(0, 1, Some((HeldState::Holding, 7)));
+    one.says(2, 2, Some((HeldState::Holding, 7)));
+    let nonce = ask_nonce(&one.wish(Some(ME), &[1, 2]));
+    one.told(0, 1, nonce, Say::Yield(Epoch(8), NEVER));
+    let outputs = one.told(2, 2, nonce, Say::Keep(message::Why::Disagree));
+    assert_eq!(tells(&outputs), [(id(0), nonce, Say::Refuse)]);
+    let again = tells(&one.says(0, 1, Some((HeldState::Holding, 10))));
+    let asked: Vec<NodeId> = again.iter().map(|(to, ..)| *to).collect();
+    assert_eq!(asked, [id(2)]);
+}
+
+#[test]
+fn l6_1_what_nobody_answers_to_is_nobodys_after_two_seconds() {
+    let mut one = One::new(&[1]);
+    one.wish(Some(0), &[1]);
+    one.told(0, 1, 8, Say::Ask);
+    one.applied();
+    one.pass(2_100);
+    let answer = tells(&one.told(2, 1, 3, Say::Ask));
+    assert!(matches!(answer[..], [(_, 3, Say::Clear(_))]));
+}
+
+#[test]
+fn l6_1_a_taking_that_is_seen_needs_no_answer() {
+    let mut one = One::new(&[1]);
+    one.wish(Some(0), &[1]);
+    one.told(0, 1, 8, Say::Ask);
+    one.applied();
+    one.says(0, 1, Some((HeldState::Holding, 20)));
+    assert_eq!(tells(&one.pass(1_000)), []);
+    assert_eq!(one.hold(1), Hold::Draining);
+}
+
+#[test]
+fn l3_2_a_stale_view_asks_no_fresh_holder() {
+    let mut one = One::new(&[]);
+    one.input(Input::Stale(true));
+    one.says(0, 1, Some((HeldState::Holding, 7)));
+    assert_eq!(tells(&one.wish(Some(ME), &[1])), []);
+    assert_eq!(tells(&one.pass(5_000)), []);
+    one.input(Input::Stale(false));
+    assert!(!tells(&one.pass(1_000)).is_empty());
+}
+
+#[test]
+fn l3_2_what_a_stale_view_gave_away_drains_to_its_end() {
+    let mut one = One::new(&[1]);
+    one.wish(Some(ME), &[1]);
+    one.input(Input::Stale(true));
+    one.told(0, 1, 8, Say::Ask);
+    one.applied();
+    one.says(0, 1, Some((HeldState::Holding, 20)));
+    one.told(0, 1, 8, Say::Took);
+    one.pass(2_900);
+    assert_eq!(one.hold(1), Hold::Draining);
 }

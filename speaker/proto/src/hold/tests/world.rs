@@ -18,7 +18,9 @@ const LATE: Span = Span::ms(650);
 pub(super) struct Weather {
     /// Datagrams lost, of a thousand.
     pub(super) loss: u64,
-    /// The longest that a datagram takes, in ms.
+    /// Datagrams that take up to two seconds, of a thousand.
+    pub(super) late: u64,
+    /// The longest that the others take, in ms.
     pub(super) delay_ms: u64,
     /// The longest that a turn of deciding waits, in ms.
     pub(super) turn_ms: u64,
@@ -28,6 +30,7 @@ pub(super) struct Weather {
 
 pub(super) const CALM: Weather = Weather {
     loss: 0,
+    late: 0,
     delay_ms: 1,
     turn_ms: 1,
     apply_ms: 2,
@@ -312,7 +315,12 @@ impl World {
             return;
         }
         let boot = self.nodes[from].boot;
-        let delay = self.within(self.weather.delay_ms);
+        let is_late = self.random(1000) < self.weather.late;
+        let delay = self.within(if is_late {
+            2_000
+        } else {
+            self.weather.delay_ms
+        });
         self.after(
             delay,
             Happens::Datagram {
