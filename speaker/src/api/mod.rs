@@ -9,6 +9,8 @@
 mod client;
 mod failure;
 mod lines;
+#[cfg(test)]
+pub(crate) mod server_tests;
 
 pub(crate) use client::{Access, connect};
 pub(crate) use failure::Failure;
@@ -29,12 +31,23 @@ pub(crate) struct Api {
     counts: Arc<Counts>,
 }
 
-/// The connections in use. They are made anew when the server stays out of reach, since its certificate authority or its
-/// address may have changed in the files that name them.
+/// The connections in use. They are made anew from the files that say how: when credentials are refused, since files get
+/// new ones before the old ones end, and when the server stays out of reach, since its certificate authority or its
+/// address may have changed.
 struct Link {
-    client: RwLock<kube::Client>,
+    way: RwLock<Way>,
+    /// Looks begun. Of all requests that fail on one way, one looks for another.
+    looks: AtomicU64,
     /// Requests in a row that did not reach the server.
     broken: AtomicU32,
+}
+
+/// One reading of the files.
+#[derive(Clone)]
+struct Way {
+    client: kube::Client,
+    /// The look that found it.
+    look: u64,
 }
 
 /// What was asked of the API server so far.
@@ -134,7 +147,8 @@ impl Api {
         Self {
             access: Arc::new(access),
             link: Arc::new(Link {
-                client: RwLock::new(client),
+                way: RwLock::new(Way { client, look: 0 }),
+                looks: AtomicU64::new(0),
                 broken: AtomicU32::new(0),
             }),
             counts: Arc::default(),
@@ -152,54 +166,72 @@ impl Api {
     /// When the answer is none within the call's time, or is no success; what to do then is the caller's.
     pub(crate) async fn call(&self, call: Call) -> Result<Value, Failure> {
         self.counts.requests.fetch_add(1, Ordering::Relaxed);
-        let answered = tokio::time::timeout(call.timeout, self.answer(&call)).await;
-        self.judge(answered.unwrap_or(Err(Failure::Slow(call.timeout))))
-            .await
+        let way = self.way();
+        let answered = tokio::time::timeout(call.timeout, answer(&way.client, &call)).await;
+        self.judge(
+            way.look,
+            answered.unwrap_or(Err(Failure::Slow(call.timeout))),
+        )
+        .await
     }
 
-    /// Counts how it went, and makes the connections anew once that may help.
-    async fn judge<T>(&self, result: Result<T, Failure>) -> Result<T, Failure> {
-        if result.is_err() {
-            self.counts.failures.fetch_add(1, Ordering::Relaxed);
-        }
-        if !matches!(result, Err(Failure::Broken(_))) {
+    /// Counts how it went on the way of this look, and looks for another one where that may help.
+    async fn judge<T>(&self, look: u64, result: Result<T, Failure>) -> Result<T, Failure> {
+        let Err(failure) = &result else {
             self.link.broken.store(0, Ordering::Relaxed);
             return result;
-        }
-        let broken = self.link.broken.fetch_add(1, Ordering::Relaxed) + 1;
-        if broken.is_multiple_of(BROKEN_MAX) {
-            match client::client(&self.access).await {
-                Ok(client) => {
-                    *self
-                        .link
-                        .client
-                        .write()
-                        .unwrap_or_else(PoisonError::into_inner) = client
-                }
-                Err(error) => tracing::warn!(
-                    op = "api",
-                    error = format!("{error:#}"),
-                    "the way to the API server cannot be read anew; the old one stays in use"
-                ),
+        };
+        self.counts.failures.fetch_add(1, Ordering::Relaxed);
+        let is_lost = match failure {
+            Failure::Broken(_) => {
+                let broken = self.link.broken.fetch_add(1, Ordering::Relaxed) + 1;
+                broken.is_multiple_of(BROKEN_MAX)
             }
+            Failure::Refused(_) | Failure::Slow(_) | Failure::Garbled(_) => {
+                self.link.broken.store(0, Ordering::Relaxed);
+                failure.code() == Some(401)
+            }
+        };
+        if is_lost {
+            self.look_anew(look).await;
         }
         result
     }
 
-    fn client(&self) -> kube::Client {
-        let client = self.link.client.read();
-        client.unwrap_or_else(PoisonError::into_inner).clone()
+    /// Reads the files anew, unless somebody did since that look.
+    async fn look_anew(&self, since: u64) {
+        let looks = &self.link.looks;
+        let next = since + 1;
+        let begun = looks.compare_exchange(since, next, Ordering::Relaxed, Ordering::Relaxed);
+        if begun.is_err() {
+            return;
+        }
+        // A look that was begun ends, also if nobody waits for it any more; only the end of the process ends it.
+        let api = self.clone();
+        let _runtime_is_gone = tokio::spawn(async move { api.look(next).await }).await;
     }
 
-    async fn answer(&self, call: &Call) -> Result<Value, Failure> {
-        let response = self.client().send(call.request()).await?;
-        let (parts, body) = response.into_parts();
-        let bytes = body.collect_bytes().await?;
-        if parts.status.is_success() {
-            return serde_json::from_slice(&bytes)
-                .map_err(|error| Failure::Garbled(error.to_string()));
+    async fn look(&self, number: u64) {
+        let found = client::client(&self.access).await;
+        let mut way = self
+            .link
+            .way
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        way.look = number;
+        match found {
+            Ok(client) => way.client = client,
+            Err(error) => tracing::warn!(
+                op = "api",
+                error = format!("{error:#}"),
+                "the way to the API server cannot be read anew; the old one stays in use"
+            ),
         }
-        Err(Failure::refused(parts.status, &parts.headers, &bytes))
+    }
+
+    fn way(&self) -> Way {
+        let way = self.link.way.read();
+        way.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Opens a stream of lines, such as a watch. Only the answer's head is bounded in time, the stream is the caller's to
@@ -209,22 +241,33 @@ impl Api {
     /// As [`Api::call`].
     pub(crate) async fn stream(&self, call: Call) -> Result<Lines, Failure> {
         self.counts.requests.fetch_add(1, Ordering::Relaxed);
-        let opened = tokio::time::timeout(call.timeout, self.open(&call)).await;
-        self.judge(opened.unwrap_or(Err(Failure::Slow(call.timeout))))
+        let way = self.way();
+        let opened = tokio::time::timeout(call.timeout, open(&way.client, &call)).await;
+        self.judge(way.look, opened.unwrap_or(Err(Failure::Slow(call.timeout))))
             .await
     }
+}
 
-    async fn open(&self, call: &Call) -> Result<Lines, Failure> {
-        let response = self.client().send(call.request()).await?;
-        let (parts, body) = response.into_parts();
-        if parts.status.is_success() {
-            return Ok(Lines::new(body));
-        }
-        let bytes = body.collect_bytes().await?;
-        Err(Failure::refused(parts.status, &parts.headers, &bytes))
+async fn answer(client: &kube::Client, call: &Call) -> Result<Value, Failure> {
+    let response = client.send(call.request()).await?;
+    let (parts, body) = response.into_parts();
+    let bytes = body.collect_bytes().await?;
+    if parts.status.is_success() {
+        return serde_json::from_slice(&bytes).map_err(|error| Failure::Garbled(error.to_string()));
     }
+    Err(Failure::refused(parts.status, &parts.headers, &bytes))
+}
+
+async fn open(client: &kube::Client, call: &Call) -> Result<Lines, Failure> {
+    let response = client.send(call.request()).await?;
+    let (parts, body) = response.into_parts();
+    if parts.status.is_success() {
+        return Ok(Lines::new(body));
+    }
+    let bytes = body.collect_bytes().await?;
+    Err(Failure::refused(parts.status, &parts.headers, &bytes))
 }
 
 const JSON: &str = "application/json";
 const CALL_MAX: Duration = Duration::from_secs(10); // a webhook behind the server may take as long
-const BROKEN_MAX: u32 = 8; // so often out of reach, the way there may be another
+const BROKEN_MAX: u32 = 8; // so often out of reach, the way there may be another; less is a server that restarts

@@ -9,7 +9,7 @@ use super::leader::Term;
 use super::pools::PoolStatuses;
 use super::settings::Settings;
 use super::takeover::{FIELD_MANAGER, Rival, Writers};
-use super::tell::tell;
+use super::tell::{self, tell};
 use crate::api::{Api, Call, Failure};
 use crate::drive::chance;
 use crate::drive::clock::{now, pause};
@@ -231,6 +231,7 @@ impl Clerk {
             // A large cluster takes a moment, which the other tasks of this worker need not wait for.
             let passed = tokio::task::block_in_place(|| self.desk.pass(now()));
             if let Some((passed, news)) = passed {
+                passed.came.iter().for_each(tell::came);
                 self.board.passed(&self.desk, &passed);
                 self.pools.want(passed.usage);
                 self.config_problems = passed.config_problems;

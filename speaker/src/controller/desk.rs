@@ -33,6 +33,8 @@ pub(super) struct Desk {
     /// Events that come back with every pass, as of the last one.
     standing: BTreeSet<Event>,
     is_changed: bool,
+    /// Services of ours that came since the last pass.
+    came: BTreeSet<ServiceId>,
     /// Objects taken so far, and the faulty ones among them.
     pub(super) updates: u64,
     /// Of those, the faulty ones.
@@ -76,6 +78,8 @@ pub(super) struct Passed {
     pub(super) config_problems: Vec<Problem>,
     /// Services that do not have what they ask for, by the allocator.
     pub(super) service_problems: Vec<Problem>,
+    /// Services that came since the pass before, and whether they say already what they must.
+    pub(super) came: BTreeMap<ServiceId, bool>,
 }
 
 impl Desk {
@@ -89,6 +93,7 @@ impl Desk {
             outbox: Outbox::default(),
             standing: BTreeSet::new(),
             is_changed: false,
+            came: BTreeSet::new(),
             updates: 0,
             update_errors: 0,
             duplicates: 0,
@@ -105,11 +110,17 @@ impl Desk {
                 self.updates += 1;
                 return news;
             }
-            (Kind::Service, Told::Put(object)) => return self.service(now, object),
+            (Kind::Service, Told::Put(object)) => {
+                if self.is_ours(&object) {
+                    self.came.insert(id(&object));
+                }
+                return self.service(now, object);
+            }
             (Kind::Service, Told::Gone(namespace, name)) => {
                 let id = ServiceId { namespace, name };
                 self.stock.remove(&id);
                 self.outbox.gone(&id);
+                self.came.remove(&id);
                 let service = self.world.services.get(&id);
                 if service.is_some_and(|service| service.is_load_balancer) {
                     news.push(News::Deleted(id.clone()));
@@ -245,10 +256,16 @@ impl Desk {
         let mut usage = allocator::usage(&self.world, &allocation.assignments);
         usage.retain(|name, _| !is_at_fault(name));
         self.assignments = allocation.assignments;
+        let came = std::mem::take(&mut self.came).into_iter();
+        let came = came.map(|id| {
+            let is_met = self.outbox.get(&id).is_none();
+            (id, is_met)
+        });
         let passed = Passed {
             usage,
             config_problems,
             service_problems: allocation.problems,
+            came: came.collect(),
         };
         Some((passed, news))
     }

@@ -474,3 +474,49 @@ fn who_writes_other_addresses_into_a_service_of_ours_is_told() {
         ["web by second"]
     );
 }
+
+#[test]
+fn a_service_without_a_cluster_ip_loses_its_address_and_no_event_tells_of_it() {
+    let mut office = Office::new(&[("p", "192.0.2.0/30")], &[service("web", &["192.0.2.0"])]);
+    assert_eq!(office.settle().0, [] as [String; 0]);
+    let mut bare = service("web", &["192.0.2.0"]);
+    bare["spec"]["clusterIPs"] = json!([]);
+    office.put(Kind::Service, bare);
+    let (passed, _) = office.desk.pass(office.now).unwrap();
+    let why = &passed.service_problems[0];
+    assert_eq!(
+        (why.field.as_str(), why.why.as_str()),
+        ("spec.clusterIPs", "it has no cluster IP")
+    );
+    let (written, told) = office.settle();
+    assert_eq!(written, ["web:  -"]);
+    assert_eq!(told, ["web cleared noClusterIPs", "web written"]);
+}
+
+#[test]
+fn services_that_came_are_looked_at_once_each() {
+    let mut office = Office::new(
+        &[("p", "192.0.2.0/30")],
+        &[service("old", &["192.0.2.0"]), service("new", &[])],
+    );
+    let came = |office: &mut Office| {
+        let (passed, _) = office.desk.pass(office.now).unwrap();
+        let came = passed.came.into_iter();
+        came.map(|(id, is_met)| (id.name, is_met))
+            .collect::<Vec<_>>()
+    };
+    let first = [("new".to_owned(), false), ("old".to_owned(), true)];
+    assert_eq!(came(&mut office), first);
+    assert_eq!(came(&mut office), []);
+    office.put(Kind::Service, service("old", &["192.0.2.0"]));
+    let gone = Told::Gone("a".to_owned(), "new".to_owned());
+    office.put(Kind::Service, service("new", &[]));
+    office.desk.take(
+        office.now,
+        Item {
+            kind: Kind::Service,
+            told: gone,
+        },
+    );
+    assert_eq!(came(&mut office), [("old".to_owned(), true)]);
+}

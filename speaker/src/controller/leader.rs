@@ -6,6 +6,7 @@
 use crate::api::{Api, Call, Failure};
 use crate::drive::chance;
 use crate::drive::clock::{now, pause, wall};
+use crate::report::leave::Leave;
 use anyhow::{Result, bail};
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -43,6 +44,12 @@ impl Term {
     /// Whether a request of at most [`REQUEST_MAX`] may be begun at this moment.
     pub(crate) fn may_write(&self) -> bool {
         now().ns() < self.until.load(Ordering::Acquire)
+    }
+
+    /// The same for whoever writes by it.
+    pub(super) fn leave(&self) -> Leave {
+        let term = self.clone();
+        Leave::while_so(move || term.may_write())
     }
 
     /// Whether this process leads, kept up to date for as long as somebody wants to know.

@@ -20,11 +20,13 @@ use crate::report::own_pod::OwnPod;
 use crate::report::secure::Gate;
 use crate::source::kube::Scope;
 use anyhow::{Context, Result};
+use speaker_proto::lease::REQUEST_MAX;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 /// Runs the controller until SIGTERM or SIGINT; then the Lease is given back.
 ///
@@ -116,16 +118,18 @@ async fn lead(
         all_services: true,
     };
     let (items, followed) = reflect::spawn(&api, &scope, Duration::ZERO, &mut parts);
-    board.follow(followed);
+    board.follow(followed.clone());
     let (lookout, rival) = Lookout::new(api.clone(), &settings.namespace, settings.pod.as_deref());
     let own = Arc::new(OwnPod::new(&settings.namespace, settings.pod.clone()));
     let (problems, judged) = watch::channel(None);
-    drop(ConfigState::spawn(
+    let state = ConfigState::spawn(
         api.clone(),
         Component::Controller,
         Arc::clone(&own),
+        term.leave(),
+        Box::new(move || reflect::obstacle(&followed)),
         judged,
-    ));
+    );
     if let Some(secret) = settings.gossip_secret.clone() {
         let (api, term) = (api.clone(), term.clone());
         let (namespace, deployment) = (settings.namespace.clone(), settings.deployment.clone());
@@ -135,6 +139,8 @@ async fn lead(
         lookout.run().await;
         Ok(())
     });
+    // Those of the webhooks need none.
+    let events = events.with(term.leave());
     let mut clerk = Clerk::new(
         &settings,
         api,
@@ -152,6 +158,8 @@ async fn lead(
         _ = stopped.wait_for(|stopped| *stopped) => {}
     }
     clerk.finish().await;
+    // Nobody tells it anything any more: it ends with the request that is under way.
+    let _ended_or_waits = timeout(REQUEST_MAX.into(), state).await;
     Ok(())
 }
 

@@ -38,6 +38,15 @@ pub(super) fn tell(events: &EventSender, assignments: &Assignments, news: &News)
     }
 }
 
+/// Tells that a service which came was looked at, and whether it says already what it must.
+pub(super) fn came((service, is_met): (&ServiceId, &bool)) {
+    tracing::debug!(event = "startUpdate", %service, "looking at the service");
+    if *is_met {
+        tracing::debug!(event = "noChange", %service, "the service says what it must");
+    }
+    tracing::debug!(event = "endUpdate", %service, "looked at the service");
+}
+
 fn log(assignments: &Assignments, event: &Event) {
     let service = &event.service;
     match event.reason {

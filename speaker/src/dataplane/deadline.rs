@@ -48,6 +48,26 @@ impl DeadlineCell {
         Ok(Self { page })
     }
 
+    /// One that no kernel program reads.
+    #[cfg(test)]
+    pub(crate) fn detached() -> Self {
+        // SAFETY: a new private mapping at an address of the kernel's choice; it replaces no mapping. The result is checked before use.
+        let page = unsafe {
+            libc::mmap(
+                ptr::null_mut(),
+                PAGE_BYTES,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+                -1,
+                0,
+            )
+        };
+        assert_ne!(page, libc::MAP_FAILED);
+        Self {
+            page: NonNull::new(page.cast()).unwrap(),
+        }
+    }
+
     /// The deadline in force in BOOTTIME nanoseconds; zero if it was never armed.
     pub(crate) fn load(&self) -> u64 {
         self.word().load(Ordering::Acquire)

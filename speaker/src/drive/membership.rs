@@ -148,7 +148,11 @@ impl Membership {
             Input::Tell(..) => self.figures.messages_lost += 1,
             // Nobody acknowledges it.
             Input::Promise(_) => self.promised = Some(false),
-            Input::Received(_) | Input::Beat | Input::Leave | Input::Starved(_) => {}
+            Input::Received(_)
+            | Input::Beat
+            | Input::Leave
+            | Input::Steered(_)
+            | Input::Starved(_) => {}
         }
     }
 
@@ -229,6 +233,12 @@ impl Membership {
         };
         while let Some(output) = running.gossip.output() {
             match output {
+                // Others would take it for said that deciding knows what it does not.
+                gossip::Output::Send(datagram)
+                    if self.roster.is_some() && !datagram.is_heartbeat =>
+                {
+                    self.figures.messages_lost += 1;
+                }
                 gossip::Output::Send(datagram) => {
                     let is_heartbeat = datagram.is_heartbeat;
                     let to = datagram.to;
@@ -239,9 +249,13 @@ impl Membership {
                     self.heartbeats.accepted += usize::from(is_heartbeat && is_taken);
                     self.heartbeats.refused += usize::from(is_heartbeat && !is_taken);
                 }
-                gossip::Output::Roster(roster) => self.roster = Some(roster),
+                gossip::Output::Roster(roster) => {
+                    let is_heard = (self.parts.hear)(Heard::Roster(Arc::clone(&roster)));
+                    self.roster = (!is_heard).then_some(roster);
+                }
                 gossip::Output::Told(from, message) => {
-                    let is_lost = !(self.parts.hear)(Heard::Told(from, message));
+                    let is_lost =
+                        self.roster.is_some() || !(self.parts.hear)(Heard::Told(from, message));
                     self.figures.messages_lost += u64::from(is_lost);
                 }
                 gossip::Output::Promised(all) => self.promised = Some(all),

@@ -10,8 +10,9 @@ use super::wake::Wake;
 use crate::dataplane::deadline::DeadlineCell;
 use crate::edge::gossip::Keys;
 use speaker_proto::gossip::{self, PROMISE_WAIT};
-use speaker_proto::pulse::{Input, Output, PERIOD, PROMISE, Pulse};
+use speaker_proto::pulse::{DECIDE_AGE_MAX, Input, Output, PERIOD, PROMISE, Pulse};
 use speaker_proto::{Machine, Span, Time};
+use std::io;
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
 use std::thread;
 use std::time::Duration;
@@ -95,9 +96,23 @@ pub(crate) fn spawn(
     members: Parts,
     keys: Option<Keys>,
     say: impl Fn(Said) + Send + 'static,
-) -> std::io::Result<PulseHandle> {
+) -> io::Result<PulseHandle> {
+    let (mut thread, handle) = begin(cell, decided, members, keys, say)?;
+    thread::Builder::new()
+        .name("pulse".into())
+        .spawn(move || while thread.turn() {})?;
+    Ok(handle)
+}
+
+/// The thread before it runs, and the handle.
+fn begin<S: Fn(Said)>(
+    cell: DeadlineCell,
+    decided: Stamp,
+    members: Parts,
+    keys: Option<Keys>,
+    say: S,
+) -> io::Result<(Thread<S>, PulseHandle)> {
     let pulse = Pulse::new(now(), Time::from_ns(cell.load()));
-    let adopted = pulse.is_armed();
     let (asks, asked) = sync_channel(ASKS);
     let (inputs, told) = sync_channel(INPUTS);
     let wake = Wake::new()?;
@@ -105,27 +120,25 @@ pub(crate) fn spawn(
     if let Some(keys) = keys {
         members.install(now(), keys);
     }
-    let mut thread = Thread {
+    let handle = PulseHandle {
+        asks,
+        inputs,
+        wake: wake.clone(),
+        adopted: pulse.is_armed(),
+    };
+    let thread = Thread {
         pulse,
         members,
         cell,
         decided,
         asked,
         told,
-        wake: wake.clone(),
+        wake,
         say,
         wants_arm: false,
         leaving: None,
     };
-    thread::Builder::new()
-        .name("pulse".into())
-        .spawn(move || while thread.turn() {})?;
-    Ok(PulseHandle {
-        asks,
-        inputs,
-        wake,
-        adopted,
-    })
+    Ok((thread, handle))
 }
 
 struct Thread<S> {
@@ -235,6 +248,8 @@ impl<S: Fn(Said)> Thread<S> {
                 decided,
             };
         }
+        let is_steered = turn.since(decided) <= DECIDE_AGE_MAX;
+        self.members.input(turn, gossip::Input::Steered(is_steered));
         let heartbeats = self.members.beat(turn);
         Input::Beat {
             sends_accepted: heartbeats.accepted(),
@@ -273,3 +288,7 @@ const INPUTS_PER_TURN: usize = 256;
 const LATE_MAX: Span = Span::ms(100);
 /// Between two turns that nothing but a gossip deadline asks for.
 const REST: Span = Span::ms(1);
+
+#[cfg(test)]
+#[path = "pulse_tests.rs"]
+mod tests;

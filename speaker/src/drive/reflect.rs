@@ -26,6 +26,18 @@ pub(crate) struct Followed {
     pub(crate) trouble: watch::Receiver<Option<String>>,
 }
 
+/// What stands in the way of following, for the first kind that something does.
+pub(crate) fn obstacle(followed: &BTreeMap<Kind, Followed>) -> Option<String> {
+    let mut troubles = followed.iter().filter_map(|(kind, followed)| {
+        let why = followed.trouble.borrow().clone()?;
+        Some(format!(
+            "{} objects cannot be followed: {why}",
+            kind.as_str()
+        ))
+    });
+    troubles.next()
+}
+
 /// Follows every kind of `scope`; of the others nothing is wanted, so that they are complete as they are. The first lists are spread over `spread`, so that a thousand nodes which start at once
 /// do not ask at once.
 pub(crate) fn spawn(
@@ -163,7 +175,7 @@ impl<M, S: Fn(Told) -> M> Follower<M, S> {
         self.refused_since = None;
     }
 
-    /// A ServiceAccount that was made anew has another token and this process none of it: only a new one gets it.
+    /// Credentials were read anew at the first refusal. What is refused after that only another process may have.
     fn note(&mut self, failure: Option<&Failure>) -> Result<()> {
         match failure.and_then(Failure::code) {
             Some(401) => {

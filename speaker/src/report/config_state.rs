@@ -4,6 +4,7 @@
 //! `deploy/crds`). What the object should say is a pure function of the problems; the task around it writes only what
 //! differs, and looks now and then whether the object is still there. It knows nothing of what a problem means.
 
+use super::leave::Leave;
 use super::own_pod::OwnPod;
 use super::retry::Backoff;
 use crate::api::{Api, Call, Failure};
@@ -11,6 +12,7 @@ use crate::drive::{chance, clock};
 use serde_json::{Value, json};
 use speaker_core::Problem;
 use speaker_proto::NodeName;
+use speaker_proto::lease::REQUEST_MAX;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::sync::watch;
@@ -30,31 +32,43 @@ pub(crate) struct ConfigState {
     api: Api,
     component: Component,
     owner: Arc<OwnPod>,
+    leave: Leave,
+    obstacle: Obstacle,
 }
 
+/// Says why no configuration can be seen, if something stands in the way.
+pub(crate) type Obstacle = Box<dyn Fn() -> Option<String> + Send + Sync>;
+
 impl ConfigState {
-    /// Keeps the object of `component` as `problems` says, until the sender is gone; `None` there means that no
-    /// configuration has been judged yet, and nothing is written.
+    /// Keeps the object of `component` as `problems` says, whenever there is leave, until the sender is gone; `None` there
+    /// means that no configuration has been judged yet. Then nothing is written, unless `obstacle` says why that is so.
     pub(crate) fn spawn(
         api: Api,
         component: Component,
         owner: Arc<OwnPod>,
+        leave: Leave,
+        obstacle: Obstacle,
         problems: watch::Receiver<Option<Vec<Problem>>>,
     ) -> JoinHandle<()> {
         let state = Self {
             api,
             component,
             owner,
+            leave,
+            obstacle,
         };
         tokio::spawn(state.run(problems))
     }
 
     async fn run(self, mut problems: watch::Receiver<Option<Vec<Problem>>>) {
         let mut backoff = Backoff::default();
+        let mut is_new = true;
         loop {
             let judged = problems.borrow_and_update().as_deref().map(Verdict::of);
-            let wait = match judged {
-                None => LOOK_EVERY,
+            let unseen = (!is_new).then(|| (self.obstacle)()).flatten();
+            is_new = false;
+            let wait = match judged.or(unseen.map(Verdict::unknown)) {
+                None => UNSEEN_LOOK_EVERY,
                 Some(verdict) => match self.write(&verdict).await {
                     Ok(()) => {
                         backoff.reset();
@@ -110,7 +124,8 @@ impl ConfigState {
                     Call::apply(format!("{one}/status?fieldManager={by}&force=true"), object)
                 }
             };
-            self.api.call(call).await?;
+            self.leave.given().await;
+            self.api.call(call.within(REQUEST_MAX.into())).await?;
         }
         Ok(())
     }
@@ -154,9 +169,16 @@ impl Component {
     }
 }
 
-/// What is to be said of the configuration: nothing wrong, or what is.
+/// What is to be said of the configuration.
 #[derive(Clone, PartialEq, Eq, Debug)]
-struct Verdict(Option<String>);
+enum Verdict {
+    /// Nothing is wrong.
+    Sound,
+    /// This is.
+    Faulty(String),
+    /// It cannot be seen, for this reason.
+    Unknown(String),
+}
 
 impl Verdict {
     fn of(problems: &[Problem]) -> Self {
@@ -165,21 +187,31 @@ impl Verdict {
         if left_out > 0 {
             lines.push(format!("and {left_out} more"));
         }
-        Self((!lines.is_empty()).then(|| lines.join("\n")))
+        match lines.is_empty() {
+            true => Self::Sound,
+            false => Self::Faulty(lines.join("\n")),
+        }
+    }
+
+    fn unknown(why: String) -> Self {
+        Self::Unknown(shortened(why))
     }
 
     /// Status, reason and message of the condition.
     fn condition(&self) -> [&str; 3] {
-        match &self.0 {
-            None => ["True", "Reconciled", ""],
-            Some(why) => ["False", "ConfigurationError", why],
+        match self {
+            Self::Sound => ["True", "Reconciled", ""],
+            Self::Faulty(why) => ["False", "ConfigurationError", why],
+            Self::Unknown(why) => ["False", "UnknownError", why],
         }
     }
 
+    /// MetalLB calls valid what is not known to be invalid.
     const fn result(&self) -> &'static str {
-        match self.0 {
-            None => "Valid",
-            Some(_) => "Invalid",
+        match self {
+            Self::Sound => "Valid",
+            Self::Faulty(_) => "Invalid",
+            Self::Unknown(_) => "Unknown",
         }
     }
 }
@@ -194,7 +226,10 @@ fn line(problem: &Problem) -> String {
     } else {
         format!("{field}: ")
     };
-    let text = format!("configuration error: {object}: {field}{why}");
+    shortened(format!("configuration error: {object}: {field}{why}"))
+}
+
+fn shortened(text: String) -> String {
     match text.char_indices().nth(LINE_CHARS_MAX) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text,
@@ -303,6 +338,8 @@ const TYPE_LABEL: &str = "metallb.io/component-type";
 const NODE_LABEL: &str = "metallb.io/node-name";
 /// An object that somebody deleted is missed within this time; a thousand nodes cost 17 small reads a second.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
+/// Nothing is judged until every kind was seen, which takes a moment; what takes longer has a reason.
+const UNSEEN_LOOK_EVERY: Duration = Duration::from_secs(10);
 const PROBLEMS_MAX: usize = 20; // whoever mends that many looks again
 const LINE_CHARS_MAX: usize = 300; // with four bytes a character all lines stay below the schema's 32,768
 

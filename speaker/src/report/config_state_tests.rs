@@ -168,3 +168,18 @@ fn the_message_is_bounded() {
     assert!(message.len() < 32_768, "{}", message.len());
     assert!(message.ends_with("\nand 980 more"), "{message}");
 }
+
+#[test]
+fn what_cannot_be_seen_is_neither_valid_nor_invalid() {
+    let unseen = Verdict::unknown("pools cannot be followed".to_owned());
+    let seen = after(None, &taken(&unseen, None, 5));
+    assert_eq!(seen["status"]["result"], "Unknown");
+    assert_eq!(seen["status"]["errorSummary"], "pools cannot be followed");
+    let condition = &seen["status"]["conditions"][0];
+    assert_eq!(condition["status"], "False");
+    assert_eq!(condition["reason"], "UnknownError");
+    let seen = after(Some(seen.clone()), &taken(&bad(), Some(&seen), 6));
+    let condition = &seen["status"]["conditions"][0];
+    assert_eq!(condition["reason"], "ConfigurationError");
+    assert_eq!(condition["lastTransitionTime"], "1970-01-01T00:00:05Z");
+}

@@ -8,6 +8,7 @@
 
 mod book;
 
+use super::leave::Leave;
 use crate::api::{Api, Call, Failure};
 use crate::drive::chance;
 use crate::drive::clock::{now, pause, wall};
@@ -15,6 +16,7 @@ use book::{Book, Step};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use speaker_proto::Span;
+use speaker_proto::lease::REQUEST_MAX;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -66,11 +68,15 @@ struct Told {
 
 /// Takes events from any task. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct EventSender(Arc<Shared>);
+pub(crate) struct EventSender {
+    shared: Arc<Shared>,
+    leave: Leave,
+}
 
 #[derive(Default)]
 struct Shared {
-    queue: Mutex<VecDeque<Told>>,
+    /// Each with what lets it be written.
+    queue: Mutex<VecDeque<(Told, Leave)>>,
     news: Notify,
     lost: AtomicU64,
     /// Told, and neither written nor lost yet.
@@ -78,6 +84,14 @@ struct Shared {
 }
 
 impl EventSender {
+    /// The same, for what is written with this leave only.
+    pub(crate) fn with(&self, leave: Leave) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+            leave,
+        }
+    }
+
     /// Tells of an object. Never waits; an API server that cannot keep up costs the oldest events.
     pub(crate) fn tell(
         &self,
@@ -93,29 +107,30 @@ impl EventSender {
             reason: reason.into(),
             message: message.chars().take(MESSAGE_CHARS_MAX).collect(),
         };
-        let mut queue = self.0.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let shared = &self.shared;
+        let mut queue = shared.queue.lock().unwrap_or_else(PoisonError::into_inner);
         if queue.len() == QUEUE_MAX {
             queue.pop_front();
-            self.0.lost.fetch_add(1, Ordering::Relaxed);
+            shared.lost.fetch_add(1, Ordering::Relaxed);
         } else {
-            self.0.open.fetch_add(1, Ordering::Relaxed);
+            shared.open.fetch_add(1, Ordering::Relaxed);
         }
-        queue.push_back(told);
+        queue.push_back((told, self.leave.clone()));
         drop(queue);
-        self.0.news.notify_one();
+        shared.news.notify_one();
     }
 
     /// Waits until everything told is written, but no longer than that: for a process that is about to end.
     pub(crate) async fn flush(&self, longest: Duration) {
         let end = now() + Span::from_ns(u64::try_from(longest.as_nanos()).unwrap_or(u64::MAX));
-        while self.0.open.load(Ordering::Relaxed) > 0 && now() < end {
+        while self.shared.open.load(Ordering::Relaxed) > 0 && now() < end {
             pause(FLUSH_LOOK).await;
         }
     }
 
     /// Events that reached no API server: too many at once, too many about one object, or refused.
     pub(crate) fn lost(&self) -> u64 {
-        self.0.lost.load(Ordering::Relaxed)
+        self.shared.lost.load(Ordering::Relaxed)
     }
 }
 
@@ -156,14 +171,17 @@ impl Events {
             busy: BTreeSet::new(),
         };
         drop(tokio::spawn(events.run()));
-        EventSender(shared)
+        EventSender {
+            shared,
+            leave: Leave::always(),
+        }
     }
 
     async fn run(mut self) {
         let mut requests = JoinSet::new();
         loop {
             while self.busy.len() < REQUESTS_MAX
-                && let Some(told) = self.shared.take(&self.busy)
+                && let Some((told, leave)) = self.shared.take(&self.busy)
             {
                 let Some(step) = self.book.admit(now(), &told) else {
                     self.lose(&told, "there are too many about this object");
@@ -173,7 +191,7 @@ impl Events {
                 self.busy.insert(told.subject.clone());
                 let writer = Arc::clone(&self.writer);
                 requests.spawn(async move {
-                    let written = writer.write(&told, step).await;
+                    let written = writer.write(&told, step, &leave).await;
                     (told, written)
                 });
             }
@@ -213,19 +231,20 @@ impl Events {
 impl Shared {
     /// The oldest event about none of these objects. It is looked for among the oldest only: a queue full of events about
     /// one object has to wait for that one anyway.
-    fn take(&self, busy: &BTreeSet<Subject>) -> Option<Told> {
+    fn take(&self, busy: &BTreeSet<Subject>) -> Option<(Told, Leave)> {
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         let mut oldest = queue.iter().take(LOOK_AHEAD);
-        let at = oldest.position(|told| !busy.contains(&told.subject))?;
+        let at = oldest.position(|(told, _)| !busy.contains(&told.subject))?;
         queue.remove(at)
     }
 }
 
 impl Writer {
     /// Writes an event, and again as long as that may help. The name that it has, or why it has none.
-    async fn write(&self, told: &Told, mut step: Step) -> Result<String, String> {
+    async fn write(&self, told: &Told, mut step: Step, leave: &Leave) -> Result<String, String> {
         let at = stamp();
         for attempt in 0..TRIES_MAX {
+            leave.given().await;
             let failure = match self.api.call(self.call(told, &step, at)).await {
                 Ok(made) => {
                     let name = made["metadata"]["name"].as_str().unwrap_or_default();
@@ -238,6 +257,8 @@ impl Writer {
                 Some(409) if failure.already_exists() => return Ok(name(told, at)),
                 // The server forgets events after an hour, or sooner.
                 Some(404) if matches!(step, Step::Repeat { .. }) => step = Step::Make,
+                // By the next try the credentials have been read anew.
+                Some(401) => pause(wait(attempt, &failure)).await,
                 Some(code) if code < 500 && code != 429 => return Err(failure.to_string()),
                 Some(_) | None => pause(wait(attempt, &failure)).await,
             }
@@ -248,13 +269,14 @@ impl Writer {
     fn call(&self, told: &Told, step: &Step, at: Timestamp) -> Call {
         let namespace = told.subject.event_namespace();
         let path = format!("/api/v1/namespaces/{namespace}/events");
-        match step {
+        let call = match step {
             Step::Make => Call::post(path, self.event(told, at)),
             Step::Repeat { name, count } => Call::merge(
                 format!("{path}/{name}"),
                 json!({"count": count, "lastTimestamp": seconds(at)}),
             ),
-        }
+        };
+        call.within(REQUEST_MAX.into())
     }
 
     fn event(&self, told: &Told, at: Timestamp) -> Value {
@@ -347,6 +369,13 @@ const WAIT_MAX: Duration = Duration::from_secs(30);
 mod tests {
     use super::*;
 
+    fn sender() -> EventSender {
+        EventSender {
+            shared: Arc::default(),
+            leave: Leave::always(),
+        }
+    }
+
     #[test]
     fn times_have_whole_seconds_as_metav1_time() {
         let at: Timestamp = "2026-01-01T00:00:30.987654321Z".parse().unwrap();
@@ -371,14 +400,14 @@ mod tests {
 
     #[test]
     fn events_about_one_object_go_one_after_the_other() {
-        let sender = EventSender(Arc::default());
+        let sender = sender();
         for (name, message) in [("web", "1"), ("web", "2"), ("other", "3")] {
             let subject = Subject::service("a", name, "u");
             sender.tell(subject, Severity::Normal, "R", message);
         }
         let mut busy = BTreeSet::new();
         let taken = |busy: &mut BTreeSet<Subject>| {
-            let told = sender.0.take(busy)?;
+            let (told, _) = sender.shared.take(busy)?;
             busy.insert(told.subject);
             Some(told.message)
         };
@@ -391,13 +420,13 @@ mod tests {
 
     #[test]
     fn a_full_queue_loses_the_oldest_and_counts_it() {
-        let sender = EventSender(Arc::default());
+        let sender = sender();
         for n in 0..=QUEUE_MAX {
             let subject = Subject::service("a", "web", "u");
             sender.tell(subject, Severity::Normal, "R", n.to_string());
         }
-        let queue = sender.0.queue.lock().unwrap();
+        let queue = sender.shared.queue.lock().unwrap();
         assert_eq!((queue.len(), sender.lost()), (QUEUE_MAX, 1));
-        assert_eq!(queue.front().unwrap().message, "1");
+        assert_eq!(queue.front().unwrap().0.message, "1");
     }
 }

@@ -1,7 +1,8 @@
 //! Scrapes over real TLS, with an API server that knows three tokens.
 
 use super::*;
-use crate::api::{Access, Api, connect as connect_api};
+use crate::api::Api;
+use crate::api::server_tests::Server;
 use crate::tls::TlsArgs;
 use crate::tls::client_tests::{ask, connect};
 use axum::body::Bytes;
@@ -10,15 +11,11 @@ use serde_json::Value;
 use speaker_proto::Span;
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
 
-/// An API server that answers the two questions until it is stopped, and counts them.
+/// An API server that answers the two questions, and counts them.
 struct Authority {
-    api: Api,
+    server: Server,
     asked: Arc<AtomicU64>,
-    serving: JoinHandle<std::io::Result<()>>,
-    _folder: tempfile::TempDir,
 }
 
 impl Authority {
@@ -29,27 +26,8 @@ impl Authority {
             counted.fetch_add(1, Ordering::Relaxed);
             reviewed(serde_json::from_slice(&review).unwrap()).to_string()
         });
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        let server = format!("http://{}", listener.local_addr().unwrap());
-        let folder = tempfile::tempdir().unwrap();
-        let kubeconfig = folder.path().join("kubeconfig");
-        let config = json!({
-            "apiVersion": "v1", "kind": "Config", "current-context": "c",
-            "clusters": [{"name": "c", "cluster": {"server": server}}],
-            "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
-            "users": [{"name": "u", "user": {}}],
-        });
-        std::fs::write(&kubeconfig, config.to_string()).unwrap();
-        let access = Access {
-            kubeconfig: Some(kubeconfig),
-            api_server: None,
-        };
-        Self {
-            api: connect_api(&access).await.unwrap(),
-            asked,
-            serving: tokio::spawn(async move { axum::serve(listener, router).await }),
-            _folder: folder,
-        }
+        let server = Server::start(router).await;
+        Self { server, asked }
     }
 
     fn asked(&self) -> u64 {
@@ -130,7 +108,7 @@ impl Scraped {
 #[tokio::test]
 async fn who_is_allowed_reads_and_the_answer_is_reused() {
     let authority = Authority::start().await;
-    let scraped = Scraped::start(authority.api.clone()).await;
+    let scraped = Scraped::start(authority.server.api.clone()).await;
     for _ in 0..3 {
         let answer = scraped.get("/metrics", Some("Bearer good")).await;
         assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
@@ -142,7 +120,7 @@ async fn who_is_allowed_reads_and_the_answer_is_reused() {
 #[tokio::test]
 async fn refusals_are_the_api_servers_own() {
     let authority = Authority::start().await;
-    let scraped = Scraped::start(authority.api.clone()).await;
+    let scraped = Scraped::start(authority.server.api.clone()).await;
     for (authorization, status, message) in [
         (None, 401, "Unauthorized"),
         (Some("Basic good"), 401, "Unauthorized"),
@@ -172,7 +150,7 @@ async fn refusals_are_the_api_servers_own() {
 #[tokio::test]
 async fn paths_that_are_not_there_are_told_only_to_who_may_read() {
     let authority = Authority::start().await;
-    let scraped = Scraped::start(authority.api.clone()).await;
+    let scraped = Scraped::start(authority.server.api.clone()).await;
     assert!(scraped.get("/", None).await.starts_with("HTTP/1.1 401 "));
     let found = scraped.get("/", Some("Bearer good")).await;
     assert!(found.starts_with("HTTP/1.1 404 "), "{found}");
@@ -180,12 +158,11 @@ async fn paths_that_are_not_there_are_told_only_to_who_may_read() {
 
 #[tokio::test]
 async fn without_an_api_server_who_was_allowed_reads_on_and_nobody_else() {
-    let authority = Authority::start().await;
-    let gate = Gate::new(authority.api.clone());
+    let mut authority = Authority::start().await;
+    let gate = Gate::new(authority.server.api.clone());
     let start = now();
     gate.admit(start, Some("Bearer good")).await.unwrap();
-    authority.serving.abort();
-    let _ended = authority.serving.await;
+    authority.server.stop().await;
     let late = start + Span::s(599);
     gate.admit(late, Some("Bearer good")).await.unwrap();
     let unknown = gate.admit(late, Some("Bearer other")).await.unwrap_err();

@@ -13,6 +13,7 @@ use crate::drive::decide::View;
 use crate::drive::reflect::{self, Followed};
 use crate::report::config_state::{Component, ConfigState};
 use crate::report::events::{EventSender, Events};
+use crate::report::leave::Leave;
 use crate::report::own_pod::OwnPod;
 use crate::report::secure::Gate;
 use crate::settings::{Cluster, Settings};
@@ -96,11 +97,14 @@ impl InCluster {
         let (judged_in, judged) = watch::channel(None);
         tasks.spawn(judge::follow(views.clone(), judged_in));
         let component = Component::Speaker(node.clone());
+        let followed = Arc::clone(&self.link.followed);
         // It ends with the runtime, like that of the events.
         drop(ConfigState::spawn(
             self.api.clone(),
             component,
             Arc::clone(&self.pod),
+            Leave::always(),
+            Box::new(move || reflect::obstacle(&followed)),
             judged,
         ));
         let statuses = Statuses::open(self.api.clone(), self.pod, node, views.clone(), tasks);

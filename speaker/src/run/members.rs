@@ -43,10 +43,11 @@ pub(super) fn figures(shown: &Figures) -> MemberFigures {
 }
 
 /// What the machine counted: datagrams that were refused by cause, and what happened.
-fn counts(counts: &Counts) -> ([(&'static str, u64); 12], [(&'static str, u64); 7]) {
+fn counts(counts: &Counts) -> ([(&'static str, u64); 12], [(&'static str, u64); 8]) {
     let Counts {
         malformed,
         misdirected,
+        unsteered,
         other_protocol,
         unknown_kind,
         replayed,
@@ -87,6 +88,7 @@ fn counts(counts: &Counts) -> ([(&'static str, u64); 12], [(&'static str, u64); 
         ("assemblies_full", assemblies_full),
         ("message_too_long", told_too_long),
         ("held_too_many", held_too_many),
+        ("unsteered", unsteered),
     ];
     (refused, events)
 }

@@ -3,10 +3,10 @@
 //! Governed by the "Authorization Overview" page. What the roles say is up to [`super::rbac`].
 
 use crate::answer::Refusal;
-use crate::kinds::text;
 use crate::rbac::{self, Attributes, User};
 use crate::route::{Request, Route, Target};
 use crate::store::Store;
+use crate::value::text;
 use serde_json::{Value, json};
 
 /// The verb of a request, as roles and audit logs name it.

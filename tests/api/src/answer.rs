@@ -49,31 +49,6 @@ impl Answer {
     }
 }
 
-impl Cause {
-    /// The value may not be that; it is shown as it is, lists and objects too.
-    pub(crate) fn shown(field: impl AsRef<str>, value: &Value, why: &str) -> Self {
-        let message = format!("Invalid value: {value}: {why}");
-        Self::new(field, "FieldValueInvalid", message)
-    }
-
-    /// A value is needed.
-    pub(crate) fn wanted(field: impl AsRef<str>, why: &str) -> Self {
-        let colon = if why.is_empty() { "" } else { ": " };
-        let message = format!("Required value{colon}{why}");
-        Self::new(field, "FieldValueRequired", message)
-    }
-
-    /// The value is none of a few words.
-    pub(crate) fn unlisted(field: impl AsRef<str>, value: &Value, known: &[&str]) -> Self {
-        let known: Vec<_> = known.iter().map(|word| format!("{word:?}")).collect();
-        let message = format!(
-            "Unsupported value: {value}: supported values: {}",
-            known.join(", ")
-        );
-        Self::new(field, "FieldValueNotSupported", message)
-    }
-}
-
 /// Which object a refusal is about, for its details.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct About {
@@ -86,6 +61,15 @@ pub(crate) struct About {
 }
 
 impl About {
+    /// The options of a request, as in `ListOptions`.
+    pub(crate) fn options(kind: &str) -> Self {
+        Self {
+            group: "meta.k8s.io".to_owned(),
+            kind: kind.to_owned(),
+            name: String::new(),
+        }
+    }
+
     /// `kind` and its group joined by a dot, as messages have it.
     pub(crate) fn qualified(&self) -> String {
         if self.group.is_empty() {

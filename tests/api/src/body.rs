@@ -3,7 +3,7 @@
 use crate::answer::Refusal;
 use crate::builtin;
 use crate::call::{Call, Stop};
-use crate::kinds::text;
+use crate::value::text;
 use serde_json::{Value, json};
 
 /// The object of a body, with its `apiVersion` and `kind`.

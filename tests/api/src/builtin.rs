@@ -4,9 +4,9 @@
 
 mod registration;
 
-use crate::kinds::{Kind, text};
-use crate::meta::take;
+use crate::kinds::Kind;
 use crate::schema::Cause;
+use crate::value::{each, each_mut, fill, take, text};
 use serde_json::{Value, json};
 use std::net::IpAddr;
 
@@ -68,25 +68,14 @@ fn config_map(new: &mut Value) -> Vec<Cause> {
         if is_empty(&new[key]) {
             take(new, key);
         }
-        if new[key].is_null() {
-            take(new, key);
-        }
     }
     let data = new["data"].as_object().into_iter().flatten();
     let bytes: usize = data
         .map(|(_, value)| value.as_str().map_or(0, str::len))
         .sum();
-    take_null(new, "data");
     let is_long = bytes > DATA_BYTES_MAX;
     let long = is_long.then(|| Cause::too_long("[]", DATA_BYTES_MAX as u64));
     long.into_iter().collect()
-}
-
-/// Reading a missing field by index in a mutable value makes it; this undoes that.
-fn take_null(object: &mut Value, key: &str) {
-    if object.get(key).is_some_and(Value::is_null) {
-        take(object, key);
-    }
 }
 
 fn secret(new: &mut Value) -> Vec<Cause> {
@@ -94,15 +83,11 @@ fn secret(new: &mut Value) -> Vec<Cause> {
     let plain = new.get("stringData").and_then(Value::as_object).cloned();
     for (key, value) in plain.into_iter().flatten() {
         let coded = base64::engine::general_purpose::STANDARD.encode(text(&value));
-        if new.get("data").is_none() {
-            new["data"] = json!({});
-        }
+        fill(new, "data", json!({}));
         new["data"][key] = json!(coded);
     }
     take(new, "stringData");
-    if new.get("type").is_none() {
-        new["type"] = json!("Opaque");
-    }
+    fill(new, "type", "Opaque");
     Vec::new()
 }
 
@@ -117,9 +102,7 @@ fn namespace(old: Option<&Value>, new: &mut Value) -> Vec<Cause> {
 }
 
 fn node(old: Option<&Value>, new: &mut Value) -> Vec<Cause> {
-    if new.get("spec").is_none() {
-        new["spec"] = json!({});
-    }
+    fill(new, "spec", json!({}));
     if let Some(network) = new["spec"].get("podCIDR").cloned()
         && new["spec"].get("podCIDRs").is_none()
     {
@@ -134,16 +117,14 @@ fn node(old: Option<&Value>, new: &mut Value) -> Vec<Cause> {
             .iter()
             .map(|&field| (field.to_owned(), json!("")))
             .collect();
-        if new.get("status").is_none() {
-            new["status"] = json!({});
-        }
+        fill(new, "status", json!({}));
         let status = &mut new["status"];
-        if status.get("daemonEndpoints").is_none() {
-            status["daemonEndpoints"] = json!({"kubeletEndpoint": {"Port": 0}});
-        }
-        if status.get("nodeInfo").is_none() {
-            status["nodeInfo"] = Value::Object(system);
-        }
+        fill(
+            status,
+            "daemonEndpoints",
+            json!({"kubeletEndpoint": {"Port": 0}}),
+        );
+        fill(status, "nodeInfo", Value::Object(system));
     }
     Vec::new()
 }
@@ -157,9 +138,7 @@ fn pod(old: Option<&Value>, new: &mut Value) -> Vec<Cause> {
 
 fn event(new: &mut Value) -> Vec<Cause> {
     for key in ["eventTime", "firstTimestamp", "lastTimestamp"] {
-        if new.get(key).is_none() {
-            new[key] = Value::Null;
-        }
+        fill(new, key, Value::Null);
     }
     for key in ["reason", "message", "type", "action"] {
         if new.get(key).is_some_and(|value| value == "") {
@@ -167,13 +146,9 @@ fn event(new: &mut Value) -> Vec<Cause> {
         }
     }
     for key in ["reportingComponent", "reportingInstance"] {
-        if new.get(key).is_none() {
-            new[key] = json!("");
-        }
+        fill(new, key, "");
     }
-    if new.get("source").is_none() {
-        new["source"] = json!({});
-    }
+    fill(new, "source", json!({}));
     let own = text(&new["metadata"]["namespace"]);
     let concerned = text(&new["involvedObject"]["namespace"]);
     // Events about objects of the cluster live in the default namespace.
@@ -187,9 +162,7 @@ fn event(new: &mut Value) -> Vec<Cause> {
 }
 
 fn lease(new: &mut Value) -> Vec<Cause> {
-    if new.get("spec").is_none() {
-        new["spec"] = json!({});
-    }
+    fill(new, "spec", json!({}));
     // Behind a gate that is off.
     take(&mut new["spec"], "strategy");
     let spec = &new["spec"];
@@ -246,30 +219,15 @@ fn slice(old: Option<&Value>, new: &mut Value) -> Vec<Cause> {
         let value = &new["addressType"];
         return vec![Cause::shown("addressType", value, "field is immutable")];
     }
-    if new.get("ports").is_none() {
-        new["ports"] = Value::Null;
+    fill(new, "ports", Value::Null);
+    fill(new, "endpoints", Value::Null);
+    for port in each_mut(new, "ports") {
+        fill(port, "protocol", "TCP");
+        fill(port, "name", "");
     }
-    if new.get("endpoints").is_none() {
-        new["endpoints"] = Value::Null;
-    }
-    for port in new["ports"].as_array_mut().into_iter().flatten() {
-        if port.get("protocol").is_none() {
-            port["protocol"] = json!("TCP");
-        }
-        if port.get("name").is_none() {
-            port["name"] = json!("");
-        }
-    }
-    for (at, endpoint) in new["endpoints"]
-        .as_array_mut()
-        .into_iter()
-        .flatten()
-        .enumerate()
-    {
-        if endpoint.get("conditions").is_none() {
-            endpoint["conditions"] = json!({});
-        }
-        let addresses = endpoint["addresses"].as_array().into_iter().flatten();
+    for (at, endpoint) in each_mut(new, "endpoints").enumerate() {
+        fill(endpoint, "conditions", json!({}));
+        let addresses = each(&endpoint["addresses"]);
         for (place, address) in addresses.enumerate() {
             causes.extend(endpoint_fault(&family, at, place, address));
         }
@@ -301,13 +259,12 @@ fn endpoint_fault(family: &str, at: usize, place: usize, address: &Value) -> Opt
 }
 
 fn binding(old: Option<&Value>, new: &mut Value) -> Vec<Cause> {
-    for subject in new["subjects"].as_array_mut().into_iter().flatten() {
+    for subject in each_mut(new, "subjects") {
         let is_person = subject["kind"] == "User" || subject["kind"] == "Group";
         if is_person && subject.get("apiGroup").is_none() {
             subject["apiGroup"] = json!("rbac.authorization.k8s.io");
         }
     }
-    take_null(new, "subjects");
     let Some(old) = old else {
         return Vec::new();
     };

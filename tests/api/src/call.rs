@@ -4,9 +4,10 @@
 //! again with the reply; it then finds the reply in place of asking. Nothing here waits or connects.
 
 use crate::answer::{About, Refusal};
-use crate::kinds::{Kind, Version, text};
+use crate::kinds::{Kind, Version};
 use crate::rbac::User;
 use crate::route::{Request, Target};
+use crate::value::text;
 use serde_json::Value;
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;

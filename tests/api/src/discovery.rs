@@ -195,30 +195,13 @@ fn joined(group: &str, version: &str) -> String {
 }
 
 /// In the order in which the server lists them.
-fn verbs(kind: &Kind) -> &'static [&'static str] {
-    if kind.is_custom() {
-        &[
-            "delete",
-            "deletecollection",
-            "get",
-            "list",
-            "patch",
-            "create",
-            "update",
-            "watch",
-        ]
+fn verbs(kind: &Kind) -> Vec<&'static str> {
+    let verbs = if kind.is_custom() {
+        "delete deletecollection get list patch create update watch"
     } else {
-        &[
-            "create",
-            "delete",
-            "deletecollection",
-            "get",
-            "list",
-            "patch",
-            "update",
-            "watch",
-        ]
-    }
+        "create delete deletecollection get list patch update watch"
+    };
+    verbs.split(' ').collect()
 }
 
 const STATUS_VERBS: &[&str] = &["get", "patch", "update"];

@@ -1,16 +1,17 @@
 //! The double as a test holds it: started, stopped, asked, and told what should go wrong.
 
 mod birth;
+mod renewal;
 
 use crate::answer::Body;
 use crate::faults::Rule;
-use crate::kinds::text;
 use crate::listen::{Logged, Shared, accept};
 use crate::post::Places;
 use crate::route::{Request, query};
 use crate::serve::Outcome;
 use crate::store::{Key, Store};
 use crate::user::Users;
+use crate::value::text;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use birth::{Identity, furnish};
@@ -323,11 +324,6 @@ impl Double {
     /// Says where a webhook is from now on.
     pub fn place(&self, host: &str, address: SocketAddr) {
         self.shared.places().insert(host.to_owned(), address);
-    }
-
-    /// Adds a token.
-    pub fn add_user(&self, token: &str, name: &str, groups: &[&str]) {
-        self.shared.store().users.add(token, name, groups);
     }
 }
 

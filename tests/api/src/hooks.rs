@@ -5,10 +5,19 @@
 
 use crate::answer::Refusal;
 use crate::call::{Call, Question, Reply, Stop};
-use crate::kinds::{Kind, text};
+use crate::kinds::Kind;
 use crate::select;
 use crate::store::{Key, Store};
+use crate::value::{each, take, text};
 use serde_json::{Value, json};
+
+/// What a webhook is shown of a write, in the version that its rules ask for.
+struct Shown<'a> {
+    operation: &'a str,
+    version: &'a str,
+    object: Option<Value>,
+    old: Option<Value>,
+}
 
 /// Asks every validating webhook whose rules fit. Refused in the words of the first that refuses.
 pub(crate) fn admit(
@@ -22,42 +31,64 @@ pub(crate) fn admit(
     if call.kind.group == "admissionregistration.k8s.io" {
         return Ok(());
     }
-    let configurations = store.range(CONFIGURATIONS, "");
-    for (_, configuration) in configurations {
-        let hooks = configuration["webhooks"].as_array();
-        for hook in hooks.into_iter().flatten() {
-            if fits(store, call, operation, object.or(old), hook) {
-                admit_by(call, operation, object, old, hook)?;
+    let mut concerned = Vec::new();
+    for (_, configuration) in store.range(CONFIGURATIONS, "") {
+        for hook in each(&configuration["webhooks"]) {
+            let Some(version) = version(call, operation, hook) else {
+                continue;
+            };
+            if !is_selected(store, call, object.or(old), hook) {
+                continue;
             }
+            // Every webhook's version is there before the first webhook is asked.
+            let shown = Shown {
+                operation,
+                version,
+                old: in_version(call, old, version)?,
+                object: in_version(call, object, version)?,
+            };
+            concerned.push((hook, shown));
         }
+    }
+    for (hook, shown) in &concerned {
+        admit_by(call, shown, hook)?;
     }
     Ok(())
 }
 
-fn fits(
-    store: &Store,
-    call: &Call<'_>,
-    operation: &str,
-    object: Option<&Value>,
-    hook: &Value,
-) -> bool {
+/// The version in which a webhook asks to see the write; None if no rule of it fits. A rule for the request's own version goes
+/// first; by `matchPolicy: Equivalent` one for another version of the kind does too.
+fn version<'a>(call: &'a Call<'_>, operation: &str, hook: &Value) -> Option<&'a str> {
+    let own = call.target.version.as_str();
+    let rules = || each(&hook["rules"]);
+    if rules().any(|rule| is_ruled(call, operation, own, rule)) {
+        return Some(own);
+    }
+    if hook["matchPolicy"] != "Equivalent" {
+        return None;
+    }
+    let versions = call.kind.versions.iter().map(|version| &*version.name);
+    rules().find_map(|rule| {
+        let mut others = versions.clone().filter(|other| *other != own);
+        others.find(|other| is_ruled(call, operation, other, rule))
+    })
+}
+
+fn is_ruled(call: &Call<'_>, operation: &str, version: &str, rule: &Value) -> bool {
     let target = &call.target;
     let resource = match target.subresource.as_str() {
         "" => target.plural.clone(),
         sub => format!("{}/{sub}", target.plural),
     };
-    let has = |list: &Value, word: &str| {
-        let words = list.as_array().into_iter().flatten();
-        words.into_iter().any(|each| each == word || each == "*")
-    };
-    let rules = hook["rules"].as_array();
-    let is_ruled = rules.into_iter().flatten().any(|rule| {
-        has(&rule["operations"], operation)
-            && has(&rule["apiGroups"], &target.group)
-            && has(&rule["apiVersions"], &target.version)
-            && has(&rule["resources"], &resource)
-    });
-    let place = Key::new("namespaces", "", &target.namespace);
+    let has = |words: &Value, word: &str| each(words).any(|each| each == word || each == "*");
+    has(&rule["operations"], operation)
+        && has(&rule["apiGroups"], &target.group)
+        && has(&rule["apiVersions"], version)
+        && has(&rule["resources"], &resource)
+}
+
+fn is_selected(store: &Store, call: &Call<'_>, object: Option<&Value>, hook: &Value) -> bool {
+    let place = Key::new("namespaces", "", &call.target.namespace);
     let namespace = store
         .get(&place)
         .map(|namespace| &namespace["metadata"]["labels"]);
@@ -67,31 +98,50 @@ fn fits(
             namespace.unwrap_or(&Value::Null),
         );
     let labels = object.map_or(&Value::Null, |object| &object["metadata"]["labels"]);
-    is_ruled && is_near && select::fits(&hook["objectSelector"], labels)
+    is_near && select::fits(&hook["objectSelector"], labels)
 }
 
-fn admit_by(
+/// As converted, and nothing more: what the version would add is not in it.
+fn in_version(
     call: &Call<'_>,
-    operation: &str,
     object: Option<&Value>,
-    old: Option<&Value>,
-    hook: &Value,
-) -> Result<(), Stop> {
+    version: &str,
+) -> Result<Option<Value>, Stop> {
+    let Some(object) = object else {
+        return Ok(None);
+    };
+    if version == call.target.version {
+        return Ok(Some(object.clone()));
+    }
+    match convert(call, vec![object.clone()], version) {
+        Ok(mut converted) => Ok(converted.pop()),
+        Err(Stop::Refused(why)) => Err(Refusal::internal(&why.message).into()),
+        Err(ask @ Stop::Ask(_)) => Err(ask),
+    }
+}
+
+fn admit_by(call: &Call<'_>, shown: &Shown<'_>, hook: &Value) -> Result<(), Stop> {
     let uid = call.review_uid();
     let target = &call.target;
-    let kind = json!({"group": target.group, "version": target.version, "kind": call.kind.kind});
-    let resource =
-        json!({"group": target.group, "version": target.version, "resource": target.plural});
-    let name = object
-        .or(old)
-        .map(|object| text(&object["metadata"]["name"]));
-    let options = match operation {
+    let kind =
+        |version: &str| json!({"group": target.group, "version": version, "kind": call.kind.kind});
+    let resource = |version: &str| json!({"group": target.group, "version": version, "resource": target.plural});
+    let Shown {
+        operation,
+        version,
+        object,
+        old,
+    } = shown;
+    let name = object.as_ref().or(old.as_ref());
+    let name = name.map(|object| text(&object["metadata"]["name"]));
+    let options = match *operation {
         "CREATE" => "CreateOptions",
         "UPDATE" => "UpdateOptions",
         _delete => "DeleteOptions",
     };
     let mut request = json!({
-        "uid": uid, "kind": kind, "resource": resource, "requestKind": kind, "requestResource": resource,
+        "uid": uid, "kind": kind(version), "resource": resource(version),
+        "requestKind": kind(&target.version), "requestResource": resource(&target.version),
         "name": name, "operation": operation,
         "userInfo": {"username": call.user.name, "groups": call.user.groups},
         "object": object, "oldObject": old, "dryRun": call.request.is_dry(),
@@ -109,8 +159,7 @@ fn admit_by(
     let (asked, reply) = call.ask(question)?;
     match judge(reply, &text(&asked.review["request"]["uid"])) {
         Ok(response) => {
-            let warnings = response["warnings"].as_array().into_iter().flatten();
-            for warning in warnings {
+            for warning in each(&response["warnings"]) {
                 call.warn(text(warning));
             }
             verdict(&hook_name, response)
@@ -221,8 +270,8 @@ pub(crate) fn question(
 /// What a conversion is asked with: the server sends no resourceVersion.
 pub(crate) fn bare(object: &Value) -> Value {
     let mut object = object.clone();
-    crate::meta::take(&mut object["metadata"], "resourceVersion");
-    crate::meta::take(&mut object["metadata"], "managedFields");
+    take(&mut object["metadata"], "resourceVersion");
+    take(&mut object["metadata"], "managedFields");
     object
 }
 
@@ -276,7 +325,7 @@ pub(crate) fn joined(objects: Vec<Value>, converted: Vec<Value>, wanted: &str) -
         for key in ["labels", "annotations"] {
             match new["metadata"].get(key) {
                 Some(value) => metadata[key] = value.clone(),
-                None => crate::meta::take(&mut metadata, key),
+                None => take(&mut metadata, key),
             }
         }
         new["metadata"] = metadata;
@@ -297,3 +346,6 @@ const HOOK_SECONDS: u64 = 10;
 
 /// Conversions have no field for it.
 const CONVERSION_SECONDS: u64 = 30;
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,7 @@
 //!
 //! Knows names, versions and subresources; what the fields of a core kind mean is up to [`super::builtin`].
 
+use crate::value::{each, text};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -75,19 +76,23 @@ impl Kind {
         }
     }
 
-    fn of_core(row: &Row) -> Self {
-        let &(group, version, plural, kind, scope, has_status, short) = row;
+    /// Of a row of [`CORE`].
+    fn of_core(row: &str) -> Self {
+        let mut words = row.split_whitespace();
+        let mut word = || words.next().unwrap_or_default();
+        let (version, plural, kind, scope, status) = (word(), word(), word(), word(), word());
+        let (group, version) = version.rsplit_once('/').unwrap_or(("", version));
         Self {
             group: group.to_owned(),
             plural: plural.to_owned(),
             singular: kind.to_lowercase(),
             kind: kind.to_owned(),
-            short: short.split_whitespace().map(str::to_owned).collect(),
-            is_namespaced: scope == Scope::Namespace,
+            short: words.map(str::to_owned).collect(),
+            is_namespaced: scope == "namespaced",
             versions: vec![Version {
                 name: version.to_owned(),
                 is_stored: true,
-                has_status,
+                has_status: status == "status",
                 ..Version::default()
             }],
             conversion: None,
@@ -99,14 +104,14 @@ impl Kind {
         let names = &spec["names"];
         let kind = text(&names["kind"]);
         let group = text(&spec["group"]);
-        let versions = spec["versions"].as_array().into_iter().flatten();
+        let versions = each(&spec["versions"]);
         let mut versions: Vec<_> = versions
             .filter(|version| version["served"] == true)
             .map(|version| Version::of_definition(version, &group, &kind))
             .collect();
         // Newer ones first; names such as v1beta2 and v1beta1 sort so as text.
         versions.sort_by(|one, other| other.name.cmp(&one.name));
-        let short = names["shortNames"].as_array().into_iter().flatten();
+        let short = each(&names["shortNames"]);
         Self {
             group,
             plural: text(&names["plural"]),
@@ -201,136 +206,25 @@ pub(crate) fn resource(group: &str, plural: &str) -> String {
     }
 }
 
-/// A text field, empty if it is none.
-pub(crate) fn text(value: &Value) -> String {
-    value.as_str().unwrap_or_default().to_owned()
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Scope {
-    Cluster,
-    Namespace,
-}
-
-/// Group, version, plural, kind, scope, with `/status`, short names.
-type Row = (
-    &'static str,
-    &'static str,
-    &'static str,
-    &'static str,
-    Scope,
-    bool,
-    &'static str,
-);
-
-use Scope::{Cluster, Namespace};
-
-const CORE: &[Row] = &[
-    ("", "v1", "configmaps", "ConfigMap", Namespace, false, "cm"),
-    ("", "v1", "endpoints", "Endpoints", Namespace, false, "ep"),
-    ("", "v1", "events", "Event", Namespace, false, "ev"),
-    ("", "v1", "namespaces", "Namespace", Cluster, true, "ns"),
-    ("", "v1", "nodes", "Node", Cluster, true, "no"),
-    ("", "v1", "pods", "Pod", Namespace, true, "po"),
-    ("", "v1", "secrets", "Secret", Namespace, false, ""),
-    (
-        "",
-        "v1",
-        "serviceaccounts",
-        "ServiceAccount",
-        Namespace,
-        false,
-        "sa",
-    ),
-    ("", "v1", "services", "Service", Namespace, true, "svc"),
-    (
-        "admissionregistration.k8s.io",
-        "v1",
-        "validatingwebhookconfigurations",
-        "ValidatingWebhookConfiguration",
-        Cluster,
-        false,
-        "",
-    ),
-    (
-        "apiextensions.k8s.io",
-        "v1",
-        "customresourcedefinitions",
-        "CustomResourceDefinition",
-        Cluster,
-        true,
-        "crd crds",
-    ),
-    (
-        "apps",
-        "v1",
-        "daemonsets",
-        "DaemonSet",
-        Namespace,
-        true,
-        "ds",
-    ),
-    (
-        "apps",
-        "v1",
-        "deployments",
-        "Deployment",
-        Namespace,
-        true,
-        "deploy",
-    ),
-    (
-        "coordination.k8s.io",
-        "v1",
-        "leases",
-        "Lease",
-        Namespace,
-        false,
-        "",
-    ),
-    (
-        "discovery.k8s.io",
-        "v1",
-        "endpointslices",
-        "EndpointSlice",
-        Namespace,
-        false,
-        "",
-    ),
-    (
-        "rbac.authorization.k8s.io",
-        "v1",
-        "clusterrolebindings",
-        "ClusterRoleBinding",
-        Cluster,
-        false,
-        "",
-    ),
-    (
-        "rbac.authorization.k8s.io",
-        "v1",
-        "clusterroles",
-        "ClusterRole",
-        Cluster,
-        false,
-        "",
-    ),
-    (
-        "rbac.authorization.k8s.io",
-        "v1",
-        "rolebindings",
-        "RoleBinding",
-        Namespace,
-        false,
-        "",
-    ),
-    (
-        "rbac.authorization.k8s.io",
-        "v1",
-        "roles",
-        "Role",
-        Namespace,
-        false,
-        "",
-    ),
+/// API version, plural, kind, scope, `status` if there is a `/status`, short names.
+const CORE: &[&str] = &[
+    "v1 configmaps ConfigMap namespaced - cm",
+    "v1 endpoints Endpoints namespaced - ep",
+    "v1 events Event namespaced - ev",
+    "v1 namespaces Namespace cluster status ns",
+    "v1 nodes Node cluster status no",
+    "v1 pods Pod namespaced status po",
+    "v1 secrets Secret namespaced -",
+    "v1 serviceaccounts ServiceAccount namespaced - sa",
+    "v1 services Service namespaced status svc",
+    "admissionregistration.k8s.io/v1 validatingwebhookconfigurations ValidatingWebhookConfiguration cluster -",
+    "apiextensions.k8s.io/v1 customresourcedefinitions CustomResourceDefinition cluster status crd crds",
+    "apps/v1 daemonsets DaemonSet namespaced status ds",
+    "apps/v1 deployments Deployment namespaced status deploy",
+    "coordination.k8s.io/v1 leases Lease namespaced -",
+    "discovery.k8s.io/v1 endpointslices EndpointSlice namespaced -",
+    "rbac.authorization.k8s.io/v1 clusterrolebindings ClusterRoleBinding cluster -",
+    "rbac.authorization.k8s.io/v1 clusterroles ClusterRole cluster -",
+    "rbac.authorization.k8s.io/v1 rolebindings RoleBinding namespaced -",
+    "rbac.authorization.k8s.io/v1 roles Role namespaced -",
 ];

@@ -32,6 +32,7 @@ mod service;
 mod store;
 mod table;
 mod user;
+mod value;
 mod watch;
 mod write;
 

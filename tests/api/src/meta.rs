@@ -2,8 +2,9 @@
 //!
 //! Governed by the "Object Names and IDs" and "Labels and Selectors" pages; the words are the recorded ones.
 
-use crate::kinds::{Kind, text};
+use crate::kinds::Kind;
 use crate::schema::Cause;
+use crate::value::{each, take, text};
 use serde_json::{Map, Value, json};
 
 /// Fills in a new object's metadata, whatever the client set there. `identity` is a fresh uid.
@@ -62,13 +63,6 @@ pub(crate) fn keep(kind: &Kind, old: &Value, new: &mut Value) {
     }
     take(metadata, "selfLink");
     tidy(metadata);
-}
-
-/// Removes a field.
-pub(crate) fn take(object: &mut Value, key: &str) {
-    if let Some(object) = object.as_object_mut() {
-        object.remove(key);
-    }
 }
 
 /// Whether a kind counts the changes of its specification.
@@ -148,7 +142,7 @@ pub(crate) fn faults(kind: &Kind, object: &Value) -> Vec<Cause> {
         ));
     }
     causes.extend(owner_faults(&metadata["ownerReferences"]));
-    let finalizers = metadata["finalizers"].as_array().into_iter().flatten();
+    let finalizers = each(&metadata["finalizers"]);
     for (at, finalizer) in finalizers.enumerate() {
         let name = finalizer.as_str().unwrap_or_default();
         if !name.contains('/') && !["foregroundDeletion", "orphan", "kubernetes"].contains(&name) {
@@ -161,7 +155,7 @@ pub(crate) fn faults(kind: &Kind, object: &Value) -> Vec<Cause> {
 }
 
 fn owner_faults(owners: &Value) -> Vec<Cause> {
-    let list = || owners.as_array().into_iter().flatten();
+    let list = || each(owners);
     let mut causes = Vec::new();
     if list().any(|owner| text(&owner["uid"]).is_empty()) {
         let field = "metadata.ownerReferences.uid";

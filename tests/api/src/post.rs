@@ -4,7 +4,7 @@
 
 use crate::body;
 use crate::call::{Question, Reply};
-use crate::kinds::text;
+use crate::value::text;
 use base64::Engine;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;

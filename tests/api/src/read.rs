@@ -5,12 +5,12 @@
 use crate::answer::{About, Answer, Refusal};
 use crate::call::{Call, Stop};
 use crate::hooks;
-use crate::kinds::text;
 use crate::route::{Form, form};
 use crate::schema::{self, Cause};
 use crate::select::Selector;
 use crate::store::{Key, Store};
 use crate::table;
+use crate::value::{take, text};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
@@ -212,16 +212,7 @@ fn check_match(matched: &str, revision: &str) -> Result<(), Stop> {
     } else {
         return Ok(());
     };
-    Err(Refusal::invalid(&list_options(), &[cause]).into())
-}
-
-/// For refusals of a list's or a watch's options.
-pub(crate) fn list_options() -> About {
-    About {
-        group: "meta.k8s.io".to_owned(),
-        kind: "ListOptions".to_owned(),
-        name: String::new(),
-    }
+    Err(Refusal::invalid(&About::options("ListOptions"), &[cause]).into())
 }
 
 fn revision(call: &Call<'_>) -> Result<Option<u64>, Refusal> {
@@ -313,8 +304,8 @@ fn shape(call: &Call<'_>, mut objects: Vec<Value>, metadata: Value) -> Result<Va
         Form::Whole => {
             if !call.kind.is_custom() {
                 for object in &mut objects {
-                    crate::meta::take(object, "kind");
-                    crate::meta::take(object, "apiVersion");
+                    take(object, "kind");
+                    take(object, "apiVersion");
                 }
             }
             json!({

@@ -4,10 +4,10 @@
 
 use crate::access;
 use crate::answer::{About, Answer, Refusal};
-use crate::kinds::text;
 use crate::rbac::User;
 use crate::schema::Cause;
 use crate::store::Store;
+use crate::value::{each, text};
 use serde_json::{Value, json};
 
 /// Answers a review if `plural` of `group` is one.
@@ -71,7 +71,7 @@ fn access(store: &Store, spec: &Value) -> Result<Answer, Refusal> {
         group: "authorization.k8s.io".to_owned(),
         ..About::default()
     };
-    let groups = spec["groups"].as_array().into_iter().flatten();
+    let groups = each(&spec["groups"]);
     let user = User {
         name: text(&spec["user"]),
         groups: groups.map(text).collect(),

@@ -4,6 +4,7 @@
 
 use crate::answer::Refusal;
 use crate::kinds::Kind;
+use crate::value::each;
 use serde_json::Value;
 use std::collections::BTreeSet;
 
@@ -87,10 +88,9 @@ impl Field {
 pub(crate) fn fits(selector: &Value, labels: &Value) -> bool {
     let equal = selector["matchLabels"].as_object().into_iter().flatten();
     let mut equal = equal.map(|(key, value)| labels.get(key) == Some(value));
-    let expressions = selector["matchExpressions"].as_array();
-    let mut expressions = expressions.into_iter().flatten().map(|expression| {
+    let mut expressions = each(&selector["matchExpressions"]).map(|expression| {
         let key = expression["key"].as_str().unwrap_or_default();
-        let values = expression["values"].as_array().into_iter().flatten();
+        let values = each(&expression["values"]);
         let values = values
             .filter_map(Value::as_str)
             .map(str::to_owned)

@@ -9,15 +9,14 @@ mod valid;
 
 pub(crate) use status::admit as admit_status;
 
-use crate::kinds::text;
-use crate::meta::take;
 use crate::schema::Cause;
+use crate::value::{each, each_mut, fill, take, text};
 use serde_json::{Value, json};
 
 /// What a Service holds: its addresses and node ports, as text.
 pub(crate) fn claims(service: &Value) -> Vec<String> {
     let spec = &service["spec"];
-    let list = |key: &str| spec[key].as_array().into_iter().flatten();
+    let list = |key: &str| each(&spec[key]);
     let addresses = list("clusterIPs")
         .filter_map(Value::as_str)
         .filter(|address| *address != "None")
@@ -103,31 +102,26 @@ fn default(old: Option<&Value>, new: &mut Value) {
     if let Some(fields) = spec.as_object_mut() {
         fields.retain(|_, value| !value.is_null());
     }
-    let set = |spec: &mut Value, key: &str, value: Value| {
-        if spec.get(key).is_none() {
-            spec[key] = value;
-        }
-    };
-    set(spec, "type", json!("ClusterIP"));
-    set(spec, "sessionAffinity", json!("None"));
+    fill(spec, "type", "ClusterIP");
+    fill(spec, "sessionAffinity", "None");
     if spec["sessionAffinity"] == "ClientIP" {
         let hours = json!({"clientIP": {"timeoutSeconds": AFFINITY_SECONDS}});
-        set(spec, "sessionAffinityConfig", hours);
+        fill(spec, "sessionAffinityConfig", hours);
     } else {
         take(spec, "sessionAffinityConfig");
     }
     if spec["type"] == "ExternalName" {
         take(spec, "internalTrafficPolicy");
     } else {
-        set(spec, "internalTrafficPolicy", json!("Cluster"));
+        fill(spec, "internalTrafficPolicy", "Cluster");
     }
     if is_external(spec) {
-        set(spec, "externalTrafficPolicy", json!("Cluster"));
+        fill(spec, "externalTrafficPolicy", "Cluster");
     }
     if is_balanced(spec) {
-        set(spec, "allocateLoadBalancerNodePorts", json!(true));
+        fill(spec, "allocateLoadBalancerNodePorts", true);
     }
-    for port in spec["ports"].as_array_mut().into_iter().flatten() {
+    for port in each_mut(spec, "ports") {
         if text(&port["protocol"]).is_empty() {
             port["protocol"] = json!("TCP");
         }
@@ -154,17 +148,15 @@ fn inherit(old: &Value, new: &mut Value) {
             }
         }
         for key in ["ipFamilies", "ipFamilyPolicy"] {
-            if spec.get(key).is_none() {
-                spec[key] = was[key].clone();
-            }
+            fill(spec, key, was[key].clone());
         }
     }
     let needs_ports = has_node_ports(spec);
     let same = |one: &Value, other: &Value| {
         one["protocol"] == other["protocol"] && one["port"] == other["port"]
     };
-    for port in spec["ports"].as_array_mut().into_iter().flatten() {
-        let mut known = was["ports"].as_array().into_iter().flatten();
+    for port in each_mut(spec, "ports") {
+        let mut known = each(&was["ports"]);
         let known = known.find(|known| same(known, port) && known["nodePort"].is_u64());
         if let Some(known) = known
             && needs_ports
@@ -199,7 +191,7 @@ fn clear(old: &Value, new: &mut Value) {
     }
     if has_node_ports(was) && !has_node_ports(spec) {
         let known: Vec<_> = claims(old);
-        for port in spec["ports"].as_array_mut().into_iter().flatten() {
+        for port in each_mut(spec, "ports") {
             let claim = port["nodePort"].as_u64().map(port_claim);
             if claim.is_some_and(|claim| known.contains(&claim)) {
                 take(port, "nodePort");

@@ -4,9 +4,10 @@
 //! that people look at; other kinds of core are told by name and age.
 
 use crate::call::Call;
-use crate::kinds::{Kind, Version, text};
+use crate::kinds::{Kind, Version};
 use crate::read::metadata_only;
 use crate::route::Request;
+use crate::value::text;
 use crate::watch::Watch;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -134,7 +135,7 @@ fn cell(column: &Value, object: &Value, now: Timestamp) -> Value {
     }
 }
 
-/// A path such as `.status.items[*].ip` or `.status.conditions[0].reason`; of several values a text with commas.
+/// A path such as `.status.items[*].ip`, of several values a text with commas. Nothing for the other forms of brackets.
 fn pick(object: &Value, path: &str) -> Option<Value> {
     let mut found = vec![object];
     let mut is_many = false;
@@ -154,13 +155,7 @@ fn pick(object: &Value, path: &str) -> Option<Value> {
                     .flatten()
                     .collect();
             }
-            number => {
-                let at: usize = number.parse().ok()?;
-                found = found
-                    .into_iter()
-                    .filter_map(|value| value.get(at))
-                    .collect();
-            }
+            _place_or_condition => return None,
         }
     }
     if is_many {

@@ -49,6 +49,11 @@ impl Users {
         self.tokens.insert(token.to_owned(), user);
     }
 
+    /// Takes a token away.
+    pub(crate) fn remove(&mut self, token: &str) {
+        self.tokens.remove(token);
+    }
+
     /// Reads lines of `token,user,group,group`; empty ones and those that begin with `#` do not count.
     /// Fails with the line's number if a name is missing.
     pub fn read(&mut self, text: &str) -> Result<(), String> {

@@ -3,7 +3,7 @@
 //! Governed by the "Efficient detection of changes" section of the API Concepts page. A watch is a cursor into the store's log;
 //! it is asked for events and says when it wants to be asked again. Sending them is up to [`super::listen`].
 
-use crate::answer::Refusal;
+use crate::answer::{About, Refusal};
 use crate::call::{Call, Stop};
 use crate::kinds::Kind;
 use crate::read;
@@ -121,7 +121,7 @@ impl Watch {
             }
         };
         let causes = [Cause::forbidden("resourceVersionMatch", why)];
-        Err(Refusal::invalid(&read::list_options(), &causes))
+        Err(Refusal::invalid(&About::options("ListOptions"), &causes))
     }
 
     fn list(&mut self, store: &Store, is_marked: bool) {

@@ -11,11 +11,11 @@ mod settle;
 pub(crate) use delete::{delete, delete_collection};
 pub(crate) use patch::patch;
 
-use crate::answer::{Answer, Refusal};
+use crate::answer::{About, Answer, Refusal};
 use crate::call::{Call, Stop};
-use crate::kinds::text;
 use crate::schema::Cause;
 use crate::store::{Key, Store};
+use crate::value::{take, text};
 use crate::{body, builtin, hooks, meta, read, schema};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -40,14 +40,8 @@ enum Way {
 pub(crate) fn replace(store: &mut Store, call: &Call<'_>) -> Result<Answer, Stop> {
     options(call, "UpdateOptions")?;
     let object = body::object(call)?;
-    let name = &call.target.name;
-    let named = text(&object["metadata"]["name"]);
-    if named != *name {
-        let why =
-            format!("the name of the object ({named}) does not match the name on the URL ({name})");
-        return Err(Refusal::bad(why).into());
-    }
-    let Some(old) = store.get(&key(call, name)).cloned() else {
+    check_name(call, &object)?;
+    let Some(old) = store.get(&key(call, &call.target.name)).cloned() else {
         // A Lease is made by whoever writes it first.
         if call.kind.plural == "leases" {
             return make(store, call, object, Way::Update);
@@ -55,6 +49,24 @@ pub(crate) fn replace(store: &mut Store, call: &Call<'_>) -> Result<Answer, Stop
         return Err(Refusal::not_found(&call.target.about()).into());
     };
     update(store, call, &old, object, Way::Update)
+}
+
+/// Whether the object is the one that the path names.
+fn check_name(call: &Call<'_>, object: &Value) -> Result<(), Refusal> {
+    let (name, named) = (&call.target.name, text(&object["metadata"]["name"]));
+    if named == *name {
+        return Ok(());
+    }
+    let why =
+        format!("the name of the object ({named}) does not match the name on the URL ({name})");
+    Err(Refusal::bad(why))
+}
+
+/// What is said of an object that is in another namespace than the path.
+fn strange_namespace() -> Refusal {
+    let why =
+        "the namespace of the provided object does not match the namespace sent on the request";
+    Refusal::bad(why)
 }
 
 fn key(call: &Call<'_>, name: &str) -> Key {
@@ -84,7 +96,7 @@ fn make(store: &mut Store, call: &Call<'_>, mut object: Value, way: Way) -> Resu
         object["metadata"]["generation"] = generation;
     }
     if call.kind.is_custom() && call.version().has_status {
-        meta::take(&mut object, "status");
+        take(&mut object, "status");
     }
     settle::settle(store, call, way, None, &mut object)?;
     hooks::admit(store, call, "CREATE", Some(&object), None)?;
@@ -115,15 +127,13 @@ fn check_namespace(store: &Store, call: &Call<'_>, object: &Value) -> Result<(),
     let namespace = &call.target.namespace;
     let named = object["metadata"]["namespace"].as_str();
     if named.is_some_and(|named| !named.is_empty() && named != namespace) {
-        let why =
-            "the namespace of the provided object does not match the namespace sent on the request";
-        return Err(Refusal::bad(why).into());
+        return Err(strange_namespace().into());
     }
     let Some(there) = store.get(&Key::new("namespaces", "", namespace)) else {
-        let about = crate::answer::About {
+        let about = About {
             kind: "namespaces".to_owned(),
             name: namespace.clone(),
-            ..crate::answer::About::default()
+            ..About::default()
         };
         return Err(Refusal::not_found(&about).into());
     };
@@ -162,7 +172,7 @@ fn update(
     } else if call.version().has_status {
         match old.get("status") {
             Some(status) => new["status"] = status.clone(),
-            None => meta::take(&mut new, "status"),
+            None => take(&mut new, "status"),
         }
     }
     settle::settle(store, call, way, Some(&old), &mut new)?;
@@ -264,7 +274,7 @@ fn take_status(call: &Call<'_>, old: &Value, new: &mut Value) {
     *new = old.clone();
     match status {
         Some(status) => new["status"] = status,
-        None => meta::take(new, "status"),
+        None => take(new, "status"),
     }
     if !call.kind.is_custom() {
         new["metadata"] = metadata;
@@ -299,11 +309,6 @@ fn seconds(call: &Call<'_>) -> String {
 
 /// Checks the options that every write has.
 fn options(call: &Call<'_>, kind: &str) -> Result<(), Stop> {
-    let about = crate::answer::About {
-        group: "meta.k8s.io".to_owned(),
-        kind: kind.to_owned(),
-        name: String::new(),
-    };
     let dry = call.request.query("dryRun");
     let mut causes = Vec::new();
     if !matches!(dry, "" | "All") {
@@ -325,7 +330,7 @@ fn options(call: &Call<'_>, kind: &str) -> Result<(), Stop> {
     if causes.is_empty() {
         return Ok(());
     }
-    Err(Refusal::invalid(&about, &causes).into())
+    Err(Refusal::invalid(&About::options(kind), &causes).into())
 }
 
 const STALE: &str =

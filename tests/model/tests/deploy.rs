@@ -63,7 +63,7 @@ fn the_namespace_comes_first_and_everything_is_in_it() {
 fn pods_have_metallbs_labels_and_ports() {
     for (kind, name, ports) in [
         ("Deployment", "controller", json!([9120, 9443, 17472])),
-        ("DaemonSet", "speaker", json!([9120, 17472])),
+        ("DaemonSet", "speaker", json!([9120, 17472, 7946])),
     ] {
         let object = object(kind, name);
         let labels = json!({"app": "metallb", "component": name});
@@ -88,6 +88,45 @@ fn pods_have_metallbs_labels_and_ports() {
             assert_eq!(asked["port"], "health", "{name}");
         }
     }
+}
+
+#[test]
+fn speakers_share_the_secret_that_the_controller_makes() {
+    let variable = |kind, name, wanted: &str| {
+        let object = object(kind, name);
+        let env = container(&object)["env"].as_array().unwrap().clone();
+        let found = env.iter().find(|variable| variable["name"] == wanted);
+        found.map(|variable| variable["value"].clone())
+    };
+    let path = variable("DaemonSet", "speaker", "METALLB_ML_SECRET_KEY_PATH");
+    let made = variable("Deployment", "controller", "METALLB_ML_SECRET_NAME");
+    let speaker = object("DaemonSet", "speaker");
+    let pod = &speaker["spec"]["template"]["spec"];
+    let named = |list: &Value| {
+        let list = list.as_array().unwrap().iter();
+        let mut found = list.filter(|item| item["name"] == "memberlist");
+        found.next().unwrap().clone()
+    };
+    let mount = named(&container(&speaker)["volumeMounts"]);
+    assert_eq!(Some(&mount["mountPath"]), path.as_ref());
+    assert_eq!(mount["readOnly"], true);
+    assert_eq!(
+        mount["subPath"],
+        Value::Null,
+        "a file of it alone never changes"
+    );
+    let secret = &named(&pod["volumes"])["secret"];
+    assert_eq!(Some(&secret["secretName"]), made.as_ref());
+    assert_eq!(secret["defaultMode"], 0o400);
+}
+
+#[test]
+fn speakers_hear_each_other_by_udp_on_metallbs_port() {
+    let speaker = object("DaemonSet", "speaker");
+    let ports = container(&speaker)["ports"].as_array().unwrap();
+    let of_members = ports.iter().find(|port| port["containerPort"] == 7946);
+    let expected = json!({"name": "memberlist-udp", "containerPort": 7946, "protocol": "UDP"});
+    assert_eq!(of_members, Some(&expected));
 }
 
 #[test]

@@ -19,6 +19,8 @@ mod audit;
 mod cluster;
 #[path = "lab/command.rs"]
 mod command;
+#[path = "lab/credentials.rs"]
+mod credentials;
 #[path = "lab/hang.rs"]
 mod hang;
 #[path = "lab/links.rs"]

@@ -24,8 +24,11 @@ pub(super) enum Kept {
     Unseen,
     /// There is no pool, so that there is nothing to say.
     Idle,
-    /// It can have none: the service lacks what its policy requires.
-    Barred,
+    /// It can have none: for what the service lacks, and where.
+    Barred {
+        field: &'static str,
+        why: &'static str,
+    },
 }
 
 /// Why a service may not have just these addresses.
@@ -95,11 +98,21 @@ impl<'w> Pass<'w> {
             self.cleared(claim, Cleared::NoConfig);
             return Kept::Idle;
         }
+        if has_no_cluster_ip(service) {
+            self.cleared(claim, Cleared::NoClusterIps);
+            return Kept::Barred {
+                field: "spec.clusterIPs",
+                why: "it has no cluster IP",
+            };
+        }
         if lacks_cluster_ip(service) {
             let why = "RequireDualStack needs two cluster IPs";
             self.event(service, EventReason::NotEnoughClusterIps, why.to_owned());
             self.cleared(claim, Cleared::NoClusterIps);
-            return Kept::Barred;
+            return Kept::Barred {
+                field: "spec.ipFamilyPolicy",
+                why,
+            };
         }
         if claim.held.is_empty() {
             return Kept::None;
@@ -204,9 +217,8 @@ impl<'w> Pass<'w> {
                 let why = "the pool of its addresses cannot be read; they stay with it";
                 self.problem(&service.id, "", why.to_owned());
             }
-            Kept::Barred => {
-                let why = "RequireDualStack needs two cluster IPs";
-                self.problem(&service.id, "spec.ipFamilyPolicy", why.to_owned());
+            Kept::Barred { field, why } => {
+                self.problem(&service.id, field, why.to_owned());
                 return;
             }
             Kept::Despite => {
@@ -417,6 +429,11 @@ impl<'w> Pass<'w> {
             why,
         });
     }
+}
+
+/// An API server gives each load balancer a cluster address, and a UID; manifests have neither.
+fn has_no_cluster_ip(service: &Service) -> bool {
+    !service.uid.is_empty() && service.cluster_ips.is_empty()
 }
 
 /// Where an API server gives cluster addresses, two families need two of them.

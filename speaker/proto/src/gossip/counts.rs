@@ -5,6 +5,8 @@ use super::wire::Malformed;
 /// Numbers since the start of the process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Counts {
+    /// Datagrams that were not sent, since nobody decided.
+    pub unsteered: u64,
     /// Bodies that end too early or hold a value out of bounds.
     pub malformed: u64,
     /// Bodies of another version of the protocol.

@@ -203,7 +203,7 @@ impl Gossip {
             What::Held => peer.held.version(boot),
         };
         if version <= here {
-            return self.acknowledge(now, node, sender);
+            return self.acknowledge(node, sender);
         }
         let slot = match what {
             What::Profile => &mut peer.profile.assembly,
@@ -285,7 +285,7 @@ impl Gossip {
             self.counts.spoilt += 1;
             return;
         }
-        self.arrived(now, node, sender);
+        self.arrived(node, sender);
     }
 
     /// The sender's held set, as a change.
@@ -296,7 +296,7 @@ impl Gossip {
         let boot = peer.boot;
         let here = peer.held.version(boot);
         if here >= delta.version {
-            return self.acknowledge(now, sender, sender);
+            return self.acknowledge(sender, sender);
         }
         // Its changes hold for every version from its base on.
         if here >= delta.base && here > 0 {
@@ -310,7 +310,7 @@ impl Gossip {
             let blob = wire::held_blob(&held);
             if wire::hash(&blob) == delta.hash && held.len() <= HELD_MAX {
                 peer.held.put(boot, delta.version, delta.hash, blob, held);
-                return self.arrived(now, sender, sender);
+                return self.arrived(sender, sender);
             }
             self.counts.spoilt += 1;
             peer.held.spoil();
@@ -327,7 +327,7 @@ impl Gossip {
         });
     }
 
-    fn arrived(&mut self, now: Time, node: NodeId, sender: NodeId) {
+    fn arrived(&mut self, node: NodeId, sender: NodeId) {
         if let Some(peer) = self.peers.get_mut(&node) {
             let here = peer.held.version(peer.boot);
             peer.has.settle(here);
@@ -336,12 +336,20 @@ impl Gossip {
             }
         }
         self.view.touch(node);
-        self.acknowledge(now, node, sender);
+        self.acknowledge(node, sender);
     }
 
-    /// Tells `node` what is here of it, if it was `node` itself that sent it.
-    fn acknowledge(&mut self, now: Time, node: NodeId, sender: NodeId) {
-        let Some(peer) = self.peers.get(&node).filter(|_| node == sender) else {
+    /// `node` is to be told what is here of it, if it was `node` itself that sent it. Deciding hears of it first: `node` may
+    /// go by our knowing.
+    fn acknowledge(&mut self, node: NodeId, sender: NodeId) {
+        if node == sender {
+            self.view.owe(node);
+        }
+    }
+
+    /// Tells `node` what is here of it.
+    pub(super) fn send_ack(&mut self, now: Time, node: NodeId) {
+        let Some(peer) = self.peers.get(&node) else {
             return;
         };
         let ack = Message::Ack(Ack {

@@ -50,6 +50,8 @@ pub struct Gossip {
     /// Silence of others proves nothing before this: the own turns came late.
     pub(super) starved: Time,
     pub(super) counts: Counts,
+    /// Deciding answers: else this node says nothing, and is found dead like one that hangs as a whole.
+    is_steered: bool,
     last_turn: Time,
     number: u64,
     chance: u64,
@@ -79,6 +81,7 @@ impl Gossip {
             exchange_at: start.now,
             starved: start.now,
             counts: Counts::default(),
+            is_steered: true,
             last_turn: start.now,
             number: 0,
             chance: start.seed ^ own.id.0,
@@ -135,6 +138,10 @@ impl Gossip {
     }
 
     pub(super) fn send_to(&mut self, to: std::net::SocketAddr, body: Vec<u8>, is_heartbeat: bool) {
+        if !self.is_steered {
+            self.counts.unsteered += 1;
+            return;
+        }
         self.number += 1;
         self.outputs.push_back(Output::Send(Datagram {
             to,
@@ -263,6 +270,7 @@ impl Machine for Gossip {
             Input::Beat => self.beat(now),
             Input::Promise(grace) => self.begin_promise(now, grace),
             Input::Leave => self.begin_parting(now),
+            Input::Steered(is_steered) => self.is_steered = is_steered,
             Input::Starved(_) => self.starved = now,
         }
         self.turn(now);

@@ -104,6 +104,9 @@ pub enum Input {
     Promise(Span),
     /// This node goes and holds nothing any more.
     Leave,
+    /// Whether the deciding loop finishes its turns. While it does not, nothing is sent: a node that cannot take or yield is to be
+    /// found dead, though its other threads live.
+    Steered(bool),
     /// This thread's own turn came late by this much: silence of others proves nothing.
     Starved(Span),
 }

@@ -13,6 +13,8 @@ use std::sync::Arc;
 pub(super) struct View {
     roster: Arc<Roster>,
     touched: BTreeSet<NodeId>,
+    /// To whom acknowledgements are owed once the roster is told.
+    owed: BTreeSet<NodeId>,
     is_live_changed: bool,
     is_taken_changed: bool,
     /// Not told again before this.
@@ -24,6 +26,7 @@ impl View {
         Self {
             roster: Arc::default(),
             touched: BTreeSet::new(),
+            owed: BTreeSet::new(),
             is_live_changed: false,
             is_taken_changed: false,
             next: now,
@@ -39,6 +42,11 @@ impl View {
         self.touched.insert(node);
     }
 
+    /// This member waits for an acknowledgement.
+    pub(super) fn owe(&mut self, node: NodeId) {
+        self.owed.insert(node);
+    }
+
     /// Somebody came or went: observers are chosen anew.
     pub(super) fn live_changed(&mut self) {
         self.is_live_changed = true;
@@ -50,7 +58,10 @@ impl View {
     }
 
     fn is_due(&self) -> bool {
-        self.is_live_changed || self.is_taken_changed || !self.touched.is_empty()
+        self.is_live_changed
+            || self.is_taken_changed
+            || !self.touched.is_empty()
+            || !self.owed.is_empty()
     }
 
     pub(super) fn deadline(&self) -> Option<Time> {
@@ -94,6 +105,9 @@ impl Gossip {
         if is_changed {
             self.view.roster = Arc::new(roster);
             self.push_output(Output::Roster(Arc::clone(&self.view.roster)));
+        }
+        for node in std::mem::take(&mut self.view.owed) {
+            self.send_ack(now, node);
         }
     }
 }

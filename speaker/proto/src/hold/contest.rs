@@ -139,10 +139,7 @@ impl Holds {
             return;
         }
         if contested.next <= now {
-            // The last one was not answered, not even by a word that nobody did.
-            if contested.nonce.is_some() {
-                contested.misses += 1;
-            }
+            // No word of the last one says nothing: it was not sent, or its answer is late. Only an unanswered one is a miss.
             let nonce = self.nonce();
             contested.nonce = Some(nonce);
             contested.next = now + PROBE_EACH;

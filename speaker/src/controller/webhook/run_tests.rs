@@ -1,7 +1,7 @@
 //! The whole of it over real sockets, against a server that keeps three objects and the order of what it was asked.
 
 use super::*;
-use crate::api::{Access, connect as connect_api};
+use crate::api::server_tests::Server;
 use crate::report::events::Events;
 use crate::tls::client_tests::{ask, connect};
 use crate::tls::{Options, TlsArgs};
@@ -126,8 +126,7 @@ fn watched(kept: Arc<Mutex<Kept>>, uri: &Uri) -> ReceiverStream<Result<String, I
 /// The server, with the objects as `kubectl apply` of the manifests leaves them.
 struct Cluster {
     kept: Arc<Mutex<Kept>>,
-    api: Api,
-    _folder: tempfile::TempDir,
+    server: Server,
 }
 
 impl Cluster {
@@ -144,29 +143,8 @@ impl Cluster {
             let (code, answer) = also.lock().unwrap().answer(&method, uri.path(), &body);
             (StatusCode::from_u16(code).unwrap(), answer.to_string()).into_response()
         });
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        let server = format!("http://{}", listener.local_addr().unwrap());
-        drop(tokio::spawn(
-            async move { axum::serve(listener, router).await },
-        ));
-        let folder = tempfile::tempdir().unwrap();
-        let kubeconfig = folder.path().join("kubeconfig");
-        let config = json!({
-            "apiVersion": "v1", "kind": "Config", "current-context": "c",
-            "clusters": [{"name": "c", "cluster": {"server": server}}],
-            "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
-            "users": [{"name": "u", "user": {}}],
-        });
-        std::fs::write(&kubeconfig, config.to_string()).unwrap();
-        let access = Access {
-            kubeconfig: Some(kubeconfig),
-            api_server: None,
-        };
-        let cluster = Self {
-            kept,
-            api: connect_api(&access).await.unwrap(),
-            _folder: folder,
-        };
+        let server = Server::start(router).await;
+        let cluster = Self { kept, server };
         cluster.replace_manifests();
         cluster
     }
@@ -229,12 +207,12 @@ impl Replica {
         let (leads_in, leads) = watch::channel(leads);
         let counts = Arc::<Counts>::default();
         let hooks = Hooks {
-            api: cluster.api.clone(),
+            api: cluster.server.api.clone(),
             namespace: "metallb-system".to_owned(),
             settings,
             leads,
             ready: ready_in,
-            events: Events::spawn(cluster.api.clone(), "metallb-controller", "test"),
+            events: Events::spawn(cluster.server.api.clone(), "metallb-controller", "test"),
             counts: Arc::clone(&counts),
         };
         Self {

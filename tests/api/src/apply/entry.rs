@@ -1,6 +1,7 @@
 //! One entry of `metadata.managedFields`.
 
 use super::set::Set;
+use crate::value::text;
 use serde_json::{Value, json};
 
 /// Who writes, and where.
@@ -171,8 +172,4 @@ pub(super) fn write(object: &mut Value, mut entries: Vec<Entry>) {
             metadata.insert("managedFields".to_owned(), Value::Array(entries));
         }
     }
-}
-
-fn text(value: &Value) -> String {
-    value.as_str().unwrap_or_default().to_owned()
 }

@@ -15,6 +15,7 @@ mod weave;
 pub use entry::Manager;
 pub use lists::Lists;
 
+use crate::value::text;
 use entry::{Entry, Operation};
 use serde_json::Value;
 use set::Set;
@@ -177,7 +178,6 @@ fn everything(object: &Value, lists: &Lists) -> Set {
 
 /// As in `(ns/name; group/version, Kind=Kind)`.
 fn of_object(object: &Value) -> String {
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let metadata = &object["metadata"];
     let version = text(&object["apiVersion"]);
     let slash = if version.contains('/') { "" } else { "/" };

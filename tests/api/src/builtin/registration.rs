@@ -2,26 +2,17 @@
 //!
 //! The rules and words are the recorded ones (`admission.jsonl`, `crds.jsonl`, `conversion.jsonl`).
 
-use crate::kinds::text;
-use crate::meta::take;
 use crate::schema::Cause;
+use crate::value::{each, each_mut, fill, take, text};
 use base64::Engine;
 use serde_json::{Value, json};
 
 /// A ValidatingWebhookConfiguration.
 pub(super) fn hooks(new: &mut Value) -> Vec<Cause> {
     let mut causes = Vec::new();
-    for (at, hook) in new["webhooks"]
-        .as_array_mut()
-        .into_iter()
-        .flatten()
-        .enumerate()
-    {
+    for (at, hook) in each_mut(new, "webhooks").enumerate() {
         default_hook(hook);
         causes.extend(hook_faults(&format!("webhooks[{at}]"), hook));
-    }
-    if new["webhooks"].is_null() {
-        take(new, "webhooks");
     }
     causes
 }
@@ -35,14 +26,10 @@ fn default_hook(hook: &mut Value) {
         ("timeoutSeconds", json!(10)),
     ];
     for (key, value) in defaults {
-        if hook.get(key).is_none() {
-            hook[key] = value;
-        }
+        fill(hook, key, value);
     }
-    for rule in hook["rules"].as_array_mut().into_iter().flatten() {
-        if rule.get("scope").is_none() {
-            rule["scope"] = json!("*");
-        }
+    for rule in each_mut(hook, "rules") {
+        fill(rule, "scope", "*");
     }
     default_port(&mut hook["clientConfig"]);
 }
@@ -63,10 +50,7 @@ fn hook_faults(place: &str, hook: &Value) -> Vec<Cause> {
         let why = "should be a domain with at least three segments separated by dots";
         causes.push(Cause::shown(format!("{place}.name"), &hook["name"], why));
     }
-    let versions = hook["admissionReviewVersions"]
-        .as_array()
-        .into_iter()
-        .flatten();
+    let versions = each(&hook["admissionReviewVersions"]);
     if !versions
         .into_iter()
         .any(|version| version == "v1" || version == "v1beta1")
@@ -74,6 +58,15 @@ fn hook_faults(place: &str, hook: &Value) -> Vec<Cause> {
         let field = format!("{place}.admissionReviewVersions");
         let why = "must include at least one of v1, v1beta1";
         causes.push(Cause::shown(field, &hook["admissionReviewVersions"], why));
+    }
+    let policy = &hook["matchPolicy"];
+    let known = ["Equivalent", "Exact"];
+    if !known.iter().any(|known| policy == known) {
+        causes.push(Cause::unlisted(
+            format!("{place}.matchPolicy"),
+            policy,
+            &known,
+        ));
     }
     let effects = &hook["sideEffects"];
     let field = format!("{place}.sideEffects");
@@ -117,21 +110,15 @@ pub(super) fn definition(old: Option<&Value>, new: &mut Value) -> Vec<Cause> {
     let spec = &mut new["spec"];
     let kind = text(&spec["names"]["kind"]);
     let names = &mut spec["names"];
-    if names.get("singular").is_none() {
-        names["singular"] = json!(kind.to_lowercase());
-    }
-    if names.get("listKind").is_none() {
-        names["listKind"] = json!(format!("{kind}List"));
-    }
-    if spec.get("conversion").is_none() {
-        spec["conversion"] = json!({"strategy": "None"});
-    }
+    fill(names, "singular", kind.to_lowercase());
+    fill(names, "listKind", format!("{kind}List"));
+    fill(spec, "conversion", json!({"strategy": "None"}));
     if spec["conversion"]["webhook"].is_object() {
         default_port(&mut spec["conversion"]["webhook"]["clientConfig"]);
     } else {
         take(&mut spec["conversion"], "webhook");
     }
-    let stored = spec["versions"].as_array().into_iter().flatten();
+    let stored = each(&spec["versions"]);
     let stored: Vec<_> = stored
         .filter(|version| version["storage"] == true)
         .map(|version| version["name"].clone())

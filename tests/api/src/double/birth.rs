@@ -1,7 +1,7 @@
 //! What a young cluster has: namespaces, the API's own Service, the definitions of a folder, and a certificate.
 
-use crate::kinds::text;
 use crate::store::{Key, Store};
+use crate::value::text;
 use jiff::Timestamp;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::pki_types::PrivatePkcs8KeyDer;

@@ -17,10 +17,6 @@ pub(super) fn control(shared: &Shared, command: &str, request: &Request) -> Resp
             }
             Err(why) => Refusal::bad(why.to_string()).answer(),
         },
-        "compact" => {
-            shared.store().compact();
-            Answer::text("ok")
-        }
         "requests" => {
             // A client that looks again and again need not read the same again.
             let after = request.number("after").ok().flatten().unwrap_or(0);

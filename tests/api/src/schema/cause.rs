@@ -39,8 +39,30 @@ impl Cause {
         }
     }
 
-    pub(super) fn required(field: &str) -> Self {
-        Self::new(field, "FieldValueRequired", "Required value".to_owned())
+    /// The value may not be that; it is shown as it is, lists and objects too.
+    pub(crate) fn shown(field: impl AsRef<str>, value: &Value, why: &str) -> Self {
+        let message = format!("Invalid value: {value}: {why}");
+        Self::new(field, "FieldValueInvalid", message)
+    }
+
+    /// A value is needed.
+    pub(crate) fn wanted(field: impl AsRef<str>, why: &str) -> Self {
+        let colon = if why.is_empty() { "" } else { ": " };
+        let message = format!("Required value{colon}{why}");
+        Self::new(field, "FieldValueRequired", message)
+    }
+
+    /// The value is none of a few that are known.
+    pub(crate) fn unlisted<T>(field: impl AsRef<str>, value: &Value, known: &[T]) -> Self
+    where
+        T: Clone + Into<Value>,
+    {
+        let known = known.iter().map(|one| one.clone().into().to_string());
+        let message = format!(
+            "Unsupported value: {value}: supported values: {}",
+            known.collect::<Vec<_>>().join(", ")
+        );
+        Self::new(field, "FieldValueNotSupported", message)
     }
 
     pub(crate) fn forbidden(field: impl AsRef<str>, text: &str) -> Self {
@@ -50,15 +72,6 @@ impl Cause {
     pub(crate) fn duplicate(field: impl AsRef<str>, value: &Value) -> Self {
         let text = format!("Duplicate value: {value}");
         Self::new(field, "FieldValueDuplicate", text)
-    }
-
-    pub(super) fn unsupported(field: &str, value: &Value, supported: &[Value]) -> Self {
-        let supported: Vec<String> = supported.iter().map(Value::to_string).collect();
-        let text = format!(
-            "Unsupported value: {value}: supported values: {}",
-            supported.join(", ")
-        );
-        Self::new(field, "FieldValueNotSupported", text)
     }
 
     pub(crate) fn too_long(field: impl AsRef<str>, length_max: u64) -> Self {
@@ -81,13 +94,11 @@ impl Cause {
 
     /// Objects and lists are not shown.
     pub(super) fn invalid(field: &str, value: &Value, text: &str) -> Self {
-        let text = match value {
-            Value::Object(_) | Value::Array(_) => format!("Invalid value: {text}"),
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
-                format!("Invalid value: {value}: {text}")
-            }
-        };
-        Self::new(field, "FieldValueInvalid", text)
+        if value.is_object() || value.is_array() {
+            let text = format!("Invalid value: {text}");
+            return Self::new(field, "FieldValueInvalid", text);
+        }
+        Self::shown(field, value, text)
     }
 
     /// Said in place of rules that could not be evaluated.

@@ -3,6 +3,7 @@
 use super::Cause;
 use super::list::counterpart;
 use super::prune::field;
+use crate::value::each;
 use kube_cel::{ErrorKind, ValidationError, Validator};
 use serde_json::{Map, Value};
 
@@ -66,7 +67,7 @@ fn here(schema: &Value, new: &Value, old: Option<&Value>, path: &str) -> Vec<Cau
 
 /// The server's words for a rule that does not hold, or that could not be evaluated.
 fn cause(error: &ValidationError, schema: &Value, value: &Value, path: &str) -> Cause {
-    let rules = schema[RULES].as_array().into_iter().flatten();
+    let rules = each(&schema[RULES]);
     let said = rules
         .filter(|rule| rule["rule"] == *error.rule)
         .find(|rule| {
@@ -81,7 +82,7 @@ fn cause(error: &ValidationError, schema: &Value, value: &Value, path: &str) -> 
     }
     match said["reason"].as_str() {
         Some("FieldValueForbidden") => Cause::forbidden(&path, &error.message),
-        Some("FieldValueRequired") => Cause::required(&path),
+        Some("FieldValueRequired") => Cause::wanted(&path, ""),
         _ => Cause::invalid(&path, value, &error.message),
     }
 }

@@ -3,6 +3,7 @@
 use super::Cause;
 use super::list::counterpart;
 use super::prune::field;
+use crate::value::each;
 use jiff::Timestamp;
 use kube_cel::cel::{Context, Program};
 use serde_json::{Value, json};
@@ -46,7 +47,7 @@ impl Validation {
             Value::Object(_) | Value::Bool(_) | Value::Null => {}
         }
         if let Some(allowed) = schema["enum"].as_array().filter(|all| !all.contains(new)) {
-            let cause = Cause::unsupported(&self.field(path), new, allowed);
+            let cause = Cause::unlisted(self.field(path), new, allowed);
             self.causes.push(cause);
         }
         if new.is_object() {
@@ -151,10 +152,10 @@ impl Validation {
                 self.value(below, value, old, &join(path, name));
             }
         }
-        for name in schema["required"].as_array().into_iter().flatten() {
+        for name in each(&schema["required"]) {
             let name = name.as_str().unwrap_or_default();
             if new.get(name).is_none() {
-                let cause = Cause::required(&self.field(&join(path, name)));
+                let cause = Cause::wanted(self.field(&join(path, name)), "");
                 self.causes.push(cause);
             }
         }

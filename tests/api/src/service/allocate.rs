@@ -1,8 +1,8 @@
 //! Addresses and node ports of Services: chosen ones are checked, others given.
 
 use super::{has_node_ports, needs_health_check, port_claim};
-use crate::kinds::text;
 use crate::schema::Cause;
+use crate::value::{each, each_mut, text};
 use serde_json::{Value, json};
 
 /// Gives a Service the addresses that it lacks.
@@ -12,10 +12,7 @@ pub(super) fn addresses(new: &mut Value, is_free: &dyn Fn(&str) -> bool, salt: u
         spec["clusterIPs"] = json!(["None"]);
         return Vec::new();
     }
-    let mut addresses: Vec<String> = spec["clusterIPs"]
-        .as_array()
-        .into_iter()
-        .flatten()
+    let mut addresses: Vec<String> = each(&spec["clusterIPs"])
         .map(text)
         .filter(|address| !address.is_empty())
         .collect();
@@ -68,12 +65,7 @@ pub(super) fn ports(
     let mut taken: Vec<u64> = claimed_ports(spec);
     // Ports with the same number and different protocols share a node port.
     let mut shared: Vec<(Value, u64)> = Vec::new();
-    for (at, port) in spec["ports"]
-        .as_array_mut()
-        .into_iter()
-        .flatten()
-        .enumerate()
-    {
+    for (at, port) in each_mut(spec, "ports").enumerate() {
         match port["nodePort"].as_u64() {
             Some(chosen) => causes.extend(port_fault(at, chosen, is_free)),
             None if wants => {
@@ -101,7 +93,7 @@ pub(super) fn ports(
 }
 
 fn claimed_ports(spec: &Value) -> Vec<u64> {
-    let ports = spec["ports"].as_array().into_iter().flatten();
+    let ports = each(&spec["ports"]);
     ports.filter_map(|port| port["nodePort"].as_u64()).collect()
 }
 

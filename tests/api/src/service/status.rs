@@ -3,8 +3,8 @@
 //! Governed by KEP-1860 (`ipMode`) and the recorded words of refusals.
 
 use super::is_balanced;
-use crate::kinds::text;
 use crate::schema::Cause;
+use crate::value::{each_mut, fill, take, text};
 use serde_json::{Value, json};
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -14,23 +14,17 @@ pub(crate) fn admit(new: &mut Value) -> (Vec<Cause>, Vec<String>) {
     if !new["status"]["loadBalancer"].is_object() {
         new["status"]["loadBalancer"] = json!({});
     }
-    for condition in new["status"]["conditions"]
-        .as_array_mut()
-        .into_iter()
-        .flatten()
-    {
+    for condition in each_mut(&mut new["status"], "conditions") {
         for (key, value) in [
             ("lastTransitionTime", Value::Null),
             ("reason", json!("")),
             ("message", json!("")),
         ] {
-            if condition.get(key).is_none() {
-                condition[key] = value;
-            }
+            fill(condition, key, value);
         }
     }
     if new["status"]["conditions"].is_null() {
-        crate::meta::take(&mut new["status"], "conditions");
+        take(&mut new["status"], "conditions");
     }
     let can_hold = is_balanced(&new["spec"]);
     let balancer = &mut new["status"]["loadBalancer"];
@@ -54,7 +48,7 @@ pub(crate) fn admit(new: &mut Value) -> (Vec<Cause>, Vec<String>) {
         warnings.extend(odd);
     }
     if items.is_empty() {
-        crate::meta::take(balancer, "ingress");
+        take(balancer, "ingress");
     } else {
         balancer["ingress"] = json!(items);
     }

@@ -3,9 +3,9 @@
 //! The rules that clients of a load balancer meet, in the recorded words; knows nothing of what is allocated.
 
 use super::{has_node_ports, is_balanced, is_external};
-use crate::kinds::text;
 use crate::meta::NAME_RULE;
 use crate::schema::Cause;
+use crate::value::{each, text};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -154,7 +154,7 @@ fn families(spec: &Value) -> Vec<Cause> {
         let why = "must be 'RequireDualStack' or 'PreferDualStack' when multiple IP families are specified";
         causes.push(Cause::shown("spec.ipFamilyPolicy", policy, why));
     }
-    let addresses = spec["clusterIPs"].as_array().into_iter().flatten();
+    let addresses = each(&spec["clusterIPs"]);
     for (at, (address, family)) in addresses.zip(&list).enumerate() {
         let is_v6 = text(address).contains(':');
         if address != "None" && !text(address).is_empty() && is_v6 != (family == "IPv6") {

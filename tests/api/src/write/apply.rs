@@ -3,13 +3,13 @@
 //! Who owns what is up to [`crate::apply`]; here are the checks before, and the way into the store.
 
 use super::settle::lists;
-use super::{Way, key, make, seconds, update};
+use super::{Way, check_name, key, make, seconds, update};
 use crate::answer::{Answer, Refusal};
 use crate::apply::{self, Manager};
 use crate::call::{Call, Stop};
-use crate::kinds::text;
 use crate::store::Store;
-use crate::{body, meta, read};
+use crate::value::{take, text};
+use crate::{body, read};
 use serde_json::{Value, json};
 
 /// Applies the request's body.
@@ -57,12 +57,7 @@ fn read_body(call: &Call<'_>) -> Result<Value, Stop> {
     if kind != call.kind.kind || version != call.api_version() {
         body::check_type(call, &wanted)?;
     }
-    let (name, named) = (&call.target.name, text(&wanted["metadata"]["name"]));
-    if named != *name {
-        let why =
-            format!("the name of the object ({named}) does not match the name on the URL ({name})");
-        return Err(Refusal::bad(why).into());
-    }
+    check_name(call, &wanted)?;
     if wanted["metadata"].get("managedFields").is_some() {
         return Err(Refusal::bad("metadata.managedFields must be nil").into());
     }
@@ -75,7 +70,7 @@ fn cut(call: &Call<'_>, wanted: &mut Value) {
         return;
     }
     if !call.is_status() {
-        meta::take(wanted, "status");
+        take(wanted, "status");
     } else if call.kind.is_custom() {
         let kept = ["apiVersion", "kind", "metadata", "status"];
         if let Some(fields) = wanted.as_object_mut() {

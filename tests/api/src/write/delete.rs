@@ -3,9 +3,9 @@
 use super::key;
 use crate::answer::{About, Answer, Refusal};
 use crate::call::{Call, Stop};
-use crate::kinds::text;
 use crate::schema::Cause;
 use crate::store::{Key, Store};
+use crate::value::{take, text};
 use crate::{body, hooks, read};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -99,7 +99,7 @@ fn end(store: &mut Store, call: &Call<'_>, key: &Key, options: &Value) -> (Arc<V
     if is_namespace {
         // Nobody empties it here, so it stays like this.
         object["status"]["phase"] = json!("Terminating");
-        crate::meta::take(&mut object["metadata"], "finalizers");
+        take(&mut object["metadata"], "finalizers");
     } else {
         metadata["finalizers"] = json!(finalizers);
         metadata["deletionGracePeriodSeconds"] = json!(0);
@@ -120,14 +120,9 @@ fn options(call: &Call<'_>) -> Result<Value, Stop> {
     if policy.is_empty() || POLICIES.contains(&policy.as_str()) {
         return Ok(options);
     }
-    let about = About {
-        group: "meta.k8s.io".to_owned(),
-        kind: "DeleteOptions".to_owned(),
-        name: String::new(),
-    };
     let known = ["Foreground", "Background", "Orphan", "nil"];
     let causes = [Cause::unlisted("propagationPolicy", &json!(policy), &known)];
-    Err(Refusal::invalid(&about, &causes).into())
+    Err(Refusal::invalid(&About::options("DeleteOptions"), &causes).into())
 }
 
 fn check(call: &Call<'_>, options: &Value, stored: &Value) -> Result<(), Stop> {

@@ -1,11 +1,11 @@
 //! Patches: merge (RFC 7386), JSON (RFC 6902) and server-side apply.
 
-use super::{Way, apply, key, update};
+use super::{Way, apply, check_name, key, strange_namespace, update};
 use crate::answer::{Answer, Refusal};
 use crate::call::{Call, Stop};
-use crate::kinds::text;
 use crate::schema::Cause;
 use crate::store::Store;
+use crate::value::text;
 use crate::{body, builtin, read};
 use serde_json::{Value, json};
 
@@ -29,7 +29,10 @@ pub(crate) fn patch(store: &mut Store, call: &Call<'_>) -> Result<Answer, Stop> 
     };
     let old = read::in_version(call, &stored)?;
     let mut new = form(call, old.clone())?;
-    check_identity(call, &new)?;
+    check_name(call, &new)?;
+    if text(&new["metadata"]["namespace"]) != call.target.namespace {
+        return Err(strange_namespace().into());
+    }
     if call.kind.plural == "leases"
         && let Err(time) = builtin::lease_times(&mut new)
     {
@@ -76,23 +79,6 @@ fn patch_json(call: &Call<'_>, mut object: Value) -> Result<Value, Stop> {
         }
     }
     Ok(object)
-}
-
-fn check_identity(call: &Call<'_>, new: &Value) -> Result<(), Stop> {
-    let name = &call.target.name;
-    let named = text(&new["metadata"]["name"]);
-    if named != *name {
-        let why =
-            format!("the name of the object ({named}) does not match the name on the URL ({name})");
-        return Err(Refusal::bad(why).into());
-    }
-    let namespace = text(&new["metadata"]["namespace"]);
-    if namespace != call.target.namespace {
-        let why =
-            "the namespace of the provided object does not match the namespace sent on the request";
-        return Err(Refusal::bad(why).into());
-    }
-    Ok(())
 }
 
 /// The refusal of a patch whose outcome cannot be decoded: it shows the whole object.

@@ -8,6 +8,7 @@ use crate::apply::{Lists, Manager, own_update};
 use crate::call::{Call, Stop};
 use crate::schema::{self, Cause};
 use crate::store::Store;
+use crate::value::take;
 use crate::{body, builtin, meta, service};
 use serde_json::Value;
 
@@ -43,7 +44,7 @@ fn own(call: &Call<'_>, way: Way, old: Option<&Value>, new: &mut Value) {
     };
     own_update(old, new, manager, &lists(call));
     if new["metadata"]["managedFields"].is_null() {
-        meta::take(&mut new["metadata"], "managedFields");
+        take(&mut new["metadata"], "managedFields");
     }
 }
 

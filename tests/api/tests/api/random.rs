@@ -15,17 +15,50 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 #[test]
 fn random_histories_break_no_promise() {
-    let number = |name: &str| {
-        std::env::var(name)
-            .ok()
-            .map(|text| text.parse::<u64>().unwrap())
-    };
-    let seed = number("SEED").unwrap_or(SEED);
     let count = number("OPERATIONS").map_or(OPERATIONS, |count| count as usize);
+    judge(number("SEED").unwrap_or(SEED), count);
+}
+
+#[test]
+fn short_histories_break_no_promise() {
+    if number("SEED").is_some() {
+        println!("left out: another history is wanted (SEED)");
+        return;
+    }
+    for seed in SHORT_SEEDS {
+        judge(seed, SHORT_OPERATIONS);
+    }
+}
+
+#[test]
+fn histories_of_the_night_break_no_promise() {
+    let Some(histories) = number(NIGHT) else {
+        println!("left out: it takes a night ({NIGHT}=500)");
+        return;
+    };
+    let days = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs() / DAY_S;
+    for seed in (days * SEEDS_A_DAY..).take(usize::try_from(histories).unwrap()) {
+        judge(seed, OPERATIONS);
+    }
+}
+
+/// Whether tests that take long are wanted.
+pub(super) fn is_night() -> bool {
+    number(NIGHT).is_some()
+}
+
+fn number(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    let number = text.parse();
+    Some(number.unwrap_or_else(|why| panic!("{name}={text}: {why}")))
+}
+
+/// Runs the history of a seed. What is wrong with it is shrunk and fails the test.
+fn judge(seed: u64, count: usize) {
     let class = (seed % 4 == 3).then_some("example.com/ours");
     println!("SEED={seed} OPERATIONS={count}");
     let history = history::history(seed, count, class);
@@ -299,6 +332,15 @@ fn some(violations: Vec<Violation>) -> Result<(), Vec<Violation>> {
 const OPERATIONS: usize = 200;
 /// Once found a status that said what another still said. Others by the environment.
 const SEED: u64 = 8;
+/// The second is of a controller with a class.
+const SHORT_SEEDS: [u64; 2] = [22, 23];
+/// A quarter of a minute.
+const SHORT_OPERATIONS: usize = 40;
+/// Names how many more histories are wanted, and lets the tests run that take minutes.
+const NIGHT: &str = "HELIOGRAPH_NIGHT";
+/// Each night has seeds of its own, which the day names.
+const SEEDS_A_DAY: u64 = 10_000;
+const DAY_S: u64 = 24 * 3600;
 /// Longer than a controller waits between two passes.
 const QUIET: Duration = Duration::from_millis(120);
 const STEP: Duration = Duration::from_millis(4);

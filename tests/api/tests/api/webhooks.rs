@@ -5,15 +5,16 @@
 
 #[path = "webhooks/cluster.rs"]
 pub(crate) mod cluster;
+#[path = "webhooks/rotation.rs"]
+mod rotation;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use cluster::{
     CRD, CRD_BUNDLE, Cluster, POOLS, PROMISED, Replica, SECRET, WEBHOOK_BUNDLE, WEBHOOKS,
 };
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use serde_json::{Value, json};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 #[test]
 fn a_bad_pool_is_refused_with_what_is_wrong_and_a_good_one_stored() {
@@ -63,6 +64,40 @@ fn peers_of_an_older_version_are_converted_both_ways() {
         let peer = cluster.double.get(&path).unwrap();
         assert_eq!(peer["spec"]["peerAddress"], "192.0.2.1", "{peer}");
     }
+}
+
+#[test]
+fn peers_of_an_older_version_are_judged_as_the_newer_one_that_the_rules_name() {
+    let cluster = Cluster::start();
+    let replica = Replica::start(&cluster, &[]);
+    cluster.route(&replica);
+    let peers = "/apis/metallb.io/v1beta1/namespaces/metallb-system/bgppeers";
+    let peer = |name: &str, hold: &str| {
+        json!({
+            "apiVersion": "metallb.io/v1beta1", "kind": "BGPPeer",
+            "metadata": {"name": name, "namespace": "metallb-system"},
+            "spec": {"myASN": 64512, "peerASN": 64513, "peerAddress": "192.0.2.1", "holdTime": hold},
+        })
+    };
+    let refusal = |(code, answer): (u16, Value)| {
+        let message = answer["message"].as_str().unwrap_or_default().to_owned();
+        let by = "admission webhook \"bgppeersvalidationwebhook.metallb.io\" denied the request: ";
+        assert!(code >= 400 && message.starts_with(by), "{code} {answer}");
+        message
+    };
+    let bad = refusal(cluster.post(peers, &peer("tor", "2s")));
+    assert!(bad.contains("spec.holdTime"), "{bad}");
+    assert_eq!(cluster.post(peers, &peer("tor", "9s")).0, 201);
+    let worse = json!({"spec": {"holdTime": "2s"}});
+    let path = format!("{peers}/tor");
+    let merge = "application/merge-patch+json";
+    let bad = refusal(cluster.double.request("PATCH", &path, merge, &worse));
+    assert!(bad.contains("spec.holdTime"), "{bad}");
+    replica.until("it knows the peer that was stored", || {
+        let (code, answer) = cluster.post(peers, &peer("second", "9s"));
+        cluster.double.delete(&format!("{peers}/second"));
+        code >= 400 && refusal((code, answer)).contains("tor")
+    });
 }
 
 #[test]
@@ -193,66 +228,6 @@ fn another_certificate_is_taken_up_without_one_failed_question() {
     assert!(asked > 20, "{asked}");
     assert_eq!(cluster.pool("p", "192.0.2.0/24").0, 201);
     assert_ne!(cluster.bundle(CRD, CRD_BUNDLE), Some(old));
-}
-
-#[test]
-fn a_certificate_in_its_last_third_is_renewed_once_whoever_sees_it() {
-    let cluster = Cluster::start();
-    let old = ageing();
-    let (code, made) = cluster.post(
-        SECRET.rsplit_once('/').unwrap().0,
-        &json!({"metadata": {"name": "metallb-webhook-cert"}, "data": old}),
-    );
-    assert_eq!(code, 201, "{made}");
-    let replicas = [0; 2].map(|_| Replica::start(&cluster, &[]));
-    let secret = || cluster.double.get(SECRET).unwrap();
-    replicas[0].until("it is renewed", || {
-        secret()["data"]["tls.crt"] != old["tls.crt"]
-    });
-    assert_eq!(
-        secret()["data"]["ca.crt"],
-        old["ca.crt"],
-        "the authority is young"
-    );
-    std::thread::sleep(Duration::from_millis(500));
-    assert_eq!(cluster.patches(SECRET), 1);
-    for replica in &replicas {
-        cluster.route(replica);
-        assert_eq!(cluster.pool("p", "192.0.2.0/24").0, 201);
-        cluster.double.delete(&format!("{POOLS}/p"));
-    }
-}
-
-/// The data of a Secret whose certificate has two months left of its year.
-fn ageing() -> Value {
-    let name = "metallb-webhook-service.metallb-system.svc";
-    let key = KeyPair::generate().unwrap();
-    let mut authority = CertificateParams::default();
-    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    live(&mut authority, 300, 3000);
-    let root = authority.self_signed(&key).unwrap().pem();
-    let leaf_key = KeyPair::generate().unwrap();
-    let mut leaf = CertificateParams::new(vec![name.to_owned()]).unwrap();
-    live(&mut leaf, 300, 60);
-    let key_pem = key.serialize_pem();
-    let leaf = leaf
-        .signed_by(&leaf_key, &Issuer::new(authority, key))
-        .unwrap();
-    json!({
-        "ca.crt": STANDARD.encode(root),
-        "ca.key": STANDARD.encode(key_pem),
-        "tls.crt": STANDARD.encode(leaf.pem()),
-        "tls.key": STANDARD.encode(leaf_key.serialize_pem()),
-    })
-}
-
-/// Lets a certificate count from so many days ago for so many more.
-fn live(params: &mut CertificateParams, ago: u64, more: u64) {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    let days = |days: u64| Duration::from_secs(days * 86400);
-    let epoch = rcgen::date_time_ymd(1970, 1, 1);
-    params.not_before = epoch + (now - days(ago));
-    params.not_after = epoch + (now + days(more));
 }
 
 #[test]

@@ -72,8 +72,21 @@ impl OneNode {
         for object in manifests_of(BASIS).into_iter().chain(rights) {
             self.put(&object);
         }
-        let kubeconfig = self.double.kubeconfig_text(ACCOUNT);
-        fs::write(self.path("kubeconfig"), kubeconfig).expect("the folder can be written");
+        let written = self.double.kubeconfig_of_files(self.home.path(), ACCOUNT);
+        written.expect("the folder can be written");
+    }
+
+    /// Replaces the speaker's token, in its file and at the API server, which refuses the old one from now on.
+    pub(super) fn replace_token(&self) {
+        fs::write(self.path("token"), "second").expect("the folder can be written");
+        self.double.add_user("second", ACCOUNT, &[]);
+        self.double.remove_token(TOKEN);
+    }
+
+    /// Writes the API server's authority where the speaker reads it.
+    pub(super) fn tell_authority(&self) {
+        let written = self.double.write_authority(self.home.path());
+        written.expect("the folder can be written");
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -238,7 +251,7 @@ impl Drop for OneNode {
 
 fn start() -> Double {
     let mut users = Users::new();
-    users.add("speaker", ACCOUNT, &[]);
+    users.add(TOKEN, ACCOUNT, &[]);
     users.add("scraper", "scraper", &[]);
     users.add("stranger", "stranger", &[]);
     Double::start(Options {
@@ -267,6 +280,7 @@ pub(super) const NAMESPACE: &str = "metallb-system";
 pub(super) const ACCOUNT: &str = "system:serviceaccount:metallb-system:speaker";
 /// The pod that the speaker believes to be.
 pub(super) const POD: &str = "speaker-x";
+const TOKEN: &str = "speaker";
 const NODE: &str = "192.0.2.11";
 const CLIENT: &str = "192.0.2.2";
 const PATIENCE: Duration = Duration::from_secs(60); // a write that failed is tried again after 48 s at most

@@ -128,6 +128,66 @@ fn a_write_that_lands_late_leaves_no_duplicate() {
     assert_ne!(announced::never_for_two(&site.double, since), 0);
 }
 
+/// Somebody else allocates, which is told by an event and the ConfigurationState, while the Lease cannot be renewed.
+#[test]
+fn a_leader_tells_nothing_while_its_term_is_in_doubt() {
+    let site = Site::new();
+    site.put(&json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "c-1", "namespace": "metallb-system"},
+        "spec": {"containers": [{"name": "controller", "image": "heliograph"}]},
+    }));
+    site.put(&pool("p", "192.0.2.0/30"));
+    site.put(&service("web"));
+    let mut leader = site.controller("c-1", &[]);
+    site.until("an address", || site.holds("web") == ["192.0.2.0"]);
+    site.until("a verdict", || site.state()["result"] == "Valid");
+    site.until("the event", || site.events("web").len() == 1);
+    let renewed = site.lease()["renewTime"].clone();
+    site.until("a renewal", || site.lease()["renewTime"] != renewed);
+    // Renewals are two seconds apart, and a write may be begun for five seconds after one: the fourth is in time for the Lease.
+    let refused = Rule {
+        method: "PUT".into(),
+        path: "/leases/".into(),
+        times: 3,
+        fault: Fault::Refuse {
+            code: 500,
+            retry_after: 0,
+        },
+        ..Rule::default()
+    };
+    site.double.faults(vec![refused], 1);
+    site.double.forget_requests();
+    pause(5500);
+    let status = "/api/v1/namespaces/a/services/web/status?fieldManager=controller";
+    let patch = json!({"status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.2"}]}}});
+    let merge = "application/merge-patch+json";
+    assert_eq!(site.double.request("PATCH", status, merge, &patch).0, 200);
+    leader.until_it_says("allocationPaused");
+    site.until("a verdict", || site.state()["result"] == "Invalid");
+    site.until("the event", || paused(&site) == 1);
+    assert!(!leader.has_ended());
+    let requests = site.double.requests().into_iter();
+    let written = requests.filter(|r| ["create", "update", "patch"].contains(&r.verb.as_str()));
+    let mut written: Vec<(u16, bool)> = written
+        .map(|r| (r.code, r.path.contains("/leases/")))
+        .collect();
+    written.truncate(4);
+    assert_eq!(
+        written,
+        [(500, true), (500, true), (500, true), (200, true)],
+        "nothing is written before the Lease is renewed"
+    );
+}
+
+/// Events `AllocationPaused` of a pod.
+fn paused(site: &Site) -> usize {
+    let list = site.get("/api/v1/namespaces/metallb-system/events");
+    let events = list["items"].as_array().into_iter().flatten();
+    events
+        .filter(|event| event["reason"] == "AllocationPaused")
+        .count()
+}
+
 /// Where a leader can be stopped: a request lies in its socket, or is carried out and the answer lies there.
 const PLACES: [(&str, &str); 6] = [
     ("PUT", "/leases/heliograph-controller"),

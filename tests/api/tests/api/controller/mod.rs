@@ -2,10 +2,12 @@
 //! and what it does when something goes wrong.
 
 mod announced;
+mod credentials;
 mod faults;
 mod leaders;
 mod recorded;
 mod site;
+mod verdict;
 
 use serde_json::json;
 use site::{Site, pool, service};
@@ -240,4 +242,22 @@ fn while_another_manager_writes_statuses_nothing_is_allocated() {
     site::pause(2000);
     assert_eq!(site.holds("third"), Vec::<String>::new());
     assert_eq!(site.holds("web"), ["192.0.2.3"]);
+}
+
+#[test]
+fn the_log_for_debugging_says_when_a_service_was_looked_at() {
+    let site = Site::new();
+    site.put(&pool("p", "192.0.2.0/30"));
+    let controller = site.controller("c-0", &["--log-level=debug"]);
+    controller.until_it_says("allocationBegins");
+    site.put(&service("web"));
+    site.until("an address", || site.holds("web") == ["192.0.2.0"]);
+    controller.until_it_says("endUpdate");
+    assert_eq!(controller.line("startUpdate").unwrap()["service"], "a/web");
+    assert!(controller.line("noChange").is_none(), "there was one");
+    let mut labelled = site.service("web");
+    labelled["metadata"]["labels"] = json!({"l": "1"});
+    site.put(&labelled);
+    controller.until_it_says("noChange");
+    assert_eq!(controller.line("noChange").unwrap()["level"], "debug");
 }

@@ -27,7 +27,7 @@ pub(super) struct Running {
 impl Site {
     pub(super) fn new() -> Self {
         let mut users = Users::new();
-        users.add("controller-token", CONTROLLER, &[]);
+        users.add(TOKEN, CONTROLLER, &[]);
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         let double = Double::start(Options {
             crds: Some(root.join("deploy/crds")),
@@ -119,6 +119,17 @@ impl Site {
 
     /// Starts a controller under a pod's name.
     pub(super) fn controller(&self, pod: &str, flags: &[&str]) -> Running {
+        let kubeconfig = self.double.kubeconfig(CONTROLLER).unwrap();
+        self.controller_by(&kubeconfig, pod, flags)
+    }
+
+    /// The same, with credentials in files of a folder.
+    pub(super) fn controller_by_files(&self, folder: &Path, pod: &str) -> Running {
+        let kubeconfig = self.double.kubeconfig_of_files(folder, CONTROLLER).unwrap();
+        self.controller_by(&kubeconfig, pod, &[])
+    }
+
+    fn controller_by(&self, kubeconfig: &Path, pod: &str, flags: &[&str]) -> Running {
         let count = self.started.borrow().len();
         let log = self.folder.path().join(format!("{count}-{pod}.log"));
         self.started.borrow_mut().push(log.clone());
@@ -138,7 +149,7 @@ impl Site {
             ])
             .args(flags)
             .arg("--kubeconfig")
-            .arg(self.double.kubeconfig(CONTROLLER).unwrap())
+            .arg(kubeconfig)
             .stderr(out.try_clone().unwrap())
             .stdout(out)
             .stdin(Stdio::null())
@@ -149,7 +160,12 @@ impl Site {
 
     /// Waits until something is so, with all logs if it never is.
     pub(super) fn until(&self, what: &str, is_so: impl FnMut() -> bool) {
-        if !wait_for(is_so) {
+        self.until_within(WAIT_MAX, what, is_so);
+    }
+
+    /// The same for what takes longer.
+    pub(super) fn until_within(&self, longest: Duration, what: &str, is_so: impl FnMut() -> bool) {
+        if !wait_for(longest, is_so) {
             let logs: Vec<String> = self
                 .started
                 .borrow()
@@ -173,13 +189,20 @@ impl Running {
 
     /// The first line of an event.
     pub(super) fn line(&self, event: &str) -> Option<Value> {
-        let mut lines = self.lines().into_iter();
-        lines.find(|line| line["event"] == event || line["op"] == event)
+        self.lines_of(event).into_iter().next()
+    }
+
+    /// All of them.
+    pub(super) fn lines_of(&self, event: &str) -> Vec<Value> {
+        let lines = self.lines().into_iter();
+        lines
+            .filter(|line| line["event"] == event || line["op"] == event)
+            .collect()
     }
 
     pub(super) fn until_it_says(&self, event: &str) {
         assert!(
-            wait_for(|| self.line(event).is_some()),
+            wait_for(WAIT_MAX, || self.line(event).is_some()),
             "no {event} in\n{}",
             fs::read_to_string(&self.log).unwrap()
         );
@@ -247,10 +270,10 @@ pub(super) fn pause(millis: u64) {
     std::thread::sleep(Duration::from_millis(millis));
 }
 
-fn wait_for(mut is_so: impl FnMut() -> bool) -> bool {
+fn wait_for(longest: Duration, mut is_so: impl FnMut() -> bool) -> bool {
     let begun = Instant::now();
     while !is_so() {
-        if begun.elapsed() > WAIT_MAX {
+        if begun.elapsed() > longest {
             return false;
         }
         pause(50);
@@ -258,5 +281,8 @@ fn wait_for(mut is_so: impl FnMut() -> bool) -> bool {
     true
 }
 
-const CONTROLLER: &str = "system:serviceaccount:metallb-system:controller";
+/// Who the controller is to the API server.
+pub(super) const CONTROLLER: &str = "system:serviceaccount:metallb-system:controller";
+/// By which it is known.
+pub(super) const TOKEN: &str = "controller-token";
 const WAIT_MAX: Duration = Duration::from_secs(60); // a Lease runs out in 15 s, and the machine may be busy
