@@ -4,7 +4,7 @@ use crate::dataplane::{self, AttachReport, GlobalCount, LinkSight, MapSight, Slo
 use anyhow::Result;
 use serde::Serialize;
 use speaker_core::plan::{Held, Plan};
-use speaker_core::{Local, Problem, World};
+use speaker_core::{Local, Members, Problem, World};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -25,6 +25,8 @@ pub(crate) struct Snapshot {
     pub(crate) local: Local,
     /// What it holds.
     pub(crate) held: Held,
+    /// Whom it knows to be alive, itself included.
+    pub(crate) alive: Members,
     /// What is wrong besides objects and the plan.
     pub(crate) problems: Vec<Problem>,
     /// Whether a deadline is in force.

@@ -146,6 +146,7 @@ fn snapshot() -> Snapshot {
         ]),
         world: Arc::new(world),
         plan: Arc::new(plan),
+        alive: members,
         local,
         held,
         problems: vec![Problem {

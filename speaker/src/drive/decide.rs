@@ -14,10 +14,10 @@ use anyhow::{Context, Result};
 use speaker_core::agent::{Agent, Event, Input, Output};
 use speaker_core::plan::{Held, Plan};
 use speaker_core::tables::{self, TableChange, Tables};
-use speaker_core::{LinkName, Local, Problem, World};
+use speaker_core::{LinkName, Local, Members, Problem, World};
 use speaker_proto::gossip;
 use speaker_proto::member::{HeldSet, HeldVersion};
-use speaker_proto::{Machine, Span, Time, Vip};
+use speaker_proto::{Mac, Machine, Span, Time, Vip};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -38,6 +38,8 @@ pub(crate) struct View {
     pub(crate) local: Local,
     /// What it holds.
     pub(crate) held: Held,
+    /// Whom it knows to be alive, itself included.
+    pub(crate) alive: Members,
     /// Tables that are full.
     pub(crate) problems: Vec<Problem>,
     /// Whether a deadline is in force.
@@ -252,13 +254,21 @@ impl Decide {
     }
 
     /// A message to another node, which is lost if too many are under way: those who send them send them again.
+    ///
+    /// None may come before what was published earlier: another node could go by it without knowing that.
     fn gossip(&mut self, input: gossip::Input) {
+        self.publish_held();
+        if self.unsaid.is_some() {
+            self.work.messages_lost += 1;
+            return;
+        }
         self.work.messages_lost += u64::from(self.signals.pulse.tell(input).is_err());
     }
 
     fn apply(&mut self, plan: &Plan) -> Result<()> {
         let started = now();
-        let wanted = tables::wanted(plan, self.agent.local(), &BTreeSet::new(), &self.mirror);
+        let macs = self.macs();
+        let wanted = tables::wanted(plan, self.agent.local(), &macs, &self.mirror);
         self.problems = wanted.problems;
         let changes = tables::changes(&self.mirror, &wanted.tables);
         self.write(&changes)?;
@@ -270,6 +280,16 @@ impl Decide {
             self.work.reaction = ended.since(heard);
         }
         Ok(())
+    }
+
+    /// Hardware addresses by which members may claim. Until it is known who there is, those that the last process knew count too.
+    fn macs(&self) -> BTreeSet<Mac> {
+        let mut macs = self.agent.macs().clone();
+        if !self.agent.roster().is_settled {
+            let known = self.mirror.members.keys();
+            macs.extend(known.map(|key| Mac(key.mac().0)));
+        }
+        macs
     }
 
     fn write(&mut self, changes: &[TableChange]) -> Result<()> {
@@ -330,6 +350,7 @@ impl Decide {
             tables: Arc::clone(&self.mirror),
             local: self.agent.local().clone(),
             held: self.agent.held().clone(),
+            alive: self.agent.members().clone(),
             problems: self.problems.clone(),
             is_armed: self.is_armed,
             work: self.work,

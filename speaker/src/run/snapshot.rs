@@ -41,6 +41,7 @@ fn snapshot(
         plan: Arc::clone(&view.plan),
         local: view.local.clone(),
         held: view.held.clone(),
+        alive: view.alive.clone(),
         problems: view.problems.clone(),
         is_armed: view.is_armed,
         allocates: *board.allocates.borrow(),

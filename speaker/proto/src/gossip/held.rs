@@ -253,13 +253,12 @@ impl Gossip {
         if !peer.assembles(Time::default()) {
             self.assembling.remove(&node);
         }
-        self.install(now, node, sender, what, (version, hash), blob);
+        self.install(node, sender, what, (version, hash), blob);
     }
 
     /// A whole blob came.
     fn install(
         &mut self,
-        now: Time,
         node: NodeId,
         sender: NodeId,
         what: What,

@@ -72,10 +72,13 @@ fn why(known: &Known<'_>, service: &str) -> Result<Shown<Explanation>> {
         name: name.to_owned(),
     };
     let Snapshot {
-        world, held, local, ..
+        world,
+        held,
+        alive,
+        local,
+        ..
     } = known.snapshot;
-    let members = world.nodes.keys().cloned().collect();
-    let explanation = explain(world, &members, held, local, &id)
+    let explanation = explain(world, alive, held, local, &id)
         .with_context(|| format!("there is no service {service}{}", near(known.snapshot, &id)))?;
     Ok(Shown {
         text: explanation.to_string(),

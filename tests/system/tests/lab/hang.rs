@@ -2,9 +2,10 @@
 //!
 //! Threads are stopped with ptrace, so that the speaker itself has no means of hanging. The client asks for the VIP every
 //! few milliseconds, and answers are judged by the kernel's time stamps of their frames against the deadline that is
-//! stored in the pinned map (`docs/layer2.md`, L5.1).
+//! stored in the pinned map (`docs/layer2.md`, L5.1). Where it says *alone*, the other speakers were ended before: then the same node
+//! takes the VIP again, and must not answer before.
 
-use super::probe::{Prober, Replies};
+use super::probe::{MS, Prober};
 use aya::maps::{Array, Map, MapData};
 use nix::sys::ptrace;
 use nix::sys::signal::{Signal, kill};
@@ -16,7 +17,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
-use system_tests::lab::TestLab;
+use system_tests::lab::{TestLab, tell};
 
 #[test]
 fn l5_1_a_hung_pulse_means_silence_at_the_deadline() {
@@ -26,6 +27,16 @@ fn l5_1_a_hung_pulse_means_silence_at_the_deadline() {
 #[test]
 fn l5_1_a_hung_deciding_loop_means_silence_at_the_deadline() {
     silent_by_the_deadline(&["decide"]);
+}
+
+#[test]
+fn l3_1b_another_takes_the_vip_of_a_hung_pulse_and_both_never_answer() {
+    taken_over_without_overlap(&["pulse"]);
+}
+
+#[test]
+fn l3_1b_another_takes_the_vip_of_a_hung_deciding_loop_and_both_never_answer() {
+    taken_over_without_overlap(&["decide"]);
 }
 
 #[test]
@@ -45,7 +56,7 @@ fn l5_1_hung_workers_mean_nothing_to_the_vips() {
 
 #[test]
 fn l5_1_a_stopped_process_answers_again_only_after_taking() {
-    let scene = Scene::new();
+    let scene = Scene::alone();
     let old = scene.epoch();
     kill(scene.pid, Signal::SIGSTOP).unwrap();
     thread::sleep(Duration::from_millis(50));
@@ -67,7 +78,7 @@ fn l5_1_a_stopped_process_answers_again_only_after_taking() {
 
 /// Hangs threads of the holder: no answer past the deadline, and answers again with a new taking when they go on.
 fn silent_by_the_deadline(threads: &[&str]) {
-    let scene = Scene::new();
+    let scene = Scene::alone();
     let old = scene.epoch();
     let hung = scene.hang(threads);
     // Long enough for the other threads to have done whatever they might still do.
@@ -87,21 +98,70 @@ fn silent_by_the_deadline(threads: &[&str]) {
     assert!(replies.first_after(let_go).is_some(), "it answers again");
 }
 
+/// Hangs threads of the holder: another node answers, but not before the holder fell silent, and not both when it goes on.
+fn taken_over_without_overlap(threads: &[&str]) {
+    let scene = Scene::new();
+    let hung_at = now_ns();
+    let hung = scene.hang(threads);
+    thread::sleep(Duration::from_secs(2));
+    let deadline = scene.deadline_ns();
+    drop(hung);
+    thread::sleep(Duration::from_millis(500));
+    let old = scene.mac.clone();
+    let replies = scene.prober.stop();
+    let (of_old, of_others) = (replies.of(&old), replies.but(&old));
+    assert!(
+        of_old.first_after(0).is_some(),
+        "the holder answered before"
+    );
+    of_old.assert_silent(deadline + LATE_NS, u64::MAX);
+    let first = of_others.first_after(0).expect("another answers");
+    assert!(
+        first >= deadline,
+        "{} ms before it might",
+        (deadline - first) / MS
+    );
+    tell(&format!(
+        "{threads:?} of the holder hung: another answered after {} ms",
+        (first - hung_at) / MS
+    ));
+}
+
 /// A lab whose client keeps asking for a VIP, and the process that answers.
 struct Scene {
     /// Declared first: it ends before the lab does.
     prober: Prober,
     lab: TestLab,
     pid: Pid,
+    /// The hardware address of the node that answers.
+    mac: String,
     pins: PathBuf,
     vip: Ipv4Addr,
 }
 
 impl Scene {
     fn new() -> Self {
-        let lab = TestLab::sample();
+        Self::of(TestLab::sample())
+    }
+
+    /// Only the holder is left.
+    fn alone() -> Self {
+        let mut lab = TestLab::sample();
         let vip = lab.frontends_of("default/web")[0].vip;
         let holder = lab.until_held(vip, |holder| holder.is_some()).unwrap();
+        let names: Vec<String> = lab.speakers().keys().cloned().collect();
+        for name in names.iter().filter(|name| **name != holder) {
+            lab.speaker(name).unwrap().kill().unwrap();
+        }
+        // Found dead, and silent for certain.
+        thread::sleep(Duration::from_secs(2));
+        Self::of(lab)
+    }
+
+    fn of(lab: TestLab) -> Self {
+        let vip = lab.frontends_of("default/web")[0].vip;
+        let holder = lab.until_held(vip, |holder| holder.is_some()).unwrap();
+        let mac = lab.resolve(vip).unwrap();
         let IpAddr::V4(vip) = vip else {
             panic!("the first frontend is of IPv4")
         };
@@ -113,6 +173,7 @@ impl Scene {
             prober,
             lab,
             pid,
+            mac,
             pins,
             vip,
         }
@@ -202,41 +263,5 @@ pub(crate) fn now_ns() -> u64 {
     u64::try_from(now.tv_sec).unwrap() * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap()
 }
 
-const MS: u64 = 1_000_000;
 /// A frame is stamped when the client receives it, a few softirqs after the program looked at the clock.
 const LATE_NS: u64 = 30 * MS;
-
-impl Replies {
-    fn assert_silent(&self, from: u64, until: u64) {
-        let within: Vec<u64> = self
-            .0
-            .iter()
-            .copied()
-            .filter(|at| (from..until).contains(at))
-            .collect();
-        assert!(
-            within.is_empty(),
-            "{} answers in between, the first {} ms in",
-            within.len(),
-            (within[0] - from) / MS
-        );
-    }
-
-    fn first_after(&self, from: u64) -> Option<u64> {
-        self.0.iter().copied().find(|at| *at >= from)
-    }
-
-    fn longest_gap_ns(&self, from: u64, until: u64) -> u64 {
-        let inside = self
-            .0
-            .iter()
-            .copied()
-            .filter(|at| (from..until).contains(at));
-        let points: Vec<u64> = std::iter::once(from).chain(inside).chain([until]).collect();
-        points
-            .windows(2)
-            .map(|pair| pair[1] - pair[0])
-            .max()
-            .unwrap()
-    }
-}

@@ -13,16 +13,23 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use xtask::lab::net::Netns;
 
-/// BOOTTIME nanoseconds of each answer, in order.
+/// An answer: when its frame came, in BOOTTIME nanoseconds, and the hardware address that it gave.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Reply {
+    pub(crate) at: u64,
+    pub(crate) mac: String,
+}
+
+/// Answers in order.
 #[derive(Debug)]
-pub(crate) struct Replies(pub(crate) Vec<u64>);
+pub(crate) struct Replies(pub(crate) Vec<Reply>);
 
 /// Asks and notes until it is stopped.
 pub(crate) struct Prober {
     stop: Arc<AtomicBool>,
     asker: JoinHandle<()>,
     capture: Child,
-    notes: JoinHandle<Vec<u64>>,
+    notes: JoinHandle<Vec<Reply>>,
 }
 
 impl Prober {
@@ -40,7 +47,7 @@ impl Prober {
             .spawn()
             .unwrap();
         let lines = BufReader::new(capture.stdout.take().unwrap()).lines();
-        let notes = thread::spawn(move || lines.map(|line| boottime_ns(&line.unwrap())).collect());
+        let notes = thread::spawn(move || lines.map(|line| reply(&line.unwrap())).collect());
         let stop = Arc::new(AtomicBool::new(false));
         let (client, until) = (client.clone(), Arc::clone(&stop));
         let asker = thread::spawn(move || ask(&client, vip, &until));
@@ -87,6 +94,14 @@ fn ask(client: &Netns, vip: Ipv4Addr, stop: &AtomicBool) {
     ip.wait().unwrap();
 }
 
+fn reply(line: &str) -> Reply {
+    let mac = line.split_once(" is-at ").unwrap().1;
+    Reply {
+        at: boottime_ns(line),
+        mac: mac.split([',', ' ']).next().unwrap().to_owned(),
+    }
+}
+
 /// The time stamp that a line of tcpdump starts with, on the clock of deadlines.
 fn boottime_ns(line: &str) -> u64 {
     let (seconds, micros) = line.split_once(' ').unwrap().0.split_once('.').unwrap();
@@ -98,6 +113,45 @@ fn boottime_ns(line: &str) -> u64 {
         .as_nanos();
     now_ns() - (u64::try_from(wall).unwrap() - stamp)
 }
+
+impl Replies {
+    /// Only those that gave this hardware address.
+    pub(crate) fn of(&self, mac: &str) -> Self {
+        let own = self.0.iter().filter(|reply| reply.mac == mac);
+        Self(own.cloned().collect())
+    }
+
+    /// All but those.
+    pub(crate) fn but(&self, mac: &str) -> Self {
+        let others = self.0.iter().filter(|reply| reply.mac != mac);
+        Self(others.cloned().collect())
+    }
+
+    pub(crate) fn assert_silent(&self, from: u64, until: u64) {
+        let within = self.0.iter().map(|reply| reply.at);
+        let within: Vec<u64> = within.filter(|at| (from..until).contains(at)).collect();
+        assert!(
+            within.is_empty(),
+            "{} answers in between, the first {} ms in",
+            within.len(),
+            (within[0] - from) / MS
+        );
+    }
+
+    pub(crate) fn first_after(&self, from: u64) -> Option<u64> {
+        self.0.iter().map(|reply| reply.at).find(|at| *at >= from)
+    }
+
+    pub(crate) fn longest_gap_ns(&self, from: u64, until: u64) -> u64 {
+        let inside = self.0.iter().map(|reply| reply.at);
+        let inside = inside.filter(|at| (from..until).contains(at));
+        let points: Vec<u64> = std::iter::once(from).chain(inside).chain([until]).collect();
+        let gaps = points.windows(2).map(|pair| pair[1] - pair[0]);
+        gaps.max().unwrap()
+    }
+}
+
+pub(crate) const MS: u64 = 1_000_000;
 
 /// Between questions, about.
 const INTERVAL: Duration = Duration::from_millis(5);
