@@ -152,6 +152,39 @@ impl Global {
     ];
 }
 
+/// What became of a packet for a VIP that moves.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[repr(u32)]
+pub enum Passage {
+    /// To the new holder, or to the one that is remembered to have the connection.
+    Forwarded,
+    /// To the former holder, as a connection that is not known here.
+    Returned,
+    /// Here: it belongs here.
+    Kept,
+    /// Here: from a member, which is never sent on.
+    FromMember,
+    /// Here: the window or the deadline has passed.
+    TooLate,
+    /// Here: it has no hop left.
+    NoHops,
+    /// Here: what it belongs to cannot be read.
+    Unclear,
+}
+
+impl Passage {
+    /// In the order of the array.
+    pub const ALL: [Self; 7] = [
+        Self::Forwarded,
+        Self::Returned,
+        Self::Kept,
+        Self::FromMember,
+        Self::TooLate,
+        Self::NoHops,
+        Self::Unclear,
+    ];
+}
+
 const _: () = {
     assert!(size_of::<SlotStats>() == 96);
     assert!(size_of::<Traffic>() == 16);

@@ -170,7 +170,8 @@ pub struct Entry {
     deadline_ns: u64,
     slot: u32,
     mode: u8,
-    pad: [u8; 3],
+    flags: u8,
+    pad: [u8; 2],
 }
 
 impl Entry {
@@ -182,8 +183,16 @@ impl Entry {
             deadline_ns: 0,
             slot,
             mode: mode as u8,
-            pad: [0; 3],
+            flags: 0,
+            pad: [0; 2],
         }
+    }
+
+    /// The same entry, with or without a row in `MOVES`.
+    #[inline(always)]
+    pub const fn moving(self, is_moving: bool) -> Self {
+        let flags = if is_moving { MOVING } else { 0 };
+        Self { flags, ..self }
     }
 
     /// The same entry with a deadline of its own (BOOTTIME nanoseconds); 0 means the node-wide one.
@@ -204,6 +213,12 @@ impl Entry {
             3 => Some(Mode::Known),
             _ => None,
         }
+    }
+
+    /// Whether `MOVES` says where its packets go. Nothing else is looked up for a VIP that does not move.
+    #[inline(always)]
+    pub const fn is_moving(&self) -> bool {
+        self.flags & MOVING != 0
     }
 
     /// Which taking of the VIP this is.
@@ -232,9 +247,13 @@ impl fmt::Debug for Entry {
             .field("epoch", &self.epoch)
             .field("deadline_ns", &self.deadline_ns)
             .field("slot", &self.slot)
+            .field("is_moving", &self.is_moving())
             .finish()
     }
 }
+
+/// Flag of an [`Entry`].
+const MOVING: u8 = 1;
 
 /// Value of `NODE`.
 #[repr(C)]

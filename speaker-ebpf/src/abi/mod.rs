@@ -6,12 +6,14 @@
 
 pub mod count;
 pub mod l2;
+pub mod moves;
 
-pub use count::{Global, Outcome, SlotStats, Traffic};
+pub use count::{Global, Outcome, Passage, SlotStats, Traffic};
 pub use l2::{
     Addr, AskerKey, AskerValue, Claim, ClaimKind, Entry, LinkValue, MacAddr, MacKey, MemberValue,
     Mode, NodeValue, VipKey,
 };
+pub use moves::{FlowKey, FlowKind, FlowValue, MoveValue};
 
 /// One map of the object: how it is called in the kernel and which layout it has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +40,10 @@ pub const LINKS_MAX: u32 = 1_024;
 
 /// Clients remembered for the unicast round after a takeover; least recently used go first.
 pub const ASKERS_MAX: u32 = 65_536;
+
+/// Connections remembered while their VIP moves; least recently used go first. Two thousand new ones a second throughout the
+/// 30 s that a move takes.
+pub const FLOWS_MAX: u32 = 65_536;
 
 /// Bytes of the claims ring; a full ring loses a hint, never a fence.
 pub const CLAIMS_BYTES: u32 = 65_536;
@@ -114,10 +120,29 @@ pub const CLAIMS: MapSpec = MapSpec {
     layout: 1,
     entries_max: CLAIMS_BYTES,
 };
+/// [`VipKey`] to [`MoveValue`]; hash without preallocation, for it is empty but for half a minute after a move.
+pub const MOVES: MapSpec = MapSpec {
+    name: "hg_moves",
+    layout: 1,
+    entries_max: SLOTS_MAX,
+};
+/// [`FlowKey`] to [`FlowValue`]; LRU hash, written by the program only.
+pub const FLOWS: MapSpec = MapSpec {
+    name: "hg_flows",
+    layout: 1,
+    entries_max: FLOWS_MAX,
+};
+/// [`Passage`] (as `u32`) to a `u64` count; per-CPU array.
+pub const PASSAGES: MapSpec = MapSpec {
+    name: "hg_passages",
+    layout: 1,
+    entries_max: Passage::ALL.len() as u32,
+};
 
 /// Every map of the object.
-pub const MAPS: [MapSpec; 12] = [
+pub const MAPS: [MapSpec; 15] = [
     VIPS, FILTER, NODE, FENCE, CLEARED, LINKS, MEMBERS, ASKERS, STATS, TRAFFIC, GLOBALS, CLAIMS,
+    MOVES, FLOWS, PASSAGES,
 ];
 
 /// Nanoseconds of credit that one answer costs: 1,000 answers a second per slot and CPU.

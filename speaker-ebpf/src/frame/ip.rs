@@ -1,6 +1,6 @@
 //! IPv4 and IPv6 headers as far as the program needs them, and the Internet checksum (RFC 1071).
 //!
-//! It looks at destinations only: what a packet carries is the stack's business.
+//! It looks at destinations and hops only: what a packet belongs to is read in [`super::flow`], and only while a VIP moves.
 
 use super::{ETHER_BYTES, Frame};
 use crate::abi::Addr;
@@ -57,7 +57,7 @@ impl Ipv6 {
 /// Where the IPv6 header ends in a frame.
 pub const IPV6_END: usize = DST_AT + 16;
 
-const SRC_AT: usize = ETHER_BYTES + 8;
+pub(super) const SRC_AT: usize = ETHER_BYTES + 8;
 const DST_AT: usize = SRC_AT + 16;
 
 /// The destination of an IPv4 packet; `None` if the frame ends before it.
@@ -90,6 +90,31 @@ pub fn v6_next_header<F: Frame>(frame: &mut F) -> Option<u8> {
 #[inline(always)]
 pub fn v6_first_byte<F: Frame>(frame: &mut F) -> Option<u8> {
     load_pulling(frame, IPV6_END)
+}
+
+/// Takes one hop from an IPv4 packet, and corrects the checksum of its header; `None`: it has none to give.
+#[inline(always)]
+pub fn v4_hop<F: Frame>(frame: &mut F) -> Option<()> {
+    let [hops, protocol, high, low] = frame.load::<u32>(ETHER_BYTES + 8)?.to_ne_bytes();
+    let hops = fewer(hops)?;
+    // RFC 1624 §3, for a word that is less by 0x0100. The complement is more by as much; it never becomes all ones where it was not.
+    let sum = u32::from(u16::from_be_bytes([high, low])) + 0x0100;
+    let [high, low] = ((sum + (sum >= 0xffff) as u32) as u16).to_be_bytes();
+    let word = u32::from_ne_bytes([hops, protocol, high, low]);
+    frame.store(ETHER_BYTES + 8, word)
+}
+
+/// Takes one hop from an IPv6 packet; `None`: it has none to give.
+#[inline(always)]
+pub fn v6_hop<F: Frame>(frame: &mut F) -> Option<()> {
+    let hops = fewer(frame.load(ETHER_BYTES + 7)?)?;
+    frame.store(ETHER_BYTES + 7, hops)
+}
+
+/// RFC 1812 §5.3.1: what would arrive with none left is not sent on.
+#[inline(always)]
+const fn fewer(hops: u8) -> Option<u8> {
+    if hops > 1 { Some(hops - 1) } else { None }
 }
 
 /// Loads, and pulls only if that fails: headers are at hand in all but a few drivers, so that packets which are not ours

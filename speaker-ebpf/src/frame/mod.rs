@@ -3,6 +3,7 @@
 //! The modules below recognise and rewrite; whether a frame is answered is none of their business.
 
 pub mod arp;
+pub mod flow;
 pub mod ip;
 pub mod ndp;
 

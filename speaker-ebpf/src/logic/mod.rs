@@ -1,15 +1,19 @@
 //! What becomes of a frame.
 //!
 //! One function for every hook and for the host's model: neighbour frames are judged in [`announce`], everything else goes on
-//! to the stack and is counted if it is for a VIP. It trusts the tables and knows nothing of who fills them.
+//! to the stack and is counted if it is for a VIP, or for a while to another node, if the VIP moves ([`moves`]). It trusts the
+//! tables and knows nothing of who fills them.
 
 mod announce;
+mod moves;
+#[cfg(test)]
+mod moves_tests;
 #[cfg(test)]
 mod tests;
 
 use crate::abi::{
-    Addr, AskerKey, AskerValue, Claim, Entry, Global, LinkValue, MacAddr, MemberValue, Outcome,
-    SLOTS_MAX, SlotStats, VipKey,
+    Addr, AskerKey, AskerValue, Claim, Entry, FlowKey, FlowValue, Global, LinkValue, MacAddr,
+    MemberValue, MoveValue, Outcome, Passage, SLOTS_MAX, SlotStats, VipKey,
 };
 use crate::frame::{ETHERTYPE_AT, Frame, ethertype, ip, ndp};
 
@@ -20,12 +24,10 @@ pub fn handle<F: Frame, M: Maps>(frame: &mut F, maps: &mut M) -> Verdict {
         return Verdict::Next;
     }
     match frame.load::<[u8; 2]>(ETHERTYPE_AT) {
-        Some(ethertype::IPV4) => {
-            if let Some(destination) = ip::v4_destination(frame) {
-                hand_over(frame, maps, destination);
-            }
-            Verdict::Next
-        }
+        Some(ethertype::IPV4) => match ip::v4_destination(frame) {
+            Some(destination) => hand_over(frame, maps, destination, Family::V4),
+            None => Verdict::Next,
+        },
         Some(ethertype::IPV6) => ipv6(frame, maps),
         Some(ethertype::ARP) => announce::arp(frame, maps),
         Some(_) | None => Verdict::Next,
@@ -39,26 +41,43 @@ fn ipv6<F: Frame, M: Maps>(frame: &mut F, maps: &mut M) -> Verdict {
     {
         return announce::ndp(frame, maps);
     }
-    if let Some(destination) = ip::v6_destination(frame) {
-        hand_over(frame, maps, destination);
+    match ip::v6_destination(frame) {
+        Some(destination) => hand_over(frame, maps, destination, Family::V6),
+        None => Verdict::Next,
     }
+}
+
+/// Counts a packet for the stack, if it is for a VIP of this link; or sends it on, if that moves.
+#[inline(always)]
+fn hand_over<F: Frame, M: Maps>(
+    frame: &mut F,
+    maps: &mut M,
+    destination: Addr,
+    family: Family,
+) -> Verdict {
+    if !maps.may_know(&destination) {
+        return Verdict::Next;
+    }
+    let key = VipKey::new(destination, frame.ifindex());
+    let Some(entry) = maps.vip(&key) else {
+        return Verdict::Next;
+    };
+    if entry.slot() >= SLOTS_MAX {
+        maps.count(Global::BadEntry);
+        return Verdict::Next;
+    }
+    if entry.is_moving() && moves::is_sent_on(frame, maps, &key, family) {
+        return Verdict::Forward;
+    }
+    maps.traffic(entry.slot(), frame.len());
     Verdict::Next
 }
 
-/// Counts a packet for the stack, if it is for a VIP of this link.
-#[inline(always)]
-fn hand_over<F: Frame, M: Maps>(frame: &F, maps: &mut M, destination: Addr) {
-    if !maps.may_know(&destination) {
-        return;
-    }
-    let Some(entry) = maps.vip(&VipKey::new(destination, frame.ifindex())) else {
-        return;
-    };
-    if entry.slot() < SLOTS_MAX {
-        maps.traffic(entry.slot(), frame.len());
-    } else {
-        maps.count(Global::BadEntry);
-    }
+/// The family of a packet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Family {
+    V4,
+    V6,
 }
 
 /// The tables as the program sees them.
@@ -93,6 +112,14 @@ pub trait Maps {
     fn remember(&mut self, key: &AskerKey, value: &AskerValue);
     /// Tells the agent of a claim.
     fn claim(&mut self, claim: &Claim);
+    /// Where the packets of a VIP go that moves.
+    fn moving(&self, key: &VipKey) -> Option<MoveValue>;
+    /// Whose connection it is, if that was remembered.
+    fn flow(&self, key: &FlowKey) -> Option<FlowValue>;
+    /// Remembers whose connection it is.
+    fn keep_flow(&mut self, key: &FlowKey, value: &FlowValue);
+    /// Counts a packet of a VIP that moves.
+    fn passed(&mut self, passage: Passage);
 }
 
 /// What the hook does with the frame.
@@ -104,6 +131,8 @@ pub enum Verdict {
     Drop,
     /// Rewritten in place: back out of the link it came in on.
     Reply,
+    /// Readdressed to another node, out of the link it came in on.
+    Forward,
 }
 
 /// Fills the bucket in `stats` up to `now`, `burst` at most, and takes `interval` out of it if it can; all in nanoseconds

@@ -1,15 +1,15 @@
 //! What holds for any frame whatever, as one function: replayed over a committed corpus by the tests, called by the fuzzer.
 
-use super::{ReplyKind, Tables, VecFrame, parse_reply, run};
-use crate::abi::{Addr, Entry, LinkValue, MacAddr, MacKey, MemberValue, Mode, VipKey};
+use super::{ReplyKind, Tables, VecFrame, check_forward, parse_reply, run};
+use crate::abi::{Addr, Entry, LinkValue, MacAddr, MacKey, MemberValue, Mode, MoveValue, VipKey};
 use crate::logic::Verdict;
 use core::net::IpAddr;
 
 /// Runs one frame through the logic and asserts what must hold. The first two bytes choose the tables and how the frame is
 /// handed over; the rest is the frame.
 ///
-/// Panics if the logic reads or writes where it may not, changes a frame that it passes or drops, or sends a reply that is not
-/// well-formed or not from us.
+/// Panics if the logic reads or writes where it may not, changes a frame that it passes or drops, sends a reply that is not
+/// well-formed or not from us, or sends a packet on other than one hop further and to whom it may.
 pub fn fuzz_frame(data: &[u8]) {
     let [choice, pulled, bytes @ ..] = data else {
         return;
@@ -28,6 +28,12 @@ pub fn fuzz_frame(data: &[u8]) {
             );
         }
         Verdict::Reply => answered(&before, &frame.bytes),
+        Verdict::Forward => {
+            let hop = check_forward(&before, &frame.bytes)
+                .unwrap_or_else(|why| panic!("sent on wrongly: {why}"));
+            assert_eq!((hop.from, hop.to), (OWN.0, MEMBER.0), "sent on elsewhere");
+            assert_ne!(before[6..12], MEMBER.0, "sent on again");
+        }
     }
 }
 
@@ -61,7 +67,8 @@ fn answered(before: &[u8], after: &[u8]) {
     }
 }
 
-/// Two VIPs on one link in the mode, and with the deadline, that `choice` has bits for.
+/// Two VIPs on one link in the mode, and with the deadline, that `choice` has bits for. One of two ways to answer, and draining, are of
+/// VIPs that move.
 fn tables(choice: u8) -> Tables {
     let mode = match choice & 3 {
         0 | 1 => Mode::Answer,
@@ -81,7 +88,13 @@ fn tables(choice: u8) -> Tables {
         },
     );
     for (slot, vip) in [VIP4, VIP6].into_iter().enumerate() {
-        tables.put_vip(VipKey::new(vip, LINK), Entry::new(mode, 7, slot as u32));
+        let key = VipKey::new(vip, LINK);
+        tables.put_vip(key, Entry::new(mode, 7, slot as u32));
+        match choice & 3 {
+            1 => tables.put_move(key, MoveValue::new(None, Some(MEMBER), NOW, NOW + 1)),
+            2 => tables.put_move(key, MoveValue::new(Some(MEMBER), None, NOW, NOW + 1)),
+            _ => {}
+        }
     }
     tables
 }

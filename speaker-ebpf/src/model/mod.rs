@@ -4,12 +4,15 @@
 //! how tables come to be filled.
 
 mod check;
+pub mod flow;
+mod forward;
 mod frame;
 mod fuzz;
 mod tables;
 pub mod wire;
 
 pub use check::{Reply, ReplyKind, parse_reply};
+pub use forward::{Hop, check_forward};
 pub use frame::VecFrame;
 pub use fuzz::fuzz_frame;
 pub use tables::{Limit, Tables};

@@ -1,8 +1,8 @@
 //! The tables in ordered maps, with the sizes and the failures of the real ones where those can be seen.
 
 use crate::abi::{
-    self, Addr, AskerKey, AskerValue, Claim, Entry, Global, LinkValue, MacAddr, MacKey,
-    MemberValue, Outcome, SlotStats, Traffic, VipKey,
+    self, Addr, AskerKey, AskerValue, Claim, Entry, FlowKey, FlowValue, Global, LinkValue, MacAddr,
+    MacKey, MemberValue, MoveValue, Outcome, Passage, SlotStats, Traffic, VipKey,
 };
 use crate::logic::{Maps, refill};
 use bytemuck::Zeroable;
@@ -40,6 +40,12 @@ pub struct Tables {
     pub globals: BTreeMap<Global, u64>,
     /// What is in `CLAIMS`, oldest first.
     pub claims: Vec<Claim>,
+    /// `MOVES`.
+    pub moves: BTreeMap<VipKey, MoveValue>,
+    /// `FLOWS`.
+    pub flows: BTreeMap<FlowKey, FlowValue>,
+    /// `PASSAGES`; absent is 0.
+    pub passages: BTreeMap<Passage, u64>,
 }
 
 /// The constants of the token bucket.
@@ -68,6 +74,14 @@ impl Tables {
         self.vips.insert(key, entry);
     }
 
+    /// Says where the packets of a VIP go that is in the table.
+    pub fn put_move(&mut self, key: VipKey, value: MoveValue) {
+        self.moves.insert(key, value);
+        if let Some(entry) = self.vips.get_mut(&key) {
+            *entry = entry.moving(true);
+        }
+    }
+
     /// The count of an outcome of a slot.
     pub fn outcome(&self, slot: u32, outcome: Outcome) -> u64 {
         self.stats.get(&slot).map_or(0, |stats| stats.of(outcome))
@@ -76,6 +90,11 @@ impl Tables {
     /// A count that belongs to no slot.
     pub fn global(&self, global: Global) -> u64 {
         self.globals.get(&global).copied().unwrap_or_default()
+    }
+
+    /// How often packets of VIPs that move went this way.
+    pub fn passage(&self, passage: Passage) -> u64 {
+        self.passages.get(&passage).copied().unwrap_or_default()
     }
 
     fn slot(&mut self, slot: u32) -> &mut SlotStats {
@@ -161,5 +180,28 @@ impl Maps for Tables {
         } else {
             self.count(Global::RingFull);
         }
+    }
+
+    fn moving(&self, key: &VipKey) -> Option<MoveValue> {
+        self.moves.get(key).copied()
+    }
+
+    fn flow(&self, key: &FlowKey) -> Option<FlowValue> {
+        self.flows.get(key).copied()
+    }
+
+    fn keep_flow(&mut self, key: &FlowKey, value: &FlowValue) {
+        let is_full = self.flows.len() >= abi::FLOWS_MAX as usize;
+        if is_full && !self.flows.contains_key(key) {
+            // The kernel's own choice is only nearly the oldest.
+            let oldest = self.flows.iter().min_by_key(|(_, value)| value.at_ns);
+            let oldest = oldest.map(|(key, _)| *key);
+            oldest.map(|key| self.flows.remove(&key));
+        }
+        self.flows.insert(*key, *value);
+    }
+
+    fn passed(&mut self, passage: Passage) {
+        *self.passages.entry(passage).or_default() += 1;
     }
 }

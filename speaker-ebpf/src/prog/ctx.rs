@@ -183,10 +183,11 @@ unsafe fn packet_pointer<const FIELD: usize>(ctx: *mut c_void) -> usize {
 
 #[inline(always)]
 fn load<T: Pod>(start: usize, end: usize, offset: usize) -> Option<T> {
-    if start + offset + size_of::<T>() > end {
+    // Verifiers know the compared pointer by the one that it was made from: the same that is used below.
+    let at = start + offset;
+    if at + size_of::<T>() > end {
         return None;
     }
-    let at = start + offset;
     // SAFETY: the bytes lie within the packet, as just compared; the words read are as long as the value, and any bit
     // pattern is a value of a plain-old-data type.
     unsafe {
@@ -204,10 +205,11 @@ fn load<T: Pod>(start: usize, end: usize, offset: usize) -> Option<T> {
 
 #[inline(always)]
 fn store<T: Pod>(start: usize, end: usize, offset: usize, value: T) -> Option<()> {
-    if start + offset + size_of::<T>() > end {
+    // Verifiers know the compared pointer by the one that it was made from: the same that is used below.
+    let at = start + offset;
+    if at + size_of::<T>() > end {
         return None;
     }
-    let at = start + offset;
     let mut words = [0u64; 2];
     // SAFETY: the bytes lie within the packet, as just compared; the words written are as long as the value.
     unsafe {

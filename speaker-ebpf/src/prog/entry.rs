@@ -15,7 +15,7 @@ fn heliograph_tc(ctx: TcContext) -> i32 {
     match handle(&mut frame, &mut Kernel::new()) {
         Verdict::Next => TC_ACT_UNSPEC,
         Verdict::Drop => TC_ACT_SHOT,
-        Verdict::Reply => frame.send_back(),
+        Verdict::Reply | Verdict::Forward => frame.send_back(),
     }
 }
 
@@ -25,6 +25,6 @@ fn heliograph_xdp(ctx: XdpContext) -> u32 {
     match handle(&mut Xdp::new(&ctx), &mut Kernel::new()) {
         Verdict::Next => XDP_PASS,
         Verdict::Drop => XDP_DROP,
-        Verdict::Reply => XDP_TX,
+        Verdict::Reply | Verdict::Forward => XDP_TX,
     }
 }

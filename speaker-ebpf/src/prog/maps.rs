@@ -8,8 +8,8 @@ use aya_ebpf::helpers::bpf_ktime_get_boot_ns;
 use aya_ebpf::macros::btf_map;
 use core::arch::asm;
 use speaker_ebpf::abi::{
-    self, Addr, AskerKey, AskerValue, Claim, Entry, Global, LinkValue, MacAddr, MacKey,
-    MemberValue, NodeValue, Outcome, SlotStats, Traffic, VipKey,
+    self, Addr, AskerKey, AskerValue, Claim, Entry, FlowKey, FlowValue, Global, LinkValue, MacAddr,
+    MacKey, MemberValue, MoveValue, NodeValue, Outcome, Passage, SlotStats, Traffic, VipKey,
 };
 use speaker_ebpf::logic::{Maps, refill};
 
@@ -56,6 +56,21 @@ static GLOBALS: PerCpuArray<u64, { abi::GLOBALS.entries_max as usize }> = PerCpu
 
 #[btf_map(name = "hg_claims")]
 static CLAIMS: RingBuf<(), { abi::CLAIMS.entries_max as usize }> = RingBuf::new();
+
+#[btf_map(name = "hg_moves")]
+static MOVES: HashMap<
+    VipKey,
+    MoveValue,
+    { abi::MOVES.entries_max as usize },
+    { BPF_F_NO_PREALLOC as usize },
+> = HashMap::new();
+
+#[btf_map(name = "hg_flows")]
+static FLOWS: LruHashMap<FlowKey, FlowValue, { abi::FLOWS.entries_max as usize }> =
+    LruHashMap::new();
+
+#[btf_map(name = "hg_passages")]
+static PASSAGES: PerCpuArray<u64, { abi::PASSAGES.entries_max as usize }> = PerCpuArray::new();
 
 /// Nanoseconds of credit that an answer costs; the loader may set it, and 0 lifts the limit.
 #[unsafe(no_mangle)]
@@ -226,6 +241,32 @@ impl Maps for Kernel {
     fn claim(&mut self, claim: &Claim) {
         if CLAIMS.output_untyped::<Claim>(claim, 0).is_err() {
             self.count(Global::RingFull);
+        }
+    }
+
+    #[inline(always)]
+    fn moving(&self, key: &VipKey) -> Option<MoveValue> {
+        // SAFETY: as in `vip`.
+        unsafe { MOVES.get(key).copied() }
+    }
+
+    #[inline(always)]
+    fn flow(&self, key: &FlowKey) -> Option<FlowValue> {
+        // SAFETY: the element stays a connection's even if it is recycled at this moment; then one packet goes astray.
+        unsafe { FLOWS.get(key).copied() }
+    }
+
+    #[inline(always)]
+    fn keep_flow(&mut self, key: &FlowKey, value: &FlowValue) {
+        // As for askers. A connection that is not remembered is treated as an old one.
+        let _ = FLOWS.insert(key, value, 0);
+    }
+
+    #[inline(always)]
+    fn passed(&mut self, passage: Passage) {
+        if let Some(count) = PASSAGES.get_ptr_mut(passage as u32) {
+            // SAFETY: as in `take_token`.
+            unsafe { *count += 1 };
         }
     }
 }

@@ -250,13 +250,22 @@ impl Agent {
         // Whatever holding changed just now is in the plan that follows.
         self.due = None;
         self.planned = self.holds.version();
-        let plan = plan::plan(
+        let mut plan = plan::plan(
             &self.world,
             &self.members,
             self.holds.held(),
             &self.local,
             &mut self.memo,
         );
+        let (moves, problems) = plan::moves(
+            &self.memo,
+            &self.local,
+            &self.roster,
+            &plan.l2,
+            self.holds.passing(),
+        );
+        plan.moves = moves;
+        plan.problems.extend(problems);
         self.tell(&plan);
         self.plan = Arc::new(plan);
         self.outputs

@@ -2,17 +2,17 @@
 //!
 //! [`wanted`] gives each (VIP, link) its slot, [`changes`] sorts what must be written so that stopping after any of the writes
 //! does no harm: nothing is answered that neither the old nor the new plan answers, whatever stops answering does so before
-//! anything starts, and an entry never stands without its link, its filter bit and its counters. It knows nothing of maps;
+//! anything starts, and an entry never stands without its link, its filter bit, its counters and, if it moves, its row of that. It knows nothing of maps;
 //! whoever owns them applies the changes in order and keeps [`Tables`] as a mirror.
 
 use crate::diff::{Change, diff};
 use crate::local::{LinkName, Local};
 use crate::object::{Kind, ObjectKey};
-use crate::plan::{L2Entry, Plan};
+use crate::plan::{L2Entry, L2Move, Plan};
 use crate::problem::Problem;
 use speaker_ebpf::abi::{
     Entry, FILTER_WORDS, LINKS_MAX, LinkValue, MEMBERS_MAX, MacAddr, MacKey, MemberValue, Mode,
-    SLOTS_MAX, VipKey,
+    MoveValue, SLOTS_MAX, VipKey,
 };
 use speaker_proto::{Mac, Vip};
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,6 +28,8 @@ pub struct Tables {
     pub links: BTreeMap<u32, LinkValue>,
     /// `MEMBERS`.
     pub members: BTreeMap<MacKey, MemberValue>,
+    /// `MOVES`.
+    pub moves: BTreeMap<VipKey, MoveValue>,
     /// Keys of `STATS`: slots that have counters.
     pub slots: BTreeSet<u32>,
 }
@@ -52,6 +54,8 @@ pub enum TableChange {
     Link(Change<u32, LinkValue>),
     /// To `MEMBERS`.
     Member(Change<MacKey, MemberValue>),
+    /// To `MOVES`.
+    Move(Change<VipKey, MoveValue>),
     /// A slot that no entry uses is about to be used: its counters exist and are zero, its token bucket is full, it is not fenced.
     ResetSlot(u32),
     /// No entry uses the slot any more: its counters go.
@@ -72,7 +76,12 @@ pub fn wanted(plan: &Plan, local: &Local, members: &BTreeSet<Mac>, have: &Tables
             });
         }
     };
-    let (vips, left) = place(entries(plan, local), &have.vips);
+    let (mut vips, left) = place(entries(plan, local), &have.vips);
+    let moves = moves(plan, local, &vips);
+    for key in moves.keys() {
+        vips.entry(*key)
+            .and_modify(|entry| *entry = entry.moving(true));
+    }
     full("hg_vips", SLOTS_MAX, left);
     let links = local
         .links
@@ -103,6 +112,7 @@ pub fn wanted(plan: &Plan, local: &Local, members: &BTreeSet<Mac>, have: &Tables
         slots: vips.values().map(Entry::slot).collect(),
         links,
         members: member_table,
+        moves,
         vips,
     };
     Wanted { tables, problems }
@@ -128,6 +138,21 @@ fn entries(plan: &Plan, local: &Local) -> Vec<(VipKey, L2Entry)> {
     }
     entries.sort_by_key(|(key, _)| *key);
     entries
+}
+
+/// The rows of a plan's moves, for entries that exist.
+fn moves(
+    plan: &Plan,
+    local: &Local,
+    vips: &BTreeMap<VipKey, Entry>,
+) -> BTreeMap<VipKey, MoveValue> {
+    let row = |((vip, link), way): (&(Vip, LinkName), &L2Move)| {
+        let key = VipKey::new(vip.0.into(), local.links.get(link)?.ifindex);
+        let (fresh, old) = (way.fresh.map(mac), way.old.map(mac));
+        let row = MoveValue::new(fresh, old, way.since.ns(), way.until.ns());
+        vips.contains_key(&key).then_some((key, row))
+    };
+    plan.moves.iter().filter_map(row).collect()
 }
 
 /// Gives every entry a slot, keeping those that it has, and says how many did not fit. Entries that answer come before known ones,
@@ -215,8 +240,12 @@ pub fn changes(have: &Tables, want: &Tables) -> Vec<TableChange> {
     let widened = union(&have.filter, &want.filter);
     let (link_puts, link_removals) = split(diff(&have.links, &want.links));
     let (member_puts, member_removals) = split(diff(&have.members, &want.members));
+    // An entry that says of itself that it moves has its row, from before it says so until after.
+    let (move_puts, move_removals) = split(diff(&have.moves, &want.moves));
     let vips = |changes: Vec<_>| changes.into_iter().map(TableChange::Vip);
-    vips(falling_silent)
+    let moves = |changes: Vec<_>| changes.into_iter().map(TableChange::Move);
+    moves(move_puts)
+        .chain(vips(falling_silent))
         .chain(link_puts.into_iter().map(TableChange::Link))
         .chain(member_puts.into_iter().map(TableChange::Member))
         .chain(
@@ -227,6 +256,7 @@ pub fn changes(have: &Tables, want: &Tables) -> Vec<TableChange> {
         .chain(new_slots.into_iter().map(TableChange::ResetSlot))
         .chain(vips(silent))
         .chain(vips(answering))
+        .chain(moves(move_removals))
         .chain(
             have.slots
                 .difference(&want.slots)
@@ -284,6 +314,7 @@ impl Tables {
             TableChange::Filter(change) => make(&mut self.filter, change),
             TableChange::Link(change) => make(&mut self.links, change),
             TableChange::Member(change) => make(&mut self.members, change),
+            TableChange::Move(change) => make(&mut self.moves, change),
             TableChange::ResetSlot(slot) => {
                 self.slots.insert(*slot);
             }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::local::{Link, LinkName};
 use proptest::prelude::*;
-use speaker_proto::{Epoch, GroupKey, Vip};
+use speaker_proto::{Epoch, GroupKey, Time, Vip};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The modes of addresses on links, both by number.
@@ -42,8 +42,12 @@ fn plan(wish: &Wish) -> Plan {
         epoch: Epoch(epoch),
         group: GroupKey(vip(number).0),
     };
+    // The third taking of each is a move.
+    let moves = wish.iter().filter(|(_, (_, epoch))| *epoch == 2);
+    let moves = moves.map(|((number, link), _)| ((vip(*number), name(*link)), MOVE));
     Plan {
         is_complete: true,
+        moves: moves.collect(),
         l2: wish
             .iter()
             .map(|((number, link), w)| ((vip(*number), name(*link)), entry(*w, *number)))
@@ -51,6 +55,13 @@ fn plan(wish: &Wish) -> Plan {
         ..Plan::default()
     }
 }
+
+const MOVE: L2Move = L2Move {
+    fresh: Some(Mac([2, 0, 0, 0, 0, 9])),
+    old: None,
+    since: Time::ms(1),
+    until: Time::ms(2),
+};
 
 fn after(have: &Tables, want: &Wish) -> Tables {
     let links = want.keys().map(|(_, link)| *link).collect::<BTreeSet<_>>();
@@ -72,6 +83,10 @@ fn assert_sound(tables: &Tables) {
     assert_eq!(slots.len(), tables.vips.len(), "a slot is used twice");
     for (key, entry) in &tables.vips {
         let (word, bit) = key.addr().filter_bit();
+        assert!(
+            !entry.is_moving() || tables.moves.contains_key(key),
+            "no row of its move: {key:?}"
+        );
         assert!(
             tables.slots.contains(&entry.slot()),
             "no counters: {entry:?}"
@@ -202,6 +217,26 @@ fn slots_that_were_written_by_nobody_sane_are_not_kept() {
         now.apply(&change);
     }
     assert_eq!(now, want);
+}
+
+#[test]
+fn l6_2_an_entry_that_moves_has_its_row_and_loses_both_when_that_is_over() {
+    let key = VipKey::new(vip(0).0.into(), 1);
+    let moving = after(
+        &Tables::default(),
+        &BTreeMap::from([((0, 0), (Mode::Draining, 2))]),
+    );
+    assert!(moving.vips[&key].is_moving());
+    let row = MoveValue::new(
+        Some(MacAddr([2, 0, 0, 0, 0, 9])),
+        None,
+        1_000_000,
+        2_000_000,
+    );
+    assert_eq!(moving.moves, BTreeMap::from([(key, row)]));
+    let over = after(&moving, &BTreeMap::from([((0, 0), (Mode::Known, 0))]));
+    assert!(!over.vips[&key].is_moving());
+    assert_eq!(over.moves, BTreeMap::new());
 }
 
 #[test]

@@ -157,6 +157,8 @@ pub(crate) trait Sight: Send + Sync {
     fn slots(&self) -> Result<Vec<SlotSight>>;
     /// Counters that belong to no VIP.
     fn globals(&self) -> Result<Vec<GlobalCount>>;
+    /// What became of packets for VIPs that move.
+    fn passages(&self) -> Result<Vec<GlobalCount>>;
     /// Every pinned map.
     fn maps(&self) -> Result<Vec<MapSight>>;
     /// Every link that the program is attached to.
@@ -174,6 +176,10 @@ impl Sight for dataplane::Sight {
 
     fn globals(&self) -> Result<Vec<GlobalCount>> {
         Self::globals(self)
+    }
+
+    fn passages(&self) -> Result<Vec<GlobalCount>> {
+        Self::passages(self)
     }
 
     fn maps(&self) -> Result<Vec<MapSight>> {

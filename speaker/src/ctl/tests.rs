@@ -189,6 +189,7 @@ impl Sight for Kernel {
             deadline_ns: 0,
             slot: 1,
             is_fenced: false,
+            is_moving: false,
             outcomes: outcomes.iter().copied().collect(),
             packets,
             bytes: packets * 100,
@@ -220,6 +221,13 @@ impl Sight for Kernel {
                 count: 3,
             },
         ])
+    }
+
+    fn passages(&self) -> Result<Vec<GlobalCount>> {
+        Ok(vec![GlobalCount {
+            name: "forwarded",
+            count: 4,
+        }])
     }
 
     fn maps(&self) -> Result<Vec<MapSight>> {
@@ -420,6 +428,9 @@ VIP         LINK  ANSWERED  PACKETS  BYTES  NOT ANSWERED
 whole node
 arp  16
 ndp  3
+
+packets of VIPs that move
+forwarded  4
 ",
     );
 }

@@ -12,7 +12,9 @@ use anyhow::{Context, Result};
 use aya::maps::{MapData, MapFd};
 use aya::programs::links::{FdLink, PinnedLink};
 use serde::Serialize;
-use speaker_ebpf::abi::{self, Entry, Global, MAPS, MapSpec, Outcome, SlotStats, Traffic, VipKey};
+use speaker_ebpf::abi::{
+    self, Entry, Global, MAPS, MapSpec, Outcome, Passage, SlotStats, Traffic, VipKey,
+};
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::IpAddr;
@@ -29,6 +31,7 @@ pub(crate) struct Sight {
     stats: CpuHash<SlotStats, 96>,
     traffic: CpuArray<Traffic, 16>,
     globals: CpuArray<u64, 8>,
+    passages: CpuArray<u64, 8>,
 }
 
 /// One VIP on one link, as the kernel has it.
@@ -50,6 +53,8 @@ pub(crate) struct SlotSight {
     pub(crate) is_fenced: bool,
     /// Neighbour frames by what became of them, summed over the CPUs.
     pub(crate) outcomes: BTreeMap<&'static str, u64>,
+    /// It moves, or did a moment ago.
+    pub(crate) is_moving: bool,
     /// Frames handed to the stack.
     pub(crate) packets: u64,
     /// Their bytes.
@@ -113,6 +118,7 @@ impl Sight {
             stats: CpuHash::open(&pins, &abi::STATS)?,
             traffic: CpuArray::open(&pins, &abi::TRAFFIC)?,
             globals: CpuArray::open(&pins, &abi::GLOBALS)?,
+            passages: CpuArray::open(&pins, &abi::PASSAGES)?,
             pins,
         })
     }
@@ -140,6 +146,18 @@ impl Sight {
             })
         };
         Global::ALL.iter().map(count).collect()
+    }
+
+    /// What became of packets for VIPs that move.
+    pub(crate) fn passages(&self) -> Result<Vec<GlobalCount>> {
+        let count = |passage: &Passage| {
+            let count = self.passages.get(*passage as u32)?.iter().sum();
+            Ok(GlobalCount {
+                name: name_of_passage(*passage),
+                count,
+            })
+        };
+        Passage::ALL.iter().map(count).collect()
     }
 
     /// Every pinned map.
@@ -202,6 +220,7 @@ impl Sight {
             slot,
             is_fenced: self.fence.get(slot)? != self.cleared.get(slot)?,
             outcomes: Outcome::ALL.iter().map(count).collect(),
+            is_moving: entry.is_moving(),
             packets: traffic.iter().map(|cpu| cpu.packets).sum(),
             bytes: traffic.iter().map(|cpu| cpu.bytes).sum(),
         })
@@ -255,6 +274,18 @@ fn name_of_outcome(outcome: Outcome) -> &'static str {
         Outcome::Foreign => "foreign",
         Outcome::Spoofed => "spoofed",
         Outcome::Claimed => "claimed",
+    }
+}
+
+fn name_of_passage(passage: Passage) -> &'static str {
+    match passage {
+        Passage::Forwarded => "forwarded",
+        Passage::Returned => "returned",
+        Passage::Kept => "kept",
+        Passage::FromMember => "from_member",
+        Passage::TooLate => "too_late",
+        Passage::NoHops => "no_hops",
+        Passage::Unclear => "unclear",
     }
 }
 

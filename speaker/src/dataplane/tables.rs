@@ -8,7 +8,9 @@ use super::pins::Pins;
 use anyhow::Result;
 use speaker_core::diff::Table;
 use speaker_core::tables::{TableChange, Tables};
-use speaker_ebpf::abi::{self, Entry, LinkValue, MacKey, MemberValue, SlotStats, Traffic, VipKey};
+use speaker_ebpf::abi::{
+    self, Entry, LinkValue, MacKey, MemberValue, MoveValue, SlotStats, Traffic, VipKey,
+};
 use std::collections::BTreeMap;
 
 /// Everything in the kernel that the deciding loop writes.
@@ -17,6 +19,7 @@ pub(crate) struct KernelTables {
     filter: ArrayTable,
     links: HashTable<u32, LinkValue, 4, 8>,
     members: HashTable<MacKey, MemberValue, 8, 8>,
+    moves: HashTable<VipKey, MoveValue, 20, 32>,
     fence: ArrayTable,
     cleared: ArrayTable,
     stats: CpuHash<SlotStats, 96>,
@@ -30,6 +33,7 @@ impl KernelTables {
             filter: ArrayTable::open(pins, &abi::FILTER)?,
             links: HashTable::open(pins, &abi::LINKS)?,
             members: HashTable::open(pins, &abi::MEMBERS)?,
+            moves: HashTable::open(pins, &abi::MOVES)?,
             fence: ArrayTable::open(pins, &abi::FENCE)?,
             cleared: ArrayTable::open(pins, &abi::CLEARED)?,
             stats: CpuHash::open(pins, &abi::STATS)?,
@@ -44,6 +48,7 @@ impl KernelTables {
             filter: self.filter.read()?,
             links: self.links.read()?,
             members: self.members.read()?,
+            moves: self.moves.read()?,
             slots: self.stats.keys()?,
         })
     }
@@ -55,6 +60,7 @@ impl KernelTables {
             TableChange::Filter(change) => self.filter.apply(change),
             TableChange::Link(change) => self.links.apply(change),
             TableChange::Member(change) => self.members.apply(change),
+            TableChange::Move(change) => self.moves.apply(change),
             TableChange::ResetSlot(slot) => self.reset_slot(*slot),
             TableChange::FreeSlot(slot) => self.stats.remove(*slot),
         }

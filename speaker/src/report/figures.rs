@@ -17,6 +17,8 @@ pub(crate) struct Figures {
     pub(crate) pools: BTreeMap<String, PoolFigures>,
     /// Frames that belong to no VIP, by what they are counted as.
     pub(crate) globals: BTreeMap<&'static str, u64>,
+    /// Packets of VIPs that move, by what became of them.
+    pub(crate) passages: BTreeMap<&'static str, u64>,
     /// Where the program is, by link; `None`: nowhere.
     pub(crate) links: BTreeMap<String, Option<String>>,
     /// Faulty objects, by kind.

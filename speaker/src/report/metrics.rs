@@ -178,6 +178,14 @@ impl Page {
         for (event, count) in &figures.globals {
             globals.with_label_values(&[*event]).inc_by(*count);
         }
+        let moves = self.counters(
+            "heliograph_move_packets_total",
+            "Packets to VIPs that moved a while ago, by what became of them",
+            &["outcome"],
+        )?;
+        for (outcome, count) in &figures.passages {
+            moves.with_label_values(&[*outcome]).inc_by(*count);
+        }
         Ok(())
     }
 

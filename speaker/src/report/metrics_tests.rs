@@ -31,6 +31,7 @@ fn figures() -> Figures {
         vips: BTreeMap::from([("192.0.2.10".parse().unwrap(), vip)]),
         pools: BTreeMap::from([("lan".to_owned(), pool)]),
         globals: BTreeMap::from([("arp", 20)]),
+        passages: BTreeMap::from([("forwarded", 4)]),
         links: BTreeMap::from([
             ("eth0".to_owned(), Some("tcx".to_owned())),
             ("eth1".to_owned(), None),
@@ -115,6 +116,7 @@ fn our_own_figures_have_our_name() {
         r#"heliograph_traffic_packets_total{ip="192.0.2.10"} 12"#,
         r#"heliograph_traffic_bytes_total{ip="192.0.2.10"} 1200"#,
         r#"heliograph_program_events_total{event="arp"} 20"#,
+        r#"heliograph_move_packets_total{outcome="forwarded"} 4"#,
         r#"heliograph_link_info{hook="none",link="eth1"} 1"#,
         r#"heliograph_link_info{hook="tcx",link="eth0"} 1"#,
         r#"heliograph_problems{kind="IPAddressPool"} 1"#,

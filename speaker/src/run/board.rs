@@ -4,7 +4,7 @@ use super::cluster::Link;
 use super::judge;
 use super::members;
 use super::teller::Elections;
-use crate::dataplane::{AttachReport, Sight};
+use crate::dataplane::{AttachReport, GlobalCount, Sight};
 use crate::drive::announce::GratuitousSent;
 use crate::drive::clock::{Stamp, now};
 use crate::drive::decide::View;
@@ -95,6 +95,11 @@ pub(super) async fn serve(
     }
 }
 
+fn by_name(counts: Vec<GlobalCount>) -> BTreeMap<&'static str, u64> {
+    let counts = counts.into_iter();
+    counts.map(|count| (count.name, count.count)).collect()
+}
+
 impl Board {
     fn figures(&self) -> Result<Figures> {
         let deadline = Time::from_ns(self.sight.deadline_ns()?);
@@ -104,12 +109,8 @@ impl Board {
             heard: probed.ears.by_outcome(),
             node: self.node.to_string(),
             vips: self.vips()?,
-            globals: self
-                .sight
-                .globals()?
-                .into_iter()
-                .map(|global| (global.name, global.count))
-                .collect(),
+            globals: by_name(self.sight.globals()?),
+            passages: by_name(self.sight.passages()?),
             links: self.attached.borrow().values().map(link).collect(),
             updates: self.updates.all.load(Ordering::Relaxed),
             update_errors: self.updates.faulty.load(Ordering::Relaxed),

@@ -6,11 +6,12 @@
 mod arp;
 mod claims;
 mod ip;
+mod moves;
 mod ndp;
 
 use speaker_ebpf::abi::{
-    Addr, ClaimKind, Entry, Global, LinkValue, MacAddr, MacKey, MemberValue, Mode, Outcome,
-    SlotStats, VipKey,
+    Addr, ClaimKind, Entry, Global, LinkValue, MacAddr, MacKey, MemberValue, Mode, MoveValue,
+    Outcome, Passage, SlotStats, VipKey,
 };
 use speaker_ebpf::logic::Verdict;
 use speaker_ebpf::model::{Tables, VecFrame, run};
@@ -43,6 +44,10 @@ pub struct Case {
     pub fences: bool,
     /// Whether it was counted as traffic for a VIP.
     pub is_traffic: bool,
+    /// What became of it because its VIP moves.
+    pub passage: Option<Passage>,
+    /// How many connections are remembered afterwards, and sets of fragments.
+    pub flows: usize,
 }
 
 /// Where the program runs.
@@ -60,6 +65,7 @@ pub fn cases() -> Vec<Case> {
     cases.extend(ndp::cases());
     cases.extend(claims::cases());
     cases.extend(ip::cases());
+    cases.extend(moves::cases());
     cases
 }
 
@@ -79,6 +85,8 @@ impl Case {
             claim: None,
             fences: false,
             is_traffic: false,
+            passage: None,
+            flows: 0,
         }
     }
 
@@ -136,6 +144,39 @@ impl Case {
         self
     }
 
+    /// It goes to `to` with one hop less.
+    fn sent_on(mut self, passage: Passage, to: [u8; 6]) -> Self {
+        self.verdict = Verdict::Forward;
+        self.bytes[..6].copy_from_slice(&to);
+        self.bytes[6..12].copy_from_slice(&OWN);
+        if self.bytes[12] == 8 {
+            self.bytes[22] -= 1;
+            let header = 14..14 + usize::from(self.bytes[14] & 15) * 4;
+            self.bytes[24..26].fill(0);
+            let words = self.bytes[header].chunks(2);
+            let words = words.map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]])));
+            let sum: u32 = words.sum();
+            let folded = (sum & 0xffff) + (sum >> 16);
+            let sum = !((folded & 0xffff) + (folded >> 16)) as u16;
+            self.bytes[24..26].copy_from_slice(&sum.to_be_bytes());
+        } else {
+            self.bytes[21] -= 1;
+        }
+        self.passage = Some(passage);
+        self
+    }
+
+    /// It stays, with this reason.
+    fn stays(mut self, passage: Passage) -> Self {
+        self.passage = Some(passage);
+        self.traffic()
+    }
+
+    fn remembering(mut self, flows: usize) -> Self {
+        self.flows = flows;
+        self
+    }
+
     /// What the model makes of it at `hook`: verdict, bytes and tables.
     pub fn play(&self, hook: Hook) -> (Verdict, Vec<u8>, Tables) {
         let mut tables = self.tables.clone();
@@ -177,6 +218,11 @@ impl Case {
         let octets: u64 = after.traffic.values().map(|traffic| traffic.bytes).sum();
         assert_eq!(packets, u64::from(self.is_traffic), "{name}: packets");
         assert_eq!(octets, packets * self.frame.len() as u64, "{name}: octets");
+        for passage in Passage::ALL {
+            let expected = u64::from(self.passage == Some(passage));
+            assert_eq!(after.passage(passage), expected, "{name}: {passage:?}");
+        }
+        assert_eq!(after.flows.len(), self.flows, "{name}: flows");
     }
 }
 
@@ -258,6 +304,27 @@ fn bucket_is_empty(tables: &mut Tables) {
             ..bytemuck::Zeroable::zeroed()
         };
         tables.stats.insert(slot, stats);
+    }
+}
+
+fn giver(tables: &mut Tables) {
+    draining(tables);
+    moves(
+        tables,
+        MoveValue::new(Some(MacAddr(MEMBER)), None, NOW - MINUTE, NOW + MINUTE),
+    );
+}
+
+fn taker(tables: &mut Tables) {
+    moves(
+        tables,
+        MoveValue::new(None, Some(MacAddr(MEMBER)), NOW - MINUTE, NOW + MINUTE),
+    );
+}
+
+fn moves(tables: &mut Tables, row: MoveValue) {
+    for vip in [IpAddr::from(VIP4), IpAddr::from(VIP6)] {
+        tables.put_move(VipKey::new(Addr::from(vip), LINK), row);
     }
 }
 

@@ -86,7 +86,13 @@ fn add_cases(folder: &Path) {
             .map(|byte| format!("{byte:02x}"))
             .collect();
         let lines: Vec<_> = hex.chunks(16).map(|line| line.concat()).collect();
-        let text = format!("f0ff\n{}\n", lines.join("\n"));
+        // Packets of VIPs that move mean most where they move: to the taker here.
+        let choice = if case.passage.is_some() {
+            "f1ff"
+        } else {
+            "f0ff"
+        };
+        let text = format!("{choice}\n{}\n", lines.join("\n"));
         fs::write(folder.join(format!("{name}.hex")), text).unwrap();
     }
 }

@@ -25,6 +25,8 @@ mod credentials;
 mod hang;
 #[path = "lab/links.rs"]
 mod links;
+#[path = "lab/moves.rs"]
+mod moves;
 #[path = "lab/neighbour.rs"]
 mod neighbour;
 #[path = "lab/one_node.rs"]

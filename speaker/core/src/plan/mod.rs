@@ -8,6 +8,7 @@ mod demand;
 mod explain;
 mod group;
 mod l2;
+mod moves;
 mod placement;
 mod ranks;
 mod reason;
@@ -36,6 +37,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub use explain::{Explanation, Judged, JudgedLink, explain};
+pub use moves::{L2Move, L2Moves, moves};
 pub use reason::{Reason, Unfit, Unmatched};
 pub use wishes::{Wishes, places, wishes};
 
@@ -50,6 +52,8 @@ pub struct Plan {
     pub is_complete: bool,
     /// Entries of the VIP table.
     pub l2: BTreeMap<(Vip, LinkName), L2Entry>,
+    /// Where packets of VIPs that move go; empty unless something moved lately.
+    pub moves: L2Moves,
     /// What became of every service and why.
     pub outcomes: BTreeMap<ServiceId, Outcome>,
     /// What is wrong between objects that are each sound.
@@ -114,7 +118,7 @@ pub fn elected(
     won.map(|group| group.key).collect()
 }
 
-/// What should be true of this node.
+/// What should be true of this node, but for [`moves`].
 pub fn plan(world: &World, members: &Members, held: &Held, local: &Local, memo: &mut Memo) -> Plan {
     if let Some(kind) = missing_kind(world) {
         return incomplete(world, kind);
@@ -125,6 +129,7 @@ pub fn plan(world: &World, members: &Members, held: &Held, local: &Local, memo: 
     Plan {
         is_complete: true,
         l2: l2::entries(&survey, held, local),
+        moves: L2Moves::new(),
         outcomes: outcomes
             .map(|(i, d)| (d.id().clone(), outcome(i)))
             .collect(),

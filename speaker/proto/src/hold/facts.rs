@@ -4,9 +4,9 @@
 //! what others hear is never less than what the kernel does. It is published by VIP and not by group, since views of others may
 //! group services differently for a moment. It knows no rules.
 
-use super::Holding;
+use super::{Holding, Passing};
 use crate::member::{HeldEntry, HeldSet, HeldState, HeldVersion};
-use crate::{Epoch, GroupKey};
+use crate::{Epoch, GroupKey, Vip};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -18,6 +18,8 @@ pub(super) struct Facts {
     pub(super) version: u64,
     /// The newest version that the kernel's tables follow.
     pub(super) applied: u64,
+    /// Whose packets are whose. Its changes are counted as those of `held`.
+    pub(super) passing: BTreeMap<Vip, Passing>,
     is_changed: bool,
     pub(super) shown: Arc<HeldSet>,
     pub(super) shown_version: HeldVersion,
@@ -65,6 +67,18 @@ impl Facts {
         match holding {
             Some(holding) => self.held.insert(group, holding),
             None => self.held.remove(&group),
+        };
+    }
+
+    /// Sets what planning sees of a VIP that moves; `None`: it does not.
+    pub(super) fn pass(&mut self, vip: Vip, passing: Option<Passing>) {
+        if self.passing.get(&vip) == passing.as_ref() {
+            return;
+        }
+        self.touch();
+        match passing {
+            Some(passing) => self.passing.insert(vip, passing),
+            None => self.passing.remove(&vip),
         };
     }
 

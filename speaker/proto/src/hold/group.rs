@@ -6,6 +6,7 @@ use super::asking::Dispute;
 use super::contest::{Contested, Doubt};
 use super::moves::Moves;
 use super::taking::Taking;
+use super::window::Window;
 use super::yielding::Draining;
 use super::{Hold, Holding};
 use crate::member::{HeldEntry, HeldState, HeldVersion, NodeId};
@@ -27,6 +28,8 @@ pub(super) struct Group {
     pub(super) keepers: BTreeSet<NodeId>,
     /// Not before then is it tried for, since it was given and could not be taken.
     pub(super) not_before: Time,
+    /// It moved a while ago.
+    pub(super) window: Option<Window>,
     /// It was lost in a contest and not taken since.
     pub(super) is_lost: bool,
     /// The held set whose acknowledgement its taking waits for, as noted in the index of those.
@@ -82,6 +85,7 @@ impl Group {
             not_before: Time::default(),
             contests: Vec::new(),
             keepers: BTreeSet::new(),
+            window: None,
             is_lost: false,
             awaits: None,
         }

@@ -195,6 +195,7 @@ impl Holds {
             return;
         }
         self.facts.hold(key, group.holding());
+        self.pass(&group);
         let entry = group.entry();
         for vip in group.keys() {
             self.facts.show(vip, entry);
@@ -213,7 +214,9 @@ impl Holds {
             | State::Lapsed => None,
         };
         self.await_ack(key, &mut group, awaits);
-        self.timers.set(key, group.due);
+        let closes = group.window.as_ref().map(|window| window.until);
+        self.timers
+            .set(key, group.due.into_iter().chain(closes).min());
         self.groups.insert(key, group);
     }
 
@@ -239,6 +242,7 @@ impl Holds {
     pub(super) fn forget<T>(&mut self, key: GroupKey, group: &Group, kept: &BTreeMap<GroupKey, T>) {
         for vip in group.keys() {
             self.owners.remove(&vip);
+            self.facts.pass(Vip(vip.0), None);
             if !kept.contains_key(&vip) {
                 self.facts.show(vip, None);
             }
@@ -279,6 +283,7 @@ impl Holds {
         let Some(mut group) = self.take_out(key) else {
             return;
         };
+        group.window.take_if(|window| window.until <= now);
         match &group.state {
             State::Free | State::Waiting => self.begin(now, key, &mut group),
             State::Taking(_) => self.go_on(now, key, &mut group),

@@ -22,6 +22,7 @@ mod reclaim;
 mod taking;
 mod timers;
 mod turn;
+mod window;
 mod wishes;
 mod yielding;
 
@@ -30,6 +31,7 @@ mod tests;
 
 pub use machine::{Holds, Start};
 pub use rank::RankOf;
+pub use window::Passing;
 
 /// What this node does about a group. Election is a wish; this is the fact.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]

@@ -275,6 +275,8 @@ impl Holds {
             Ground::Dead | Ground::Unheld if is_lost => Ground::Contest,
             other => other,
         };
+        let givers: Vec<_> = taking.givers().map(|(id, vip)| (vip, id)).collect();
+        self.open_window(now, group, givers);
         group.moves = taking.moves.take().unwrap_or_default();
         group.keepers.clear();
         group.not_before = Time::default();

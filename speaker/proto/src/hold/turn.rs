@@ -134,6 +134,7 @@ impl Holds {
             }
             if !matches!(group.state, State::Free) {
                 group.state = State::Lapsed;
+                group.window = None;
             }
             group.due = None;
             self.put_back(key, group);

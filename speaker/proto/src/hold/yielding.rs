@@ -34,7 +34,10 @@ pub(super) struct Draining {
     /// Since when it was silent; after a while it is nobody's.
     since: Time,
     /// Who asked took it, or cannot any more but by the rules that all are under: the end of the window.
-    ends: Option<Time>,
+    pub(super) ends: Option<Time>,
+    /// From then on the new holder's kernel knows of the move, and new connections are sent there.
+    pub(super) passes_at: Time,
+    pub(super) is_passing: bool,
 }
 
 impl Holds {
@@ -132,6 +135,8 @@ impl Holds {
             next: now,
             since: now,
             ends: None,
+            passes_at: now,
+            is_passing: false,
         };
         group.state = State::Draining(draining);
         group.due = None;
@@ -164,13 +169,22 @@ impl Holds {
                 entry.is_some_and(|e| e.epoch >= given && e.state != HeldState::Preparing)
             });
             if is_gone || has_it || draining.since + UNCLEAR_MAX <= now {
-                draining.ends = Some(now + self.drain_window);
+                self.end_draining(now, group);
             }
         }
+        let State::Draining(draining) = &mut group.state else {
+            return;
+        };
         match draining.ends {
             Some(ends) => {
                 let is_over = ends <= now || self.wants(key) && !self.is_stale;
-                group.due = Some(ends);
+                draining.is_passing = draining.passes_at <= now;
+                let next = if draining.is_passing {
+                    ends
+                } else {
+                    draining.passes_at
+                };
+                group.due = Some(next.min(ends));
                 if is_over {
                     self.begin(now, key, group);
                 }
@@ -244,7 +258,7 @@ impl Holds {
             && draining.to == by
             && draining.ends.is_none()
         {
-            draining.ends = Some(now + self.drain_window);
+            self.end_draining(now, group);
             self.drain(now, key, group);
         }
     }

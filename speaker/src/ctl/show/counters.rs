@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 pub(super) struct Counters {
     vips: Vec<VipCounters>,
     globals: BTreeMap<&'static str, u64>,
+    moves: BTreeMap<&'static str, u64>,
 }
 
 #[derive(Serialize)]
@@ -32,14 +33,16 @@ pub(super) fn show(known: &Known<'_>) -> Result<Shown<Counters>> {
         packets: slot.packets,
         bytes: slot.bytes,
     });
-    let globals = known
-        .sight
-        .globals()?
-        .into_iter()
-        .map(|GlobalCount { name, count }| (name, count));
+    let by_name = |counts: Vec<GlobalCount>| {
+        let counts = counts.into_iter();
+        counts
+            .map(|GlobalCount { name, count }| (name, count))
+            .collect()
+    };
     let data = Counters {
         vips: vips.collect(),
-        globals: globals.collect(),
+        globals: by_name(known.sight.globals()?),
+        moves: by_name(known.sight.passages()?),
     };
     Ok(Shown {
         text: text(&data),
@@ -70,11 +73,13 @@ fn text(data: &Counters) -> String {
             ]
         })
         .collect();
-    let globals: Vec<_> = data
-        .globals
-        .iter()
-        .map(|(name, count)| (*name, count.to_string()))
-        .collect();
+    let lines = |counts: &BTreeMap<&'static str, u64>| {
+        let counts = counts.iter();
+        let counts: Vec<_> = counts
+            .map(|(name, count)| (*name, count.to_string()))
+            .collect();
+        pairs(&counts)
+    };
     let vips = table(
         [
             "VIP",
@@ -86,5 +91,6 @@ fn text(data: &Counters) -> String {
         ],
         &rows,
     );
-    format!("{vips}\nwhole node\n{}", pairs(&globals))
+    let (globals, moves) = (lines(&data.globals), lines(&data.moves));
+    format!("{vips}\nwhole node\n{globals}\npackets of VIPs that move\n{moves}")
 }

@@ -20,6 +20,8 @@ struct Vip {
     /// Whether the program answers for it now.
     answers: bool,
     is_fenced: bool,
+    /// Some of its packets may go to another node.
+    is_moving: bool,
     epoch: u64,
     services: Vec<String>,
     answered: u64,
@@ -44,6 +46,7 @@ pub(super) fn show(known: &Known<'_>) -> Result<Shown<Vips>> {
             mode: slot.mode,
             answers: slot.mode == "answer" && is_alive && !slot.is_fenced,
             is_fenced: slot.is_fenced,
+            is_moving: slot.is_moving,
             epoch: slot.epoch,
             services: services.get(&slot.vip).cloned().unwrap_or_default(),
             answered: slot.outcomes.get("answered").copied().unwrap_or_default(),

@@ -242,7 +242,7 @@ fn on_wire(hook: Hook, work: impl FnOnce(&mut Site) + Send) {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Hook {
+pub(crate) enum Hook {
     Tcx,
     Clsact,
     GenericXdp,
@@ -250,7 +250,7 @@ enum Hook {
 }
 
 impl Hook {
-    fn attach(self, program: &mut Program) {
+    pub(crate) fn attach(self, program: &mut Program) {
         let xdp = |xdp: &mut Xdp, mode| {
             xdp.attach("eth0", mode).unwrap();
         };

@@ -24,7 +24,10 @@ fn every_case_holds_at_xdp() {
 fn a_frame_cut_anywhere_gets_what_the_model_gives_it() {
     let frames: Vec<_> = cases()
         .into_iter()
-        .filter(|case| case.verdict == Verdict::Reply && case.frame.len() <= 128)
+        .filter(|case| {
+            let is_sent = matches!(case.verdict, Verdict::Reply | Verdict::Forward);
+            is_sent && case.frame.len() <= 128
+        })
         .collect();
     with_program(|program| {
         for whole in &frames {
@@ -91,6 +94,14 @@ fn same_as_model(program: &mut Program, case: &Case, hook: Hook) -> (Verdict, Ve
     for (global, count) in &after.globals {
         assert_eq!(*count, model.global(*global), "{name}: {global:?}");
     }
+    for (passage, count) in &after.passages {
+        assert_eq!(*count, model.passage(*passage), "{name}: {passage:?}");
+    }
+    let flows = |tables: &Tables| -> Vec<_> {
+        let flows = tables.flows.iter();
+        flows.map(|(key, value)| (*key, value.mac)).collect()
+    };
+    assert_eq!(flows(&after), flows(&model), "{name}: flows");
     let claims = |tables: &Tables| -> Vec<_> {
         tables
             .claims

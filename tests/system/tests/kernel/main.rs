@@ -10,5 +10,6 @@
 mod answers;
 mod frames;
 mod load;
+mod moves;
 mod net;
 mod program;

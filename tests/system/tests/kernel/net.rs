@@ -39,7 +39,7 @@ impl Wire {
 }
 
 impl Namespace {
-    fn new(tag: &str) -> Self {
+    pub(crate) fn new(tag: &str) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         require_root();
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -113,7 +113,7 @@ pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-fn run(command: &str) {
+pub(crate) fn run(command: &str) {
     let (is_done, output) = attempt(command);
     assert!(is_done, "{command}: {output}");
 }

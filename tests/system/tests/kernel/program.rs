@@ -9,7 +9,11 @@ use aya::util::nr_cpus;
 use aya::{Ebpf, EbpfLoader};
 use bytemuck::{cast, pod_read_unaligned};
 use rustix::time::{ClockId, clock_gettime};
-use speaker_ebpf::abi::{AskerKey, AskerValue, Claim, Global, Outcome, SlotStats, Traffic};
+use speaker_ebpf::abi::moves::HERE;
+use speaker_ebpf::abi::{
+    AskerKey, AskerValue, Claim, FlowKey, FlowValue, Global, MoveValue, Outcome, Passage,
+    SlotStats, Traffic,
+};
 use speaker_ebpf::logic::Verdict;
 use speaker_ebpf::model::{Limit, Tables};
 use std::borrow::BorrowMut;
@@ -73,7 +77,7 @@ impl Program {
         let verdict = match code as i32 {
             -1 => Verdict::Next,
             2 => Verdict::Drop,
-            7 => Verdict::Reply,
+            7 => sent(frame),
             other => panic!("the TC program returned {other}"),
         };
         (verdict, bytes)
@@ -87,7 +91,7 @@ impl Program {
         let verdict = match code {
             1 => Verdict::Drop,
             2 => Verdict::Next,
-            3 => Verdict::Reply,
+            3 => sent(frame),
             other => panic!("the XDP program returned {other}"),
         };
         (verdict, bytes)
@@ -125,6 +129,15 @@ impl Program {
                 .insert(slot, PerCpuValues::try_from(values).unwrap(), 0)
                 .unwrap();
         }
+        let mut moves: HashMap<_, [u8; 20], [u8; 32]> = self.map("hg_moves");
+        for (key, row) in &tables.moves {
+            let mac = |mac| Some(mac).filter(|mac| *mac != HERE);
+            let (fresh, old) = (mac(row.fresh()), mac(row.old()));
+            let row = MoveValue::new(fresh, old, at(row.since_ns()), at(row.until_ns()));
+            moves
+                .insert(cast::<_, [u8; 20]>(*key), cast::<_, [u8; 32]>(row), 0)
+                .unwrap();
+        }
         let mut node: Array<_, u64> = self.map("hg_node");
         node.set(0, at(tables.node_deadline_ns), 0).unwrap();
         for (name, words) in [
@@ -155,6 +168,17 @@ impl Program {
         for global in Global::ALL {
             let count = globals.get(&(global as u32), 0).unwrap().iter().sum();
             tables.globals.insert(global, count);
+        }
+        for passage in Passage::ALL {
+            tables.passages.insert(passage, self.passage(passage));
+        }
+        let flows: HashMap<_, [u8; 44], [u8; 16]> = self.map("hg_flows");
+        for flow in flows.iter() {
+            let (key, value) = flow.unwrap();
+            tables.flows.insert(
+                pod_read_unaligned::<FlowKey>(&key),
+                pod_read_unaligned::<FlowValue>(&value),
+            );
         }
         let askers: HashMap<_, [u8; 36], [u8; 16]> = self.map("hg_askers");
         for asker in askers.iter() {
@@ -187,6 +211,12 @@ impl Program {
     /// An outcome of a slot, over all CPUs.
     pub(crate) fn outcome(&mut self, slot: u32, outcome: Outcome) -> u64 {
         self.stats(slot).of(outcome)
+    }
+
+    /// How often packets of VIPs that move went this way, over all CPUs.
+    pub(crate) fn passage(&mut self, passage: Passage) -> u64 {
+        let passages: PerCpuArray<_, u64> = self.map("hg_passages");
+        passages.get(&(passage as u32), 0).unwrap().iter().sum()
     }
 
     /// What was handed to the stack for a slot, over all CPUs.
@@ -246,6 +276,8 @@ pub(crate) fn clear(program: &mut Program, tables: &Tables, slots: &[u32]) {
     empty(&mut program.map::<HashMap<_, u32, [u8; 8]>>("hg_links"));
     empty(&mut program.map::<HashMap<_, [u8; 8], u64>>("hg_members"));
     empty(&mut program.map::<HashMap<_, [u8; 36], [u8; 16]>>("hg_askers"));
+    empty(&mut program.map::<HashMap<_, [u8; 20], [u8; 32]>>("hg_moves"));
+    empty(&mut program.map::<HashMap<_, [u8; 44], [u8; 16]>>("hg_flows"));
     let zeroes = |count| vec![0; count];
     let cpus = nr_cpus().unwrap();
     let mut stats: PerCpuHashMap<_, u32, [u8; 96]> = program.map("hg_stats");
@@ -278,6 +310,11 @@ pub(crate) fn clear(program: &mut Program, tables: &Tables, slots: &[u32]) {
             )
             .unwrap();
     }
+    let mut passages: PerCpuArray<_, u64> = program.map("hg_passages");
+    for passage in Passage::ALL {
+        let zero = PerCpuValues::try_from(zeroes(cpus)).unwrap();
+        passages.set(passage as u32, zero, 0).unwrap();
+    }
     for word in tables.filter.keys() {
         program
             .map::<Array<_, u64>>("hg_filter")
@@ -297,6 +334,16 @@ fn empty<T: BorrowMut<MapData>, K: aya::Pod, V: aya::Pod>(map: &mut HashMap<T, K
 pub(crate) fn boot_ns() -> u64 {
     let now = clock_gettime(ClockId::Boottime);
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
+
+/// Hooks send replies and packets to other nodes in the same way: what was no neighbour frame before is no reply.
+fn sent(before: &[u8]) -> Verdict {
+    let is_solicitation = before.get(20) == Some(&58) && before.get(54) == Some(&135);
+    match before[12..14] {
+        [8, 0] => Verdict::Forward,
+        [0x86, 0xdd] if !is_solicitation => Verdict::Forward,
+        _ => Verdict::Reply,
+    }
 }
 
 fn test_run<P>(program: &mut P, frame: &[u8], ctx: &[u8]) -> (u32, Vec<u8>)

@@ -3,6 +3,7 @@
 mod announce;
 mod groups;
 mod memo;
+mod moves;
 mod placement;
 mod reasons;
 

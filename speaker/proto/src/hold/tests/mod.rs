@@ -3,6 +3,7 @@
 mod contest;
 mod direct;
 mod moving;
+mod passing;
 mod random;
 mod taking;
 mod world;

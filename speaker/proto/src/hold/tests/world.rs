@@ -696,6 +696,12 @@ impl World {
         holding.map_or(Hold::Free, |holding| holding.hold)
     }
 
+    /// Whose the packets of a VIP are, as a node sees it.
+    pub(super) fn passing(&self, node: usize, n: u8) -> Option<Passing> {
+        let process = self.nodes[node].process.as_ref().unwrap();
+        process.holds.passing().get(&vip(n)).copied()
+    }
+
     /// Runs until a VIP is answered by this node, at most `ms`; returns how long that took.
     pub(super) fn until_answered(&mut self, node: usize, n: u8, ms: u64) -> u64 {
         for passed in 0..ms {

@@ -1,0 +1,104 @@
+//! Where packets of VIPs that move go, from whose they are: nodes become hardware addresses, groups become links.
+//!
+//! A node is reached on the link that is called as here, or on its only one. Where it has neither nothing is sent to it, and a
+//! problem says so. It knows nothing of how long a move takes or who decides on it (L6.2).
+
+use super::{L2Entry, Memo, Survey, l2};
+use crate::local::{LinkName, Local};
+use crate::object::{Kind, ObjectKey};
+use crate::problem::Problem;
+use speaker_proto::hold::Passing;
+use speaker_proto::member::Roster;
+use speaker_proto::{GroupKey, Mac, NodeId, Time, Vip};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Where the packets of a VIP go on a link; `None` is this node's stack.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct L2Move {
+    /// New connections.
+    pub fresh: Option<Mac>,
+    /// Old connections that are not remembered.
+    pub old: Option<Mac>,
+    /// What was remembered before belongs to another move.
+    pub since: Time,
+    /// When all is over.
+    pub until: Time,
+}
+
+/// By VIP and link.
+pub type L2Moves = BTreeMap<(Vip, LinkName), L2Move>;
+
+/// Where packets go of the VIPs in `passing`, as of the plan whose entries these are, and what stands against it.
+pub fn moves(
+    memo: &Memo,
+    local: &Local,
+    roster: &Roster,
+    entries: &BTreeMap<(Vip, LinkName), L2Entry>,
+    passing: &BTreeMap<Vip, Passing>,
+) -> (L2Moves, BTreeSet<Problem>) {
+    let (mut moves, mut problems) = (L2Moves::new(), BTreeSet::new());
+    let Some(survey) = memo.survey_as_is() else {
+        return (moves, problems);
+    };
+    for (vip, passing) in passing {
+        let first = (*vip, LinkName::from(""));
+        let own = entries.range(first..).take_while(|((of, _), _)| of == vip);
+        for (place @ (_, link), entry) in own {
+            if !is_place(&survey, local, entry.group, *vip, link) {
+                continue;
+            }
+            let mut mac = |id: Option<NodeId>| {
+                let id = id?;
+                let mac = mac_of(roster, id, link);
+                if mac.is_none() {
+                    problems.insert(unreachable(local, roster, id, link));
+                }
+                mac
+            };
+            let way = L2Move {
+                fresh: mac(passing.to),
+                old: mac(passing.from),
+                since: passing.since,
+                until: passing.until,
+            };
+            moves.insert(place.clone(), way);
+        }
+    }
+    (moves, problems)
+}
+
+/// Whether a VIP of a group may be answered on a link.
+fn is_place(
+    survey: &Survey<'_>,
+    local: &Local,
+    group: GroupKey,
+    vip: Vip,
+    name: &LinkName,
+) -> bool {
+    let list = &survey.groups.list;
+    let group = list.binary_search_by_key(&group, |group| group.key);
+    let choice = group.ok().and_then(|at| l2::choice(survey, &list[at], vip));
+    let link = local.links.get(name);
+    choice.is_some_and(|choice| choice.has(name)) && link.is_some_and(|l| l2::can_answer(l, vip))
+}
+
+/// Where a member is reached from one of our links.
+fn mac_of(roster: &Roster, id: NodeId, link: &LinkName) -> Option<Mac> {
+    let links = &roster.members.get(&id)?.profile.links;
+    let named = links.iter().find(|theirs| theirs.name == link.0);
+    let only = (links.len() == 1).then(|| links.first()).flatten();
+    named.or(only).map(|link| link.mac)
+}
+
+fn unreachable(local: &Local, roster: &Roster, id: NodeId, link: &LinkName) -> Problem {
+    let member = roster.members.get(&id);
+    let name = member.map_or_else(|| id.to_string(), |member| member.profile.name.to_string());
+    Problem {
+        object: ObjectKey::new(Kind::Node, "", local.node.as_str()),
+        origin: "moves".into(),
+        field: link.to_string(),
+        why: format!(
+            "connections that belong to {name} are not sent there: it has no link of this name, and not exactly one other"
+        ),
+    }
+}
