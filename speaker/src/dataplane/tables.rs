@@ -56,6 +56,7 @@ impl KernelTables {
             TableChange::Link(change) => self.links.apply(change),
             TableChange::Member(change) => self.members.apply(change),
             TableChange::ResetSlot(slot) => self.reset_slot(*slot),
+            TableChange::LowerFence(slot) => self.clear_fence(*slot),
             TableChange::FreeSlot(slot) => self.stats.remove(*slot),
         }
     }
