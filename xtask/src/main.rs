@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
-use xtask::{bench, check, ebpf, lab, test};
+use xtask::{bench, check, ebpf, lab, sim, test};
 
 fn main() -> ExitCode {
     match obey(Cli::parse().command) {
@@ -21,6 +21,7 @@ fn obey(command: Command) -> Result<ExitCode> {
         Command::BuildEbpf(request) => request.run().map(|()| ExitCode::SUCCESS),
         Command::Check(request) => request.run(),
         Command::Lab(request) => request.run(),
+        Command::Sim(request) => request.run().map(|()| ExitCode::SUCCESS),
         Command::Test(request) => request.run(),
         Command::LabBackend(backend) => backend.serve().map(|()| ExitCode::SUCCESS),
     }
@@ -40,6 +41,7 @@ enum Command {
     BuildEbpf(ebpf::BuildEbpf),
     Check(check::Request),
     Lab(lab::command::Request),
+    Sim(sim::Request),
     Test(test::Request),
     /// What a pod of the lab runs.
     #[command(hide = true)]

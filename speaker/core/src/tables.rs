@@ -58,6 +58,8 @@ pub enum TableChange {
     Move(Change<VipKey, MoveValue>),
     /// A slot that no entry uses is about to be used: its counters exist and are zero, its token bucket is full, it is not fenced.
     ResetSlot(u32),
+    /// The entry of the slot does not answer, and is about to: the claims that raised its fence in an earlier taking are over.
+    LowerFence(u32),
     /// No entry uses the slot any more: its counters go.
     FreeSlot(u32),
 }
@@ -221,6 +223,7 @@ pub fn changes(have: &Tables, want: &Tables) -> Vec<TableChange> {
     let mut falling_silent = Vec::new();
     let mut silent = Vec::new();
     let mut answering = Vec::new();
+    let mut fences = Vec::new();
     let mut new_slots: BTreeSet<u32> = want.slots.difference(&have.slots).copied().collect();
     for change in diff(&have.vips, &want.vips) {
         if let Change::Put(key, entry) = &change
@@ -230,7 +233,13 @@ pub fn changes(have: &Tables, want: &Tables) -> Vec<TableChange> {
         }
         match &change {
             Change::Remove(_) => falling_silent.push(change),
-            Change::Put(_, entry) if entry.mode() == Some(Mode::Answer) => answering.push(change),
+            Change::Put(key, entry) if entry.mode() == Some(Mode::Answer) => {
+                // What does not answer is not fenced, so that no claim is lost between the two writes.
+                if !answers(have, key) && keeps_slot(have, key, entry) {
+                    fences.push(entry.slot());
+                }
+                answering.push(change);
+            }
             Change::Put(key, entry) if answers(have, key) && keeps_slot(have, key, entry) => {
                 falling_silent.push(change);
             }
@@ -255,6 +264,7 @@ pub fn changes(have: &Tables, want: &Tables) -> Vec<TableChange> {
         )
         .chain(new_slots.into_iter().map(TableChange::ResetSlot))
         .chain(vips(silent))
+        .chain(fences.into_iter().map(TableChange::LowerFence))
         .chain(vips(answering))
         .chain(moves(move_removals))
         .chain(
@@ -321,6 +331,7 @@ impl Tables {
             TableChange::FreeSlot(slot) => {
                 self.slots.remove(slot);
             }
+            TableChange::LowerFence(_) => {}
         }
     }
 }

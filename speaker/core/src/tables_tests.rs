@@ -160,6 +160,31 @@ proptest! {
     }
 
     #[test]
+    fn l5_2_an_old_fence_is_lowered_before_its_entry_answers_again_and_at_no_other_time(
+        old in wishes(), new in wishes()
+    ) {
+        let have = after(&Tables::default(), &old);
+        let want = after(&have, &new);
+        let (before, wished) = (answers(&have), answers(&want));
+        let again = wished.difference(&before).filter(|key| have.vips.contains_key(key));
+        let expected: BTreeSet<u32> = again.map(|key| want.vips[key].slot()).collect();
+        let mut lowered = BTreeSet::new();
+        for change in changes(&have, &want) {
+            match change {
+                TableChange::LowerFence(slot) => {
+                    lowered.insert(slot);
+                }
+                TableChange::Vip(Change::Put(key, entry)) if wished.contains(&key) => {
+                    let is_again = expected.contains(&entry.slot());
+                    prop_assert!(!is_again || lowered.contains(&entry.slot()));
+                }
+                _ => {}
+            }
+        }
+        prop_assert_eq!(lowered, expected);
+    }
+
+    #[test]
     fn what_is_true_already_changes_nothing(wish in wishes()) {
         let have = after(&Tables::default(), &wish);
         let again = after(&have, &wish);

@@ -62,6 +62,7 @@ impl KernelTables {
             TableChange::Member(change) => self.members.apply(change),
             TableChange::Move(change) => self.moves.apply(change),
             TableChange::ResetSlot(slot) => self.reset_slot(*slot),
+            TableChange::LowerFence(slot) => self.clear_fence(*slot),
             TableChange::FreeSlot(slot) => self.stats.remove(*slot),
         }
     }

@@ -66,6 +66,12 @@ pub(super) const SUITES: &[Suite] = &[
         needs_speaker: false,
     },
     Suite {
+        name: "sim",
+        about: "histories of a simulated cluster under faults, and planted defects that it must notice",
+        work: Work::Cargo(&["--profile", "sim", "-p", "sim"]),
+        needs_speaker: false,
+    },
+    Suite {
         name: "api",
         about: "an API server's double against recordings, kubectl and our programs against it",
         work: Work::Cargo(&["-p", "api-tests"]),

@@ -106,7 +106,10 @@ impl Holds {
         let is_voluntary = wish.is_some_and(|wish| wish.is_candidate);
         let why = match wish {
             None if self.wishes.is_none() && !is_fresher => Some(Why::NotYet),
-            Some(wish) if wish.owner != Some(from) && !is_fresher => Some(Why::Disagree),
+            // Who may not answer itself has no view to defend: whoever asks is better.
+            Some(wish) if wish.is_candidate && wish.owner != Some(from) && !is_fresher => {
+                Some(Why::Disagree)
+            }
             Some(_) | None if is_voluntary && !group.moves.is_allowed(now) => Some(Why::MovesSpent),
             Some(_) | None => None,
         };

@@ -1,0 +1,244 @@
+//! A node's kernel: the tables that outlive every process, and the real packet logic over them.
+//!
+//! Written through the changes of `speaker_core::tables` only, as the shell writes the pinned maps, and by the pulse's one word.
+//! It has a clock (the node's own) and knows nothing of who is right.
+
+use speaker_core::diff::Change;
+use speaker_core::tables::{TableChange, Tables as Written};
+use speaker_ebpf::abi::{Addr, Claim, Entry, Mode, VipKey};
+use speaker_ebpf::logic::Verdict;
+use speaker_ebpf::model::wire::{ArpWire, NdpWire};
+use speaker_ebpf::model::{Limit, Tables, VecFrame, run};
+use speaker_proto::{Mac, Time};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
+
+/// The link that every node has, by index.
+pub const IFINDEX: u32 = 2;
+
+/// What becomes of a frame that came in.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Fate {
+    /// Back out of the link.
+    Reply(Vec<u8>),
+    /// Nowhere.
+    Dropped,
+    /// To the stack.
+    Passed,
+}
+
+/// One node's kernel.
+#[derive(Debug, Default)]
+pub struct Kernel {
+    tables: Tables,
+    /// The slots that have counters, as the maps have them.
+    slots: BTreeSet<u32>,
+    /// Records of the ring are lost.
+    pub loses_claims: bool,
+}
+
+impl Kernel {
+    /// One write of the deciding thread.
+    pub fn apply(&mut self, change: &TableChange) {
+        let tables = &mut self.tables;
+        match change {
+            TableChange::Vip(Change::Put(key, entry)) => {
+                tables.vips.insert(*key, *entry);
+            }
+            TableChange::Vip(Change::Remove(key)) => {
+                tables.vips.remove(key);
+            }
+            TableChange::Filter(Change::Put(word, bits)) => {
+                tables.filter.insert(*word, *bits);
+            }
+            TableChange::Filter(Change::Remove(word)) => {
+                tables.filter.remove(word);
+            }
+            TableChange::Link(Change::Put(index, link)) => {
+                tables.links.insert(*index, *link);
+            }
+            TableChange::Link(Change::Remove(index)) => {
+                tables.links.remove(index);
+            }
+            TableChange::Member(Change::Put(key, member)) => {
+                tables.members.insert(*key, *member);
+            }
+            TableChange::Member(Change::Remove(key)) => {
+                tables.members.remove(key);
+            }
+            TableChange::ResetSlot(slot) => {
+                self.slots.insert(*slot);
+                tables.stats.remove(slot);
+                tables.traffic.remove(slot);
+                self.unfence(*slot, self.generation(*slot));
+            }
+            TableChange::LowerFence(slot) => self.unfence(*slot, self.generation(*slot)),
+            TableChange::FreeSlot(slot) => {
+                self.slots.remove(slot);
+                tables.stats.remove(slot);
+            }
+        }
+    }
+
+    /// The tables as a new process reads them.
+    pub fn read(&self) -> Written {
+        Written {
+            vips: self.tables.vips.clone(),
+            filter: self.tables.filter.clone(),
+            links: self.tables.links.clone(),
+            members: self.tables.members.clone(),
+            slots: self.slots.clone(),
+        }
+    }
+
+    /// The pulse's word.
+    pub fn store_deadline(&mut self, deadline: Time) {
+        self.tables.node_deadline_ns = deadline.ns();
+    }
+
+    /// The pulse's word, as a new process finds it.
+    pub fn deadline(&self) -> Time {
+        Time::from_ns(self.tables.node_deadline_ns)
+    }
+
+    /// Lowers a fence up to a generation: a claim that came since keeps it up.
+    pub fn unfence(&mut self, slot: u32, generation: u64) {
+        let tables = &mut self.tables;
+        let raised = tables.fence.get(&slot).copied().unwrap_or_default();
+        let cleared = tables.cleared.entry(slot).or_default();
+        if *cleared < generation && generation <= raised {
+            *cleared = generation;
+        }
+    }
+
+    /// A slot's fence generation.
+    pub fn generation(&self, slot: u32) -> u64 {
+        self.tables.fence.get(&slot).copied().unwrap_or_default()
+    }
+
+    /// Which of these slots are fenced, with their generation.
+    pub fn fenced_of(&self, slots: impl Iterator<Item = u32>) -> BTreeMap<u32, u64> {
+        let of = |map: &BTreeMap<u32, u64>, slot| map.get(&slot).copied().unwrap_or_default();
+        let tables = &self.tables;
+        slots
+            .map(|slot| (slot, of(&tables.fence, slot)))
+            .filter(|(slot, generation)| of(&tables.cleared, *slot) != *generation)
+            .collect()
+    }
+
+    /// Fences of entries that are up.
+    pub fn fenced(&self) -> impl Iterator<Item = (VipKey, u32)> {
+        let is_up = |slot: &u32| {
+            let of = |map: &BTreeMap<u32, u64>| map.get(slot).copied();
+            of(&self.tables.fence).unwrap_or_default()
+                != of(&self.tables.cleared).unwrap_or_default()
+        };
+        let entries = self.tables.vips.iter();
+        entries
+            .map(|(key, entry)| (*key, entry.slot()))
+            .filter(move |(_, slot)| is_up(slot))
+    }
+
+    /// Whether a VIP's fence is up.
+    pub fn is_fenced(&self, vip: IpAddr) -> bool {
+        let key = key(vip);
+        self.fenced().any(|(fenced, _)| fenced == key)
+    }
+
+    /// The entry of a VIP.
+    pub fn entry(&self, vip: IpAddr) -> Option<Entry> {
+        self.tables.vips.get(&key(vip)).copied()
+    }
+
+    /// The VIPs that an entry in mode answer stands for, whether or not they are answered now.
+    pub fn answering(&self) -> impl Iterator<Item = IpAddr> {
+        let entries = self.tables.vips.iter();
+        entries
+            .filter(|(_, entry)| entry.mode() == Some(Mode::Answer))
+            .map(|(key, _)| key.addr().into())
+    }
+
+    /// Whether this hardware address is a member's and may claim now.
+    pub fn may_claim(&self, now: Time, mac: Mac) -> bool {
+        let key = speaker_ebpf::abi::MacKey::new(speaker_ebpf::abi::MacAddr(mac.0));
+        let member = self.tables.members.get(&key);
+        member.is_some_and(|member| member.disarmed_until_ns <= now.ns())
+    }
+
+    /// Whether a member's hardware address fences nothing now, since it was spoofed.
+    pub fn is_disarmed(&self, now: Time, mac: Mac) -> bool {
+        let key = speaker_ebpf::abi::MacKey::new(speaker_ebpf::abi::MacAddr(mac.0));
+        let member = self.tables.members.get(&key);
+        member.is_some_and(|member| member.disarmed_until_ns > now.ns())
+    }
+
+    /// What is in the ring, which is empty afterwards.
+    pub fn take_claims(&mut self) -> Vec<Claim> {
+        if self.loses_claims {
+            self.tables.claims.clear();
+        }
+        std::mem::take(&mut self.tables.claims)
+    }
+
+    /// Whether something is in the ring.
+    pub fn has_claims(&self) -> bool {
+        !self.tables.claims.is_empty()
+    }
+
+    /// A frame came in at `now` of the node's clock; `own` is the link's hardware address.
+    pub fn receive(&mut self, now: Time, own: Mac, bytes: &[u8]) -> Fate {
+        let mut frame = VecFrame::new(IFINDEX, bytes);
+        frame.is_for_us = bytes[0] & 1 == 1 || bytes[..6] == own.0;
+        self.tables.now_ns = now.ns();
+        match run(&mut frame, &mut self.tables) {
+            Verdict::Reply => Fate::Reply(frame.bytes),
+            Verdict::Drop => Fate::Dropped,
+            Verdict::Next => Fate::Passed,
+        }
+    }
+
+    /// Whether a question for `vip` that came in at `now` would be answered. Leaves everything as it is but the counters.
+    pub fn would_answer(&mut self, now: Time, vip: IpAddr) -> bool {
+        let is_candidate = self
+            .entry(vip)
+            .is_some_and(|entry| entry.mode() == Some(Mode::Answer));
+        if !is_candidate {
+            return false;
+        }
+        let limit = std::mem::replace(
+            &mut self.tables.limit,
+            Limit {
+                interval_ns: 0,
+                ..Limit::default()
+            },
+        );
+        let question = probe(ORACLE, vip);
+        let fate = self.receive(now, Mac([0; 6]), &question);
+        self.tables.limit = limit;
+        matches!(fate, Fate::Reply(_))
+    }
+
+    /// Who asked for a VIP, as the shell finds them.
+    pub fn askers(&self, vip: IpAddr) -> Vec<(IpAddr, Mac)> {
+        let key = key(vip);
+        let of = self.tables.askers.iter();
+        of.filter(|(asker, _)| asker.vip == key)
+            .map(|(asker, value)| (asker.client.into(), Mac(value.mac.0)))
+            .collect()
+    }
+}
+
+fn key(vip: IpAddr) -> VipKey {
+    VipKey::new(Addr::from(vip), IFINDEX)
+}
+
+/// A question that leaves no trace: from nobody's address (RFC 5227's probe, RFC 4862's duplicate address detection).
+fn probe(from: Mac, vip: IpAddr) -> Vec<u8> {
+    match vip {
+        IpAddr::V4(vip) => ArpWire::request((from.0, Ipv4Addr::UNSPECIFIED), vip).bytes(),
+        IpAddr::V6(vip) => NdpWire::duplicate_detection(from.0, vip).bytes(),
+    }
+}
+
+/// The hardware address of the one who only looks.
+const ORACLE: Mac = Mac([2, 0xee, 0, 0, 0, 1]);

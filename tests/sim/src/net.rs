@@ -1,0 +1,118 @@
+//! The network that carries datagrams between speakers: delay, loss, duplication, reordering, cuts in one direction.
+//!
+//! It is apart from the segment, since a firewall or a routed network may cut one and not the other. What was cut is remembered, for
+//! two answers are excused by that alone.
+
+use crate::chance::Chance;
+use crate::queue::{MS, Ns};
+use std::net::SocketAddr;
+
+/// The paths between nodes.
+#[derive(Debug)]
+pub struct Net {
+    nodes: usize,
+    /// By sender and receiver: how many faults cut it now.
+    cuts: Vec<u8>,
+    /// By sender and receiver: when it was last cut; 0 never.
+    cut_until: Vec<Ns>,
+    /// Of a thousand datagrams, how many are lost.
+    pub loss: u64,
+    /// Of a thousand datagrams, how many come twice.
+    pub duplicates: u64,
+    /// Of a thousand datagrams, how many come much later than the next.
+    pub late: u64,
+    /// Nodes that have no link to send on.
+    down: Vec<bool>,
+}
+
+impl Net {
+    /// Whole paths between this many nodes.
+    pub fn new(nodes: usize) -> Self {
+        Self {
+            nodes,
+            cuts: vec![0; nodes * nodes],
+            cut_until: vec![0; nodes * nodes],
+            loss: 0,
+            duplicates: 0,
+            late: 0,
+            down: vec![false; nodes],
+        }
+    }
+
+    /// One more fault cuts this direction.
+    pub fn cut(&mut self, from: usize, to: usize) {
+        self.cuts[from * self.nodes + to] += 1;
+    }
+
+    /// That fault is over.
+    pub fn heal(&mut self, now: Ns, from: usize, to: usize) {
+        let at = from * self.nodes + to;
+        self.cuts[at] -= 1;
+        self.cut_until[at] = now;
+    }
+
+    /// A node's own link is gone or back: nothing goes out, and nothing comes in.
+    pub fn set_down(&mut self, now: Ns, node: usize, is_down: bool) {
+        if self.down[node] == is_down {
+            return;
+        }
+        self.down[node] = is_down;
+        for other in (0..self.nodes).filter(|other| *other != node) {
+            for (from, to) in [(node, other), (other, node)] {
+                if is_down {
+                    self.cut(from, to);
+                } else {
+                    self.heal(now, from, to);
+                }
+            }
+        }
+    }
+
+    /// Whether the stack of a node accepts what it sends.
+    pub fn accepts(&self, node: usize) -> bool {
+        !self.down[node]
+    }
+
+    /// Whether any path to or from a node was cut at some time since `since`.
+    pub fn was_cut(&self, node: usize, since: Ns) -> bool {
+        (0..self.nodes).filter(|other| *other != node).any(|other| {
+            [node * self.nodes + other, other * self.nodes + node]
+                .into_iter()
+                .any(|at| self.cuts[at] > 0 || (self.cut_until[at] > since))
+        })
+    }
+
+    /// When the copies of a datagram arrive; none if it is lost.
+    pub fn carry(&self, now: Ns, from: usize, to: usize, chance: &mut Chance) -> Vec<Ns> {
+        let is_cut = self.cuts[from * self.nodes + to] > 0;
+        if is_cut || chance.hits(self.loss) {
+            return Vec::new();
+        }
+        let mut delay = DELAY + chance.exponential(DELAY);
+        if chance.hits(self.late) {
+            delay += chance.between(MS, 20 * MS);
+        }
+        let mut arrivals = vec![now + delay];
+        if chance.hits(self.duplicates) {
+            arrivals.push(now + delay + chance.between(0, 5 * MS));
+        }
+        arrivals
+    }
+}
+
+/// Where a node hears datagrams.
+pub fn address(node: usize) -> SocketAddr {
+    SocketAddr::from(([10, 1, 0, node as u8 + 1], PORT))
+}
+
+/// Who hears datagrams there.
+pub fn node(address: SocketAddr) -> Option<usize> {
+    match address {
+        SocketAddr::V4(v4) => usize::from(v4.ip().octets()[3]).checked_sub(1),
+        SocketAddr::V6(_) => None,
+    }
+}
+
+const PORT: u16 = 7946;
+/// One way between two nodes of a rack, and the mean of what comes on top.
+const DELAY: Ns = 150_000;

@@ -1,0 +1,398 @@
+//! The one that sees every kernel at once, and says which promise was broken.
+//!
+//! Two answers: a VIP that two kernels of one segment would answer for at one moment. Only a change of a kernel (a write, a
+//! deadline, a lowered fence) or of the segment can begin that, so it looks whenever one happens, and no moment is missed.
+//! The excuse is the rules': a cut of gossip, and for a while after.
+
+use crate::client::TwoAnswers;
+use crate::history::Kind;
+use crate::node::{Process, Thread};
+use crate::queue::{MS, Ns, S};
+use crate::world::{Event, World};
+use speaker_ebpf::abi::{Mode, VipKey};
+use speaker_proto::{Mac, NodeId, pulse};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::IpAddr;
+
+/// A promise that was broken.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Broken {
+    /// When, in true time.
+    pub at: Ns,
+    /// Which promise.
+    pub promise: Promise,
+    /// What was seen.
+    pub what: String,
+}
+
+/// What is promised.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Promise {
+    /// A VIP is never answered for by two kernels.
+    OneAnswer,
+    /// A VIP with a candidate is answered for.
+    Answered,
+    /// By who may not answer a VIP is not.
+    Silent,
+    /// At rest the tables are what the plan says, and no fence is up.
+    AtRest,
+    /// A claim fences at the very frame.
+    Fenced,
+    /// A question for a VIP of the table never gets to the stack.
+    Dropped,
+    /// Who lost a contest takes the VIP again only if the winner does not answer.
+    Contest,
+    /// A kernel that nobody steers falls silent.
+    Steered,
+    /// A VIP whose holder dies is answered for again within a second.
+    Failover,
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ms = self.at / MS;
+        write!(
+            f,
+            "{:?} at {}.{:03} s: {}",
+            self.promise,
+            ms / 1000,
+            ms % 1000,
+            self.what
+        )
+    }
+}
+
+/// What was seen so far.
+#[derive(Debug, Default)]
+pub struct Oracle {
+    broken: Option<Broken>,
+    /// Pairs that answer for a VIP at once under an excuse, and since when.
+    pairs: BTreeMap<(IpAddr, usize, usize), Ns>,
+    is_looking: bool,
+    /// Who ever contested a VIP.
+    parties: BTreeMap<IpAddr, BTreeSet<NodeId>>,
+}
+
+impl Oracle {
+    /// The first promise that was broken.
+    pub fn broken(&self) -> Option<&Broken> {
+        self.broken.as_ref()
+    }
+
+    /// Notes a broken promise, unless one was before.
+    pub fn note(&mut self, at: Ns, promise: Promise, what: String) {
+        self.broken.get_or_insert(Broken { at, promise, what });
+    }
+}
+
+impl World {
+    /// A node's kernel changed, or what it is connected to.
+    pub(crate) fn changed(&mut self, node: usize) {
+        for at in 0..self.vips.len() {
+            let vip = self.vips[at];
+            if !self.answers(node, vip) {
+                continue;
+            }
+            for other in 0..self.nodes.len() {
+                if other != node && self.segment.joins(node, other) && self.answers(other, vip) {
+                    self.pair(vip, node.min(other), node.max(other));
+                }
+            }
+        }
+    }
+
+    /// Everything may have changed.
+    pub(crate) fn changed_everywhere(&mut self) {
+        for node in 0..self.nodes.len() {
+            self.changed(node);
+        }
+    }
+
+    /// Whether a node's kernel would answer for a VIP now, to whoever can ask it.
+    pub(crate) fn answers(&mut self, node: usize, vip: IpAddr) -> bool {
+        let known = &mut self.nodes[node];
+        let time = known.time(self.now);
+        self.segment.is_up(node) && known.kernel.would_answer(time, vip)
+    }
+
+    fn pair(&mut self, vip: IpAddr, a: usize, b: usize) {
+        let since = *self.oracle.pairs.entry((vip, a, b)).or_insert(self.now);
+        if !self.is_excused(a, b) {
+            let lasted = (self.now - since) / MS;
+            let what = format!(
+                "{} and {} both answer for {vip}, since {lasted} ms",
+                self.nodes[a].name, self.nodes[b].name
+            );
+            self.oracle.note(self.now, Promise::OneAnswer, what);
+        }
+        self.coverage.see("two answers, excused");
+        if !self.oracle.is_looking {
+            self.oracle.is_looking = true;
+            self.queue.plan(self.now + LOOK, Event::Look);
+        }
+    }
+
+    /// Whether two answers may be: gossip is cut at one of them, or was until just now.
+    fn is_excused(&self, a: usize, b: usize) -> bool {
+        let since = self.now.saturating_sub(HEALING);
+        self.net.was_cut(a, since) || self.net.was_cut(b, since)
+    }
+
+    /// Looks again at those who answer under an excuse.
+    pub(crate) fn look(&mut self) {
+        self.oracle.is_looking = false;
+        let pairs: Vec<_> = self.oracle.pairs.keys().copied().collect();
+        for (vip, a, b) in pairs {
+            let both = self.segment.joins(a, b) && self.answers(a, vip) && self.answers(b, vip);
+            if both {
+                self.pair(vip, a, b);
+            } else {
+                self.oracle.pairs.remove(&(vip, a, b));
+            }
+        }
+    }
+
+    /// A client got two answers to one question.
+    pub(crate) fn two_answers(&mut self, two: TwoAnswers) {
+        let node = |mac| self.nodes.iter().position(|node| node.mac == mac);
+        let what = format!(
+            "a client was given {} and {} for {}",
+            two.macs[0], two.macs[1], two.vip
+        );
+        match two.macs.map(node) {
+            [Some(a), Some(b)] if self.is_excused(a, b) => self.coverage.see("two answers, seen"),
+            // One question can meet the old holder and, a fraction of a millisecond later, the new one.
+            [Some(_), Some(_)] if two.apart < MS => {}
+            [_, _] => self.oracle.note(self.now, Promise::OneAnswer, what),
+        }
+    }
+
+    /// A frame that claims a VIP came to a node.
+    pub(crate) fn claimed(&mut self, node: usize, vip: IpAddr, mac: Mac, frame: &[u8]) {
+        let known = &mut self.nodes[node];
+        let time = known.time(self.now);
+        let by_tables = known.kernel.may_claim(time, mac);
+        // Whom the agent knows for a member, the table must have, unless somebody spoofed it.
+        let process = known.process.as_ref();
+        let by_agent = process.is_some_and(|process| process.agent.macs().contains(&mac))
+            && !known.kernel.is_disarmed(time, mac);
+        let is_heard = frame[0] & 1 == 1 || frame[..6] == known.mac.0;
+        let is_members = is_heard && frame[6..12] == mac.0 && (by_tables || by_agent);
+        if is_members && mac != known.mac && known.kernel.would_answer(time, vip) {
+            let what = format!(
+                "{} goes on answering for {vip} at a claim by {mac}",
+                known.name
+            );
+            self.oracle.note(self.now, Promise::Fenced, what);
+        }
+    }
+
+    /// A frame was passed to a node's stack: a question for a VIP must not be.
+    pub(crate) fn passed(&mut self, node: usize, frame: &[u8]) {
+        let asked = match frame.get(12..14) {
+            Some([8, 6])
+                if frame.get(20..22) == Some(&[0, 1]) && frame.get(28..32) != frame.get(38..42) =>
+            {
+                frame
+                    .get(38..42)
+                    .and_then(|b| <[u8; 4]>::try_from(b).ok())
+                    .map(IpAddr::from)
+            }
+            Some([0x86, 0xdd]) if frame.get(54) == Some(&135) => frame
+                .get(62..78)
+                .and_then(|b| <[u8; 16]>::try_from(b).ok())
+                .map(IpAddr::from),
+            Some(_) | None => None,
+        };
+        let known = &self.nodes[node];
+        let is_ours = frame[0] & 1 == 1 || frame[..6] == known.mac.0;
+        if let Some(vip) = asked
+            && is_ours
+            && known.kernel.entry(vip).is_some()
+        {
+            let what = format!("{} passed a question for {vip} to its stack", known.name);
+            self.oracle.note(self.now, Promise::Dropped, what);
+        }
+    }
+
+    /// The deadline after a turn of the pulse: nobody covers for a deciding thread that hangs (L5.1).
+    pub(crate) fn judge_deadline(&mut self, node: usize, process: &Process) {
+        let known = &self.nodes[node];
+        let latest = process.decided + pulse::DECIDE_AGE_MAX + pulse::PROMISE;
+        let is_unsteered = !process.runs(Thread::Decide) && !process.is_stopping;
+        if is_unsteered && process.was_renewed && known.kernel.deadline() > latest {
+            let what = format!(
+                "{}: the deadline was renewed for a thread that hangs",
+                known.name
+            );
+            self.oracle.note(self.now, Promise::Steered, what);
+        }
+    }
+
+    /// Fences of what was answered for when entries were written: they still are, where it is answered for still.
+    pub(crate) fn judge_fences(&mut self, node: usize, before: &BTreeSet<(VipKey, u32)>) {
+        if before.is_empty() {
+            return;
+        }
+        let kernel = &self.nodes[node].kernel;
+        let after: BTreeSet<(VipKey, u32)> = kernel.fenced().collect();
+        let lowered = before.iter().find(|(key, slot)| {
+            let entry = kernel.entry(key.addr().into());
+            let answers =
+                entry.is_some_and(|e| e.slot() == *slot && e.mode() == Some(Mode::Answer));
+            answers && !after.contains(&(*key, *slot))
+        });
+        if let Some((key, _)) = lowered {
+            let what = format!(
+                "{}: a write lowered the fence of {key:?}",
+                self.nodes[node].name
+            );
+            self.oracle.note(self.now, Promise::Fenced, what);
+        }
+    }
+
+    /// Two nodes contest a VIP.
+    pub(crate) fn contested(&mut self, node: usize, vip: IpAddr, with: NodeId) {
+        let parties = self.oracle.parties.entry(vip).or_default();
+        parties.extend([self.nodes[node].id, with]);
+    }
+
+    /// A node takes after a contest: the winner must not answer, where frames go through.
+    pub(crate) fn retaken(&mut self, node: usize, vip: IpAddr) {
+        let blurs = |kind: &Kind| {
+            matches!(
+                kind,
+                Kind::FrameLoss(_)
+                    | Kind::CutSegment(_)
+                    | Kind::Carrier(_)
+                    | Kind::HangWork(_)
+                    | Kind::HangPulse(_)
+                    | Kind::HangDecide(_)
+                    | Kind::Stop(_)
+                    | Kind::Tear(_)
+            )
+        };
+        // Of three, the one that won may have lost to the third meanwhile.
+        let parties = self.oracle.parties.get(&vip).map_or(0, BTreeSet::len);
+        if parties > 2 || self.kinds.iter().any(blurs) {
+            return;
+        }
+        let other = (0..self.nodes.len()).find(|other| *other != node && self.answers(*other, vip));
+        if let Some(other) = other {
+            let (name, other) = (&self.nodes[node].name, &self.nodes[other].name);
+            let what = format!("{name} takes {vip} again, though {other} answers");
+            self.oracle.note(self.now, Promise::Contest, what);
+        }
+    }
+
+    /// A node dies at rest: what it answered for must be answered for again in time.
+    pub(crate) fn expect(&mut self, node: usize) {
+        for at in 0..self.vips.len() {
+            let vip = self.vips[at];
+            if self.answers(node, vip) {
+                let expected = Event::Expect(vip, node, self.strikes + 1);
+                self.queue.plan(self.now + FAILOVER, expected);
+            }
+        }
+    }
+
+    /// That time is over.
+    pub(crate) fn expected(&mut self, vip: IpAddr, dead: usize, strikes: usize) {
+        let fit = (0..self.nodes.len()).filter(|node| *node != dead).collect();
+        if self.strikes != strikes || self.truth.candidates(vip, &fit).is_empty() {
+            return;
+        }
+        self.coverage.see("failovers timed");
+        if !(0..self.nodes.len()).any(|node| self.answers(node, vip)) {
+            let what = format!("{vip} is silent since {} died", self.nodes[dead].name);
+            self.oracle.note(self.now, Promise::Failover, what);
+        }
+    }
+
+    /// Judges the rest after the last fault.
+    pub(crate) fn judge(&mut self) {
+        self.tell_views();
+        for (vip, candidates, answerers) in self.holders() {
+            let verdict = match answerers.as_slice() {
+                [] if !candidates.is_empty() => Promise::Answered,
+                [] | [_] => continue,
+                [..] => Promise::OneAnswer,
+            };
+            let what = format!("{vip}: candidates {candidates:?}, answered by {answerers:?}");
+            self.oracle.note(self.now, verdict, what);
+        }
+        for node in 0..self.nodes.len() {
+            self.judge_tables(node);
+        }
+    }
+
+    /// By VIP: who may answer for it, and who does.
+    fn holders(&mut self) -> Vec<(IpAddr, BTreeSet<usize>, Vec<usize>)> {
+        let nodes = 0..self.nodes.len();
+        let is_fit = |node: &usize| {
+            let known = &self.nodes[*node];
+            known.process.is_some() && known.has_carrier()
+        };
+        let fit: BTreeSet<usize> = nodes.clone().filter(is_fit).collect();
+        let vips = self.vips.clone();
+        let of = vips.into_iter().map(|vip| {
+            let answerers = nodes.clone().filter(|node| self.answers(*node, vip));
+            let answerers = answerers.collect();
+            (vip, self.truth.candidates(vip, &fit), answerers)
+        });
+        of.collect()
+    }
+
+    /// Whether whoever answers may.
+    pub(crate) fn are_candidates_holders(&mut self) -> bool {
+        let holders = self.holders();
+        let mut holders = holders.into_iter();
+        holders.all(|(_, candidates, answerers)| answerers.iter().all(|n| candidates.contains(n)))
+    }
+
+    /// Judges who answers: nobody does who may not.
+    pub(crate) fn judge_holders(&mut self) {
+        for (vip, candidates, answerers) in self.holders() {
+            if answerers.iter().any(|node| !candidates.contains(node)) {
+                let what = format!("{vip}: candidates {candidates:?}, answered by {answerers:?}");
+                self.oracle.note(self.now, Promise::Silent, what);
+            }
+        }
+    }
+
+    fn judge_tables(&mut self, node: usize) {
+        let known = &self.nodes[node];
+        let Some(process) = &known.process else {
+            return;
+        };
+        let kernel = known.kernel.read();
+        let wanted = crate::decide::wanted(process, process.agent.plan());
+        let changes = speaker_core::tables::changes(&kernel, &wanted);
+        if !changes.is_empty() {
+            let held = process.agent.held();
+            let synced = process.agent.world().is_synced();
+            let what = format!(
+                "{}: the tables are not the plan's: {} changes, synced {synced}, holds {held:?}, {:?}",
+                known.name,
+                changes.len(),
+                process.threads
+            );
+            self.oracle.note(self.now, Promise::AtRest, what);
+        }
+        let kernel = &self.nodes[node].kernel;
+        // A fence of what is not answered for silences nothing.
+        let silenced = kernel.answering().find(|vip| kernel.is_fenced(*vip));
+        if let Some(vip) = silenced {
+            let what = format!("{}: the fence of {vip} is up", self.nodes[node].name);
+            self.oracle.note(self.now, Promise::AtRest, what);
+        }
+    }
+}
+
+/// How long after a cut two answers may still be: heartbeats, held sets and one release.
+const HEALING: Ns = 2 * S;
+/// From a death to another's answer: 0.65 s until it is voted, a round of acknowledgements, and slow turns of two threads.
+const FAILOVER: Ns = 1_000 * MS;
+/// How often those who answer under an excuse are looked at.
+const LOOK: Ns = 20 * MS;

@@ -1,0 +1,114 @@
+//! Defects on purpose: each breaks one rule on every node, and the oracle must notice.
+//!
+//! They stand where the simulator does what the shell does: what goes into the machines or comes out of them is changed, never the machines
+//! themselves. `stage` gives the history in which a defect must show.
+
+use crate::history::{Begins, Fault, History, Kind, Nodes};
+use crate::queue::{MS, Ns, S};
+use crate::truth::Edit;
+
+/// A rule that is broken.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Plant {
+    /// A deadline that has passed is renewed (L5.1).
+    RenewsAfterLapse,
+    /// The deadline is renewed while the deciding thread hangs (L5.1).
+    RenewsUndecided,
+    /// A vote's heartbeat is as old as the vote's arrival, not as its voter says (L3.1 b).
+    AgesFromVote,
+    /// A member that is silent for a moment is taken for dead, and its kernel for silent (L3.1 b).
+    TakesEarly,
+    /// The promise is written though not all observers noted it (L6.3).
+    PromisesUnheard,
+    /// Every plan writes all entries anew, and lowers their fences (L5.2).
+    RewritesFences,
+    /// Records of the ring are lost, and nobody looks for fences (L5.2).
+    LosesClaims,
+    /// Who lost a contest does not probe the winner (L5.2).
+    StopsProbing,
+    /// Nobody waits for others' held sets, or for acknowledgements of one's own (L3.1 c).
+    WaitsForNobody,
+    /// A node with old objects does not say so, and holds on (L3.2).
+    HidesStaleness,
+    /// Questions that may not be answered are passed to the stack (L4.1).
+    PassesLapsed,
+    /// The table of members keeps what it had at first (L5.2).
+    KeepsOldMacs,
+    /// IPv6 stays where it was when its group moves (L1.3).
+    LeavesFamily,
+}
+
+impl Plant {
+    /// All of them.
+    pub const ALL: [Self; 13] = [
+        Self::RenewsAfterLapse,
+        Self::RenewsUndecided,
+        Self::AgesFromVote,
+        Self::TakesEarly,
+        Self::PromisesUnheard,
+        Self::RewritesFences,
+        Self::LosesClaims,
+        Self::StopsProbing,
+        Self::WaitsForNobody,
+        Self::HidesStaleness,
+        Self::PassesLapsed,
+        Self::KeepsOldMacs,
+        Self::LeavesFamily,
+    ];
+
+    /// A history of `seed` in which it should show: faults of the kind that the rule is for.
+    pub fn stage(self, seed: u64) -> History {
+        let whole = History::of(seed);
+        let victim = (seed % whole.nodes as u64) as usize;
+        let all = Nodes((1 << whole.nodes) - 1);
+        let alone = Nodes(1 << victim);
+        let fault = |kind, at: Ns, lasts: Ns| Fault {
+            kind,
+            begins: Begins::At(at),
+            lasts,
+        };
+        let vip = whole.truth.services[0].shape.vips[0];
+        let mut history = whole.keeping(&[]);
+        history.faults = match self {
+            // Its own fence would silence it, were the new holder's claims to arrive.
+            Self::RenewsAfterLapse => vec![
+                fault(Kind::CutSegment(alone), 5 * S, 2_950 * MS),
+                fault(Kind::Stop(victim), 5 * S, 3 * S),
+            ],
+            Self::RenewsUndecided => vec![fault(Kind::HangDecide(victim), 5 * S, 3 * S)],
+            Self::AgesFromVote => vec![fault(Kind::Kill(victim), 8 * S, 4 * S)],
+            Self::TakesEarly => vec![fault(Kind::Stop(victim), 5 * S, 2 * S)],
+            Self::PromisesUnheard => vec![
+                fault(Kind::FilterGratuitous, 4 * S, 9 * S),
+                fault(Kind::CutGossip(alone, all), 5 * S, 400 * MS),
+                fault(Kind::Restart(victim), 5 * S, 8 * S),
+            ],
+            Self::LosesClaims => vec![fault(Kind::Spoof(vip, victim, 10), 5 * S, S)],
+            Self::StopsProbing => vec![
+                fault(Kind::CutGossip(alone, all), 5 * S, 30 * S),
+                fault(Kind::CutGossip(all, alone), 5 * S, 30 * S),
+            ],
+            Self::HidesStaleness => vec![
+                fault(Kind::NoApi(victim), 5 * S, 30 * S),
+                fault(Kind::Edit(Edit::Exclude(victim)), 6 * S, MS),
+            ],
+            Self::KeepsOldMacs => vec![
+                fault(Kind::CutGossip(alone, all), 5 * S, 3 * S),
+                fault(Kind::CutGossip(all, alone), 5 * S, 3 * S),
+            ],
+            Self::PassesLapsed => vec![fault(Kind::HangPulse(victim), 5 * S, 3 * S)],
+            Self::LeavesFamily => vec![fault(Kind::Drain(victim), 5 * S, 3 * S)],
+            Self::RewritesFences => vec![
+                fault(Kind::CutGossip(alone, all), 5 * S, 3 * S),
+                fault(Kind::CutGossip(all, alone), 5 * S, 3 * S),
+                fault(Kind::Spoof(vip, victim, 1000), 5 * S, 2 * S),
+                fault(Kind::Edit(Edit::Exclude(victim)), 5_300 * MS, MS),
+            ],
+            Self::WaitsForNobody => vec![fault(Kind::Edit(Edit::Exclude(victim)), 5 * S, MS)],
+        };
+        if matches!(self, Self::HidesStaleness | Self::StopsProbing) {
+            history.judged = Some(16 * S);
+        }
+        history
+    }
+}

@@ -1,0 +1,149 @@
+//! A history happens: from its seed to what came of it.
+
+use crate::api::{self, Api};
+use crate::chance::Chance;
+use crate::client::Client;
+use crate::clock::Clock;
+use crate::coverage::Coverage;
+use crate::history::History;
+use crate::kernel::Kernel;
+use crate::net::Net;
+use crate::node::Node;
+use crate::oracle::{Broken, Oracle};
+use crate::queue::{MS, Ns, Queue, S};
+use crate::segment::Segment;
+use crate::world::{Event, World};
+use speaker_core::members::node_id;
+use speaker_proto::Mac;
+use std::rc::Rc;
+
+/// What came of a history.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The first promise that was broken, if any.
+    pub broken: Option<Broken>,
+    /// What was covered.
+    pub coverage: Coverage,
+    /// Events that happened.
+    pub events: u64,
+    /// True time that passed.
+    pub lasted: Ns,
+}
+
+/// Lets a history happen.
+pub fn run(history: &History) -> Outcome {
+    happen(begin(history))
+}
+
+/// The same, and prints what happens.
+pub fn run_aloud(history: &History) -> Outcome {
+    let mut world = begin(history);
+    world.is_told = true;
+    happen(world)
+}
+
+fn happen(mut world: World) -> Outcome {
+    let history = Rc::clone(&world.history);
+    if let Some(judged) = history.judged {
+        world.run(judged);
+        world.judge();
+        world.judge_holders();
+        return outcome(world);
+    }
+    let faults = history.faults.iter();
+    let over = faults.map(|fault| fault.latest() + fault.lasts).max();
+    world.run(over.unwrap_or(SETTLED));
+    let calm = world.calm_from.max(world.now);
+    world.run(calm + QUIET);
+    world.judge();
+    world.run(calm + QUIET + S);
+    world.judge();
+    if !world.are_candidates_holders() {
+        world.run(calm + PATIENT);
+        world.judge();
+    }
+    world.judge_holders();
+    outcome(world)
+}
+
+fn outcome(world: World) -> Outcome {
+    Outcome {
+        broken: world.oracle.broken().cloned(),
+        coverage: world.coverage,
+        events: world.events,
+        lasted: world.now,
+    }
+}
+
+fn begin(history: &History) -> World {
+    let nodes = history.nodes;
+    let mut chance = Chance::new(history.seed ^ NOISE);
+    let mut queue = Queue::default();
+    for (node, at) in history.starts.iter().enumerate() {
+        queue.plan(*at, Event::Start(node));
+    }
+    for client in 0..CLIENTS {
+        queue.plan(chance.below(100 * MS), Event::Ask(client));
+    }
+    let clock = |node: usize, chance: &mut Chance| {
+        // Hosts have been up for different times.
+        let start = 1_000 * S + chance.below(1_000_000 * S);
+        Clock::new(start, history.gains[node])
+    };
+    let mut world = World {
+        now: 0,
+        queue,
+        net: Net::new(nodes),
+        segment: Segment::new(nodes + CLIENTS + 1),
+        nodes: (0..nodes)
+            .map(|node| Node {
+                name: name(node),
+                id: node_id(&name(node)),
+                mac: Mac([2, 0, 0, 0, 0, node as u8 + 1]),
+                clock: clock(node, &mut chance),
+                kernel: Kernel::default(),
+                process: None,
+                life: 0,
+                link_faults: 0,
+                promised: None,
+            })
+            .collect(),
+        clients: (0..CLIENTS).map(|n| Client::new(n as u8)).collect(),
+        api: Api::new(nodes, history.truth.objects()),
+        vips: history.truth.vips(),
+        oracle: Oracle::default(),
+        coverage: Coverage::default(),
+        history: Rc::new(history.clone()),
+        truth: history.truth.clone(),
+        plant: history.plant,
+        kinds: Vec::new(),
+        struck: Vec::new(),
+        aims: Vec::new(),
+        strikes: 0,
+        // Every speaker has started by then, and taken what it is elected for.
+        calm_from: STARTED,
+        events: 0,
+        is_told: false,
+        chance,
+    };
+    world.plan_faults();
+    world
+}
+
+fn name(node: usize) -> speaker_proto::NodeName {
+    let name = api::node_name(node).parse();
+    name.expect("a letter and a digit are a node's name")
+}
+
+/// Hosts that ask.
+const CLIENTS: usize = 2;
+/// A history without faults is judged from here.
+const SETTLED: Ns = 5 * S;
+/// The last speaker has started.
+const STARTED: Ns = 3 * S;
+/// How long after the last fault everything must be well again.
+const QUIET: Ns = 8 * S;
+/// How long it may take until a node that may not answer has given away what it answers for: whoever asked in vain waits.
+const PATIENT: Ns = 16 * S;
+/// So that what is chosen and what then happens by chance do not go together.
+const NOISE: u64 = 0x5eed;

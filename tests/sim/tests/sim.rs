@@ -1,0 +1,230 @@
+//! Histories from seeds, and planted defects that must be caught.
+//!
+//! `cargo xtask sim` sets `SIM_FIRST`, `SIM_HISTORIES` and `SIM_SECONDS`; `SIM_SEED` and `SIM_FAULTS` replay one history aloud.
+
+use sim::coverage::Coverage;
+use sim::history::History;
+use sim::plant::Plant;
+use sim::run::{Outcome, run, run_aloud};
+use sim::shrink::shrink;
+use speaker_core::plan::Hold;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+#[test]
+fn no_history_breaks_a_promise() {
+    if let Some(seed) = number("SIM_SEED") {
+        return replay(seed);
+    }
+    let first = number("SIM_FIRST").unwrap_or(FIRST);
+    let count = number("SIM_HISTORIES").unwrap_or(HISTORIES);
+    let seconds = number("SIM_SECONDS").unwrap_or(u64::MAX);
+    let total = everything(first, count, Duration::from_secs(seconds));
+    println!("{}", total.coverage);
+    println!("{}", total.line());
+    if total.histories >= HISTORIES {
+        let untaken = WAYS
+            .iter()
+            .filter(|way| !total.coverage.ways.contains_key(way));
+        let untaken: Vec<_> = untaken.collect();
+        assert!(untaken.is_empty(), "ways that no history took: {untaken:?}");
+    }
+    let failed: Vec<String> = total
+        .failed
+        .iter()
+        .map(|(seed, outcome)| failure(*seed, outcome))
+        .collect();
+    assert!(
+        failed.is_empty(),
+        "{} of {} histories broke a promise\n{}",
+        total.failed.len(),
+        total.histories,
+        failed.join("\n")
+    );
+}
+
+/// What histories came to.
+#[derive(Default)]
+struct Total {
+    coverage: Coverage,
+    histories: u64,
+    events: u64,
+    virtual_ns: u64,
+    took: Duration,
+    failed: Vec<(u64, Outcome)>,
+}
+
+impl Total {
+    fn line(&self) -> String {
+        let seconds = self.took.as_secs_f64();
+        let events = self.events as f64 / seconds / 1000.0;
+        let mean = self.virtual_ns / self.histories.max(1) / 1_000_000;
+        format!(
+            "{} histories of {mean} virtual ms on average in {seconds:.0} s: {events:.0} thousand events a second, {} failed",
+            self.histories,
+            self.failed.len()
+        )
+    }
+}
+
+/// Lets `count` histories happen on all processors, or as many as there is time for.
+fn everything(first: u64, count: u64, time: Duration) -> Total {
+    let started = Instant::now();
+    let next = AtomicU64::new(first);
+    let total = Mutex::new(Total::default());
+    let workers = thread::available_parallelism().map_or(1, usize::from);
+    thread::scope(|scope| {
+        for _ in 0..workers {
+            scope.spawn(|| {
+                while started.elapsed() < time {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed - first >= count {
+                        break;
+                    }
+                    let outcome = run(&History::of(seed));
+                    let mut total = total.lock().expect("no worker panics while it counts");
+                    total.took = started.elapsed();
+                    total.add(seed, outcome);
+                }
+            });
+        }
+    });
+    total
+        .into_inner()
+        .expect("no worker panics while it counts")
+}
+
+impl Total {
+    fn add(&mut self, seed: u64, outcome: Outcome) {
+        self.coverage.add(&outcome.coverage);
+        self.histories += 1;
+        self.events += outcome.events;
+        self.virtual_ns += outcome.lasted;
+        if let Some(broken) = &outcome.broken {
+            println!("seed {seed}: {broken}");
+            self.failed.push((seed, outcome));
+        }
+        if self.histories.is_multiple_of(PROGRESS) {
+            println!("{}", self.line());
+        }
+    }
+}
+
+/// A failing history, as small as it gets, and how to see it again.
+fn failure(seed: u64, outcome: &Outcome) -> String {
+    let history = History::of(seed);
+    let broken = outcome.broken.clone().expect("a history that failed");
+    let shrunk = shrink(&history, broken);
+    let kept: Vec<String> = shrunk.kept.iter().map(usize::to_string).collect();
+    let faults = shrunk
+        .kept
+        .iter()
+        .map(|at| format!("    {:?}\n", history.faults[*at]));
+    format!(
+        "SIM_SEED={seed} SIM_FAULTS={} ({} nodes): {}\n{}",
+        kept.join(","),
+        history.nodes,
+        shrunk.broken,
+        faults.collect::<String>()
+    )
+}
+
+fn replay(seed: u64) {
+    let mut history = History::of(seed);
+    if let Ok(kept) = std::env::var("SIM_FAULTS") {
+        let kept: Vec<usize> = kept.split(',').filter_map(|at| at.parse().ok()).collect();
+        history = history.keeping(&kept);
+    }
+    let asked = std::env::var("SIM_PLANT").ok();
+    let plant = Plant::ALL
+        .into_iter()
+        .find(|plant| asked == Some(format!("{plant:?}")));
+    if let Some(plant) = plant {
+        history = History {
+            plant: Some(plant),
+            ..plant.stage(seed)
+        };
+    }
+    println!("{history:#?}");
+    let outcome = run_aloud(&history);
+    println!("{}", outcome.coverage);
+    if let Some(broken) = outcome.broken {
+        panic!("{broken}");
+    }
+}
+
+#[test]
+fn every_planted_defect_is_caught() {
+    let mut missed = Vec::new();
+    for plant in Plant::ALL {
+        let caught = (0..STAGES).find_map(|seed| {
+            let sound = plant.stage(seed);
+            let planted = History {
+                plant: Some(plant),
+                ..sound.clone()
+            };
+            let broken = run(&planted).broken?;
+            run(&sound).broken.is_none().then_some((seed, broken))
+        });
+        match caught {
+            Some((seed, broken)) => println!("{plant:?} in history {seed}: {broken}"),
+            None => missed.push(plant),
+        }
+    }
+    assert!(missed.is_empty(), "not caught: {missed:?}");
+}
+
+#[test]
+fn a_history_happens_the_same_way_each_time() {
+    for seed in 0..10 {
+        let [first, second] = [(); 2].map(|()| run(&History::of(seed)));
+        assert_eq!((first.events, first.lasted), (second.events, second.lasted));
+        assert_eq!(first.coverage, second.coverage);
+    }
+}
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+/// Ways between states that the suite's histories must take.
+const WAYS: [(Hold, Hold); 29] = [
+    (Hold::Free, Hold::Asking),
+    (Hold::Free, Hold::Preparing),
+    (Hold::Free, Hold::Holding),
+    (Hold::Asking, Hold::Free),
+    (Hold::Asking, Hold::Preparing),
+    (Hold::Asking, Hold::Holding),
+    (Hold::Asking, Hold::Lapsed),
+    (Hold::Preparing, Hold::Free),
+    (Hold::Preparing, Hold::Asking),
+    (Hold::Preparing, Hold::Holding),
+    (Hold::Preparing, Hold::Lapsed),
+    (Hold::Holding, Hold::Free),
+    (Hold::Holding, Hold::Asking),
+    (Hold::Holding, Hold::Draining),
+    (Hold::Holding, Hold::Contested),
+    (Hold::Holding, Hold::Lapsed),
+    (Hold::Draining, Hold::Free),
+    (Hold::Draining, Hold::Asking),
+    (Hold::Draining, Hold::Preparing),
+    (Hold::Draining, Hold::Holding),
+    (Hold::Draining, Hold::Lapsed),
+    (Hold::Contested, Hold::Free),
+    (Hold::Contested, Hold::Asking),
+    (Hold::Contested, Hold::Preparing),
+    (Hold::Contested, Hold::Lapsed),
+    (Hold::Lapsed, Hold::Free),
+    (Hold::Lapsed, Hold::Asking),
+    (Hold::Lapsed, Hold::Preparing),
+    (Hold::Lapsed, Hold::Holding),
+];
+/// Histories of the suite: the same ones each time, within two minutes on two processors.
+const HISTORIES: u64 = 2_000;
+const FIRST: u64 = 0;
+/// A line of progress each so many histories.
+const PROGRESS: u64 = 1_000;
+/// Histories in which a planted defect must show.
+const STAGES: u64 = 300;
