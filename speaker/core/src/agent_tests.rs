@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::allocator::Assignment;
+use crate::local::Link;
 use crate::manifest;
+use crate::object::{Kind, ObjectKey};
 use crate::plan::Outcome;
 use speaker_ebpf::abi::Mode;
 use speaker_proto::{Mac, NodeName};

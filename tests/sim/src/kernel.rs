@@ -66,6 +66,12 @@ impl Kernel {
             TableChange::Member(Change::Remove(key)) => {
                 tables.members.remove(key);
             }
+            TableChange::Move(Change::Put(key, value)) => {
+                tables.moves.insert(*key, *value);
+            }
+            TableChange::Move(Change::Remove(key)) => {
+                tables.moves.remove(key);
+            }
             TableChange::ResetSlot(slot) => {
                 self.slots.insert(*slot);
                 tables.stats.remove(slot);
@@ -87,6 +93,7 @@ impl Kernel {
             filter: self.tables.filter.clone(),
             links: self.tables.links.clone(),
             members: self.tables.members.clone(),
+            moves: self.tables.moves.clone(),
             slots: self.slots.clone(),
         }
     }
@@ -191,7 +198,7 @@ impl Kernel {
         frame.is_for_us = bytes[0] & 1 == 1 || bytes[..6] == own.0;
         self.tables.now_ns = now.ns();
         match run(&mut frame, &mut self.tables) {
-            Verdict::Reply => Fate::Reply(frame.bytes),
+            Verdict::Reply | Verdict::Forward => Fate::Reply(frame.bytes),
             Verdict::Drop => Fate::Dropped,
             Verdict::Next => Fate::Passed,
         }

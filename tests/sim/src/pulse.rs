@@ -8,7 +8,7 @@ use crate::world::{Event, World};
 use speaker_core::agent;
 use speaker_proto::gossip::{self, Datagram, Received};
 use speaker_proto::member::{HeldVersion, Roster, Standing};
-use speaker_proto::pulse::{self, Input, Output};
+use speaker_proto::pulse::{self, DECIDE_AGE_MAX, Input, Output};
 use speaker_proto::{Machine, Span, Time};
 use std::sync::Arc;
 
@@ -116,6 +116,8 @@ impl World {
         while let Some(output) = process.pulse.output() {
             match output {
                 Output::Beat => {
+                    let steered = time.since(self.decided(process, time)) <= DECIDE_AGE_MAX;
+                    process.gossip.input(time, gossip::Input::Steered(steered));
                     process.gossip.input(time, gossip::Input::Beat);
                     let torn = Torn {
                         now: time,
