@@ -173,6 +173,8 @@ pub enum Event {
     },
     /// Another process uses this node's name: nothing is held until it is gone.
     NameTaken(bool),
+    /// This node gives away what it holds from now on, or may take again.
+    Drain(bool),
 }
 
 /// Whether anything may be answered for.
@@ -490,8 +492,12 @@ impl Machine for Agent {
             Input::Claimed { vip, mac } => self.claimed(now, vip, mac),
             Input::Fenced(vip) => self.fenced(now, vip),
             Input::Drain(is_draining) => {
-                self.local.is_draining = is_draining;
-                self.meet(now);
+                if self.local.is_draining != is_draining {
+                    self.local.is_draining = is_draining;
+                    self.event(Event::Drain(is_draining));
+                    self.meet(now);
+                    self.expire(now);
+                }
             }
             Input::Stale(is_stale) => self.hold(now, hold::Input::Stale(is_stale)),
         }

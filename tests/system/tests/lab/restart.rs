@@ -66,7 +66,7 @@ fn l6_4_another_takes_the_vip_of_a_killed_speaker_and_both_never_answer() {
 }
 
 /// Sends a numbered datagram each millisecond and counts those that never come back: sent, lost.
-fn echo_until(at: SocketAddr, stop: &AtomicBool) -> (usize, usize) {
+pub(super) fn echo_until(at: SocketAddr, stop: &AtomicBool) -> (usize, usize) {
     let any = if at.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
     let socket = UdpSocket::bind(any).unwrap();
     socket.connect(at).unwrap();
@@ -101,7 +101,7 @@ fn receive(socket: &UdpSocket) -> Vec<u32> {
     numbers
 }
 
-fn forget_until(client: &xtask::lab::net::Netns, vip: IpAddr, stop: &AtomicBool) {
+pub(super) fn forget_until(client: &xtask::lab::net::Netns, vip: IpAddr, stop: &AtomicBool) {
     while !stop.load(Ordering::Relaxed) {
         // Not there while the kernel is still asking.
         let _ = client.ip(&format!("neigh del {vip} dev eth0"));
