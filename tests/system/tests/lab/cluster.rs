@@ -194,8 +194,8 @@ fn what_becomes_of_the_daemon_set_decides_what_a_stop_leaves() {
     assert!(cluster.log().contains("stopping: restart"));
     assert!(cluster.is_answered(ip(100)), "{}", cluster.log());
     cluster.start();
-    cluster.until("the next one is ready", |cluster| {
-        cluster.ctl(&["status"]).contains("serving")
+    cluster.until("the next one announces it", |cluster| {
+        cluster.ctl(&["status"]).contains("1 announced from here")
     });
 
     // It is gone: nobody follows, and nothing is left. No other node could take the VIP.

@@ -101,7 +101,7 @@ fn receive(socket: &UdpSocket) -> Vec<u32> {
     numbers
 }
 
-pub(super) fn forget_until(client: &xtask::lab::net::Netns, vip: IpAddr, stop: &AtomicBool) {
+fn forget_until(client: &xtask::lab::net::Netns, vip: IpAddr, stop: &AtomicBool) {
     while !stop.load(Ordering::Relaxed) {
         // Not there while the kernel is still asking.
         let _ = client.ip(&format!("neigh del {vip} dev eth0"));
