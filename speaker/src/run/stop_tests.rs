@@ -1,3 +1,5 @@
+//! A stop in order fits into the time that a pod is given.
+
 use super::*;
 use crate::settings::args::{Cli, Command};
 use clap::Parser;
