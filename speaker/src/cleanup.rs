@@ -104,17 +104,26 @@ fn remove(args: &CleanupArgs) -> Result<Removed> {
     for node in &nodes {
         refuse_if_running(node, &args.places.run_dir)?;
     }
+    remove_all(&nodes, &args.places)
+}
+
+/// Removes what this process itself leaves on its node, as its last deed.
+///
+/// # Errors
+/// When something cannot be removed. What was removed before stays so.
+pub(crate) fn of_own(node: &NodeName, places: &Places) -> Result<Removed> {
+    remove_all(&BTreeSet::from([node.clone()]), places)
+}
+
+fn remove_all(nodes: &BTreeSet<NodeName>, places: &Places) -> Result<Removed> {
     let mut removed = Removed::default();
-    for node in &nodes {
-        let remains = remove_node(node, &args.places)
+    for node in nodes {
+        let remains = remove_node(node, places)
             .with_context(|| format!("failed to clean up after node {node}"))?;
         removed.nodes.insert(node.to_string(), remains);
     }
     removed.filters = dataplane::clean_filters()?;
-    for folder in [
-        dataplane::all_pins(&args.places.bpffs),
-        args.places.run_dir.clone(),
-    ] {
+    for folder in [dataplane::all_pins(&places.bpffs), places.run_dir.clone()] {
         // Not empty, not there, or a mount of its own: then it stays.
         let _is_kept = fs::remove_dir(folder);
     }

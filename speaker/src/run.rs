@@ -18,9 +18,11 @@ mod members;
 mod membership;
 mod notes;
 mod snapshot;
+mod stop;
 mod tell;
 mod teller;
 
+use crate::cleanup;
 use crate::ctl;
 use crate::dataplane::{self, Dataplane, Sight};
 use crate::drive::allocate::Allocator;
@@ -55,8 +57,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
+use stop::{Left, Stopping};
 use teller::Teller;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::JoinSet;
 
@@ -230,11 +232,15 @@ fn adopted(tables: &Tables) -> BTreeMap<Vip, Epoch> {
 async fn serve(settings: &Settings, speaker: Speaker, parts: Parts) -> Result<()> {
     let pulse = speaker.pulse.clone();
     let (ended, keeper) = match tasks(settings, speaker, parts).await {
-        Ok(Running { tasks, keeper }) => (until_stopped(tasks).await, keeper),
+        Ok(running) => {
+            let ended = running.stopping.wait(running.tasks).await;
+            (ended, running.keeper)
+        }
         Err(error) => (Err(error), None),
     };
     // Whatever ended it: the next process finds its VIPs answered for, or the grace passes.
-    let is_promised = pulse.promise(settings.restart_grace);
+    let left = ended.as_ref().map_or(Left::ToSuccessor, |left| *left);
+    let is_promised = left == Left::ToSuccessor && pulse.promise(settings.restart_grace);
     if let Some(Err(error)) = keeper.map(|keeper| keeper.save()) {
         tracing::warn!(
             error = format!("{error:#}"),
@@ -242,23 +248,26 @@ async fn serve(settings: &Settings, speaker: Speaker, parts: Parts) -> Result<()
             "the last changes are not kept"
         );
     }
+    let grace_s = settings.restart_grace.ns() / 1_000_000_000;
+    let what = left.story(is_promised);
     tracing::info!(
         op = "shutdown",
-        grace_s = settings.restart_grace.ns() / 1_000_000_000,
+        grace_s,
         is_promised,
-        "speaker stopped; {}",
-        if is_promised {
-            "until the grace has passed the kernel goes on answering"
-        } else {
-            "not every observer knows of it: the kernel falls silent at its deadline"
-        }
+        "speaker stopped; {what}"
     );
-    ended
+    if left == Left::Nothing {
+        let removed = cleanup::of_own(&settings.node, &settings.places)?;
+        tracing::info!(op = "shutdown", event = "cleanedUp", "{removed}");
+    }
+    ended.map(drop)
 }
 
 /// Everything that was started.
 struct Running {
     tasks: JoinSet<Result<()>>,
+    /// What a signal to stop leads to.
+    stopping: Stopping,
     /// In a cluster: what must be asked to keep the last objects once more at the end.
     keeper: Option<Arc<Keeper>>,
 }
@@ -313,6 +322,7 @@ async fn tasks(settings: &Settings, speaker: Speaker, parts: Parts) -> Result<Ru
         let allocator = Allocator::new(writer, settings.rules.class.clone(), problems_in);
         tasks.spawn(allocator.run(speaker.views.clone(), allocates.clone()));
     }
+    let inbox = speaker.inbox.clone();
     let around = Around {
         inbox: speaker.inbox,
         views: speaker.views.clone(),
@@ -320,7 +330,9 @@ async fn tasks(settings: &Settings, speaker: Speaker, parts: Parts) -> Result<Ru
     };
     let attended = attend::links(settings, parts, around, &mut tasks)?;
     let link = opened.cluster.as_ref().map(|cluster| cluster.link.clone());
-    let meeting = Meeting::new(settings, speaker.pulse, &speaker.views, link.clone());
+    let own = opened.cluster.as_ref().map(InCluster::own_objects);
+    let pulse = speaker.pulse.clone();
+    let meeting = Meeting::new(settings, pulse, &speaker.views, inbox.clone(), link.clone());
     meeting.spawn(attended.links, &mut tasks);
     let written = opened
         .cluster
@@ -340,41 +352,51 @@ async fn tasks(settings: &Settings, speaker: Speaker, parts: Parts) -> Result<Ru
         updates,
         problems,
         link,
-        events: events.clone(),
+        events,
         elections: Arc::default(),
     };
-    let snapshots = snapshot::source(settings, &board);
+    let stopping = Stopping {
+        drain_window: settings.drain_window,
+        states: snapshot::source(settings, &board),
+        orders: stop::orders(inbox),
+        pulse: speaker.pulse,
+        own,
+    };
+    let told = (speaker.events, changes);
+    show(settings, board, &stopping, told, &mut tasks)?;
+    tasks.spawn(notes::follow(speaker.views));
+    Ok(Running {
+        tasks,
+        stopping,
+        keeper,
+    })
+}
+
+/// Starts what operators look at: the control socket, log and events, metrics and health.
+fn show(
+    settings: &Settings,
+    board: Board,
+    stopping: &Stopping,
+    (events, changes): (mpsc::Receiver<Event>, broadcast::Sender<ctl::Event>),
+    tasks: &mut JoinSet<Result<()>>,
+) -> Result<()> {
+    let (states, orders) = (Arc::clone(&stopping.states), Arc::clone(&stopping.orders));
     let (socket, sight) = (settings.ctl_socket(), Arc::clone(&board.sight));
-    tasks.spawn(ctl::Server::open(&socket, snapshots, sight, changes.clone(), now)?.run());
+    let server = ctl::Server::open(&socket, states, orders, sight, changes.clone(), now)?;
+    tasks.spawn(server.run());
     let teller = Teller {
         node: settings.node.clone(),
-        events,
+        events: board.events.clone(),
         elections: Arc::clone(&board.elections),
     };
-    tasks.spawn(tell_events(speaker.events, changes, teller));
+    tasks.spawn(tell_events(events, changes, teller));
     let secure = match &settings.origin {
         Origin::Directory(_) => None,
         Origin::Cluster(cluster) => Some(cluster.secure.clone()),
     };
     let (metrics, health) = (settings.metrics, settings.health);
     tasks.spawn(board::serve(metrics, secure, health, board));
-    tasks.spawn(notes::follow(speaker.views));
-    Ok(Running { tasks, keeper })
-}
-
-/// Waits for a signal, or for a part that should not have ended.
-async fn until_stopped(mut tasks: JoinSet<Result<()>>) -> Result<()> {
-    let mut terminate = signal(SignalKind::terminate()).context("failed to watch signals")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("failed to watch signals")?;
-    tokio::select! {
-        _ = terminate.recv() => Ok(()),
-        _ = interrupt.recv() => Ok(()),
-        ended = tasks.join_next() => match ended {
-            Some(Ok(Err(error))) => Err(error),
-            Some(Ok(Ok(()))) | None => bail!("a part of the speaker ended"),
-            Some(Err(panic)) => Err(panic).context("a part of the speaker failed"),
-        },
-    }
+    Ok(())
 }
 
 async fn tell_events(

@@ -21,7 +21,7 @@ use crate::report::log::{Format, Level};
 use crate::report::secure::Secure;
 use crate::tls::Options;
 use anyhow::{Context, Result, anyhow, ensure};
-use args::RunArgs;
+use args::{Places, RunArgs};
 use members::MemberSettings;
 use speaker_core::election::{Election, Placement};
 use speaker_core::local::Rules;
@@ -41,6 +41,8 @@ pub(crate) struct Settings {
     pub(crate) node: NodeName,
     /// Where objects come from.
     pub(crate) origin: Origin,
+    /// Where all nodes of this machine keep theirs.
+    pub(crate) places: Places,
     /// Sockets of this node: `<run-dir>/<node>`.
     pub(crate) run_dir: PathBuf,
     /// Pins of this node: `<bpffs>/heliograph/<node>`.
@@ -131,6 +133,7 @@ impl Settings {
         Ok(Self {
             run_dir,
             pin_dir: pin_dir(&args.places.bpffs, &args.node_name),
+            places: args.places,
             node: args.node_name,
             attach: args.attach,
             rate: AnswerRate {

@@ -361,8 +361,12 @@ impl Machine for Agent {
             Input::Claimed { vip, mac } => self.claimed(now, vip, mac),
             Input::Fenced(vip) => self.fenced(now, vip),
             Input::Drain(is_draining) => {
-                self.local.is_draining = is_draining;
-                self.meet(now);
+                if self.local.is_draining != is_draining {
+                    self.local.is_draining = is_draining;
+                    self.event(Event::Drain(is_draining));
+                    self.meet(now);
+                    self.expire(now);
+                }
             }
             Input::Stale(is_stale) => self.hold(now, hold::Input::Stale(is_stale)),
         }

@@ -127,6 +127,7 @@ mod tests {
                 labels: [].into(),
                 addresses: addresses.collect(),
                 network_unavailable: false,
+                ending: None,
             })));
         }
         world

@@ -4,14 +4,12 @@
 //! drains and then leaves nothing behind. In doubt it is a drain: it costs a move, while a restart that is none leaves a VIP dark. The rules
 //! are in `docs/layer2.md`, "Stops". It knows nothing of signals and of how an API server is asked.
 
-use crate::node::Node;
-use speaker_proto::{Span, Time};
-use std::fmt;
+mod owner;
 
-/// A view of the own objects that is older than this is no ground for a restart.
-pub const VIEW_AGE_MAX: Span = Span::s(30);
-/// The taint by which the cluster autoscaler says that it will delete a node.
-pub const AUTOSCALER_TAINT: &str = "ToBeDeletedByClusterAutoscaler";
+pub use owner::{Owner, controller};
+
+use crate::node::{Ending, Node};
+use std::fmt;
 
 /// What the process stops for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -33,76 +31,90 @@ pub struct Stop {
     pub because: &'static str,
 }
 
-/// What is known of the own objects in a cluster.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct OwnObjects {
-    /// When the source last confirmed the view.
-    pub seen: Time,
-    /// The own Pod carries a deletionTimestamp.
-    pub is_pod_deleted: bool,
-    /// The own DaemonSet; `None`: it is gone.
-    pub daemon_set: Option<OwnDaemonSet>,
-    /// The own Node; `None`: it is gone.
-    pub node: Option<OwnNode>,
+/// What is known at the signal.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'a> {
+    /// An operator asked for a drain.
+    pub is_draining: bool,
+    /// No other member is alive.
+    pub is_alone: bool,
+    /// The label that excludes a node has no effect.
+    pub ignores_exclude_label: bool,
+    /// The own Node; `None`: there is none.
+    pub node: Option<&'a Node>,
+    /// What becomes of the process.
+    pub own: Own,
 }
 
-/// What counts of the own DaemonSet.
+/// What the API server says of the own pod, and how fresh that is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct OwnDaemonSet {
-    /// It carries a deletionTimestamp.
-    pub is_deleted: bool,
-    /// Its pod template's node selector and required affinity select this node.
-    pub selects_node: bool,
+pub enum Own {
+    /// It is not asked: objects come from a directory, or the process runs in no pod.
+    Unasked,
+    /// It does not tell, or what it told of the Node is older than 30 s.
+    Untold,
+    /// It told just now.
+    Pod {
+        /// The pod carries a deletionTimestamp, or is gone.
+        is_deleted: bool,
+        /// What makes another one.
+        owner: Owner,
+    },
 }
 
-/// What counts of the own Node.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct OwnNode {
-    /// It carries a deletionTimestamp.
-    pub is_deleted: bool,
-    /// It carries the label that excludes it from external load balancers, and that counts.
-    pub is_excluded: bool,
-    /// The autoscaler announced its end.
-    pub is_doomed: bool,
-    /// The kubelet says that the node shuts down (Ready is False with its message).
-    pub is_shutting_down: bool,
-}
-
-/// The kubelet's words in the Ready condition of a node that shuts down.
-pub const SHUTDOWN_MESSAGE: &str = "node is shutting down";
-
-/// What a signal to stop means now. `own` is `None` without an API server (a directory of manifests): there the own Node's
-/// manifest and `is_draining`, what an operator asked for, are all that is known.
-pub fn intent(now: Time, is_draining: bool, own: Option<&OwnObjects>, node: Option<&Node>) -> Stop {
-    if is_draining {
+/// What a signal to stop means.
+pub fn intent(known: &Known<'_>) -> Stop {
+    if known.is_draining {
         return drain("a drain is under way");
     }
-    match own {
-        Some(own) => in_cluster(now, own),
-        None if node.is_some_and(Node::is_excluded) => drain("the node's label excludes it"),
-        None => restart("the manifests say nothing against it"),
+    match known.own {
+        // To others nothing can be given, so that a drain is only darkness.
+        Own::Untold if known.is_alone => {
+            restart("nothing is known of the own pod, and no other speaker is there")
+        }
+        Own::Untold => drain("nothing is known of the own pod, or it is older than 30 s"),
+        Own::Unasked => {
+            of_node(known).unwrap_or(restart("nothing says that the node goes out of service"))
+        }
+        Own::Pod { is_deleted, owner } => of_pod(is_deleted, owner, known),
     }
 }
 
-fn in_cluster(now: Time, own: &OwnObjects) -> Stop {
-    match own.daemon_set {
-        _ if now.since(own.seen) > VIEW_AGE_MAX => {
-            return drain("what is known of the own pod is older than 30 s");
+fn of_pod(is_deleted: bool, owner: Owner, known: &Known<'_>) -> Stop {
+    match owner {
+        Owner::Gone => return remove("the DaemonSet is gone"),
+        Owner::Deleted => return remove("the DaemonSet is being deleted"),
+        Owner::Elsewhere => return remove("the DaemonSet does not select the node"),
+        Owner::Here | Owner::Nobody => {}
+    }
+    if let Some(stop) = of_node(known) {
+        return stop;
+    }
+    if known.node.is_none() {
+        return drain("the Node is gone");
+    }
+    match (is_deleted, owner) {
+        (false, _) => restart("the pod is not deleted: its container is started again"),
+        (true, Owner::Here) => restart("the DaemonSet follows its pod with another"),
+        (true, Owner::Nobody | Owner::Gone | Owner::Deleted | Owner::Elsewhere) => {
+            drain("the pod is deleted, and no DaemonSet makes another")
         }
-        None => return remove("the DaemonSet is gone"),
-        Some(set) if set.is_deleted => return remove("the DaemonSet is being deleted"),
-        Some(set) if !set.selects_node => return remove("the DaemonSet does not select the node"),
-        Some(_) => {}
     }
-    match own.node {
-        None => drain("the Node is gone"),
-        Some(node) if node.is_deleted => drain("the Node is being deleted"),
-        Some(node) if node.is_excluded => drain("the node's label excludes it"),
-        Some(node) if node.is_doomed => drain("the autoscaler announced the node's end"),
-        Some(node) if node.is_shutting_down => drain("the node shuts down"),
-        Some(_) if own.is_pod_deleted => restart("the DaemonSet follows its pod with another"),
-        Some(_) => restart("the pod is not deleted: its container is started again"),
-    }
+}
+
+/// What the own Node says against a restart.
+fn of_node(known: &Known<'_>) -> Option<Stop> {
+    let node = known.node?;
+    let because = match node.ending {
+        Some(Ending::Deleted) => "the Node is being deleted",
+        Some(Ending::Doomed) => "the autoscaler announced the node's end",
+        Some(Ending::ShuttingDown) => "the node shuts down",
+        None if node.is_excluded() && !known.ignores_exclude_label => {
+            "the node's label excludes it"
+        }
+        None => return None,
+    };
+    Some(drain(because))
 }
 
 const fn restart(because: &'static str) -> Stop {
@@ -139,87 +151,113 @@ impl fmt::Display for StopIntent {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::node::EXCLUDE_LABEL;
     use std::collections::BTreeMap;
 
-    const NOW: Time = Time::ms(100_000);
-
-    fn sound() -> OwnObjects {
-        OwnObjects {
-            seen: NOW,
-            is_pod_deleted: true,
-            daemon_set: Some(OwnDaemonSet {
-                is_deleted: false,
-                selects_node: true,
-            }),
-            node: Some(OwnNode {
-                is_deleted: false,
-                is_excluded: false,
-                is_doomed: false,
-                is_shutting_down: false,
-            }),
+    fn node() -> Node {
+        Node {
+            name: "n1".parse().unwrap(),
+            labels: BTreeMap::new(),
+            addresses: Vec::new(),
+            network_unavailable: false,
+            ending: None,
         }
     }
 
+    fn excluded() -> Node {
+        let labels = BTreeMap::from([(EXCLUDE_LABEL.to_owned(), String::new())]);
+        Node { labels, ..node() }
+    }
+
+    const FOLLOWED: Own = Own::Pod {
+        is_deleted: true,
+        owner: Owner::Here,
+    };
+
     #[track_caller]
-    fn check(expected: StopIntent, change: impl FnOnce(&mut OwnObjects)) {
-        let mut own = sound();
-        change(&mut own);
-        let stop = intent(NOW, false, Some(&own), None);
+    fn check(expected: StopIntent, own: Own, node: Option<&Node>) {
+        let stop = intent(&known(own, node));
         assert_eq!(stop.intent, expected, "{}", stop.because);
     }
 
-    fn node(own: &mut OwnObjects) -> &mut OwnNode {
-        own.node.as_mut().unwrap()
+    fn known(own: Own, node: Option<&Node>) -> Known<'_> {
+        Known {
+            is_draining: false,
+            is_alone: false,
+            ignores_exclude_label: false,
+            node,
+            own,
+        }
     }
 
-    fn set(own: &mut OwnObjects) -> &mut OwnDaemonSet {
-        own.daemon_set.as_mut().unwrap()
+    fn pod(is_deleted: bool, owner: Owner) -> Own {
+        Own::Pod { is_deleted, owner }
     }
 
     #[test]
     fn a_pod_that_is_followed_by_another_restarts() {
-        check(StopIntent::Restart, |_| {});
-        check(StopIntent::Restart, |own| own.is_pod_deleted = false);
+        check(StopIntent::Restart, FOLLOWED, Some(&node()));
+        let killed = pod(false, Owner::Here);
+        check(StopIntent::Restart, killed, Some(&node()));
+        let of_nobody = pod(false, Owner::Nobody);
+        check(StopIntent::Restart, of_nobody, Some(&node()));
+    }
+
+    #[test]
+    fn a_pod_that_nothing_makes_again_is_drained() {
+        check(StopIntent::Drain, pod(true, Owner::Nobody), Some(&node()));
     }
 
     #[test]
     fn a_speaker_that_is_taken_away_is_removed() {
-        check(StopIntent::Remove, |own| own.daemon_set = None);
-        check(StopIntent::Remove, |own| set(own).is_deleted = true);
-        check(StopIntent::Remove, |own| set(own).selects_node = false);
+        for owner in [Owner::Gone, Owner::Deleted, Owner::Elsewhere] {
+            check(StopIntent::Remove, pod(true, owner), Some(&node()));
+        }
     }
 
     #[test]
     fn a_node_that_goes_out_of_service_is_drained() {
-        check(StopIntent::Drain, |own| own.node = None);
-        check(StopIntent::Drain, |own| node(own).is_deleted = true);
-        check(StopIntent::Drain, |own| node(own).is_excluded = true);
-        check(StopIntent::Drain, |own| node(own).is_doomed = true);
-        check(StopIntent::Drain, |own| node(own).is_shutting_down = true);
+        check(StopIntent::Drain, FOLLOWED, None);
+        check(StopIntent::Drain, FOLLOWED, Some(&excluded()));
+        for ending in [Ending::Deleted, Ending::Doomed, Ending::ShuttingDown] {
+            let node = Node {
+                ending: Some(ending),
+                ..node()
+            };
+            check(StopIntent::Drain, FOLLOWED, Some(&node));
+            check(StopIntent::Drain, Own::Unasked, Some(&node));
+        }
     }
 
     #[test]
-    fn an_old_view_is_no_ground_for_a_restart() {
-        check(StopIntent::Drain, |own| {
-            own.seen = NOW - VIEW_AGE_MAX - Span::ms(1);
-        });
-        check(StopIntent::Restart, |own| own.seen = NOW - VIEW_AGE_MAX);
+    fn a_label_that_has_no_effect_drains_nothing() {
+        let excluded = excluded();
+        let known = Known {
+            ignores_exclude_label: true,
+            ..known(FOLLOWED, Some(&excluded))
+        };
+        assert_eq!(intent(&known).intent, StopIntent::Restart);
+    }
+
+    #[test]
+    fn in_doubt_everything_is_given_away_if_there_is_somebody_to_take_it() {
+        check(StopIntent::Drain, Own::Untold, Some(&node()));
+        let known = Known {
+            is_alone: true,
+            ..known(Own::Untold, None)
+        };
+        assert_eq!(intent(&known).intent, StopIntent::Restart);
     }
 
     #[test]
     fn without_an_api_server_a_signal_restarts_unless_a_drain_was_asked_for() {
-        assert_eq!(intent(NOW, false, None, None).intent, StopIntent::Restart);
-        assert_eq!(intent(NOW, true, None, None).intent, StopIntent::Drain);
-        let labels = BTreeMap::from([(crate::node::EXCLUDE_LABEL.to_owned(), String::new())]);
-        let excluded = Node {
-            name: "n1".parse().unwrap(),
-            labels,
-            addresses: Vec::new(),
-            network_unavailable: false,
+        check(StopIntent::Restart, Own::Unasked, None);
+        check(StopIntent::Restart, Own::Unasked, Some(&node()));
+        check(StopIntent::Drain, Own::Unasked, Some(&excluded()));
+        let known = Known {
+            is_draining: true,
+            ..known(Own::Unasked, None)
         };
-        assert_eq!(
-            intent(NOW, false, None, Some(&excluded)).intent,
-            StopIntent::Drain
-        );
+        assert_eq!(intent(&known).intent, StopIntent::Drain);
     }
 }

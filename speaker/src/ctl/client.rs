@@ -27,7 +27,8 @@ pub(super) fn ask(
     out: &mut impl Write,
 ) -> Result<()> {
     let stream = UnixStream::connect(path).with_context(|| unreachable(path))?;
-    let patience = (*question != Question::Watch).then_some(ANSWER_MAX);
+    let goes_on = matches!(question, Question::Watch | Question::Drain { .. });
+    let patience = (!goes_on).then_some(ANSWER_MAX);
     stream
         .set_read_timeout(patience)
         .context("failed to bound the wait")?;
@@ -38,11 +39,15 @@ pub(super) fn ask(
     drop((&stream).write_all(&line));
     let mut answers = BufReader::new(stream);
     while let Some(answer) = receive(&mut answers)? {
-        match print(out, answer?, form) {
+        let answer = answer?;
+        if answer == Answer::Done {
+            return Ok(());
+        }
+        match print(out, answer, form) {
             Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(()),
             printed => printed.context("failed to print the answer")?,
         }
-        if *question != Question::Watch {
+        if !goes_on {
             return Ok(());
         }
     }
@@ -62,7 +67,7 @@ fn receive(answers: &mut impl BufRead) -> Result<Option<Result<Answer>>> {
     let answer = serde_json::from_slice(&line).context("the answer cannot be read")?;
     Ok(Some(match answer {
         Answer::Error(why) => Err(anyhow::Error::msg(why)),
-        Answer::Text(_) | Answer::Data(_) => Ok(answer),
+        Answer::Text(_) | Answer::Data(_) | Answer::Done => Ok(answer),
     }))
 }
 
@@ -74,6 +79,7 @@ fn print(out: &mut impl Write, answer: Answer, form: Form) -> io::Result<()> {
             write!(out, "---\n{text}")?;
         }
         (Answer::Data(data), Form::Json | Form::Table) => writeln!(out, "{data}")?,
+        (Answer::Done, _) => {}
     }
     out.flush()
 }

@@ -49,6 +49,8 @@ pub(crate) enum Kind {
     Hold,
     /// A member came, went, or is not what it says.
     Member,
+    /// This node is drained, or not any more.
+    Drain,
 }
 
 impl Event {
@@ -97,6 +99,9 @@ impl From<&agent::Event> for Event {
             agent::Event::NameTaken(is_taken) => {
                 Self::new(Kind::Member, "node", name_taken(*is_taken))
             }
+            agent::Event::Drain(is_draining) => {
+                Self::new(Kind::Drain, "node", draining(*is_draining))
+            }
             agent::Event::NotApplied(why) => Self::new(Kind::NotApplied, "node", why.clone()),
         }
     }
@@ -108,6 +113,15 @@ pub(crate) const fn name_taken(is_taken: bool) -> &'static str {
         "another speaker runs under this node's name: neither holds anything until one is gone"
     } else {
         "no other speaker runs under this node's name any more"
+    }
+}
+
+/// What a drain means, or its end.
+pub(crate) const fn draining(is_draining: bool) -> &'static str {
+    if is_draining {
+        "this node is drained: it gives away what it holds and takes nothing"
+    } else {
+        "this node is not drained any more"
     }
 }
 
@@ -159,6 +173,7 @@ impl Kind {
             Self::Claim => "claim",
             Self::Hold => "hold",
             Self::Member => "member",
+            Self::Drain => "drain",
         }
     }
 }

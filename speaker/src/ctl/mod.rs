@@ -2,7 +2,7 @@
 //!
 //! [`Server`] answers on a Unix socket in the node's run directory, [`client`] asks. One line of JSON goes in, one comes
 //! out; `watch` goes on. Answers are made from a [`Snapshot`] of what the deciding thread knows and a [`Sight`] of
-//! what the kernel holds, so that the two can be compared. Asking changes nothing: nothing here can.
+//! what the kernel holds, so that the two can be compared. Asking changes nothing; the one thing that can be told is to drain.
 
 mod client;
 mod event;
@@ -20,8 +20,9 @@ use speaker_proto::NodeName;
 use std::path::PathBuf;
 
 pub(crate) use client::run;
-pub(crate) use event::{Event, Kind, name_taken};
-pub(crate) use server::{Server, States};
+pub(crate) use event::{Event, Kind, draining, name_taken};
+pub(crate) use server::{Orders, Server, States};
+pub(crate) use show::drain::{Progress, announced};
 pub(crate) use snapshot::{ApiState, MemberSight, MembersSight, Snapshot};
 
 /// Flags of `speaker ctl`.
@@ -92,4 +93,13 @@ pub(crate) enum Question {
     Counters,
     /// Changes as they happen
     Watch,
+    /// Give everything to other nodes and take nothing, until told otherwise or started anew
+    Drain {
+        /// Take part again
+        #[arg(long, conflicts_with = "wait")]
+        undo: bool,
+        /// Wait until nothing is held and the connections have had their time (--drain-window), and tell how far that is
+        #[arg(long)]
+        wait: bool,
+    },
 }

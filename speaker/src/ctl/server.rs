@@ -3,6 +3,7 @@
 //! Only root and the speaker's own user may ask; everyone else is told so. Clients, lines and times are bounded, so that
 //! asking cannot hurt the speaker.
 
+use super::show::drain::{Progress, announced};
 use super::show::{self, Known};
 use super::snapshot::{Sight, Snapshot};
 use super::wire::{Answer, REQUEST_BYTES_MAX, Request};
@@ -22,6 +23,9 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, broadcast};
 use tokio::time::timeout;
 
+/// Orders a drain, or its end; whether the order is on its way.
+pub(crate) type Orders = Arc<dyn Fn(bool) -> bool + Send + Sync>;
+
 /// The newest snapshot; `None` before the first.
 pub(crate) type States = Arc<dyn Fn() -> Option<Snapshot> + Send + Sync>;
 
@@ -35,6 +39,7 @@ pub(crate) struct Server {
 /// What every client's task shares.
 struct Desk {
     states: States,
+    orders: Orders,
     sight: Arc<dyn Sight>,
     events: broadcast::Sender<Event>,
     clock: fn() -> Time,
@@ -51,6 +56,7 @@ impl Server {
     pub(crate) fn open(
         path: &Path,
         states: States,
+        orders: Orders,
         sight: Arc<dyn Sight>,
         events: broadcast::Sender<Event>,
         clock: fn() -> Time,
@@ -62,6 +68,7 @@ impl Server {
             .with_context(|| format!("failed to close {} to others", path.display()))?;
         let desk = Desk {
             states,
+            orders,
             sight,
             events,
             clock,
@@ -139,6 +146,11 @@ impl Desk {
         let question = request.question().map_err(anyhow::Error::msg)?;
         match question {
             Question::Watch => self.watch(write, request.as_text).await,
+            Question::Drain { undo, wait } => {
+                tracing::info!(uid, undo, op = "ctl", "a drain was ordered, or its end");
+                let order = Order { undo, wait };
+                self.drain(write, order, request.as_text).await
+            }
             Question::Status
             | Question::Plan
             | Question::Why { .. }
@@ -169,6 +181,35 @@ impl Desk {
         .context("the answer was not finished")?
     }
 
+    /// Gives the order and tells how far it is: once when it is obeyed, or at each step until all is done.
+    async fn drain(&self, write: &mut OwnedWriteHalf, order: Order, as_text: bool) -> Result<()> {
+        let unready = "the speaker has decided nothing yet: try again";
+        let before = announced(&(self.states)().context(unready)?);
+        ensure!(
+            (self.orders)(!order.undo),
+            "the speaker has too much to do: try again"
+        );
+        let mut told = None;
+        loop {
+            let snapshot = (self.states)().context(unready)?;
+            let progress = Progress::of(&snapshot, &before);
+            let is_obeyed = progress.is_draining != order.undo;
+            let is_last = is_obeyed && (!order.wait || progress.is_done());
+            if is_obeyed && told.as_ref() != Some(&progress) {
+                send(write, &show::progress(&progress, as_text)?).await?;
+                told = Some(progress);
+            }
+            if is_last {
+                return send(write, &Answer::Done).await;
+            }
+            ensure!(
+                is_obeyed || told.is_none(),
+                "somebody else ended the drain: ask again"
+            );
+            drop(timeout(LOOK_AGAIN, std::future::pending::<()>()).await);
+        }
+    }
+
     async fn watch(&self, write: &mut OwnedWriteHalf, as_text: bool) -> Result<()> {
         let mut events = self.events.subscribe();
         loop {
@@ -182,6 +223,13 @@ impl Desk {
             send(write, &answer).await?;
         }
     }
+}
+
+/// What was told.
+#[derive(Clone, Copy)]
+struct Order {
+    undo: bool,
+    wait: bool,
 }
 
 /// Who may ask: root, and the user that the speaker runs as.
@@ -240,4 +288,5 @@ fn clear(path: &Path) -> Result<()> {
 const CLIENTS_MAX: usize = 32; // people and a few scripts
 const REQUEST_MAX: Duration = Duration::from_secs(5); // a client sends its question at once
 const ANSWER_MAX: Duration = Duration::from_secs(10); // a client that does not read is let go
+const LOOK_AGAIN: Duration = Duration::from_millis(100); // people see no difference, and a look costs little
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100); // so that a lack of descriptors is no busy loop

@@ -1,7 +1,7 @@
 //! Answers as people and programs see them, over a real socket.
 
 use super::client::ask;
-use super::server::{Server, States};
+use super::server::{Orders, Server, States};
 use super::snapshot::{MemberSight, MembersSight, Sight, Snapshot};
 use super::{Event, Form, Kind, Question};
 use crate::dataplane::{
@@ -12,13 +12,14 @@ use rustix::process::Uid;
 use rustix::thread::set_thread_res_uid;
 use speaker_core::plan::{Held, Hold, Holding, Memo, plan};
 use speaker_core::{Kind as ObjectKind, Link, Local, ObjectKey, Problem, World, manifest};
-use speaker_proto::{Epoch, GroupKey, Mac, Time};
+use speaker_proto::{Epoch, GroupKey, Mac, NodeName, Time};
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -267,6 +268,10 @@ impl Bench {
     }
 
     fn with(states: States) -> Self {
+        Self::obeying(states, Arc::new(|_| false))
+    }
+
+    fn obeying(states: States, orders: Orders) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -278,16 +283,17 @@ impl Bench {
             dir: TempDir::new().unwrap(),
             changes,
         };
-        let server = bench.open(states).unwrap();
+        let server = bench.open(states, orders).unwrap();
         bench.runtime.spawn(server.run());
         bench
     }
 
-    fn open(&self, states: States) -> Result<Server> {
+    fn open(&self, states: States, orders: Orders) -> Result<Server> {
         let _in_runtime = self.runtime.enter();
         Server::open(
             &self.path(),
             states,
+            orders,
             Arc::new(Kernel),
             self.changes.clone(),
             || Time::ms(1_000),
@@ -469,6 +475,84 @@ fn why_names_the_deciding_fact_and_what_would_change_it() {
     );
 }
 
+/// A speaker that obeys, gives its group away at the next look, and whose connections have had their time at the one after that.
+fn obedient() -> Bench {
+    let looks = Arc::new(AtomicUsize::new(0));
+    let ordered = Arc::clone(&looks);
+    let states = move || {
+        let mut snapshot = snapshot();
+        let look = match looks.load(Ordering::Relaxed) {
+            0 => 0,
+            _drained => looks.fetch_add(1, Ordering::Relaxed),
+        };
+        snapshot.local.is_draining = look > 0;
+        if snapshot.local.is_draining {
+            let nobody_is_fit = std::iter::empty::<NodeName>();
+            snapshot.alive = nobody_is_fit.collect();
+        }
+        match look {
+            0 | 1 => {}
+            2 => snapshot
+                .held
+                .values_mut()
+                .for_each(|holding| holding.hold = Hold::Draining),
+            _later => snapshot.held.clear(),
+        }
+        Some(snapshot)
+    };
+    let orders = move |drains| {
+        ordered.store(usize::from(drains), Ordering::Relaxed);
+        true
+    };
+    Bench::obeying(Arc::new(states), Arc::new(orders))
+}
+
+const DRAIN: Question = Question::Drain {
+    undo: false,
+    wait: false,
+};
+const DRAIN_AND_WAIT: Question = Question::Drain {
+    undo: false,
+    wait: true,
+};
+const UNDRAIN: Question = Question::Drain {
+    undo: true,
+    wait: false,
+};
+
+#[test]
+fn a_drain_that_is_waited_for_tells_each_step_and_ends() {
+    obedient().check(
+        DRAIN_AND_WAIT,
+        "
+n1 is drained: 1 still held, 0 given away with connections that may go on here
+no other node can announce default/web: nobody answers for it
+n1 is drained: 0 still held, 1 given away with connections that may go on here
+no other node can announce default/web: nobody answers for it
+n1 is drained: 0 still held, 0 given away with connections that may go on here
+no other node can announce default/web: nobody answers for it
+",
+    );
+}
+
+#[test]
+fn a_drain_is_told_of_once_it_is_obeyed_and_can_be_taken_back() {
+    let bench = obedient();
+    let said = bench.ask(DRAIN, Form::Json).unwrap();
+    let said: serde_json::Value = serde_json::from_str(&said).unwrap();
+    let expected = serde_json::json!({
+        "node": "n1", "is_draining": true, "held": ["192.0.2.10"], "given": [], "orphans": ["default/web"],
+    });
+    assert_eq!(said, expected);
+    bench.check(UNDRAIN, "n1 is not drained\n");
+}
+
+#[test]
+fn a_drain_that_nobody_hears_of_is_refused() {
+    let refusal = Bench::new().refusal(DRAIN);
+    assert_eq!(refusal, "the speaker has too much to do: try again");
+}
+
 #[test]
 fn json_is_one_object_on_one_line_and_yaml_says_the_same() {
     let bench = Bench::new();
@@ -618,7 +702,10 @@ fn more_clients_than_there_are_seats_are_told() {
 #[test]
 fn a_socket_that_nobody_answers_on_is_replaced_and_a_living_one_is_not() {
     let bench = Bench::new();
-    let error = bench.open(Arc::new(|| None)).err().unwrap();
+    let error = bench
+        .open(Arc::new(|| None), Arc::new(|_| false))
+        .err()
+        .unwrap();
     assert!(
         error.to_string().contains("another speaker answers on"),
         "{error:#}"
@@ -629,9 +716,14 @@ fn a_socket_that_nobody_answers_on_is_replaced_and_a_living_one_is_not() {
     assert!(stale.exists());
     let _in_runtime = bench.runtime.enter();
     let (changes, _) = broadcast::channel(1);
-    let server = Server::open(&stale, Arc::new(|| None), Arc::new(Kernel), changes, || {
-        Time::ms(0)
-    })
+    let server = Server::open(
+        &stale,
+        Arc::new(|| None),
+        Arc::new(|_| false),
+        Arc::new(Kernel),
+        changes,
+        || Time::ms(0),
+    )
     .unwrap();
     drop(server);
     assert!(
@@ -640,9 +732,14 @@ fn a_socket_that_nobody_answers_on_is_replaced_and_a_living_one_is_not() {
     );
     std::fs::write(&stale, "").unwrap();
     let (changes, _) = broadcast::channel(1);
-    let error = Server::open(&stale, Arc::new(|| None), Arc::new(Kernel), changes, || {
-        Time::ms(0)
-    })
+    let error = Server::open(
+        &stale,
+        Arc::new(|| None),
+        Arc::new(|_| false),
+        Arc::new(Kernel),
+        changes,
+        || Time::ms(0),
+    )
     .err()
     .unwrap();
     assert!(

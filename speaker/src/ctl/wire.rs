@@ -27,6 +27,8 @@ pub(super) enum Answer {
     Data(Value),
     /// Why there is none.
     Error(String),
+    /// What was wanted is done, and nothing more comes.
+    Done,
 }
 
 impl Request {
@@ -41,6 +43,9 @@ impl Request {
             Question::Maps => ("maps", None),
             Question::Counters => ("counters", None),
             Question::Watch => ("watch", None),
+            Question::Drain { undo: true, .. } => ("undrain", None),
+            Question::Drain { wait: true, .. } => ("drain-and-wait", None),
+            Question::Drain { .. } => ("drain", None),
         };
         Self {
             ask: ask.to_owned(),
@@ -51,6 +56,7 @@ impl Request {
 
     /// The question that it is.
     pub(super) fn question(&self) -> Result<Question, String> {
+        let drain = |undo, wait| Question::Drain { undo, wait };
         let question = match (self.ask.as_str(), &self.service) {
             ("status", None) => Question::Status,
             ("plan", None) => Question::Plan,
@@ -63,6 +69,9 @@ impl Request {
             ("maps", None) => Question::Maps,
             ("counters", None) => Question::Counters,
             ("watch", None) => Question::Watch,
+            ("undrain", None) => drain(true, false),
+            ("drain-and-wait", None) => drain(false, true),
+            ("drain", None) => drain(false, false),
             (ask, _) => return Err(format!("this speaker cannot be asked {ask:?} in this way")),
         };
         Ok(question)

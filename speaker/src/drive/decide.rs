@@ -340,6 +340,7 @@ impl Decide {
                 || view.work != self.work
                 || view.is_armed != self.is_armed
                 || view.local.links != self.agent.local().links
+                || view.local.is_draining != self.agent.local().is_draining
         })
     }
 

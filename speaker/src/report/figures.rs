@@ -33,6 +33,8 @@ pub(crate) struct Figures {
     pub(crate) update_errors: u64,
     /// Seconds until the node-wide deadline; negative: since it passed. `None`: never armed.
     pub(crate) deadline_s: Option<f64>,
+    /// Whether this node is drained.
+    pub(crate) is_draining: bool,
     /// Entries in the kernel's table of VIPs.
     pub(crate) entries: u64,
     /// Plans applied.

@@ -205,6 +205,11 @@ impl Page {
             self.real("heliograph_deadline_seconds", "Time until the program falls silent if it is not told otherwise; negative once it has", left)?;
         }
         self.gauge(
+            "heliograph_draining",
+            "1 if this node gives away what it holds and takes nothing",
+            figures.is_draining.into(),
+        )?;
+        self.gauge(
             "heliograph_table_entries",
             "Entries in the kernel's table of VIPs",
             i64::try_from(figures.entries).unwrap_or(i64::MAX),

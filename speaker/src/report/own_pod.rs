@@ -33,15 +33,20 @@ impl OwnPod {
         &self.namespace
     }
 
+    /// Where the API server has it; `None` outside a pod.
+    pub(crate) fn path(&self) -> Option<String> {
+        let name = self.name.as_ref()?;
+        Some(format!("/api/v1/namespaces/{}/pods/{name}", self.namespace))
+    }
+
     /// Its `ownerReferences` entry; `None` outside a pod, and if there is no pod of that name.
     ///
     /// # Errors
     /// When the API server does not tell.
     pub(crate) async fn reference(&self, api: &Api) -> Result<Option<&Value>, Failure> {
-        let Some(name) = &self.name else {
+        let (Some(name), Some(path)) = (&self.name, self.path()) else {
             return Ok(None);
         };
-        let path = format!("/api/v1/namespaces/{}/pods/{name}", self.namespace);
         let asked = self.reference.get_or_try_init(async || {
             let pod = api.call(Call::get(path)).await?;
             let garbled = || Failure::Garbled("the pod has no uid".to_owned());

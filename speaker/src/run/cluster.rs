@@ -6,6 +6,7 @@
 use super::intake::FromCluster;
 use super::keep::Keeper;
 use super::l2_statuses::Statuses;
+use super::stop::OwnObjects;
 use super::{judge, private_dir};
 use crate::api::{self, Api};
 use crate::drive::clock::{now, wall};
@@ -83,6 +84,15 @@ impl InCluster {
             },
             intake,
         ))
+    }
+
+    /// What tells of the objects that this process belongs to.
+    pub(super) fn own_objects(&self) -> OwnObjects {
+        OwnObjects {
+            api: self.api.clone(),
+            pod: Arc::clone(&self.pod),
+            link: self.link.clone(),
+        }
     }
 
     /// Starts everything that writes. Whoever takes the sender tells events; the keeper must be asked once more at the

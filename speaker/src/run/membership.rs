@@ -94,6 +94,7 @@ pub(super) struct Meeting {
     settings: MemberSettings,
     pulse: PulseHandle,
     views: watch::Receiver<Option<Arc<View>>>,
+    inbox: SyncSender<Input>,
     api: Option<Link>,
 }
 
@@ -103,12 +104,14 @@ impl Meeting {
         settings: &Settings,
         pulse: PulseHandle,
         views: &watch::Receiver<Option<Arc<View>>>,
+        inbox: SyncSender<Input>,
         api: Option<Link>,
     ) -> Self {
         Self {
             settings: settings.members.clone(),
             pulse,
             views: views.clone(),
+            inbox,
             api,
         }
     }
@@ -125,7 +128,12 @@ impl Meeting {
         let mut told_profile: Option<Arc<Profile>> = None;
         let mut told_seeds: Option<BTreeSet<SocketAddr>> = None;
         let mut seen: Option<Arc<World>> = None;
+        let mut told_stale = false;
         loop {
+            let is_stale = self.is_stale();
+            if told_stale != is_stale && self.inbox.try_send(Input::Stale(is_stale)).is_ok() {
+                told_stale = is_stale;
+            }
             let view = self.views.borrow_and_update().clone();
             let macs = links.borrow_and_update().macs.clone();
             if let Some(view) = view {
@@ -161,8 +169,12 @@ impl Meeting {
 
     fn profile(&self, view: &View, macs: &BTreeSet<speaker_proto::Mac>) -> Profile {
         let addresses = own_addresses(&self.settings, &view.world, &view.local);
-        let is_stale = self.api.as_ref().is_some_and(Link::is_stale);
-        meeting::profile(&view.local, addresses, macs, is_stale)
+        meeting::profile(&view.local, addresses, macs, self.is_stale())
+    }
+
+    /// Whether other speakers know better what there is.
+    fn is_stale(&self) -> bool {
+        self.api.as_ref().is_some_and(Link::is_stale)
     }
 
     fn seeds(&self, view: &View) -> BTreeSet<SocketAddr> {

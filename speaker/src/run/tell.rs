@@ -1,6 +1,6 @@
 //! The agent's events in the log, with MetalLB's event names and reasons where it has them.
 
-use crate::ctl::name_taken;
+use crate::ctl::{draining, name_taken};
 use crate::report::log::list;
 use speaker_core::agent::{Event, Story, story};
 use speaker_core::plan::{Announced, Outcome};
@@ -53,6 +53,9 @@ pub(super) fn log(event: &Event) {
         }
         Event::NameTaken(is_taken) => {
             tracing::error!(event = "nameTaken", "{}", name_taken(*is_taken));
+        }
+        Event::Drain(is_draining) => {
+            tracing::info!(event = "drain", is_draining, "{}", draining(*is_draining));
         }
         Event::NotApplied(why) => tracing::error!(
             error = why,

@@ -11,6 +11,10 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 /// One change of one object.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every change is a new version"
+)]
 #[derive(Clone, Debug)]
 pub enum Change {
     /// A new version.

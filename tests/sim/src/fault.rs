@@ -141,11 +141,7 @@ impl World {
             Kind::HangPulse(node) => self.release_threads(*node, &[Thread::Pulse]),
             Kind::HangDecide(node) => self.release_threads(*node, &[Thread::Decide]),
             Kind::HangWork(node) => self.release_threads(*node, &[Thread::Work]),
-            Kind::Kill(node) => self.start(*node),
-            Kind::Restart(node) => {
-                // Its predecessor may wait for acknowledgements still.
-                self.queue.plan(self.now + STOPPING, Event::Start(*node));
-            }
+            Kind::Kill(node) | Kind::Restart(node) => self.start(*node),
             Kind::CutGossip(from, to) => self.cut_gossip(*from, *to, false),
             Kind::Loss(per_mille) => self.net.loss -= per_mille,
             Kind::Jumble => {
@@ -262,7 +258,5 @@ impl World {
 
 /// After so long without a fault the cluster is at rest.
 const CALM: Ns = 3 * S;
-/// A process that stops is gone after this.
-const STOPPING: Ns = 300 * MS;
 /// How much later a slow API server is heard.
 const SLOW: Ns = 3_000 * MS;

@@ -72,6 +72,8 @@ pub struct Process {
     pub profile: Arc<Profile>,
     /// Its objects are old.
     pub is_stale: bool,
+    /// Another process waits for its end.
+    pub has_successor: bool,
     /// It stops as soon as its promise is settled.
     pub is_stopping: bool,
     /// The deciding machine.

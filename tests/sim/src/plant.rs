@@ -84,9 +84,11 @@ impl Plant {
                 fault(Kind::Restart(victim), 5 * S, 8 * S),
             ],
             Self::LosesClaims => vec![fault(Kind::Spoof(vip, victim, 10), 5 * S, S)],
+            // The winner dies where its death is no news, since it was cut off before.
             Self::StopsProbing => vec![
                 fault(Kind::CutGossip(alone, all), 5 * S, 30 * S),
                 fault(Kind::CutGossip(all, alone), 5 * S, 30 * S),
+                fault(Kind::Kill(victim), 9 * S, 26 * S),
             ],
             Self::HidesStaleness => vec![
                 fault(Kind::NoApi(victim), 5 * S, 30 * S),

@@ -25,7 +25,8 @@ use std::sync::Arc;
 impl World {
     /// A speaker starts on a node, unless one runs.
     pub(crate) fn start(&mut self, node: usize) {
-        if self.nodes[node].process.is_some() {
+        if let Some(process) = &mut self.nodes[node].process {
+            process.has_successor = true;
             return;
         }
         let boot = self.boot();
@@ -82,6 +83,7 @@ impl World {
             profile,
             is_stale: false,
             is_stopping: false,
+            has_successor: false,
             agent,
             mirror,
             is_armed,
@@ -158,8 +160,14 @@ impl World {
 
     /// A process that stopped is gone.
     pub(crate) fn exit(&mut self, node: usize, life: u32) {
-        if self.nodes[node].life == life {
-            self.kill(node);
+        if self.nodes[node].life != life {
+            return;
+        }
+        let process = self.nodes[node].process.as_ref();
+        let has_successor = process.is_some_and(|process| process.has_successor);
+        self.kill(node);
+        if has_successor {
+            self.start(node);
         }
     }
 

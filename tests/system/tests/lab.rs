@@ -21,6 +21,8 @@ mod cluster;
 mod command;
 #[path = "lab/credentials.rs"]
 mod credentials;
+#[path = "lab/drain.rs"]
+mod drain;
 #[path = "lab/hang.rs"]
 mod hang;
 #[path = "lab/links.rs"]

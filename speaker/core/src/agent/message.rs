@@ -149,4 +149,6 @@ pub enum Event {
     },
     /// Another process uses this node's name: nothing is held until it is gone.
     NameTaken(bool),
+    /// This node gives away what it holds from now on, or may take again.
+    Drain(bool),
 }

@@ -1,7 +1,7 @@
 //! Kubernetes' own kinds, with the defaults and refusals of an API server as far as the speaker looks.
 
 use crate::names;
-use crate::node::{Namespace, Node};
+use crate::node::{AUTOSCALER_TAINT, Ending, Namespace, Node, SHUTDOWN_MESSAGE};
 use crate::object::{Kind, Object, ObjectKey};
 use crate::problem::{Fault, Faults};
 use crate::selector::Labels;
@@ -54,6 +54,7 @@ pub(super) fn namespace(raw: core::Namespace) -> Namespace {
 
 pub(super) fn node(raw: core::Node) -> Result<Node, Faults> {
     let mut faults = Faults::default();
+    let ending = ending(&raw);
     let name = raw.metadata.name.unwrap_or_default();
     let name: Option<NodeName> = faults.take(
         || "metadata.name".into(),
@@ -80,8 +81,29 @@ pub(super) fn node(raw: core::Node) -> Result<Node, Faults> {
             labels,
             addresses,
             network_unavailable,
+            ending,
         }),
         None => Err(faults),
+    }
+}
+
+fn ending(raw: &core::Node) -> Option<Ending> {
+    let taints = raw.spec.as_ref().and_then(|spec| spec.taints.as_ref());
+    let status = raw.status.as_ref();
+    let conditions = status.and_then(|status| status.conditions.as_ref());
+    let is_shutting_down = |condition: &core::NodeCondition| {
+        condition.type_ == "Ready"
+            && condition.status == "False"
+            && condition.message.as_deref() == Some(SHUTDOWN_MESSAGE)
+    };
+    if raw.metadata.deletion_timestamp.is_some() {
+        Some(Ending::Deleted)
+    } else if (taints.into_iter().flatten()).any(|taint| taint.key == AUTOSCALER_TAINT) {
+        Some(Ending::Doomed)
+    } else if conditions.into_iter().flatten().any(is_shutting_down) {
+        Some(Ending::ShuttingDown)
+    } else {
+        None
     }
 }
 

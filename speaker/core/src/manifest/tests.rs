@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::crd::Pool;
+use crate::node::Ending;
 use crate::service::{Endpoint, Family, FamilyPolicy, Protocol, Service, TrafficPolicy};
+use crate::world::World;
 use proptest::prelude::*;
 
 fn read(text: &str) -> Manifests {
@@ -469,6 +471,45 @@ ports: [{port: 80}, {name: any}]
            digits, '-' and '.', at most 253 characters; endpoints[1].addresses[0]: \"ten\" is no IP address",
         ],
     );
+}
+
+#[test]
+fn a_node_that_will_be_gone_says_so_and_is_written_as_it_was_read() {
+    let cases = [
+        ("metadata: {name: n1}", None),
+        (
+            "metadata: {name: n1, deletionTimestamp: '2026-01-01T00:00:00Z'}",
+            Some(Ending::Deleted),
+        ),
+        (
+            "metadata: {name: n1}\nspec: {taints: [{key: ToBeDeletedByClusterAutoscaler, effect: NoSchedule}]}",
+            Some(Ending::Doomed),
+        ),
+        (
+            "metadata: {name: n1}\nspec: {taints: [{key: DeletionCandidateOfClusterAutoscaler, effect: PreferNoSchedule}]}",
+            None,
+        ),
+        (
+            "metadata: {name: n1}\nstatus: {conditions: [{type: Ready, status: 'False', message: node is shutting down}]}",
+            Some(Ending::ShuttingDown),
+        ),
+        (
+            "metadata: {name: n1}\nstatus: {conditions: [{type: Ready, status: 'False', message: PLEG is not healthy}]}",
+            None,
+        ),
+    ];
+    for (text, expected) in cases {
+        let read = read(&format!("apiVersion: v1\nkind: Node\n{text}\n"));
+        let mut world = World::default();
+        for object in read.objects {
+            world.put(object);
+        }
+        let node = world.nodes.values().next().unwrap();
+        assert_eq!(node.ending, expected, "{text}");
+        let written = write(&world).next().unwrap();
+        let again = of_value("x", written, "metallb-system").objects.remove(0);
+        assert_eq!(again.unwrap(), Object::Node((**node).clone()), "{text}");
+    }
 }
 
 #[test]

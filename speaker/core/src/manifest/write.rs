@@ -4,7 +4,7 @@
 //! for what outlives the process; people's manifests are never written.
 
 use crate::crd::{AddressRange, Community, L2Advertisement, Pool, ServiceAllocation};
-use crate::node::{Namespace, Node};
+use crate::node::{AUTOSCALER_TAINT, Ending, Namespace, Node, SHUTDOWN_MESSAGE};
 use crate::selector::{Operator, Selector};
 use crate::service::{
     Endpoint, EndpointSlice, Family, FamilyPolicy, Service, ServicePort, TrafficPolicy,
@@ -52,15 +52,30 @@ fn node(o: &Node) -> Value {
     } else {
         "False"
     };
-    json!({
+    let mut conditions = vec![json!({"type": "NetworkUnavailable", "status": unavailable})];
+    if o.ending == Some(Ending::ShuttingDown) {
+        conditions.push(json!({"type": "Ready", "status": "False", "message": SHUTDOWN_MESSAGE}));
+    }
+    let mut node = json!({
         "apiVersion": "v1",
         "kind": "Node",
         "metadata": {"name": o.name.as_str(), "labels": o.labels},
         "status": {
             "addresses": addresses,
-            "conditions": [{"type": "NetworkUnavailable", "status": unavailable}],
+            "conditions": conditions,
         },
-    })
+    });
+    match o.ending {
+        // When it was deleted is not known any more, and nobody asks.
+        Some(Ending::Deleted) => {
+            node["metadata"]["deletionTimestamp"] = json!("1970-01-01T00:00:00Z");
+        }
+        Some(Ending::Doomed) => {
+            node["spec"]["taints"] = json!([{"key": AUTOSCALER_TAINT, "effect": "NoSchedule"}]);
+        }
+        Some(Ending::ShuttingDown) | None => {}
+    }
+    node
 }
 
 fn service(o: &Service) -> Value {

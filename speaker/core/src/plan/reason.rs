@@ -6,6 +6,7 @@
 
 use super::Hold;
 use crate::local::LinkName;
+use crate::node::Ending;
 use crate::object::Kind;
 use crate::service::ServiceId;
 use speaker_proto::{NodeName, Vip};
@@ -93,6 +94,8 @@ pub enum Unfit {
     Dead,
     /// It gives away what it holds and takes nothing.
     Draining,
+    /// It will soon be gone, and so takes nothing either.
+    Ending(Ending),
     /// Its condition NetworkUnavailable is True.
     NetworkUnavailable,
     /// It carries the label that excludes it from external load balancers.
@@ -172,7 +175,7 @@ impl Unfit {
     /// What MetalLB's speaker calls it.
     pub const fn metallb_name(self) -> &'static str {
         match self {
-            Self::Unknown | Self::Dead | Self::Draining => "notOwner",
+            Self::Unknown | Self::Dead | Self::Draining | Self::Ending(_) => "notOwner",
             Self::NetworkUnavailable => "nodeNetworkUnavailable",
             Self::Excluded => "nodeLabeledExcludeBalancers",
             Self::NotSelected | Self::NoLink => "noMatchingAdvertisement",
@@ -186,6 +189,11 @@ impl Unfit {
             Self::Unknown => "create its Node object",
             Self::Dead => "bring the node's speaker back",
             Self::Draining => "end the drain (speaker ctl drain --undo), or let the node come back",
+            Self::Ending(Ending::Deleted) => "nothing: its Node object is about to go",
+            Self::Ending(Ending::Doomed) => {
+                "remove the taint ToBeDeletedByClusterAutoscaler, if the node stays after all"
+            }
+            Self::Ending(Ending::ShuttingDown) => "let the node start again",
             Self::NetworkUnavailable => {
                 "let the network plugin clear the node's NetworkUnavailable condition"
             }
@@ -274,6 +282,9 @@ impl fmt::Display for Unfit {
             Self::Unknown => "has no Node object",
             Self::Dead => "is not alive",
             Self::Draining => "is being drained",
+            Self::Ending(Ending::Deleted) => "is being deleted",
+            Self::Ending(Ending::Doomed) => "is tainted: the autoscaler will delete it",
+            Self::Ending(Ending::ShuttingDown) => "is shutting down",
             Self::NetworkUnavailable => "has condition NetworkUnavailable",
             Self::Excluded => "is labelled as excluded from external load balancers",
             Self::NotSelected => "is selected by no advertisement for it",

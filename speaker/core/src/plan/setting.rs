@@ -222,6 +222,8 @@ impl Setting {
         };
         if member.is_draining {
             Some(Unfit::Draining)
+        } else if let Some(ending) = node.ending {
+            Some(Unfit::Ending(ending))
         } else if node.network_unavailable {
             Some(Unfit::NetworkUnavailable)
         } else if node.is_excluded() && !self.rules.ignores_exclude_label {

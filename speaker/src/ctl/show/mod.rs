@@ -3,6 +3,7 @@
 //! Pure but for the reading of the kernel's maps.
 
 mod counters;
+pub(super) mod drain;
 mod links;
 mod members;
 mod plan;
@@ -14,6 +15,7 @@ use super::table::table;
 use super::wire::Answer;
 use super::{Event, Question};
 use anyhow::{Context, Result, bail};
+use drain::Progress;
 use serde::Serialize;
 use speaker_core::plan::{Explanation, explain};
 use speaker_core::service::ServiceId;
@@ -53,8 +55,18 @@ pub(super) fn answer(known: &Known<'_>, question: &Question, as_text: bool) -> R
         Question::Members => members::show(known).into_answer(as_text),
         Question::Maps => maps(known)?.into_answer(as_text),
         Question::Counters => counters::show(known)?.into_answer(as_text),
-        Question::Watch => bail!("watching has no single answer"),
+        Question::Watch | Question::Drain { .. } => bail!("this has no single answer"),
     }
+}
+
+/// How far a drain is.
+pub(super) fn progress(progress: &Progress, as_text: bool) -> Result<Answer> {
+    let text = progress.to_string();
+    Shown {
+        data: progress,
+        text,
+    }
+    .into_answer(as_text)
 }
 
 /// A change.

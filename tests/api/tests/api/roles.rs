@@ -343,4 +343,5 @@ const SPEAKER: &[Call] = &[
         "speaker-n1",
     ),
     (&["get"], "", "pods", OWN, "speaker-1"),
+    (&["get"], "apps", "daemonsets", OWN, "speaker"),
 ];

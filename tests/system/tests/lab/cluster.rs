@@ -160,6 +160,56 @@ fn nothing_is_withdrawn_while_the_api_server_is_away() {
 }
 
 #[test]
+fn what_becomes_of_the_daemon_set_decides_what_a_stop_leaves() {
+    let mut cluster = OneNode::new();
+    let set = json!({
+        "apiVersion": "apps/v1", "kind": "DaemonSet",
+        "metadata": {"name": "speaker", "namespace": NAMESPACE},
+        "spec": {
+            "selector": {"matchLabels": {"app": "metallb"}},
+            "template": {
+                "metadata": {"labels": {"app": "metallb"}},
+                "spec": {"containers": [{"name": "speaker", "image": "heliograph"}]},
+            },
+        },
+    });
+    cluster.put(&set);
+    let path = format!("/apis/apps/v1/namespaces/{NAMESPACE}/daemonsets/speaker");
+    let uid = cluster.double.get(&path).unwrap()["metadata"]["uid"].clone();
+    cluster.put(&json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": POD, "namespace": NAMESPACE, "ownerReferences": [{
+            "apiVersion": "apps/v1", "kind": "DaemonSet", "name": "speaker", "uid": uid, "controller": true,
+        }]},
+        "spec": {"containers": [{"name": "speaker", "image": "heliograph"}]},
+    }));
+    cluster.serve("web", ip(100));
+    cluster.start();
+    cluster.until("the VIP is answered", |cluster| {
+        cluster.is_answered(ip(100))
+    });
+
+    // It is there: another process follows, and the kernel answers until then.
+    cluster.end(Signal::TERM);
+    assert!(cluster.log().contains("stopping: restart"));
+    assert!(cluster.is_answered(ip(100)), "{}", cluster.log());
+    cluster.start();
+    cluster.until("the next one is ready", |cluster| {
+        cluster.ctl(&["status"]).contains("serving")
+    });
+
+    // It is gone: nobody follows, and nothing is left. No other node could take the VIP.
+    assert_eq!(cluster.double.delete(&path), 200);
+    cluster.end(Signal::TERM);
+    let log = cluster.log();
+    let because = "stopping: remove, because the DaemonSet is gone";
+    assert!(log.contains(because), "{log}");
+    assert!(log.contains("no other node can announce"), "{log}");
+    assert!(!cluster.is_answered(ip(100)));
+    assert!(!cluster.has_pins(), "{log}");
+}
+
+#[test]
 fn an_api_server_that_stumbles_takes_nothing_away() {
     let mut cluster = OneNode::new();
     cluster.serve("web", ip(100));

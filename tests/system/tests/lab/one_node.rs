@@ -223,6 +223,11 @@ impl OneNode {
         self.path("run/n1/state/objects.jsonl").exists()
     }
 
+    /// Whether something of the speaker is left in the bpf file system.
+    pub(super) fn has_pins(&self) -> bool {
+        self.path("bpf/heliograph").exists()
+    }
+
     /// Everything that the speaker said.
     pub(super) fn log(&self) -> String {
         fs::read_to_string(self.path("log")).unwrap_or_default()

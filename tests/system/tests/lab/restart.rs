@@ -101,7 +101,7 @@ fn receive(socket: &UdpSocket) -> Vec<u32> {
     numbers
 }
 
-fn forget_until(client: &xtask::lab::net::Netns, vip: IpAddr, stop: &AtomicBool) {
+pub(super) fn forget_until(client: &xtask::lab::net::Netns, vip: IpAddr, stop: &AtomicBool) {
     while !stop.load(Ordering::Relaxed) {
         // Not there while the kernel is still asking.
         let _ = client.ip(&format!("neigh del {vip} dev eth0"));

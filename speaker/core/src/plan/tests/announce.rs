@@ -3,7 +3,7 @@
 use super::*;
 use crate::crd::PreferredNodes;
 use crate::members::Links;
-use crate::node::EXCLUDE_LABEL;
+use crate::node::{EXCLUDE_LABEL, Ending};
 use crate::selector::{Operator, Requirement, Selector};
 
 #[test]
@@ -182,6 +182,18 @@ fn l6_1_a_member_that_drains_is_passed_over() {
     let members = all_but(&web(), "n2", draining);
     assert!(!elects(&web(), &members, "n2"));
     assert!(elects(&web(), &members, "n3"));
+}
+
+#[test]
+fn l6_1_a_node_that_will_be_gone_is_passed_over() {
+    for ending in [Ending::Deleted, Ending::Doomed, Ending::ShuttingDown] {
+        let mut world = web();
+        edit_node(&mut world, "n2", |node| node.ending = Some(ending));
+        let plan = plan_of(&world, &local("n2"));
+        assert_eq!(reason(&plan, "web"), Reason::Unfit(Unfit::Ending(ending)));
+        let members = all_but(&world, "n1", Fitness::unknown());
+        assert!(!elects(&world, &members, "n2"), "{ending:?}");
+    }
 }
 
 #[test]

@@ -71,6 +71,7 @@ fn node(name: &str) -> Node {
         labels: BTreeMap::new(),
         addresses: Vec::new(),
         network_unavailable: false,
+        ending: None,
     }
 }
 

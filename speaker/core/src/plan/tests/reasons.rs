@@ -1,6 +1,7 @@
 //! Names, texts and remedies of all reasons.
 
 use super::*;
+use crate::node::Ending;
 
 /// One of each.
 fn all() -> Vec<Reason> {
@@ -38,6 +39,10 @@ fn all() -> Vec<Reason> {
     let unfit = [
         Unfit::Unknown,
         Unfit::Dead,
+        Unfit::Draining,
+        Unfit::Ending(Ending::Deleted),
+        Unfit::Ending(Ending::Doomed),
+        Unfit::Ending(Ending::ShuttingDown),
         Unfit::NetworkUnavailable,
         Unfit::Excluded,
         Unfit::NotSelected,
