@@ -119,10 +119,9 @@ fn after_a_move_back_each_node_keeps_what_it_had() {
         let (mut a, mut b) = (giver(A), taker(B));
         assert_eq!(send(&mut a, &ends.syn(A)), Some(B.0));
         assert_eq!(send(&mut b, &ends.from(A).syn(B)), None);
-        for vip in [ends.vip.ip()] {
-            a.put_move(key(vip), MoveValue::new(None, None, NOW, NOW + 1));
-            b.put_move(key(vip), MoveValue::new(Some(A), Some(A), NOW, NOW + 1));
-        }
+        let vip = key(ends.vip.ip());
+        a.put_move(vip, MoveValue::new(None, None, NOW, NOW + 1));
+        b.put_move(vip, MoveValue::new(Some(A), Some(A), NOW, NOW + 1));
         assert_eq!(send(&mut a, &ends.segment(A)), Some(B.0), "B's, through A");
         assert_eq!(send(&mut b, &ends.segment(B)), None, "B's");
         assert_eq!(send(&mut a, &ends.other().segment(A)), None, "A's");
