@@ -270,7 +270,13 @@ impl Machine for Gossip {
             Input::Beat => self.beat(now),
             Input::Promise(grace) => self.begin_promise(now, grace),
             Input::Leave => self.begin_parting(now),
-            Input::Steered(is_steered) => self.is_steered = is_steered,
+            Input::Steered(is_steered) => {
+                self.is_steered = is_steered;
+                // Who hears nothing from a node that says nothing may be well.
+                if !is_steered {
+                    self.starved = now;
+                }
+            }
             Input::Starved(_) => self.starved = now,
         }
         self.turn(now);
