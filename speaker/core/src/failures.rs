@@ -46,9 +46,8 @@ impl Failures {
             record.lost.retain(|link| !links.contains(link));
             record.links = links;
         }
-        match (was_failed, record.is_failed()) {
-            (true, false) => record.recover(now),
-            (false, true) | (false, false) | (true, true) => {}
+        if was_failed && !record.is_failed() {
+            record.recover(now);
         }
     }
 

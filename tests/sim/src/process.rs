@@ -7,11 +7,11 @@ use crate::queue::MS;
 use crate::work::links;
 use crate::world::{Event, World};
 use crate::{decide, net};
-use speaker_core::Local;
 use speaker_core::agent::{self, Agent, Input};
 use speaker_core::fence::Looks;
 use speaker_core::object::Kind;
 use speaker_core::tables::Tables;
+use speaker_core::{Link, LinkName, Local};
 use speaker_ebpf::abi::Mode;
 use speaker_proto::announce::Announce;
 use speaker_proto::gossip::{self, Gossip};
@@ -35,30 +35,17 @@ impl World {
         let mirror = known.kernel.read();
         let pulse = Pulse::new(time, known.kernel.deadline());
         let is_armed = pulse.is_armed();
-        let seed = self.chance.any();
         let adopted = adopted(&mirror);
-        let held: HeldSet = if is_armed {
-            adopted.iter().map(holding).collect()
-        } else {
-            HeldSet::new()
+        let held = adopted.iter().filter(|_| is_armed).map(holding);
+        let held: HeldSet = held.collect();
+        let start = agent::Start {
+            local: Local::new(known.name.clone()),
+            adopted,
+            is_armed,
+            drain_window: DRAIN_WINDOW,
+            seed: self.chance.any(),
         };
-        let agent = Agent::new(
-            agent::Start {
-                local: Local::new(known.name.clone()),
-                adopted,
-                is_armed,
-                drain_window: DRAIN_WINDOW,
-                seed,
-            },
-            time,
-        );
-        let mut inbox = VecDeque::from([Input::Links {
-            announcing: links(known.mac, known.has_carrier()),
-            others: BTreeSet::new(),
-        }]);
-        let objects = self.api.objects(node);
-        inbox.extend(objects.map(|object| Input::Object(Ok(object.clone()))));
-        inbox.extend(Kind::ALL.map(Input::Synced));
+        let links = links(known.mac, known.has_carrier());
         let profile = decide::profile(node, &known.name, known.mac);
         let mut gossip = Gossip::new(gossip::Start {
             me: known.id,
@@ -69,10 +56,10 @@ impl World {
             now: time,
         });
         let seeds = (0..self.history.nodes).filter(|other| *other != node);
-        gossip.input(
-            time,
-            gossip::Input::Seeds(seeds.map(net::address).collect()),
-        );
+        let seeds = gossip::Input::Seeds(seeds.map(net::address).collect());
+        gossip.input(time, seeds);
+        let inbox = self.first_inputs(node, links);
+        let known = &mut self.nodes[node];
         known.life += 1;
         known.process = Some(Box::new(Process {
             boot,
@@ -84,7 +71,7 @@ impl World {
             is_stale: false,
             is_stopping: false,
             has_successor: false,
-            agent,
+            agent: Agent::new(start, time),
             mirror,
             is_armed,
             announce: Announce::new(),
@@ -106,6 +93,18 @@ impl World {
             self.want_soon(node, thread);
         }
         self.tell_later(node);
+    }
+
+    /// What a new process hears first: its links, and the objects that its node has been told of.
+    fn first_inputs(&self, node: usize, links: BTreeMap<LinkName, Link>) -> VecDeque<Input> {
+        let links = Input::Links {
+            announcing: links,
+            others: BTreeSet::new(),
+        };
+        let objects = self.api.objects(node);
+        let objects = objects.map(|object| Input::Object(Ok(object.clone())));
+        let synced = Kind::ALL.map(Input::Synced);
+        [links].into_iter().chain(objects).chain(synced).collect()
     }
 
     fn boot(&mut self) -> Boot {

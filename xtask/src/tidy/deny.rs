@@ -249,6 +249,7 @@ const MAY_LINK: &[(&str, &[&str])] = &[
         "model-tests",
         &["speaker-core", "speaker-ebpf", "speaker-proto"],
     ),
+    ("sim", &["speaker-core", "speaker-ebpf", "speaker-proto"]),
     ("system-tests", &["speaker-ebpf", "speaker-proto", "xtask"]),
 ];
 

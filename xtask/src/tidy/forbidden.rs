@@ -155,6 +155,10 @@ const CLOCK_EXCEPTIONS: &[Exception] = &[
         why: "a benchmark measures time",
     },
     Exception {
+        path: "tests/sim/tests/",
+        why: "how long histories may take, and how fast they happen",
+    },
+    Exception {
         path: "tests/model/tests/manifests.rs",
         why: "a bound on how long parsing takes",
     },

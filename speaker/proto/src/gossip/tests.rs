@@ -44,14 +44,16 @@ impl Pair {
             now,
             number: 0,
         };
-        let challenges = pair
-            .say(&Message::Join)
-            .into_iter()
-            .filter_map(|message| match message {
-                Message::Challenge(nonce) => Some(nonce),
-                _ => None,
-            });
-        let nonce = challenges.last().expect("an unknown boot is challenged");
+        let mut challenges =
+            pair.say(&Message::Join)
+                .into_iter()
+                .filter_map(|message| match message {
+                    Message::Challenge(nonce) => Some(nonce),
+                    _ => None,
+                });
+        let nonce = challenges
+            .next_back()
+            .expect("an unknown boot is challenged");
         pair.say(&Message::Response {
             nonce,
             generation: 1,
