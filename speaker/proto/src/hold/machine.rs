@@ -63,6 +63,8 @@ pub struct Holds {
     pub(super) spoofs: Spoofs,
     pub(super) asks: Asks,
     pub(super) is_armed: bool,
+    /// What others promised while this node was not awake may be unknown to it: until then it probes before every taking.
+    pub(super) doubts_until: Time,
     pub(super) is_stale: bool,
     /// Takings that wait for an acknowledgement.
     pub(super) awaiting: BTreeSet<(HeldVersion, GroupKey)>,
@@ -95,6 +97,7 @@ impl Holds {
             spoofs: Spoofs::default(),
             asks: Asks::default(),
             is_armed: start.is_armed,
+            doubts_until: Time::default(),
             is_stale: false,
             awaiting: BTreeSet::new(),
             timers: Timers::default(),

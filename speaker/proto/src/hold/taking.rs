@@ -225,7 +225,7 @@ impl Holds {
         let is_known = group
             .keys()
             .all(|vip| taking.is_given(vip) || is_orphan(vip));
-        if is_acked && is_known {
+        if is_acked && is_known && now >= self.doubts_until {
             return Step::Take(Ground::Dead);
         }
         let ground = match view.dead.is_empty() {

@@ -9,7 +9,7 @@ use super::machine::Holds;
 use super::message::{self, Message, Say};
 use super::{Input, Output};
 use crate::member::{HeldVersion, NodeId, Roster};
-use crate::{GroupKey, Mac, Machine, Time};
+use crate::{GroupKey, Mac, Machine, Span, Time};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -24,7 +24,12 @@ impl Machine for Holds {
             Input::Told(from, payload) => self.told(now, from, &payload),
             Input::Applied(version) => self.applied(version),
             Input::Armed => self.armed(),
-            Input::Lapsed => self.lapsed(),
+            Input::Lapsed => {
+                if self.is_armed {
+                    self.doubts_until = now + DOUBT;
+                }
+                self.lapsed();
+            }
             Input::Probed {
                 group,
                 nonce,
@@ -267,3 +272,6 @@ const FIRST: GroupKey = GroupKey(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPEC
 const END: (HeldVersion, GroupKey) = (HeldVersion(u64::MAX), FIRST);
 /// More wait for the next turn: the pulse trusts only a loop that finishes its turns, and messages come in between.
 const GROUPS_PER_TURN: usize = 1_000;
+
+/// Whoever was away may not have heard of a promise (L6.3), and none is longer than this.
+const DOUBT: Span = Span::s(61);
