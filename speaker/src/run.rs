@@ -50,7 +50,7 @@ use speaker_core::Local;
 use speaker_core::agent::{self, Agent, Event, Input};
 use speaker_core::tables::Tables;
 use speaker_ebpf::abi::{Entry, Mode, VipKey};
-use speaker_proto::{Epoch, Vip};
+use speaker_proto::{Epoch, Time, Vip};
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -157,14 +157,18 @@ fn start(settings: &Settings, kernel: Kernel) -> Result<(Speaker, Parts)> {
     let (inbox, inputs) = sync_channel(INBOX);
     let adopted = adopted(&mirror);
     let board = MembersBoard::default();
-    let members = membership::parts(settings, sockets, &adopted, inbox.clone(), board.clone());
+    let cell = dataplane.deadline()?;
+    // Of a deadline that passed nothing is held, whatever the tables say.
+    let is_in_force = now() < Time::from_ns(cell.load());
+    let held = adopted.iter().filter(|_| is_in_force);
+    let members = membership::parts(settings, sockets, held, inbox.clone(), board.clone());
     let keys = membership::keys(settings);
     let say = move |word| {
         // Two words at most are under way: a lapse, and the arming that answers it.
         say.try_send(word)
             .expect("the deciding thread lives as long as the process");
     };
-    let pulse = pulse::spawn(dataplane.deadline()?, decided.clone(), members, keys, say)
+    let pulse = pulse::spawn(cell, decided.clone(), members, keys, say)
         .context("failed to start the pulse thread")?;
     let deadline = ["passed", "in force"][usize::from(pulse.is_adopted())];
     let vips = adopted.len();

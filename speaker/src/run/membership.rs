@@ -20,7 +20,7 @@ use speaker_core::{Kind, Local, World, meeting};
 use speaker_proto::gossip::{self, Start};
 use speaker_proto::member::{HeldEntry, HeldState, Profile};
 use speaker_proto::{Boot, Epoch, GroupKey, Vip};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
@@ -29,10 +29,10 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 /// What the thread begins with.
-pub(super) fn parts(
+pub(super) fn parts<'a>(
     settings: &Settings,
     sockets: Sockets,
-    adopted: &BTreeMap<Vip, Epoch>,
+    held: impl Iterator<Item = (&'a Vip, &'a Epoch)>,
     inbox: SyncSender<Input>,
     board: MembersBoard,
 ) -> Parts {
@@ -55,7 +55,7 @@ pub(super) fn parts(
         me: node_id(&settings.node),
         boot: Boot(chance::bytes()),
         profile: Arc::new(meeting::profile(&local, addresses, &BTreeSet::new(), false)),
-        held: Arc::new(adopted.iter().map(holding).collect()),
+        held: Arc::new(held.map(holding).collect()),
         seed: u64::from_ne_bytes(chance::bytes()),
         now: now(),
     };

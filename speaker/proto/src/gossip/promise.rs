@@ -59,8 +59,7 @@ impl Gossip {
             return self.push_output(Output::Promised(true));
         }
         if now.since(promise.begun) >= PROMISE_WAIT {
-            // The next heartbeat takes it back.
-            self.promise = None;
+            self.take_back(now);
             return self.push_output(Output::Promised(false));
         }
         if promise.due > now {
@@ -78,6 +77,17 @@ impl Gossip {
             .collect();
         to.into_iter()
             .for_each(|node| self.send(now, node, &message));
+    }
+
+    /// Whoever noted it must not wait for a kernel that falls silent sooner, and there may be no further heartbeat.
+    fn take_back(&mut self, now: Time) {
+        self.promise = None;
+        let beat = self.heartbeat(now);
+        let me = self.own.id;
+        let others: Vec<NodeId> = self.live.iter().copied().filter(|n| *n != me).collect();
+        others
+            .into_iter()
+            .for_each(|node| self.send(now, node, &beat));
     }
 
     pub(super) fn promise_deadline(&self) -> Option<Time> {

@@ -217,6 +217,20 @@ fn l6_3_a_promise_that_an_observer_did_not_note_is_none() {
 }
 
 #[test]
+fn l6_3_who_noted_a_promise_that_failed_does_not_wait_for_its_end() {
+    let mut cluster = Cluster::settled(13, Net::lan(0.0), 3);
+    cluster.cuts.insert((0, 2));
+    cluster.input(0, Input::Promise(Span::s(10)));
+    while cluster.nodes[0].promised.is_none() {
+        cluster.run(Span::ms(1));
+    }
+    cluster.kill(0);
+    cluster.cuts.clear();
+    cluster.run(Span::ms(900));
+    assert_eq!(of(&cluster, 0).len(), 2, "the process ended at once");
+}
+
+#[test]
 fn l6_3_a_successor_within_the_promise_is_alive_all_the_time() {
     let mut cluster = Cluster::settled(12, Net::lan(0.01), 4);
     cluster.input(0, Input::Promise(Span::s(10)));
