@@ -72,7 +72,7 @@ pub struct Agent {
     outputs: VecDeque<Output>,
 }
 
-/// Which of two nodes goes first for a VIP when nothing else decides: by the hash that MetalLB elects by, whatever the settings.
+/// Which of two nodes goes first for a VIP when nothing else decides: by SHA-256 of the node's identity and the VIP, whatever the settings.
 fn precedence() -> hold::RankOf {
     Box::new(|vip, node| Ranking::new(Election::Sha256, vip).rank_id(node))
 }
