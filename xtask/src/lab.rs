@@ -248,6 +248,9 @@ impl Lab {
         }
         cluster.start_controller(&self.options.controller)?;
         cluster.apply(&self.manifests())?;
+        for node in &self.topology.nodes {
+            cluster.locate(&node.name, node.number)?;
+        }
         cluster.mirror()
     }
 

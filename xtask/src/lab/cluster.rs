@@ -123,6 +123,20 @@ impl Cluster {
         net::run(&mut kubectl)
     }
 
+    /// Says where a node is, as its kubelet would: applying a manifest leaves statuses alone.
+    ///
+    /// # Errors
+    /// With kubectl's own words.
+    pub(super) fn locate(&self, node: &str, number: u8) -> Result<()> {
+        let status = format!(
+            r#"{{"status":{{"addresses":[{{"type":"InternalIP","address":"192.0.2.{0}"}},{{"type":"InternalIP","address":"2001:db8::{0}"}}]}}}}"#,
+            10 + number
+        );
+        let mut kubectl = Command::new(self.kubectl());
+        kubectl.args(["patch", "node", node, "--subresource=status"]);
+        net::run(kubectl.args(["--type=merge", "-p", &status]))
+    }
+
     /// Keeps a folder of services and slices as they are, for whoever reads files.
     ///
     /// # Errors
