@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod announce;
+pub mod bgp;
 pub mod claim;
 pub mod gossip;
 pub mod hold;

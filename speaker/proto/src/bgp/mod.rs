@@ -1,0 +1,10 @@
+//! BGP-4 (RFC 4271) as far as a speaker needs it that announces much and takes nothing.
+//!
+//! [`route`] is what is announced, [`message`] what two speakers say to each other, as values. Nothing here knows of sockets,
+//! clocks, services or how a route is chosen.
+
+pub mod message;
+pub mod route;
+
+pub use message::{Capabilities, GracefulRestart, Message, Notification, Open};
+pub use route::{Attributes, Community, Family, LargeCommunity, Prefix, RouterId, Routes};
