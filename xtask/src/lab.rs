@@ -6,6 +6,7 @@
 //! no VIP is ever put on an interface.
 
 pub mod backend;
+mod chaos;
 pub mod client;
 pub mod cluster;
 pub mod command;

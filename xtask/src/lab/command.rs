@@ -1,7 +1,7 @@
 //! `cargo xtask lab`: the lab on the sample manifests, shown to a person or lent to a command.
 
 use super::cluster::Binaries;
-use super::{Lab, Options, down, net, show};
+use super::{Lab, Options, chaos, down, net, show};
 use crate::ebpf::{self, Object};
 use crate::{kubectl, tools};
 use anyhow::{Context, Result};
@@ -40,12 +40,13 @@ pub struct Request {
     verbose: bool,
 }
 
-#[derive(Subcommand, Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Subcommand, Clone, Debug)]
 enum Action {
     /// Bring the lab up and keep it up until Ctrl-C (the default).
     Up,
     /// Take down the lab that is up, or what a crashed one has left.
     Down,
+    Chaos(chaos::Request),
 }
 
 impl Request {
@@ -60,16 +61,11 @@ impl Request {
             options.manifests = manifests;
         }
         net::show_commands(self.verbose);
-        if self.action == Some(Action::Down) {
-            let was_up = down(&options)?;
-            tools::say(if was_up {
-                "the lab is gone"
-            } else {
-                "there is no lab"
-            });
-            return Ok(ExitCode::SUCCESS);
+        match &self.action {
+            Some(Action::Down) => return take_down(&options),
+            Some(Action::Chaos(chaos)) => return chaos.run(options),
+            Some(Action::Up) | None => build()?,
         }
-        build()?;
         if self.api {
             options.cluster = Some(build_cluster()?);
         }
@@ -94,6 +90,16 @@ impl Request {
         tools::say("the lab is gone");
         Ok(ExitCode::SUCCESS)
     }
+}
+
+fn take_down(options: &Options) -> Result<ExitCode> {
+    let was_up = down(options)?;
+    tools::say(if was_up {
+        "the lab is gone"
+    } else {
+        "there is no lab"
+    });
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Runs the command in the client's namespace to its end.

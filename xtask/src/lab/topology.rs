@@ -224,7 +224,7 @@ impl Pod {
     }
 }
 
-fn addresses(link: &str, v4: Ipv4Addr, v6: Ipv6Addr) -> String {
+pub(super) fn addresses(link: &str, v4: Ipv4Addr, v6: Ipv6Addr) -> String {
     format!("address add {v4}/24 dev {link}\naddress add {v6}/64 dev {link} nodad")
 }
 
@@ -242,7 +242,7 @@ const PODS: u8 = 2;
 const GATEWAY_V6: &str = "fe80::1";
 
 /// IPv6 on whatever the machine's default; link-local addresses at once rather than after the second that DAD takes.
-const EVERYWHERE: &[(&str, &str)] = &[
+pub(super) const EVERYWHERE: &[(&str, &str)] = &[
     ("ipv6.conf.all.disable_ipv6", "0"),
     ("ipv6.conf.default.disable_ipv6", "0"),
     ("ipv6.conf.default.accept_dad", "0"),

@@ -225,6 +225,10 @@ const UNSAFE_EXCEPTIONS: &[Exception] = &[
         why: "socket options without a safe wrapper",
     },
     Exception {
+        path: "xtask/src/lab/chaos/socket.rs",
+        why: "a packet socket",
+    },
+    Exception {
         path: "tests/bench/src/raw.rs",
         why: "sendmmsg, recvmmsg and packet rings",
     },

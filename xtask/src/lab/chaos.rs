@@ -1,0 +1,291 @@
+//! `cargo xtask lab chaos`: faults on a lab of real kernels, two stations that watch who answers, and a verdict.
+//!
+//! One lab serves all faults; after each it must be whole again. What a fault is, is [`fault`]'s; what answers mean, [`judge`]'s. A
+//! rule that did not hold makes the command fail.
+
+mod cut;
+mod fault;
+mod frame;
+mod hang;
+mod judge;
+mod picture;
+mod report;
+mod socket;
+mod watch;
+
+use super::net::Netns;
+use super::{Lab, Options, show};
+use crate::tools;
+use anyhow::{Context, Result, bail, ensure};
+use clap::{Args, ValueEnum};
+use fault::{FAULTS, Fault, PLANTED, Target};
+use frame::{Asker, Mac};
+use judge::Answer;
+use report::{Round, Verdict};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::thread;
+use std::time::{Duration, Instant};
+use watch::{Station, mac_of, now};
+
+/// Break the lab in many ways while two clients ask without end, and see that no VIP ever has two answers.
+///
+/// Each fault is done to the node that answers, lasts some seconds and is taken away again. Two stations on ports of their own
+/// ask for each address once a millisecond. A picture shows who answered when; a rule that did not hold ends the command
+/// with a failure.
+#[derive(Args, Clone, Debug)]
+pub(super) struct Request {
+    /// Only these faults; all but the planted one without any
+    #[arg(long = "fault", value_name = "NAME", value_parser = fault_named)]
+    faults: Vec<&'static str>,
+    /// List the faults and do none
+    #[arg(long)]
+    list: bool,
+    /// How often all of them are done
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    rounds: u32,
+    /// How long each fault lasts, and how long is watched after it
+    #[arg(long, value_name = "SECONDS", default_value_t = 3, value_parser = clap::value_parser!(u64).range(2..=60))]
+    seconds: u64,
+    /// Between two questions for one address
+    #[arg(long, value_name = "MICROSECONDS", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(100..=1_000_000))]
+    interval: u64,
+    /// The service whose addresses are watched
+    #[arg(long, value_name = "NAMESPACE/NAME", default_value = "default/web")]
+    service: String,
+    /// The speaker that the fault `upgrade` starts
+    #[arg(long, value_name = "BINARY")]
+    upgrade_to: Option<PathBuf>,
+    /// Pictures and sentences, or one JSON object a line
+    #[arg(short, long, value_name = "FORM", default_value = "text")]
+    output: Form,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum, Debug)]
+enum Form {
+    Text,
+    Json,
+}
+
+fn fault_named(name: &str) -> Result<&'static str, String> {
+    match everything().find(|fault| fault.name == name) {
+        Some(fault) => Ok(fault.name),
+        None => {
+            let names: Vec<&str> = everything().map(|fault| fault.name).collect();
+            Err(format!("the faults are {}", names.join(", ")))
+        }
+    }
+}
+
+fn everything() -> impl Iterator<Item = &'static Fault> {
+    FAULTS.iter().chain([&PLANTED])
+}
+
+impl Request {
+    /// Does it.
+    ///
+    /// # Errors
+    /// When the lab does not come up or a fault cannot be done. A rule that did not hold is no error but an exit code.
+    pub(super) fn run(&self, options: Options) -> Result<ExitCode> {
+        if self.list {
+            for fault in everything() {
+                println!("{:<12} {}", fault.name, fault.about);
+            }
+            return Ok(ExitCode::SUCCESS);
+        }
+        super::build()?;
+        let mut scene = Scene::up(options, self)?;
+        let chosen = |fault: &&Fault| match self.faults.as_slice() {
+            [] => fault.name != PLANTED.name,
+            some => some.contains(&fault.name),
+        };
+        let mut broken = 0;
+        let mut done = 0;
+        for round in 1..=self.rounds {
+            for fault in everything().filter(chosen) {
+                let verdict = scene.suffer(fault, self)?;
+                done += 1;
+                broken += usize::from(!verdict.is_well());
+                report::show(round, fault, &verdict, self.output == Form::Json);
+            }
+        }
+        scene.lab.down()?;
+        report::close(done, broken, self.output == Form::Json);
+        Ok(ExitCode::from(u8::from(broken > 0)))
+    }
+}
+
+/// A lab with two stations and a host that is no node.
+struct Scene {
+    lab: Lab,
+    stations: [(Netns, Asker); 2],
+    stranger: Netns,
+    vips: Vec<IpAddr>,
+    /// Nodes by hardware address of their link to the switch.
+    names: BTreeMap<Mac, String>,
+}
+
+impl Scene {
+    fn up(options: Options, request: &Request) -> Result<Self> {
+        tools::say("making the lab, a second client and a host that is no node");
+        let mut lab = Lab::without_speakers(options)?;
+        let watcher = lab.plug_in("watch", WATCH_V4, WATCH_V6)?;
+        let stranger = lab.plug_in("stranger", STRANGER_V4, STRANGER_V6)?;
+        lab.start_speakers()?;
+        let vips = show::wait_until_served(&mut lab, || false)?;
+        ensure!(vips.is_some(), "the VIPs are not served");
+        let client = lab.topology.client.clone();
+        let stations = [
+            station(
+                client,
+                super::topology::CLIENT_V4,
+                super::topology::CLIENT_V6,
+            )?,
+            station(watcher, WATCH_V4, WATCH_V6)?,
+        ];
+        let frontends = lab.frontends()?;
+        let own = frontends.iter().filter(|f| f.service == request.service);
+        let vips: BTreeSet<IpAddr> = own.map(|frontend| frontend.vip).collect();
+        ensure!(!vips.is_empty(), "{} has no address", request.service);
+        let mut names = BTreeMap::new();
+        for node in &lab.topology.nodes {
+            names.insert(mac_of(&node.netns, "eth0")?, node.name.clone());
+        }
+        Ok(Self {
+            lab,
+            stations,
+            stranger,
+            vips: vips.into_iter().collect(),
+            names,
+        })
+    }
+
+    /// Does one fault to the node that answers, and says what was seen.
+    fn suffer(&mut self, fault: &Fault, request: &Request) -> Result<Verdict> {
+        let interval = Duration::from_micros(request.interval);
+        let lasting = Duration::from_secs(request.seconds);
+        let start =
+            |(netns, asker): &(Netns, Asker)| Station::start(netns, *asker, &self.vips, interval);
+        let stations = [start(&self.stations[0])?, start(&self.stations[1])?];
+        let holder = self.settle(&stations)?;
+        let begun = now();
+        thread::sleep(LEAD);
+        let mut target = Target {
+            holder: holder.clone(),
+            vips: &self.vips,
+            stranger: &self.stranger,
+            upgrade: request
+                .upgrade_to
+                .clone()
+                .unwrap_or_else(|| self.lab.options.speaker.clone()),
+            lab: &mut self.lab,
+        };
+        let injected = now();
+        let heal = (fault.inject)(&mut target)
+            .with_context(|| format!("failed to do the fault {}", fault.name))?;
+        thread::sleep(lasting);
+        let healed = now();
+        heal(&mut self.lab).with_context(|| format!("failed to end the fault {}", fault.name))?;
+        thread::sleep(lasting);
+        let ended = now();
+        let round = Round {
+            holder: self.mac(&holder)?,
+            moments: [begun, injected, healed, ended],
+            asked: stations.iter().map(Station::asked).collect(),
+            strangers: self.strangers(fault)?,
+        };
+        let mut seen = Vec::new();
+        for station in stations {
+            seen.push((station.name.clone(), station.stop()?));
+        }
+        Ok(report::judge(fault, &round, &self.vips, &self.names, seen))
+    }
+
+    /// Whose answers do not count: a spoofer's, unless it is there to be found.
+    fn strangers(&self, fault: &Fault) -> Result<BTreeSet<Mac>> {
+        if fault.name == PLANTED.name {
+            return Ok(BTreeSet::new());
+        }
+        Ok(BTreeSet::from([mac_of(&self.stranger, "eth0")?]))
+    }
+
+    /// Waits until one node has answered alone for a while at both stations; its name.
+    fn settle(&self, stations: &[Station; 2]) -> Result<String> {
+        let until = Instant::now() + SETTLED_MAX;
+        let mut since: Option<(String, Instant)> = None;
+        while Instant::now() < until {
+            let present = self.present(stations);
+            since = match (present, since) {
+                (Some(now), Some((before, at))) if now == before => Some((before, at)),
+                (Some(now), _) => Some((now, Instant::now())),
+                (None, _) => None,
+            };
+            if let Some((holder, _)) = since.as_ref().filter(|(_, at)| at.elapsed() >= SETTLED) {
+                return Ok(holder.clone());
+            }
+            thread::sleep(POLL);
+        }
+        bail!(
+            "no node answered alone for all addresses within {} s\n{}",
+            SETTLED_MAX.as_secs(),
+            self.lab.speakers_say()
+        )
+    }
+
+    /// The node that both stations were last answered by, for every address, just now.
+    fn present(&self, stations: &[Station; 2]) -> Option<String> {
+        let now = now();
+        let is_fresh = |answer: &Answer| now.saturating_sub(answer.at) < FRESH;
+        let mut names = BTreeSet::new();
+        for station in stations {
+            for vip in &self.vips {
+                let answer = station.last(*vip).filter(is_fresh)?;
+                names.insert(self.names.get(&answer.mac)?);
+            }
+        }
+        let mut names = names.into_iter();
+        names.next().filter(|_| names.next().is_none()).cloned()
+    }
+
+    fn mac(&self, node: &str) -> Result<Mac> {
+        let found = self.names.iter().find(|(_, name)| *name == node);
+        found
+            .map(|(mac, _)| *mac)
+            .with_context(|| format!("no node {node}"))
+    }
+}
+
+fn station(netns: Netns, v4: Ipv4Addr, v6: Ipv6Addr) -> Result<(Netns, Asker)> {
+    let mac = mac_of(&netns, "eth0")?;
+    Ok((netns, Asker { mac, v4, v6 }))
+}
+
+impl Lab {
+    /// Puts one more host on the switch.
+    fn plug_in(&mut self, name: &str, v4: Ipv4Addr, v6: Ipv6Addr) -> Result<Netns> {
+        let netns = Netns::named(format!("{}-{name}", self.options.prefix));
+        self.note(|record| record.namespaces.push(netns.name().to_owned()))?;
+        netns.create()?;
+        netns.sysctl(super::topology::EVERYWHERE)?;
+        netns.ip("link set lo up")?;
+        self.topology.plug(&netns, name, "eth0")?;
+        netns.ip(&super::topology::addresses("eth0", v4, v6))?;
+        Ok(netns)
+    }
+}
+
+const WATCH_V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 4);
+const WATCH_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 4);
+const STRANGER_V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 5);
+const STRANGER_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 5);
+/// Watched before a fault, to see that all was well.
+const LEAD: Duration = Duration::from_secs(1);
+/// A node that failed is elected again only after five sound seconds, and twice as many after the next failure; what comes home
+/// comes between faults, not within one.
+const SETTLED: Duration = Duration::from_secs(2);
+const SETTLED_MAX: Duration = Duration::from_secs(60);
+/// An answer of just now, in nanoseconds.
+const FRESH: u64 = 200_000_000;
+const POLL: Duration = Duration::from_millis(50);

@@ -1,0 +1,305 @@
+//! The faults: what each does to the holder of the watched VIPs or its network, and what the rules of layer 2 say of it.
+//!
+//! The rules are those of docs/layer2.md. Each fault gives back how it is taken away again.
+
+use super::cut;
+use super::frame;
+use super::hang;
+use super::socket::Sender;
+use super::watch::mac_of;
+use crate::lab::Lab;
+use crate::lab::net::Netns;
+use anyhow::{Context, Result};
+use rustix::process::Signal;
+use std::fs;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// One fault.
+pub(super) struct Fault {
+    /// As it is named on the command line.
+    pub(super) name: &'static str,
+    /// One line for people.
+    pub(super) about: &'static str,
+    /// For how long two may answer.
+    pub(super) two: Two,
+    /// Who must answer while it lasts.
+    pub(super) moves: Moves,
+    /// Does it.
+    pub(super) inject: fn(&mut Target<'_>) -> Result<Heal>,
+}
+
+/// Whether two may answer for one VIP.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Two {
+    /// Not once.
+    Never,
+    /// Until the claims that they see of each other have silenced one (L5.2).
+    UntilFenced,
+}
+
+/// What becomes of the VIPs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Moves {
+    /// Another node answers.
+    Must,
+    /// The holder keeps answering.
+    MustNot,
+    /// Either, or nobody: nobody can know better.
+    May,
+}
+
+/// What a fault is done to.
+pub(super) struct Target<'a> {
+    pub(super) lab: &'a mut Lab,
+    /// The node that answers.
+    pub(super) holder: String,
+    pub(super) vips: &'a [IpAddr],
+    /// A station that is no node.
+    pub(super) stranger: &'a Netns,
+    /// The binary that an upgrade starts.
+    pub(super) upgrade: PathBuf,
+}
+
+/// Takes a fault away.
+pub(super) type Heal = Box<dyn FnOnce(&mut Lab) -> Result<()>>;
+
+/// Every fault, in the order in which they are done.
+pub(super) const FAULTS: &[Fault] = &[
+    Fault {
+        name: "kill",
+        about: "the holder's speaker is killed",
+        two: Two::Never,
+        moves: Moves::Must,
+        inject: kill,
+    },
+    Fault {
+        name: "stop",
+        about: "the holder's speaker is stopped, and goes on later",
+        two: Two::Never,
+        moves: Moves::Must,
+        inject: stop,
+    },
+    Fault {
+        name: "pulse",
+        about: "the thread that renews the deadline hangs",
+        two: Two::Never,
+        moves: Moves::Must,
+        inject: |target| hang::threads(target, "pulse"),
+    },
+    Fault {
+        name: "decide",
+        about: "the thread that decides hangs",
+        two: Two::Never,
+        moves: Moves::Must,
+        inject: |target| hang::threads(target, "decide"),
+    },
+    Fault {
+        name: "cut-node",
+        about: "the switch passes nothing of the holder, its carrier stays",
+        two: Two::UntilFenced,
+        moves: Moves::Must,
+        inject: cut::node,
+    },
+    Fault {
+        name: "cut-gossip",
+        about: "speakers do not hear the holder, the segment does",
+        two: Two::UntilFenced,
+        moves: Moves::May,
+        inject: cut::gossip,
+    },
+    Fault {
+        name: "cut-segment",
+        about: "speakers hear the holder, the segment does not",
+        two: Two::UntilFenced,
+        moves: Moves::May,
+        inject: cut::segment,
+    },
+    Fault {
+        name: "carrier",
+        about: "the holder's link loses its carrier",
+        two: Two::Never,
+        moves: Moves::Must,
+        inject: cut::carrier,
+    },
+    Fault {
+        name: "flap",
+        about: "the carrier of the holder's link comes and goes",
+        two: Two::Never,
+        moves: Moves::May,
+        inject: cut::flap,
+    },
+    Fault {
+        name: "restart",
+        about: "the holder's speaker is restarted",
+        two: Two::Never,
+        moves: Moves::MustNot,
+        inject: restart,
+    },
+    Fault {
+        name: "upgrade",
+        about: "the holder's speaker is replaced by another binary (--upgrade-to, or a copy of the same)",
+        two: Two::Never,
+        moves: Moves::MustNot,
+        inject: upgrade,
+    },
+    Fault {
+        name: "drain",
+        about: "the holder is drained",
+        two: Two::Never,
+        moves: Moves::Must,
+        inject: drain,
+    },
+    Fault {
+        name: "starve",
+        about: "eight busy threads for each CPU",
+        two: Two::Never,
+        moves: Moves::MustNot,
+        inject: starve,
+    },
+    Fault {
+        name: "memory",
+        about: "the holder's speaker gets no more memory (cgroup)",
+        two: Two::Never,
+        moves: Moves::May,
+        inject: hang::no_memory,
+    },
+    Fault {
+        name: "spoof",
+        about: "a host that is no node claims the VIPs",
+        two: Two::Never,
+        moves: Moves::MustNot,
+        inject: spoof,
+    },
+    Fault {
+        name: "mute",
+        about: "the switch drops gratuitous frames, and the holder's speaker is killed",
+        two: Two::Never,
+        moves: Moves::Must,
+        inject: mute,
+    },
+];
+
+/// Not among the others: shows that the watch finds two that answer. It must fail.
+pub(super) const PLANTED: Fault = Fault {
+    name: "planted",
+    about: "a second host answers for the VIPs as if it were a node; to see that the watch finds it",
+    two: Two::Never,
+    moves: Moves::May,
+    inject: spoof,
+};
+
+fn kill(target: &mut Target<'_>) -> Result<Heal> {
+    target.lab.speaker(&target.holder)?.kill()?;
+    Ok(start_again(target.holder.clone()))
+}
+
+fn start_again(node: String) -> Heal {
+    Box::new(move |lab| {
+        lab.start_speaker(&node)?;
+        lab.speaker(&node)?.wait_until_ready()
+    })
+}
+
+fn stop(target: &mut Target<'_>) -> Result<Heal> {
+    let holder = target.holder.clone();
+    target.lab.speaker(&holder)?.signal(Signal::STOP);
+    Ok(Box::new(move |lab| {
+        lab.speaker(&holder)?.signal(Signal::CONT);
+        Ok(())
+    }))
+}
+
+fn restart(target: &mut Target<'_>) -> Result<Heal> {
+    let holder = &target.holder;
+    target.lab.speaker(holder)?.stop()?;
+    target.lab.start_speaker(holder)?;
+    target.lab.speaker(holder)?.wait_until_ready()?;
+    Ok(nothing())
+}
+
+fn upgrade(target: &mut Target<'_>) -> Result<Heal> {
+    let copy = target.lab.folder().join("speaker-upgraded");
+    fs::copy(&target.upgrade, &copy)
+        .with_context(|| format!("failed to copy {}", target.upgrade.display()))?;
+    let before = std::mem::replace(&mut target.lab.options.speaker, copy);
+    let done = restart(target);
+    target.lab.options.speaker = before;
+    done
+}
+
+fn drain(target: &mut Target<'_>) -> Result<Heal> {
+    let holder = target.holder.clone();
+    target.lab.speaker(&holder)?.ctl(&["drain"])?;
+    Ok(Box::new(move |lab| {
+        lab.speaker(&holder)?.ctl(&["drain", "--undo"]).map(drop)
+    }))
+}
+
+fn starve(_: &mut Target<'_>) -> Result<Heal> {
+    let is_over = Arc::new(AtomicBool::new(false));
+    let cpus = thread::available_parallelism()?.get();
+    for _ in 0..cpus * HOGS_PER_CPU {
+        let is_over = Arc::clone(&is_over);
+        // Bounded, should nobody end it.
+        let until = Instant::now() + HOG_MAX;
+        thread::spawn(move || {
+            while !is_over.load(Ordering::Relaxed) && Instant::now() < until {
+                std::hint::spin_loop();
+            }
+        });
+    }
+    Ok(Box::new(move |_| {
+        is_over.store(true, Ordering::Relaxed);
+        Ok(())
+    }))
+}
+
+fn spoof(target: &mut Target<'_>) -> Result<Heal> {
+    let mac = mac_of(target.stranger, "eth0")?;
+    let sender = target.stranger.enter(|| Sender::open("eth0"))??;
+    let claims: Vec<Vec<u8>> = target
+        .vips
+        .iter()
+        .map(|vip| frame::claim(mac, *vip))
+        .collect();
+    let is_over = Arc::new(AtomicBool::new(false));
+    let asked = Arc::clone(&is_over);
+    let spoofer = thread::spawn(move || {
+        while !asked.load(Ordering::Relaxed) {
+            for claim in &claims {
+                // A full queue of the link loses one claim of many.
+                let _ = sender.send(claim);
+            }
+            thread::sleep(SPOOF_INTERVAL);
+        }
+    });
+    Ok(Box::new(move |_| {
+        is_over.store(true, Ordering::Relaxed);
+        spoofer
+            .join()
+            .map_err(|_| anyhow::anyhow!("the spoofer panicked"))
+    }))
+}
+
+fn mute(target: &mut Target<'_>) -> Result<Heal> {
+    let open = cut::gratuitous(target)?;
+    let start = kill(target)?;
+    Ok(Box::new(|lab| {
+        open(lab)?;
+        start(lab)
+    }))
+}
+
+/// For a fault that is over when it is done.
+pub(super) fn nothing() -> Heal {
+    Box::new(|_| Ok(()))
+}
+
+const HOGS_PER_CPU: usize = 8;
+const HOG_MAX: Duration = Duration::from_secs(60);
+const SPOOF_INTERVAL: Duration = Duration::from_millis(10);

@@ -1,0 +1,207 @@
+//! From what the stations saw to a verdict, and the verdict for people and programs.
+
+use super::fault::{Fault, Moves, Two};
+use super::frame::Mac;
+use super::judge::{Answer, Sight, sights};
+use super::picture::{Timeline, draw};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// One fault as it was done.
+pub(super) struct Round {
+    /// Who answered when it began.
+    pub(super) holder: Mac,
+    /// Nanoseconds: watched from, done, taken away, watched until.
+    pub(super) moments: [u64; 4],
+    /// Questions of each station: sent, refused by the link.
+    pub(super) asked: Vec<(u64, u64)>,
+    /// Whose answers do not count.
+    pub(super) strangers: BTreeSet<Mac>,
+}
+
+/// What became of it.
+pub(super) struct Verdict {
+    /// Rules that did not hold, in words.
+    broken: Vec<String>,
+    /// The longest time without an answer that any station had for any address, and in which two answered.
+    gap: Duration,
+    overlap: Option<Duration>,
+    /// Who answered before, and at the end.
+    from: String,
+    to: String,
+    answers: usize,
+    asked: u64,
+    unsent: u64,
+    picture: String,
+}
+
+impl Verdict {
+    pub(super) fn is_well(&self) -> bool {
+        self.broken.is_empty()
+    }
+}
+
+/// Judges what the stations saw.
+pub(super) fn judge(
+    fault: &Fault,
+    round: &Round,
+    vips: &[IpAddr],
+    names: &BTreeMap<Mac, String>,
+    seen: Vec<(String, Vec<Answer>)>,
+) -> Verdict {
+    let [begun, injected, healed, ended] = round.moments;
+    let name = |mac: &Mac| names.get(mac).cloned().unwrap_or_else(|| mac.to_string());
+    let mut verdict = Verdict {
+        broken: Vec::new(),
+        gap: Duration::ZERO,
+        overlap: None,
+        from: name(&round.holder),
+        to: "nobody".to_owned(),
+        answers: seen.iter().map(|(_, answers)| answers.len()).sum(),
+        asked: round.asked.iter().map(|(sent, _)| sent).sum(),
+        unsent: round.asked.iter().map(|(_, refused)| refused).sum(),
+        picture: String::new(),
+    };
+    for (station, answers) in &seen {
+        let whole = sights(answers, vips, (begun, ended), &round.strangers);
+        let during = sights(answers, vips, (injected, healed), &round.strangers);
+        let after = sights(answers, vips, (healed, ended), &round.strangers);
+        for vip in vips {
+            let at = format!("{vip} as {station} saw it");
+            verdict.overlap_of(fault, &whole[vip], &at, &name);
+            verdict.moves_of(fault, round.holder, &during[vip], &at, &name);
+            verdict.end_of(&after[vip], ended, &at, &name);
+            verdict.gap = verdict.gap.max(Duration::from_nanos(whole[vip].gap.0));
+        }
+    }
+    let all: Vec<Answer> = seen
+        .iter()
+        .flat_map(|(_, answers)| answers)
+        .copied()
+        .collect();
+    verdict.picture = draw(&Timeline {
+        answers: &all,
+        vips,
+        span: (begun, ended),
+        marks: &[(injected, '!'), (healed, '+')],
+        names,
+    });
+    verdict
+}
+
+impl Verdict {
+    fn overlap_of(
+        &mut self,
+        fault: &Fault,
+        sight: &Sight,
+        at: &str,
+        name: &impl Fn(&Mac) -> String,
+    ) {
+        let Some(overlap) = sight.overlap else { return };
+        self.overlap = self.overlap.max(Some(overlap.length()));
+        let allowed = match fault.two {
+            Two::Never => Duration::ZERO,
+            Two::UntilFenced => FENCED_MAX,
+        };
+        if overlap.length() > allowed || fault.two == Two::Never {
+            let [one, two] = overlap.macs;
+            let ms = overlap.length().as_secs_f64() * 1000.0;
+            self.broken.push(format!(
+                "two answered for {at}: {} and {}, for {ms:.1} ms",
+                name(&one),
+                name(&two)
+            ));
+        }
+    }
+
+    fn moves_of(
+        &mut self,
+        fault: &Fault,
+        holder: Mac,
+        sight: &Sight,
+        at: &str,
+        name: &impl Fn(&Mac) -> String,
+    ) {
+        let last = sight.spells.last().map(|spell| spell.mac);
+        let other = sight.spells.iter().find(|spell| spell.mac != holder);
+        match fault.moves {
+            Moves::Must if last.is_none_or(|last| last == holder) => self
+                .broken
+                .push(format!("no other node came to answer for {at}")),
+            Moves::MustNot if other.is_some() => {
+                let other = other.map(|spell| name(&spell.mac)).unwrap_or_default();
+                self.broken.push(format!("{other} came to answer for {at}"));
+            }
+            Moves::MustNot if last.is_none() => {
+                self.broken.push(format!("nobody answered for {at}"));
+            }
+            Moves::Must | Moves::MustNot | Moves::May => {}
+        }
+    }
+
+    fn end_of(&mut self, sight: &Sight, ended: u64, at: &str, name: &impl Fn(&Mac) -> String) {
+        match sight.spells.last() {
+            Some(spell) if ended.saturating_sub(spell.last) < ANSWERED_AT_END => {
+                self.to = name(&spell.mac);
+            }
+            Some(_) | None => self
+                .broken
+                .push(format!("nobody answers for {at} when all is over")),
+        }
+    }
+}
+
+/// Shows one fault.
+pub(super) fn show(round: u32, fault: &Fault, verdict: &Verdict, is_json: bool) {
+    let ms = |time: Duration| time.as_secs_f64() * 1000.0;
+    if is_json {
+        let line = serde_json::json!({
+            "round": round,
+            "fault": fault.name,
+            "well": verdict.is_well(),
+            "broken": verdict.broken,
+            "from": verdict.from,
+            "to": verdict.to,
+            "gap_ms": ms(verdict.gap),
+            "two_ms": verdict.overlap.map(ms),
+            "asked": verdict.asked,
+            "unsent": verdict.unsent,
+            "answers": verdict.answers,
+        });
+        println!("{line}");
+        return;
+    }
+    println!("\n{}: {}", fault.name, fault.about);
+    print!("{}", verdict.picture);
+    let two = match verdict.overlap {
+        Some(overlap) => format!("two answered for {:.1} ms", ms(overlap)),
+        None => "never two".to_owned(),
+    };
+    println!(
+        "  {} -> {}, longest without an answer {:.0} ms, {two}; {} questions, {} answers",
+        verdict.from,
+        verdict.to,
+        ms(verdict.gap),
+        verdict.asked,
+        verdict.answers
+    );
+    for broken in &verdict.broken {
+        println!("  BROKEN: {broken}");
+    }
+}
+
+/// The last line.
+pub(super) fn close(done: usize, broken: usize, is_json: bool) {
+    if is_json {
+        println!("{}", serde_json::json!({ "done": done, "broken": broken }));
+    } else {
+        println!("\n{done} faults, {broken} of them broke a rule");
+    }
+}
+
+/// L5.2: a claim silences at the very frame, and each of two claims when it hears the other; between their views lies a round
+/// of gossip.
+const FENCED_MAX: Duration = Duration::from_millis(1500);
+/// Nanoseconds.
+const ANSWERED_AT_END: u64 = 500_000_000;
