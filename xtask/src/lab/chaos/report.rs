@@ -27,6 +27,7 @@ pub(super) struct Verdict {
     /// The longest time without an answer that any station had for any address, and in which two answered.
     gap: Duration,
     overlap: Option<Duration>,
+    in_flight: Option<Duration>,
     /// Who answered before, and at the end.
     from: String,
     to: String,
@@ -56,6 +57,7 @@ pub(super) fn judge(
         broken: Vec::new(),
         gap: Duration::ZERO,
         overlap: None,
+        in_flight: None,
         from: name(&round.holder),
         to: "nobody".to_owned(),
         answers: seen.iter().map(|(_, answers)| answers.len()).sum(),
@@ -72,6 +74,7 @@ pub(super) fn judge(
             verdict.overlap_of(fault, &whole[vip], &at, &name);
             verdict.moves_of(fault, round.holder, &during[vip], &at, &name);
             verdict.end_of(&after[vip], ended, &at, &name);
+            verdict.in_flight = verdict.in_flight.max(whole[vip].in_flight);
             verdict.gap = verdict.gap.max(Duration::from_nanos(whole[vip].gap.0));
         }
     }
@@ -165,6 +168,7 @@ pub(super) fn show(round: u32, fault: &Fault, verdict: &Verdict, is_json: bool) 
             "to": verdict.to,
             "gap_ms": ms(verdict.gap),
             "two_ms": verdict.overlap.map(ms),
+            "crossed_ms": verdict.in_flight.map(ms),
             "asked": verdict.asked,
             "unsent": verdict.unsent,
             "answers": verdict.answers,
@@ -174,9 +178,10 @@ pub(super) fn show(round: u32, fault: &Fault, verdict: &Verdict, is_json: bool) 
     }
     println!("\n{}: {}", fault.name, fault.about);
     print!("{}", verdict.picture);
-    let two = match verdict.overlap {
-        Some(overlap) => format!("two answered for {:.1} ms", ms(overlap)),
-        None => "never two".to_owned(),
+    let two = match (verdict.overlap, verdict.in_flight) {
+        (Some(overlap), _) => format!("two answered for {:.1} ms", ms(overlap)),
+        (None, Some(crossed)) => format!("never two (frames crossed for {:.1} ms)", ms(crossed)),
+        (None, None) => "never two".to_owned(),
     };
     println!(
         "  {} -> {}, longest without an answer {:.0} ms, {two}; {} questions, {} answers",
