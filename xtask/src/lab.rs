@@ -275,6 +275,7 @@ impl Lab {
             run_dir: &self.options.run_dir,
             bpffs: &self.options.bpffs,
             log: &self.folder().join("log").join(format!("{node}.log")),
+            flags: self.options.speaker_flags,
         })?;
         let process = Process::running(speaker.id(), format!("speaker {node}"));
         self.speakers.insert(node.to_owned(), speaker);

@@ -15,6 +15,8 @@ use xtask::lab::topology::{CLIENT_V4, CLIENT_V6};
 
 #[path = "lab/audit.rs"]
 mod audit;
+#[path = "lab/chaos.rs"]
+mod chaos;
 #[path = "lab/cluster.rs"]
 mod cluster;
 #[path = "lab/command.rs"]

@@ -27,6 +27,8 @@ pub struct Options {
     pub run_dir: PathBuf,
     /// What makes it a cluster; without, the speakers follow the folder of manifests.
     pub cluster: Option<Binaries>,
+    /// Further flags of every speaker.
+    pub speaker_flags: &'static [&'static str],
 }
 
 impl Options {
@@ -43,6 +45,7 @@ impl Options {
             bpffs: PathBuf::from(BPFFS),
             run_dir: PathBuf::from(RUN_DIR),
             cluster: None,
+            speaker_flags: &[],
         }
     }
 

@@ -45,6 +45,7 @@ pub(super) struct Start<'a> {
     pub(super) run_dir: &'a Path,
     pub(super) bpffs: &'a Path,
     pub(super) log: &'a Path,
+    pub(super) flags: &'a [&'a str],
 }
 
 impl Speaker {
@@ -63,6 +64,7 @@ impl Speaker {
         };
         command.arg("--run-dir").arg(start.run_dir);
         command.arg("--bpffs").arg(start.bpffs);
+        command.args(start.flags);
         command.env("METALLB_ML_SECRET_KEY_PATH", secret(start.log)?);
         Ok(Self {
             node: start.node.name.clone(),

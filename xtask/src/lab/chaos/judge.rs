@@ -160,8 +160,9 @@ fn overlaps(spells: &[Spell]) -> Vec<Overlap> {
     found
 }
 
-/// A holder that lost a VIP and took it again was silent for longer: to take it, two probes go unanswered for 100 ms.
-const RETURN_MIN: u64 = 100_000_000;
+/// Ten questions in a row without an answer are a silence: a VIP that was given away and given back has one, and who
+/// answers beside another has none.
+const RETURN_MIN: u64 = 10_000_000;
 /// What a busy machine of two CPUs lets a frame wait between two of its namespaces. Takings keep 100 ms off the end of a promise.
 const IN_FLIGHT_MAX: Duration = Duration::from_millis(5);
 

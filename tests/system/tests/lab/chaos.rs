@@ -1,0 +1,54 @@
+//! `cargo xtask lab chaos`: that its watch finds two answers, and what it finds in the faults that need no patience.
+
+use serde_json::Value;
+use std::process::Command;
+use system_tests::lab::{left_behind, turn, xtask};
+use xtask::tools::root;
+
+#[test]
+fn the_watch_finds_a_planted_second_answerer() {
+    let (code, lines) = chaos(&["planted"]);
+    assert_eq!(code, Some(1), "{lines:#?}");
+    let planted = &lines[0];
+    assert_eq!(planted["well"], false);
+    let broken = planted["broken"].to_string();
+    assert!(broken.contains("two answered for 192.0.2."), "{broken}");
+    assert!(broken.contains("two answered for 2001:db8:"), "{broken}");
+}
+
+#[test]
+fn l3_1b_a_speaker_that_is_killed_or_stopped_is_followed_by_one_other() {
+    let (code, lines) = chaos(&["kill", "stop"]);
+    assert_eq!(code, Some(0), "{lines:#?}");
+    assert_eq!(lines.last().unwrap()["done"], 2);
+}
+
+#[test]
+fn l6_3_an_upgrade_moves_nothing() {
+    let (code, lines) = chaos(&["upgrade"]);
+    assert_eq!(code, Some(0), "{lines:#?}");
+    assert_eq!(lines[0]["from"], lines[0]["to"]);
+}
+
+/// Does these faults; the exit code and what was said of each.
+fn chaos(faults: &[&str]) -> (Option<i32>, Vec<Value>) {
+    let _turn = turn();
+    let named = faults.iter().flat_map(|fault| ["--fault", fault]);
+    let output = Command::new(xtask())
+        .args(["lab", "chaos", "-o", "json"])
+        .args(named)
+        .current_dir(root())
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    let lines = text.lines().map(serde_json::from_str);
+    let lines: Result<Vec<Value>, _> = lines.collect();
+    let lines = lines.unwrap_or_else(|error| panic!("{error}: {text}"));
+    assert!(
+        !lines.is_empty(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert_eq!(left_behind("hg-"), Vec::<String>::new());
+    (output.status.code(), lines)
+}
