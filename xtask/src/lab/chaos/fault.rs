@@ -38,7 +38,8 @@ pub(super) struct Fault {
 pub(super) enum Two {
     /// Not once.
     Never,
-    /// Until the claims that they see of each other have silenced one (L5.2).
+    /// Until the claims that they see of each other have silenced one (L5.2): where the members do not hear each other, or a node with one link
+    /// loses it, each side serves its own.
     UntilFenced,
 }
 
@@ -122,14 +123,14 @@ pub(super) const FAULTS: &[Fault] = &[
     Fault {
         name: "carrier",
         about: "the holder's link loses its carrier",
-        two: Two::Never,
+        two: Two::UntilFenced,
         moves: Moves::Must,
         inject: cut::carrier,
     },
     Fault {
         name: "flap",
         about: "the carrier of the holder's link comes and goes",
-        two: Two::Never,
+        two: Two::UntilFenced,
         moves: Moves::May,
         inject: cut::flap,
     },
