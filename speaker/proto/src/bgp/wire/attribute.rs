@@ -25,6 +25,8 @@ pub(super) const EXTENDED_COMMUNITIES: u8 = 16;
 /// RFC 6793 §3, as the next.
 pub(super) const AS4_PATH: u8 = 17;
 pub(super) const AS4_AGGREGATOR: u8 = 18;
+/// RFC 5701 §2.
+pub(super) const IPV6_EXTENDED_COMMUNITIES: u8 = 25;
 /// RFC 8092 §3.
 pub(super) const LARGE_COMMUNITY: u8 = 32;
 /// RFC 9234 §5.
@@ -73,7 +75,7 @@ impl<'a> Attribute<'a> {
     }
 }
 
-/// Appends all attributes of an announcement but MP_REACH_NLRI, in the order of their types. At most 1,146 bytes, so that there is room
+/// Appends all attributes of an announcement but MP_REACH_NLRI, in the order of their types. At most 1,120 bytes, so that there is room
 /// for prefixes.
 pub(super) fn write_all(out: &mut Vec<u8>, path: &Path, attributes: &Attributes, family: Family) {
     const IGP: u8 = 0;

@@ -105,7 +105,7 @@ fn graceful_restart(mut value: Bytes<'_>) -> Option<GracefulRestart> {
     Some(told)
 }
 
-/// Appends what an OPEN says that its sender can do, each capability once and in the order of their codes. At most 48 bytes.
+/// Appends what an OPEN says that its sender can do, each capability once and in the order of their codes. At most 42 bytes.
 pub(super) fn write(out: &mut Vec<u8>, open: &Open) {
     let told = &open.capabilities;
     for family in &told.families {

@@ -19,7 +19,7 @@ pub fn open(out: &mut Vec<u8>, open: &Open) {
         out.extend([0, CAPABILITIES, 0]);
         capability::write(out, open);
         let count = u8::try_from(out.len() - parameters - 3)
-            .expect("our capabilities have at most 48 bytes");
+            .expect("our capabilities have at most 42 bytes");
         if count == 0 {
             out.truncate(parameters + 1);
         } else {

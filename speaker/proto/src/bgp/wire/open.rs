@@ -7,7 +7,7 @@ use crate::bgp::message::{Notification, Open};
 use crate::bgp::route::RouterId;
 use std::net::Ipv4Addr;
 
-/// Stands in two bytes for AS numbers that have no room there (RFC 6793 §9).
+/// Stands in two bytes for AS numbers that have no room there (RFC 6793 §4.2.1).
 pub(super) const AS_TRANS: u16 = 23456;
 /// The one version there is.
 pub(super) const VERSION: u8 = 4;
@@ -31,7 +31,7 @@ pub(super) fn decode(body: &[u8]) -> Result<Open, Notification> {
     let fields = fields(&mut body).ok_or(UNSPECIFIC)?;
     let told = parameters(body)?;
     let asn = told.asn.unwrap_or_else(|| fields.asn.into());
-    // RFC 7607 §2: no speaker is AS 0. Nor is one AS_TRANS (RFC 6793 §4.2.2), which stands for others.
+    // RFC 7607 §2: no speaker is AS 0. Nor is any AS_TRANS, which stands for others.
     if asn == 0 || asn == u32::from(AS_TRANS) {
         return Err(Notification::new(2, 2));
     }

@@ -5,8 +5,9 @@
 
 use super::attribute::{
     AGGREGATOR, AS_PATH, AS4_AGGREGATOR, AS4_PATH, ATOMIC_AGGREGATE, CLUSTER_LIST, COMMUNITIES,
-    EXTENDED_COMMUNITIES, LARGE_COMMUNITY, LOCAL_PREF, MP_REACH_NLRI, MP_UNREACH_NLRI,
-    MULTI_EXIT_DISC, NEXT_HOP, ONLY_TO_CUSTOMER, OPTIONAL, ORIGIN, ORIGINATOR_ID, TRANSITIVE,
+    EXTENDED_COMMUNITIES, IPV6_EXTENDED_COMMUNITIES, LARGE_COMMUNITY, LOCAL_PREF, MP_REACH_NLRI,
+    MP_UNREACH_NLRI, MULTI_EXIT_DISC, NEXT_HOP, ONLY_TO_CUSTOMER, OPTIONAL, ORIGIN, ORIGINATOR_ID,
+    TRANSITIVE,
 };
 use super::bytes::Bytes;
 use super::multiprotocol::{reach, unreach};
@@ -184,6 +185,16 @@ const RULES: &[Rule] = &[
         wrong_flags: "EXTENDED_COMMUNITIES has wrong flags",
         wrong_value: "EXTENDED_COMMUNITIES is malformed",
     },
+    // RFC 7606 §7.15.
+    Rule {
+        code: IPV6_EXTENDED_COMMUNITIES,
+        flags: OPTIONAL | TRANSITIVE,
+        is_right: |value, _| is_list(value, 20),
+        otherwise: Approach::Withdraw,
+        is_internal: false,
+        wrong_flags: "IPV6_EXTENDED_COMMUNITIES has wrong flags",
+        wrong_value: "IPV6_EXTENDED_COMMUNITIES is malformed",
+    },
     // RFC 6793 §6; of a peer that can do without, it means nothing.
     Rule {
         code: AS4_PATH,
@@ -204,7 +215,7 @@ const RULES: &[Rule] = &[
         wrong_flags: "AS4_AGGREGATOR has wrong flags",
         wrong_value: "AS4_AGGREGATOR is malformed",
     },
-    // RFC 8092 §5.
+    // RFC 8092 §6.
     Rule {
         code: LARGE_COMMUNITY,
         flags: OPTIONAL | TRANSITIVE,

@@ -1,5 +1,11 @@
 //! What is written is what is read, what a peer gets wrong is judged as the RFCs say, and no bytes make the reader panic.
 
+mod announcements;
+mod attributes;
+mod damage;
+mod framing;
+mod notifications;
+mod opens;
 mod packing;
 
 use super::*;

@@ -4,17 +4,17 @@ use super::*;
 use crate::bgp::route::Attributes;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-const V4: NextHop = NextHop::V4(Ipv4Addr::new(192, 0, 2, 1));
-const GLOBAL: NextHop = NextHop::V6 {
+pub(super) const V4: NextHop = NextHop::V4(Ipv4Addr::new(192, 0, 2, 1));
+pub(super) const GLOBAL: NextHop = NextHop::V6 {
     address: Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1),
     link_local: None,
 };
-const BOTH: NextHop = NextHop::V6 {
+pub(super) const BOTH: NextHop = NextHop::V6 {
     address: Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1),
     link_local: Some(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1)),
 };
 
-fn path(next_hop: NextHop) -> Path {
+pub(super) fn path(next_hop: NextHop) -> Path {
     Path {
         asn: 64512,
         is_ebgp: true,
@@ -24,7 +24,7 @@ fn path(next_hop: NextHop) -> Path {
 }
 
 /// So many prefixes of one length, one after the other.
-fn prefixes(family: Family, length: u8, count: u32) -> Vec<Prefix> {
+pub(super) fn prefixes(family: Family, length: u8, count: u32) -> Vec<Prefix> {
     let nth = |at: u32| {
         let shift = family.bits() - length;
         match family {
