@@ -1,6 +1,8 @@
-//! The codec of BGP against the committed corpus and against what real peers said.
+//! The codec of BGP against the committed corpus, against what real peers said, and against another's codec.
 
 mod corpus;
+mod meaning;
+mod oracle;
 mod peers;
 
 use crate::hex;
@@ -22,5 +24,13 @@ impl Chance {
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) as u32
+    }
+
+    fn below(&mut self, end: usize) -> usize {
+        self.bits() as usize % end.max(1)
+    }
+
+    fn is_heads(&mut self) -> bool {
+        self.below(2) == 0
     }
 }
