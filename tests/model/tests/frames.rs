@@ -3,12 +3,13 @@
 //! The corpus under `fuzz/frames` is hexadecimal text, one frame a file, with the two leading bytes that choose tables
 //! (`speaker_ebpf::model::fuzz_frame`). `UPDATE_EXPECT=1` adds what the table has and the corpus lacks.
 
+use crate::hex;
 use model_tests::frames::{Case, Hook, cases};
 use speaker_ebpf::logic::Verdict;
 use speaker_ebpf::model::{fuzz_frame, parse_reply};
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Suites shrink by accident: fewer cases than this are a mistake.
 const CASES_MIN: usize = 100;
@@ -58,13 +59,9 @@ fn the_corpus_does_no_harm() {
     if std::env::var_os("UPDATE_EXPECT").is_some() {
         add_cases(&folder);
     }
-    let files = files(&folder);
+    let files = hex::corpus(&folder);
     assert!(files.len() >= CASES_MIN, "only {} files", files.len());
-    for file in files {
-        let text = fs::read_to_string(&file).unwrap();
-        let data = parse(&text).unwrap_or_else(|| panic!("{}: not hexadecimal", file.display()));
-        fuzz_frame(&data);
-    }
+    files.iter().for_each(|(_, data)| fuzz_frame(data));
 }
 
 fn hooks(case: &Case) -> Vec<Hook> {
@@ -95,24 +92,4 @@ fn add_cases(folder: &Path) {
         let text = format!("{choice}\n{}\n", lines.join("\n"));
         fs::write(folder.join(format!("{name}.hex")), text).unwrap();
     }
-}
-
-fn files(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
-    let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
-    files.sort();
-    files
-}
-
-fn parse(text: &str) -> Option<Vec<u8>> {
-    let digits: Vec<u32> = text
-        .chars()
-        .filter(|c| !c.is_whitespace())
-        .map(|c| c.to_digit(16))
-        .collect::<Option<_>>()?;
-    let bytes = digits.chunks(2).map(|pair| match pair {
-        [high, low] => Some((high << 4 | low) as u8),
-        _ => None,
-    });
-    bytes.collect()
 }

@@ -6,8 +6,10 @@
 
 mod admission;
 mod allocation;
+mod bgp;
 mod deploy;
 mod frames;
+mod hex;
 mod manifests;
 mod reviews;
 mod scenario;

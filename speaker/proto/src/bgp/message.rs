@@ -15,7 +15,8 @@ pub enum Message {
     Notification(Notification),
     /// Type 4.
     Keepalive,
-    /// Type 5 (RFC 2918): send everything of this family again. A family that is not ours is `None`.
+    /// Type 5 (RFC 2918): send everything of this family again. `None`: there is nothing to send, because the family is not ours, or
+    /// because it marks the beginning or end of what nobody here asked for (RFC 7313).
     RouteRefresh(Option<Family>),
 }
 
