@@ -9,10 +9,23 @@
 //! shared tables.
 
 mod cause;
+mod collide;
+mod connection;
+mod dial;
+mod established;
+mod machine;
+mod open;
+mod receive;
 mod settings;
 mod status;
+mod stop;
+mod timers;
+
+#[cfg(test)]
+mod tests;
 
 pub use cause::{Cause, Words};
+pub use machine::Session;
 pub use settings::{CONNECT_RETRY, Graceful, PeerAsn, Settings};
 pub use status::{Counters, Messages, Negotiated, State, Status};
 
@@ -79,8 +92,8 @@ pub enum Input {
     Resume,
     /// End the session and begin anew at once.
     Reset(Reset),
-    /// The dialled connection stands, or one was accepted. A second accepted one, before the first was closed, is refused: close it
-    /// without telling.
+    /// The dialled connection stands, or one was accepted. While an accepted one is there already, a further one is answered by
+    /// [`Output::Refuse`], which means the new one, or [`Output::Close`], which means the old one.
     Connected {
         /// Which.
         side: Side,
@@ -145,6 +158,8 @@ pub enum Output {
     Send(Side, Vec<u8>),
     /// Write what was given, for at most [`CLOSE_FLUSH`], and close, or give up dialling. Nothing of this connection is fed any more.
     Close(Side),
+    /// Write these bytes to the connection that was accepted last, and close it as by [`Output::Close`]. Nothing of it is fed.
+    Refuse(Vec<u8>),
     /// The state, the reason why the session is not up, or what was negotiated changed.
     Changed(Box<Status>),
     /// The stop is done, all is closed, nothing more comes.
