@@ -96,11 +96,12 @@ impl Session {
         if self.intent != Intent::Run || is_idle {
             return Some(Notification::new(CEASE, REJECTED));
         }
-        // RFC 4271 §6.8: beside a session that is up a new connection is closed. RFC 4724 §5: but a peer that restarts gracefully would not
-        // dial if it still had the old one.
+        // RFC 4271 §6.8: beside a session that is up a new connection is closed. RFC 4724 §5: but a peer that keeps routes over its restart
+        // would not dial if it still had the old one, unless both dialled when this one came up.
         let up = self.up.as_ref()?;
         let negotiated = self.connections.get(&up.side)?.negotiated()?;
-        (!negotiated.has_graceful_restart).then_some(COLLIDED)
+        let is_old = self.now.since(up.since) >= CROSSING;
+        (!(negotiated.has_graceful_restart && is_old)).then_some(COLLIDED)
     }
 
     /// Of a session that is up, and of one that was accepted before, the peer knows nothing any more.
@@ -212,6 +213,8 @@ const SEND_HOLD_EXPIRED: Notification = Notification::new(8, 0);
 /// For so long after the start dials are close together: the peer may wait for us with stale routes (RFC 4724).
 const EAGER: Span = Span::s(10);
 const EAGER_RETRY: Span = Span::ms(200);
+/// Dials that cross each other cross within this.
+const CROSSING: Span = Span::s(10);
 /// The longest wait after a session that failed: an operator who mended something waits no longer.
 const IDLE_HOLD_MAX: Span = Span::s(60);
 /// The shortest wait after an error that only people mend.

@@ -206,6 +206,11 @@ impl Session {
 
     /// Takes new settings, live where that is possible.
     pub(super) fn configure(&mut self, settings: Settings) {
+        match self.intent {
+            // What is still to be said, is said as it was begun.
+            Intent::Draining(..) | Intent::Stopped => return,
+            Intent::New | Intent::Run | Intent::Paused => {}
+        }
         let change = self.settings.needs_new_session(&settings);
         self.settings = settings;
         // A dial that is under way will say the new OPEN.

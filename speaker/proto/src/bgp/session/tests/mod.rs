@@ -1,6 +1,7 @@
 //! Sessions on a virtual clock: one by itself, and two that talk to each other in bytes.
 
 mod pair;
+mod table;
 
 use super::*;
 use crate::Machine;
