@@ -117,3 +117,7 @@ pub(super) const KEEPALIVE_MIN: Span = Span::s(1);
 /// RFC 4271 §6.2.
 pub(super) const BAD_PEER_AS: Notification = Notification::new(2, 2);
 const BAD_IDENTIFIER: Notification = Notification::new(2, 3);
+
+#[cfg(test)]
+#[path = "open_tests.rs"]
+mod tests;

@@ -1,6 +1,9 @@
 //! Sessions on a virtual clock: one by itself, and two that talk to each other in bytes.
 
+mod collision;
+mod decisions;
 mod pair;
+mod rules;
 mod table;
 
 use super::*;

@@ -105,6 +105,7 @@ impl Pair {
             self.settle();
         }
         self.now = until;
+        self.settle();
     }
 
     /// Lets time pass until both are up.
