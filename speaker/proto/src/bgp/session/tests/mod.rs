@@ -2,6 +2,7 @@
 
 mod collision;
 mod decisions;
+mod histories;
 mod pair;
 mod rules;
 mod table;
