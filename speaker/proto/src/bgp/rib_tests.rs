@@ -1,3 +1,5 @@
+//! What a peer is told in which order, what that costs, and a peer that does as it is told.
+
 use super::*;
 use proptest::prelude::*;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

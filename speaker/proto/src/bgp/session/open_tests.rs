@@ -1,3 +1,5 @@
+//! What two OPENs lead to, rule by rule.
+
 use super::super::settings::Graceful;
 use super::super::tests::{open, router_id, settings};
 use super::*;
