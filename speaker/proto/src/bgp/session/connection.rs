@@ -23,6 +23,8 @@ pub(super) struct Connection {
     /// When the peer counts as dead.
     pub(super) hold_at: Option<Time>,
     pub(super) keepalive_at: Option<Time>,
+    /// The hold timer was once let run on, since the peer was last heard.
+    was_spared: bool,
     in_flight: usize,
     /// Since when nothing was written of what is in flight.
     stuck_since: Time,
@@ -39,6 +41,7 @@ impl Connection {
             context: Context::default(),
             hold_at: Some(now + HOLD_OPEN_SENT),
             keepalive_at: None,
+            was_spared: false,
             in_flight: 0,
             stuck_since: now,
         }
@@ -81,8 +84,23 @@ impl Connection {
     pub(super) fn heard(&mut self, now: Time) {
         if let Some(negotiated) = self.negotiated() {
             let hold = negotiated.hold;
+            self.was_spared = false;
             self.hold_at = (hold > Span::s(0)).then(|| now + hold);
         }
+    }
+
+    /// Whether the peer has been silent for its hold time. If nobody looked for a while, what it said may not have been read: then
+    /// it has a little more time, once.
+    pub(super) fn is_dead(&mut self, now: Time) -> bool {
+        let Some(at) = self.hold_at.filter(|at| *at <= now) else {
+            return false;
+        };
+        let is_late = now.since(at) >= LATE && !self.was_spared;
+        if is_late {
+            self.was_spared = true;
+            self.hold_at = Some(now + LATE);
+        }
+        !is_late
     }
 
     /// We said something that spares the peer a KEEPALIVE.
@@ -125,5 +143,7 @@ impl Connection {
 
 /// RFC 4271 §8.2.2: a peer may take so long to say OPEN.
 const HOLD_OPEN_SENT: Span = Span::s(240);
+/// A driver that comes so late was not running, and has not read either.
+const LATE: Span = Span::s(1);
 /// RFC 9687 §3.3: a peer that reads nothing for less than this is slow, not dead.
 const SEND_HOLD_MIN: Span = Span::s(480);

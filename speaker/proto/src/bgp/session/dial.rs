@@ -187,10 +187,10 @@ impl Session {
     pub(super) fn expire_connection(&mut self, side: Side) {
         let now = self.now;
         let is_due = |at: Option<crate::Time>| at.is_some_and(|at| at <= now);
-        let Some(connection) = self.connections.get(&side) else {
+        let Some(connection) = self.connections.get_mut(&side) else {
             return;
         };
-        if is_due(connection.hold_at) {
+        if connection.is_dead(now) {
             self.fail(side, HOLD_EXPIRED);
         } else if is_due(connection.send_hold_at()) {
             self.fail(side, SEND_HOLD_EXPIRED);

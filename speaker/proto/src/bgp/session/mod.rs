@@ -102,7 +102,7 @@ pub enum Input {
     },
     /// Dialling failed, in words.
     ConnectFailed(String),
-    /// Bytes came, in order.
+    /// Bytes came, in order. What has come is handed in before time is let pass, else a peer may be taken for dead that spoke.
     Received(Side, Vec<u8>),
     /// The socket took so many of the bytes that were given.
     Written(Side, usize),

@@ -25,6 +25,27 @@ fn rfc4271_6_5_a_peer_that_is_silent_for_the_hold_time_is_dead() {
 }
 
 #[test]
+fn a_process_that_did_not_run_reads_before_it_takes_its_peer_for_dead() {
+    let dead = [
+        Did::Notified(Side::Dialled, 4, 0),
+        Did::Closed(Side::Dialled),
+    ];
+    for has_spoken in [true, false] {
+        let mut one = One::at(settings(), State::Established);
+        one.now += Span::s(100);
+        one.session.expire(one.now);
+        assert_eq!(one.session.state(), State::Established);
+        one.did();
+        if has_spoken {
+            one.hear_keepalive(Side::Dialled);
+        }
+        one.now += Span::s(1);
+        one.session.expire(one.now);
+        assert_eq!(one.did() == dead, !has_spoken);
+    }
+}
+
+#[test]
 fn rfc4271_8_2_2_a_peer_that_never_says_open_has_four_minutes() {
     let mut one = One::at(settings(), State::OpenSent);
     assert_eq!(one.pass(Span::ms(239_999)), []);
