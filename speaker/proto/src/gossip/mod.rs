@@ -30,6 +30,7 @@ mod tests;
 
 pub use counts::Counts;
 pub use machine::Gossip;
+pub(crate) use observers::mix;
 pub use peer::Contact;
 
 use crate::member::{Boot, HeldSet, HeldVersion, NodeId, Profile, Roster};
