@@ -182,3 +182,7 @@ const ASKS: usize = 8;
 const ANSWER_WAIT: Duration = Duration::from_millis(500);
 /// A CPU limit is enforced in periods of 100 ms: what may be silent for three of them bears it.
 const QUOTA_BEARS: Span = Span::ms(300);
+#[cfg(test)]
+mod netns_tests;
+#[cfg(test)]
+mod routers;
