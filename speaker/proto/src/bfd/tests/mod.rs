@@ -2,6 +2,7 @@
 
 mod flaps;
 mod pair;
+mod random;
 mod rules;
 
 use super::*;
