@@ -7,6 +7,7 @@ mod outbox;
 mod quota;
 mod table;
 mod thread;
+mod voice;
 
 pub(crate) use table::{Kept, SessionKey};
 

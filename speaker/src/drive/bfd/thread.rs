@@ -2,15 +2,15 @@
 
 use super::outbox::Outbox;
 use super::table::{Kept, SessionKey, Table};
+use super::voice::{Hearing, Voice, device, index};
 use super::{Event, Figures, LATE, View};
 use crate::drive::chance;
 use crate::drive::clock::now;
 use crate::drive::wake::Wake;
-use crate::edge::bfd::{Ear, Mouth, Path, Range, ifindex};
-use speaker_proto::bfd::{Change, Discard, Input, Output, Packet, Session, Settings, State};
+use crate::edge::bfd::Range;
+use speaker_proto::bfd::{Discard, Input, Output, Packet, Session, Settings, State};
 use speaker_proto::{Span, Time};
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, ErrorKind};
 use std::num::NonZeroU32;
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ pub(super) enum Ask {
 /// The thread's own.
 pub(super) struct Thread {
     table: Table<Voice>,
-    ears: BTreeMap<Range, Result<Ear, String>>,
+    ears: BTreeMap<Range, Hearing>,
     /// When sockets that could not be opened are tried again.
     retry: Time,
     /// Sessions of the last process that were not wanted yet.
@@ -41,17 +41,6 @@ pub(super) struct Thread {
     wake: Wake,
     discarded: BTreeMap<Discard, u64>,
     late_turns: u64,
-}
-
-/// How a session is heard by its other side.
-#[derive(Debug, Default)]
-struct Voice {
-    mouth: Option<Mouth>,
-    /// The port that it had, and is to have again.
-    port: Option<u16>,
-    unsent: u64,
-    trouble: Option<String>,
-    was_up: bool,
 }
 
 /// Who waits for sessions to be stretched, and for which.
@@ -88,7 +77,8 @@ impl Thread {
     /// One turn. `false`: nobody is left who wants anything.
     pub(super) fn turn(&mut self) -> bool {
         let due = self.due();
-        let ears = self.ears.values().flatten().map(AsFd::as_fd);
+        let ears = self.ears.values().flat_map(|hearing| &hearing.ear);
+        let ears = ears.map(AsFd::as_fd);
         self.wake.wait(ears, due);
         let turn = now();
         self.late_turns += u64::from(turn.since(due) > LATE);
@@ -123,10 +113,11 @@ impl Thread {
         while is_more && left > 0 {
             is_more = false;
             for range in &ranges {
-                let Some(Ok(ear)) = self.ears.get(range) else {
-                    continue;
-                };
-                let Some(heard) = ear.hear(&mut buffer) else {
+                let ear = self
+                    .ears
+                    .get(range)
+                    .and_then(|hearing| hearing.ear.as_ref().ok());
+                let Some(heard) = ear.and_then(|ear| ear.hear(&mut buffer)) else {
                     continue;
                 };
                 is_more = true;
@@ -205,11 +196,8 @@ impl Thread {
                 None,
             )
         });
-        let voice = Voice {
-            port,
-            ..Voice::default()
-        };
-        self.table.insert(turn, key.clone(), session, voice);
+        self.table
+            .insert(turn, key.clone(), session, Voice::new(port));
     }
 
     /// One that is free and that nobody can guess.
@@ -223,34 +211,24 @@ impl Thread {
         }
     }
 
-    /// Opens the sockets that are lacking, and closes the ears that nobody needs.
+    /// Opens the sockets that are lacking or whose device was made anew, and closes the ears that nobody needs.
     fn open(&mut self) {
         let ranges: BTreeSet<Range> = self.table.wanted().map(|entry| entry.key.range()).collect();
-        self.ears
-            .retain(|range, ear| ear.is_ok() && ranges.contains(range));
+        self.ears.retain(|range, hearing| {
+            let is_sound = hearing.ear.is_ok() && hearing.device == index(range.vrf.as_ref());
+            is_sound && ranges.contains(range)
+        });
         for range in ranges {
-            let ear = self.ears.entry(range);
-            let range = ear.key().clone();
-            ear.or_insert_with(|| Ear::open(&range).map_err(|error| deaf(&range, &error)));
+            self.ears.entry(range).or_insert_with_key(Hearing::open);
         }
-        let mut taken: BTreeSet<u16> = self
-            .table
-            .entries()
-            .filter_map(|entry| entry.mouth.port)
-            .collect();
+        let voices = self.table.entries().filter_map(|entry| entry.mouth.port);
+        let mut taken: BTreeSet<u16> = voices.collect();
         for entry in self.table.entries() {
-            if entry.mouth.mouth.is_some() {
-                continue;
-            }
-            match speak(&entry.key, entry.mouth.port, &taken) {
-                Ok((mouth, ifindex)) => {
-                    taken.insert(mouth.port());
-                    entry.ifindex = ifindex;
-                    entry.mouth.port = Some(mouth.port());
-                    entry.mouth.mouth = Some(mouth);
-                    entry.mouth.trouble = None;
-                }
-                Err(error) => entry.mouth.trouble = Some(mute(&entry.key, &error)),
+            let device = index(device(&entry.key));
+            if entry.mouth.mouth.is_none() || entry.mouth.device != device {
+                entry.mouth.open(&entry.key, device, &taken);
+                entry.ifindex = entry.key.interface.as_ref().and(device);
+                taken.extend(entry.mouth.port);
             }
         }
     }
@@ -326,7 +304,7 @@ impl Thread {
         let views = self.table.wanted().map(|entry| {
             let session = &entry.session;
             let deaf = self.ears.get(&entry.key.range());
-            let deaf = deaf.and_then(|ear| ear.as_ref().err());
+            let deaf = deaf.and_then(|hearing| hearing.ear.as_ref().err());
             let view = View {
                 state: session.state(),
                 diagnostic: session.diagnostic(),
@@ -351,73 +329,6 @@ impl Thread {
     }
 }
 
-impl Voice {
-    fn say(&mut self, packet: &Packet) {
-        let said = self.mouth.as_ref().map(|mouth| mouth.say(&packet.encode()));
-        match said {
-            Some(Ok(())) => return,
-            // The next packet will do.
-            Some(Err(error)) if error.kind() == ErrorKind::WouldBlock => {}
-            // A link that is made anew has another index: the socket is opened again.
-            Some(Err(error)) => {
-                self.trouble = Some(format!("failed to send: {error}"));
-                self.mouth = None;
-            }
-            None => {}
-        }
-        self.unsent += 1;
-    }
-
-    /// Whether a change is one that others want to know: into Up or out of it.
-    fn changed(&mut self, change: Change) -> bool {
-        let is_up = change.state == State::Up;
-        std::mem::replace(&mut self.was_up, is_up) || is_up
-    }
-}
-
-/// A socket to send with, and the index of its link.
-fn speak(
-    key: &SessionKey,
-    port: Option<u16>,
-    taken: &BTreeSet<u16>,
-) -> io::Result<(Mouth, Option<u32>)> {
-    let index = key.interface.as_ref().map(ifindex).transpose()?;
-    let path = Path {
-        peer: key.peer,
-        local: key.local,
-        device: key.interface.as_ref().or(key.vrf.as_ref()),
-        is_multihop: key.is_multihop,
-        scope: index.unwrap_or(0),
-    };
-    let first = u16::from_ne_bytes(chance::bytes()) % PORTS;
-    let some = (0..PORTS_TRIED).map(|n| PORT_MIN + (first + n) % PORTS);
-    let free = some.filter(|port| !taken.contains(port));
-    Mouth::open(path, port.into_iter().chain(free)).map(|mouth| (mouth, index))
-}
-
-fn deaf(range: &Range, error: &io::Error) -> String {
-    let port = if range.is_multihop { 4784 } else { 3784 };
-    if error.kind() == ErrorKind::AddrInUse {
-        return format!(
-            "UDP port {port} is taken by another process, such as FRR's bfdd: stop that one"
-        );
-    }
-    format!("failed to listen on UDP port {port}: {error}")
-}
-
-fn mute(key: &SessionKey, error: &io::Error) -> String {
-    let from = key
-        .local
-        .map(|local| format!(" from {local}"))
-        .unwrap_or_default();
-    format!("failed to open a socket to {}{from}: {error}", key.peer)
-}
-
-/// RFC 5881 §4: source ports are 49152 to 65535.
-const PORT_MIN: u16 = 49_152;
-const PORTS: u16 = 16_384;
-/// More than sessions can have, so that one is free unless others use the range too.
-const PORTS_TRIED: u16 = 1024;
 /// What could not be opened is tried again after this long, and an outbox that was full.
 const RETRY: Span = Span::s(1);
 /// Packets in one turn at most: more than fast sessions send in a second, and little enough to bear a flood.
