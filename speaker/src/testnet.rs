@@ -61,6 +61,11 @@ impl Namespace {
         Self { name }
     }
 
+    /// Its name, which no other test has.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Runs `work` on a thread of its own inside the namespace.
     pub(crate) fn enter<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
         let namespace = File::open(format!("/run/netns/{}", self.name)).unwrap();

@@ -1,11 +1,17 @@
 //! The threads that own a clock: everything else is told what time it is.
 //!
 //! [`pulse`] renews the deadline, [`decide`] runs the agent and writes the kernel's tables. Both are plain threads:
-//! a hung runtime worker must mean nothing to the VIPs, and a hung pulse or decide must mean silence.
+//! a hung runtime worker must mean nothing to the VIPs, and a hung pulse or decide must mean silence. [`bfd`] has a thread of its own too, so that
+//! nothing keeps it from being heard in time.
 
 pub(crate) mod allocate;
 pub(crate) mod announce;
 pub(crate) mod audit;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "what drives BGP sessions is to use it")
+)]
+pub(crate) mod bfd;
 pub(crate) mod chance;
 pub(crate) mod clock;
 pub(crate) mod decide;

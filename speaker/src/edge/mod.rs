@@ -2,10 +2,11 @@
 //!
 //! [`LinkWatch`] says which links may announce; [`Groups`] has the kernel listen to the VIPs' multicast groups;
 //! [`FrameSender`] sends what the announcing and probing machines say, [`Ears`] hears the answers; [`ArpSetting`] keeps VIPs out of the kernel's own questions.
-//! [`gossip`] brings sealed datagrams to other speakers and theirs here.
+//! [`gossip`] brings sealed datagrams to other speakers and theirs here, [`bfd`] BFD's packets.
 //! Knows nothing of the kernel program and its maps, nor of which VIPs are ours.
 
 mod arp_setting;
+pub(crate) mod bfd;
 mod ears;
 mod exclude;
 pub(crate) mod gossip;

@@ -16,6 +16,8 @@ pub(super) struct Suite {
     work: Work,
     /// It runs the speaker, so it must be built.
     needs_speaker: bool,
+    /// It talks to other BGP and BFD speakers, so they must be installed.
+    needs_routers: bool,
 }
 
 /// How a suite is run.
@@ -39,6 +41,7 @@ pub(super) const SUITES: &[Suite] = &[
         about: "format, lints, house rules, dependencies, commands in documents",
         work: Work::Check,
         needs_speaker: true,
+        needs_routers: false,
     },
     Suite {
         name: "unit",
@@ -58,30 +61,35 @@ pub(super) const SUITES: &[Suite] = &[
             "bench-tests",
         ]),
         needs_speaker: true,
+        needs_routers: true,
     },
     Suite {
         name: "model",
         about: "manifests in, plan out; allocation; parsers against their corpora",
         work: Work::Cargo(&["-p", "model-tests"]),
         needs_speaker: false,
+        needs_routers: false,
     },
     Suite {
         name: "sim",
         about: "histories of a simulated cluster under faults, and planted defects that it must notice",
         work: Work::Cargo(&["--profile", "sim", "-p", "sim"]),
         needs_speaker: false,
+        needs_routers: false,
     },
     Suite {
         name: "api",
         about: "an API server's double against recordings, kubectl and our programs against it",
         work: Work::Cargo(&["-p", "api-tests"]),
         needs_speaker: true,
+        needs_routers: false,
     },
     Suite {
         name: "ebpf-asan",
         about: "the packet logic under a sanitizer",
         work: Work::Sanitizer,
         needs_speaker: false,
+        needs_routers: false,
     },
     Suite {
         name: "kernel",
@@ -95,18 +103,21 @@ pub(super) const SUITES: &[Suite] = &[
             "--test-threads=1",
         ]),
         needs_speaker: true,
+        needs_routers: false,
     },
     Suite {
         name: "verifier",
         about: "verifiers and test runs of Debian's older kernels, emulated",
         work: Work::Verifier,
         needs_speaker: false,
+        needs_routers: false,
     },
     Suite {
         name: "vlan",
         about: "the speaker on VLAN devices, with TCX and without, emulated",
         work: Work::Vlan,
         needs_speaker: true,
+        needs_routers: false,
     },
     Suite {
         name: "lab",
@@ -120,13 +131,20 @@ pub(super) const SUITES: &[Suite] = &[
             "--test-threads=1",
         ]),
         needs_speaker: true,
+        needs_routers: false,
     },
 ];
+
+/// Other BGP and BFD speakers, of which tests start their own in namespaces; no service of theirs is needed.
+const ROUTERS: &[&str] = &["bird2", "exabgp", "frr", "gobgpd"];
 
 /// Builds what the suites share, so that a failure to build is told once and first.
 pub(super) fn prepare(suites: &[&Suite]) -> Result<()> {
     if suites.iter().any(|suite| suite.needs_speaker) {
         lab::command::build()?;
+    }
+    if suites.iter().any(|suite| suite.needs_routers) {
+        tools::ensure_packages(ROUTERS, "talking to other BGP and BFD speakers")?;
     }
     Ok(())
 }
