@@ -4,6 +4,7 @@
 //! by that. Both are pure; [`Memo`] only saves working the same thing out twice. Nothing here knows of kernel tables,
 //! time, or how a group is taken. The rules of layer 2 are MetalLB's (its page on layer 2 mode).
 
+mod bgp;
 mod demand;
 mod explain;
 mod group;
@@ -31,11 +32,15 @@ use group::Groups;
 use ranks::Ranks;
 use setting::Setting;
 use speaker_ebpf::abi::Mode;
+use speaker_proto::bgp::Prefix;
 pub use speaker_proto::hold::{Hold, Holding};
 use speaker_proto::{Epoch, GroupKey, Vip};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+pub use bgp::{
+    BfdSettings, BgpType, Obstacle, PasswordFrom, PeerName, PeerPlan, PeerRemote, PeerSettings,
+};
 pub use explain::{Explanation, Judged, JudgedLink, explain};
 pub use moves::{L2Move, L2Moves, moves};
 pub use reason::{Reason, Unfit, Unmatched};
@@ -54,8 +59,12 @@ pub struct Plan {
     pub l2: BTreeMap<(Vip, LinkName), L2Entry>,
     /// Where packets of VIPs that move go; empty unless something moved lately.
     pub moves: L2Moves,
-    /// What became of every service and why.
+    /// What became of every service in layer 2 and why.
     pub outcomes: BTreeMap<ServiceId, Outcome>,
+    /// The BGP peers of this node: what their sessions are to be like and what they are to be told.
+    pub bgp: BTreeMap<PeerName, PeerPlan>,
+    /// What became of every service in BGP and why; empty while there is no BGPAdvertisement.
+    pub bgp_outcomes: BTreeMap<ServiceId, BgpOutcome>,
     /// What is wrong between objects that are each sound.
     pub problems: BTreeSet<Problem>,
 }
@@ -105,6 +114,26 @@ pub struct Memo {
     wishes: Arc<Wishes>,
 }
 
+/// What became of a service on this node as far as BGP is concerned.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum BgpOutcome {
+    /// Some peer is to be told of it, if its session is up.
+    Announced(BgpAnnounced),
+    /// None is, because of this.
+    Silent(Reason),
+}
+
+/// What peers are told of a service.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BgpAnnounced {
+    /// The prefixes in which its addresses are announced, rising.
+    pub prefixes: Vec<Prefix>,
+    /// The peers that are told of some of them. Shared by services that have the same.
+    pub peers: Arc<BTreeSet<PeerName>>,
+    /// Its addresses of which no peer is told, because none of those peers carries their family.
+    pub left_out: Vec<Vip>,
+}
+
 /// The groups that this node should hold: those whose election it wins. Means nothing before the world is synced.
 pub fn elected(
     world: &World,
@@ -133,9 +162,12 @@ pub fn plan(world: &World, members: &Members, held: &Held, local: &Local, memo: 
         outcomes: outcomes
             .map(|(i, d)| (d.id().clone(), outcome(i)))
             .collect(),
+        bgp: bgp::peers(world, local),
+        bgp_outcomes: BTreeMap::new(),
         problems: survey
             .problems()
             .into_iter()
+            .chain(bgp::problems(world, local))
             .chain(world.config_problems())
             .collect(),
     }
