@@ -27,6 +27,7 @@ use crate::object::Kind;
 use crate::problem::Problem;
 use crate::service::ServiceId;
 use crate::world::World;
+use bgp::BgpPlan;
 use demand::Demands;
 use group::Groups;
 use ranks::Ranks;
@@ -39,7 +40,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub use bgp::{
-    BfdSettings, BgpType, Obstacle, PasswordFrom, PeerName, PeerPlan, PeerRemote, PeerSettings,
+    Attribute, BfdSettings, BgpType, Conflict, Obstacle, PasswordFrom, PeerName, PeerPlan,
+    PeerRemote, PeerSettings, Unrouted,
 };
 pub use explain::{Explanation, Judged, JudgedLink, explain};
 pub use moves::{L2Move, L2Moves, moves};
@@ -112,13 +114,14 @@ pub struct Memo {
     groups: Groups,
     ranks: Ranks,
     wishes: Arc<Wishes>,
+    bgp: bgp::Memory,
 }
 
 /// What became of a service on this node as far as BGP is concerned.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum BgpOutcome {
     /// Some peer is to be told of it, if its session is up.
-    Announced(BgpAnnounced),
+    Announced(Arc<BgpAnnounced>),
     /// None is, because of this.
     Silent(Reason),
 }
@@ -155,22 +158,22 @@ pub fn plan(world: &World, members: &Members, held: &Held, local: &Local, memo: 
     let survey = memo.survey(world, members, local);
     let outcome = |i| l2::outcome(&survey, held, local, i);
     let outcomes = survey.demands.list.iter().enumerate();
-    Plan {
+    let mut plan = Plan {
         is_complete: true,
         l2: l2::entries(&survey, held, local),
-        moves: L2Moves::new(),
         outcomes: outcomes
             .map(|(i, d)| (d.id().clone(), outcome(i)))
             .collect(),
-        bgp: bgp::peers(world, local),
-        bgp_outcomes: BTreeMap::new(),
-        problems: survey
-            .problems()
-            .into_iter()
-            .chain(bgp::problems(world, local))
-            .chain(world.config_problems())
-            .collect(),
-    }
+        problems: survey.problems(),
+        ..Plan::default()
+    };
+    let bgp = memo.bgp(world, local);
+    plan.bgp = bgp.peers;
+    plan.bgp_outcomes = bgp.outcomes;
+    let between = world.config_problems();
+    plan.problems
+        .extend(bgp.problems.into_iter().chain(between));
+    plan
 }
 
 /// The first kind that has not been seen whole.
@@ -244,6 +247,18 @@ impl Memo {
             groups: &self.groups,
         };
         Some((survey, i))
+    }
+
+    /// What BGP is to say of services whose demands are up to date.
+    fn bgp(&mut self, world: &World, local: &Local) -> BgpPlan {
+        let demands = &self.demands.list;
+        bgp::plan(
+            world,
+            local,
+            demands,
+            &self.groups.duplicates,
+            &mut self.bgp,
+        )
     }
 
     fn advance(

@@ -154,6 +154,14 @@ impl BgpType {
             Self::Frr | Self::FrrK8s => 180,
         }
     }
+
+    /// The LOCAL_PREF of an advertisement that gives none, or 0.
+    pub(super) const fn local_pref(self) -> u32 {
+        match self {
+            Self::Native => 0,
+            Self::Frr | Self::FrrK8s => 100,
+        }
+    }
 }
 
 impl std::str::FromStr for BgpType {
@@ -276,7 +284,7 @@ fn settings(
     Ok(PeerSettings {
         my_asn: peer.local_asn.unwrap_or(peer.my_asn),
         peer_asn: peer.peer_asn,
-        families: families(peer, &remote),
+        families: families(peer),
         remote,
         port: peer.port,
         source: peer.source,
@@ -303,10 +311,10 @@ fn remote(remote: &Remote) -> PeerRemote {
 
 /// A session carries the family of its transport; both where the peer says so, and on a link, where the transport is nobody's
 /// choice.
-fn families(peer: &BgpPeer, remote: &PeerRemote) -> BTreeSet<Family> {
-    match remote {
-        PeerRemote::Address(ip) if !peer.dual_stack => BTreeSet::from([Family::of(*ip)]),
-        PeerRemote::Address(_) | PeerRemote::Link(_) => BTreeSet::from(Family::ALL),
+pub(super) fn families(peer: &BgpPeer) -> BTreeSet<Family> {
+    match &peer.remote {
+        Remote::Address { ip, .. } if !peer.dual_stack => BTreeSet::from([Family::of(*ip)]),
+        Remote::Address { .. } | Remote::Interface(_) => BTreeSet::from(Family::ALL),
     }
 }
 
