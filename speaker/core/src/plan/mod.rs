@@ -40,8 +40,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub use bgp::{
-    Attribute, BfdSettings, BgpType, Conflict, Obstacle, PasswordFrom, PeerName, PeerPlan,
-    PeerRemote, PeerSettings, Unrouted,
+    Attribute, BfdSettings, BgpExplanation, BgpType, Conflict, JudgedAdvertisement, JudgedPeer,
+    Obstacle, PasswordFrom, PeerName, PeerPlan, PeerRemote, PeerSettings, Unrouted,
 };
 pub use explain::{Explanation, Judged, JudgedLink, explain};
 pub use moves::{L2Move, L2Moves, moves};
@@ -225,6 +225,12 @@ impl Memo {
             demands: &self.demands,
             groups: &self.groups,
         }
+    }
+
+    /// The story of the service at a place in BGP, from the demands that are there.
+    fn bgp_story(&self, world: &World, local: &Local, place: usize) -> Option<BgpExplanation> {
+        let demands = &self.demands.list;
+        bgp::explain(world, local, demands, &self.groups.duplicates, place)
     }
 
     /// With only the group of one service elected, and the place of that service.

@@ -5,6 +5,7 @@
 //! The rules are those of MetalLB's page on BGP mode.
 
 mod bid;
+mod explain;
 mod peer;
 mod reason;
 mod setting;
@@ -12,6 +13,8 @@ mod table;
 mod terms;
 mod text;
 
+pub(super) use explain::explain;
+pub use explain::{BgpExplanation, JudgedAdvertisement, JudgedPeer};
 pub use peer::{
     BfdSettings, BgpType, Obstacle, PasswordFrom, PeerName, PeerPlan, PeerRemote, PeerSettings,
 };
