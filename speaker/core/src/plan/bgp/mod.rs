@@ -8,6 +8,7 @@ mod bid;
 mod explain;
 mod peer;
 mod reason;
+mod session;
 mod setting;
 mod table;
 mod terms;

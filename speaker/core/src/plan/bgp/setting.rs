@@ -1,7 +1,8 @@
 //! What the decisions about all services have in common as far as BGP is concerned, worked out once: sessions, which peers are told
 //! the same, and what each set of advertisements says.
 
-use super::peer::{self, BgpType, Obstacle, PeerName, PeerSettings};
+use super::peer::{BgpType, Obstacle, PeerName, PeerSettings};
+use super::session;
 use super::terms::{Ad, Clash, Terms, Unready};
 use crate::config::community_names;
 use crate::crd::{AddressRange, BfdProfile, BgpAdvertisement, BgpPeer, Community, Pool};
@@ -100,7 +101,7 @@ impl Setting {
             communities: world.communities.values().cloned().collect(),
             profiles: world.bfd_profiles.values().cloned().collect(),
             pools: world.pools.values().cloned().collect(),
-            sessions: peer::sessions(world, local),
+            sessions: session::sessions(world, local),
             audiences: Vec::new(),
             problems: Vec::new(),
             by_pool: by_pool.collect(),
@@ -155,7 +156,7 @@ impl Setting {
                     self.terms[*ad].is_some() && (peers.is_empty() || peers.contains(&raw.name))
                 };
                 let ads: BTreeSet<Ad> = (0..self.ads.len()).filter(is_for).collect();
-                let key = (peer::families(raw), ads);
+                let key = (session::families(raw), ads);
                 groups.entry(key).or_default().push(name);
             }
         }
@@ -171,7 +172,7 @@ impl Setting {
         let mut problems = Vec::new();
         for (name, session) in &self.sessions {
             if let (Err(obstacle), Some(peer)) = (session, world.bgp_peers.get(&*name.0)) {
-                problems.push(peer::problem(peer, obstacle));
+                problems.push(session::problem(peer, obstacle));
             }
         }
         for (ad, terms) in self.terms.iter().enumerate() {

@@ -1,6 +1,7 @@
 //! What is remembered never shows.
 
 use super::*;
+use crate::crd::BgpAdvertisement;
 use proptest::prelude::*;
 
 /// One change of the world or of who is alive.
@@ -20,13 +21,7 @@ enum Change {
     Alive(u8, bool),
     Xxh3(bool),
     Peer(u8, bool),
-    BgpAdvertisement {
-        name: u8,
-        length: u8,
-        local_pref: u32,
-        to: Option<u8>,
-        is_weighted: bool,
-    },
+    BgpAdvertisement(Box<BgpAdvertisement>),
     NoBgpAdvertisement(u8),
 }
 
@@ -53,12 +48,15 @@ fn bgp_advertisements() -> impl Strategy<Value = Change> {
     let length = prop_oneof![Just(24_u8), Just(31), Just(32)];
     let to = proptest::option::of(0_u8..3);
     (0_u8..3, length, 0_u32..2, to, any::<bool>()).prop_map(
-        |(name, length, local_pref, to, is_weighted)| Change::BgpAdvertisement {
-            name,
-            length,
-            local_pref,
-            to,
-            is_weighted,
+        |(number, length, local_pref, to, is_weighted)| {
+            let mut ad = bgp::bgp_advertisement(&name(number));
+            ad.aggregation_length = length;
+            ad.local_pref = local_pref;
+            ad.peers.extend(to.map(name));
+            let key = "heliograph.io/link-bandwidth".to_owned();
+            let weighted = is_weighted.then(|| (key, "endpoints".to_owned()));
+            ad.annotations.extend(weighted);
+            Change::BgpAdvertisement(Box::new(ad))
         },
     )
 }
@@ -154,21 +152,9 @@ impl Scene {
                 self.world.put(Ok(Object::BgpPeer(peer)));
             }
             Change::Peer(number, false) => self.gone(Kind::BgpPeer, &name(*number)),
-            Change::BgpAdvertisement {
-                name: number,
-                length,
-                local_pref,
-                to,
-                is_weighted,
-            } => {
-                let mut ad = bgp::bgp_advertisement(&name(*number));
-                ad.aggregation_length = *length;
-                ad.local_pref = *local_pref;
-                ad.peers.extend(to.map(name));
-                let key = "heliograph.io/link-bandwidth".to_owned();
-                let weighted = is_weighted.then(|| (key, "endpoints".to_owned()));
-                ad.annotations.extend(weighted);
-                self.world.put(Ok(Object::BgpAdvertisement(ad)));
+            Change::BgpAdvertisement(ad) => {
+                let ad = Object::BgpAdvertisement((**ad).clone());
+                self.world.put(Ok(ad));
             }
             Change::NoBgpAdvertisement(number) => {
                 self.gone(Kind::BgpAdvertisement, &name(*number));
@@ -320,7 +306,7 @@ proptest! {
                 let asks = |one: &&Arc<BgpAnnounced>| {
                     one.peers.contains(peer) && one.prefixes.contains(prefix)
                 };
-                prop_assert!(announced.iter().any(|one| asks(&one)));
+                prop_assert!(announced.iter().any(asks));
             }
         }
     }
