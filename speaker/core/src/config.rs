@@ -5,6 +5,7 @@
 //! first by name. A configuration that MetalLB accepts though it can have no effect is worth a note, never a problem.
 
 use crate::allocator;
+use crate::crd::community::{self, CommunityValue};
 use crate::crd::{Community, L2Advertisement, Pool};
 use crate::manifest::Note;
 use crate::object::{Kind, ObjectKey};
@@ -35,12 +36,28 @@ impl World {
     }
 }
 
-fn doubled_communities(world: &World) -> Vec<Problem> {
+/// The values of named communities. Where two objects use one name, that of the older counts.
+pub(crate) fn community_names(world: &World) -> BTreeMap<&str, CommunityValue> {
+    let mut names = BTreeMap::new();
+    for (name, text) in by_age(world).into_iter().flat_map(|c| &c.communities) {
+        if let Ok(value) = community::value(text) {
+            names.entry(name.as_str()).or_insert(value);
+        }
+    }
+    names
+}
+
+/// Older ones first; those without a time come last, by name.
+fn by_age(world: &World) -> Vec<&Arc<Community>> {
     let mut by_age: Vec<&Arc<Community>> = world.communities.values().collect();
     by_age.sort_by_key(|community| (community.created.is_none(), community.created));
+    by_age
+}
+
+fn doubled_communities(world: &World) -> Vec<Problem> {
     let mut owners: BTreeMap<&str, &str> = BTreeMap::new();
     let mut problems = Vec::new();
-    for object in by_age {
+    for object in by_age(world) {
         for name in object.communities.keys() {
             let owner = *owners.entry(name).or_insert(&object.name);
             if owner != object.name {

@@ -2,6 +2,7 @@
 //! there as here.
 
 use crate::election::{Election, Placement};
+use crate::plan::BgpType;
 use speaker_proto::member::MemberLink;
 use speaker_proto::{Mac, NodeName};
 use std::collections::{BTreeMap, BTreeSet};
@@ -69,6 +70,8 @@ pub struct Local {
     pub is_draining: bool,
     /// What it was told at start.
     pub rules: Rules,
+    /// `METALLB_BGP_TYPE`; it decides nothing for other nodes, so that a rollout may change it one by one.
+    pub bgp_type: BgpType,
 }
 
 impl Local {
@@ -92,6 +95,7 @@ impl Local {
             other_links: BTreeSet::new(),
             is_draining: false,
             rules: Rules::default(),
+            bgp_type: BgpType::default(),
         }
     }
 }

@@ -105,8 +105,12 @@ fn others() -> MembersSight {
 
 /// A speaker on `n1` that holds 192.0.2.10.
 fn snapshot() -> Snapshot {
+    snapshot_of(MANIFESTS)
+}
+
+fn snapshot_of(manifests: &str) -> Snapshot {
     let mut world = World::default();
-    for object in manifest::read("all.yaml", MANIFESTS, "metallb-system").objects {
+    for object in manifest::read("all.yaml", manifests, "metallb-system").objects {
         world.put(object);
     }
     for kind in ObjectKind::ALL {
@@ -445,6 +449,43 @@ forwarded  4
 fn a_plan_is_shown_in_its_one_text_form() {
     let text = Bench::new().ask(Question::Plan, Form::Table).unwrap();
     assert_eq!(text, snapshot().plan.to_string());
+}
+
+#[test]
+fn a_plan_as_data_has_peers_routes_and_what_became_of_services_in_bgp() {
+    const BGP: &str = "---
+apiVersion: metallb.io/v1beta2
+kind: BGPPeer
+metadata: {name: tor, namespace: metallb-system}
+spec: {myASN: 64512, peerASN: 64513, peerAddress: 10.0.0.254, bfdProfile: later}
+---
+apiVersion: metallb.io/v1beta1
+kind: BGPAdvertisement
+metadata: {name: all, namespace: metallb-system}
+spec: {localPref: 7}
+";
+    let manifests = format!("{MANIFESTS}{BGP}");
+    let bench = Bench::with(Arc::new(move || Some(snapshot_of(&manifests))));
+    let json = bench.ask(Question::Plan, Form::Json).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let peer = serde_json::json!([{
+        "peer": "tor",
+        "session": "waits: spec.bfdProfile: there is no BFDProfile later yet",
+        "waits": true,
+        "routes": [{"prefix": "192.0.2.10/32", "attributes": "local-pref 7"}],
+    }]);
+    assert_eq!(json["peers"], peer);
+    assert_eq!(json["bgp_services"][0]["reason"], "noEndpoints");
+    assert_eq!(json["bgp_services"][1]["because"], "192.0.2.10/32 to tor");
+    let why = Question::Why {
+        service: "default/web".to_owned(),
+    };
+    let json = bench.ask(why, Form::Json).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["bgp"]["announced"], true);
+    assert_eq!(json["bgp"]["advertisements"][0]["applies"], true);
+    let told = "192.0.2.10/32 (local-pref 7)";
+    assert_eq!(json["bgp"]["peers"][0]["routes"][0], told);
 }
 
 #[test]

@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Suites shrink by accident: fewer folders than this are a mistake.
-const SCENARIOS_MIN: usize = 40;
+const SCENARIOS_MIN: usize = 120;
 
 #[test]
 fn every_scenario_ends_in_its_plan() {

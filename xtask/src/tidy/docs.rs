@@ -62,7 +62,8 @@ pub(super) fn reasons(tree: &Tree) -> Vec<Finding> {
         return vec![Finding::new(REASONS, 0, "is missing")];
     };
     let mut findings = Vec::new();
-    for (path, source) in tree.sources(REASONS_SOURCE) {
+    let sources = REASONS_SOURCES.iter().flat_map(|path| tree.sources(path));
+    for (path, source) in sources {
         for (line, name) in variants(source) {
             if !document.contains(&format!("`{name}`")) {
                 findings.push(Finding::new(
@@ -218,7 +219,10 @@ fn slug(heading: &str) -> String {
 }
 
 const REASONS: &str = "docs/reasons.md";
-const REASONS_SOURCE: &str = "speaker/core/src/plan/reason.rs";
+const REASONS_SOURCES: [&str; 2] = [
+    "speaker/core/src/plan/reason.rs",
+    "speaker/core/src/plan/bgp/reason.rs",
+];
 
 const METRICS: &str = "docs/metrics.md";
 const METRICS_SOURCE: &str = "speaker/src/report/metrics.rs";

@@ -52,7 +52,7 @@ pub enum CommunityValue {
 }
 
 /// Two numbers of 16 bits, or `large:` and three of 32 bits.
-pub(super) fn value(text: &str) -> Result<CommunityValue, String> {
+pub(crate) fn value(text: &str) -> Result<CommunityValue, String> {
     fn number<N: std::str::FromStr>(text: &str) -> Option<N> {
         let is_digits = text.bytes().all(|b| b.is_ascii_digit());
         text.parse().ok().filter(|_| is_digits)

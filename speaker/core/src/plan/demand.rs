@@ -26,7 +26,9 @@ pub(super) struct Demand {
     slices: Vec<Arc<EndpointSlice>>,
     /// Its addresses, in the order of the status; none if they are not valid or not allowed.
     pub(super) addresses: Vec<IpAddr>,
-    /// Those of its addresses that are no node's.
+    /// The pool that has them all.
+    pub(super) pool: Option<String>,
+    /// Those of its addresses that are no node's; none exactly if no protocol may announce it.
     pub(super) vips: Vec<Vip>,
     /// The candidates of its advertisements; `None`: layer 2 does not concern it.
     pub(super) field: Option<Arc<Field>>,
@@ -61,6 +63,15 @@ impl Demand {
                     .iter()
                     .any(|h| field.candidates.scores.contains_key(h)),
             }
+    }
+
+    /// How many endpoints on a node can serve for addresses of a family, each once in however many slices it is.
+    pub(super) fn endpoints_on(&self, node: &NodeName, is_v4: bool) -> u32 {
+        let endpoints = self.slices.iter().flat_map(|slice| &slice.endpoints);
+        let here = endpoints.filter(|e| e.can_serve && e.node.as_ref() == Some(node));
+        let first = here.filter_map(|endpoint| endpoint.addresses.first());
+        let distinct: BTreeSet<_> = first.filter(|ip| ip.is_ipv4() == is_v4).collect();
+        u32::try_from(distinct.len()).unwrap_or(u32::MAX)
     }
 
     /// Whether nothing that decides who shares addresses with whom differs.
@@ -241,6 +252,7 @@ fn demand(setting: &mut Setting, raw: &Raw<'_>) -> Demand {
         assigned: raw.assigned.cloned(),
         slices: raw.slices.to_vec(),
         addresses: Vec::new(),
+        pool: None,
         vips: Vec::new(),
         field: None,
         hosts: None,
@@ -258,6 +270,7 @@ fn fill(demand: &mut Demand, setting: &mut Setting, raw: &Raw<'_>) -> Result<(),
     let addresses = addresses(setting, raw)?;
     let pool = pool_of(setting, raw, &addresses).ok_or(Reason::AddressNotAllowed)?;
     demand.addresses = addresses;
+    demand.pool = Some(pool.clone());
     demand.vips = vips(demand, setting)?;
     let kept = kept_advertisements(setting, raw.service, &pool);
     if !kept.is_empty() {

@@ -1,10 +1,10 @@
 //! Why a service is or is not announced here: every candidate in order, every other node with its reason, and every link
-//! of this node.
+//! of this node; then the same of BGP, where it is used.
 
 use super::demand::Demand;
 use super::group::Group;
 use super::setting::Field;
-use super::{Held, Members, Memo, Outcome, Reason, Survey, l2, missing_kind};
+use super::{BgpExplanation, Held, Members, Memo, Outcome, Reason, Survey, l2, missing_kind};
 use crate::election::order;
 use crate::local::{Link, LinkName, Local};
 use crate::service::ServiceId;
@@ -20,9 +20,9 @@ pub struct Explanation {
     pub service: String,
     /// Which node tells.
     pub node: String,
-    /// Whether this node announces it.
+    /// Whether this node announces it in layer 2.
     pub announced: bool,
-    /// The deciding fact.
+    /// The deciding fact of that.
     pub because: String,
     /// What MetalLB's speaker calls the reason; absent if announced.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -43,6 +43,9 @@ pub struct Explanation {
     pub others: Vec<Judged>,
     /// The links of this node that may announce, and whether they would.
     pub links: Vec<JudgedLink>,
+    /// What is to be said of BGP; absent while there is no BGPAdvertisement.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bgp: Option<BgpExplanation>,
 }
 
 /// A node in the light of one service.
@@ -89,6 +92,7 @@ pub fn explain(
     let outcome = l2::outcome(&survey, held, local, i);
     let mut explanation = Explanation::new(service, local, &outcome);
     explanation.fill(&survey, local, i);
+    explanation.bgp = memo.bgp_story(world, local, i);
     Some(explanation)
 }
 
@@ -111,6 +115,7 @@ impl Explanation {
             candidates: Vec::new(),
             others: Vec::new(),
             links: Vec::new(),
+            bgp: None,
         }
     }
 
@@ -215,7 +220,12 @@ impl fmt::Display for Explanation {
             because,
             ..
         } = self;
-        writeln!(f, "{service} is {not}announced by {node}: {because}")?;
+        let layer = if self.bgp.is_some() {
+            " in layer 2"
+        } else {
+            ""
+        };
+        writeln!(f, "{service} is {not}announced by {node}{layer}: {because}")?;
         if let Some(remedy) = &self.remedy {
             writeln!(f, "  what would change it: {remedy}")?;
         }
@@ -248,6 +258,6 @@ impl fmt::Display for Explanation {
             };
             writeln!(f, "  {head:22} {} {can}: {}", link.link, link.because)?;
         }
-        Ok(())
+        self.bgp.as_ref().map_or(Ok(()), |bgp| bgp.write(f, node))
     }
 }

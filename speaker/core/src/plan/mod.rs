@@ -4,6 +4,7 @@
 //! by that. Both are pure; [`Memo`] only saves working the same thing out twice. Nothing here knows of kernel tables,
 //! time, or how a group is taken. The rules of layer 2 are MetalLB's (its page on layer 2 mode).
 
+mod bgp;
 mod demand;
 mod explain;
 mod group;
@@ -26,16 +27,22 @@ use crate::object::Kind;
 use crate::problem::Problem;
 use crate::service::ServiceId;
 use crate::world::World;
+use bgp::BgpPlan;
 use demand::Demands;
 use group::Groups;
 use ranks::Ranks;
 use setting::Setting;
 use speaker_ebpf::abi::Mode;
+use speaker_proto::bgp::Prefix;
 pub use speaker_proto::hold::{Hold, Holding};
 use speaker_proto::{Epoch, GroupKey, Vip};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+pub use bgp::{
+    Attribute, BfdSettings, BgpExplanation, BgpType, Conflict, JudgedAdvertisement, JudgedPeer,
+    Obstacle, PasswordFrom, PeerName, PeerPlan, PeerRemote, PeerSettings, Unrouted,
+};
 pub use explain::{Explanation, Judged, JudgedLink, explain};
 pub use moves::{L2Move, L2Moves, moves};
 pub use reason::{Reason, Unfit, Unmatched};
@@ -54,8 +61,12 @@ pub struct Plan {
     pub l2: BTreeMap<(Vip, LinkName), L2Entry>,
     /// Where packets of VIPs that move go; empty unless something moved lately.
     pub moves: L2Moves,
-    /// What became of every service and why.
+    /// What became of every service in layer 2 and why.
     pub outcomes: BTreeMap<ServiceId, Outcome>,
+    /// The BGP peers of this node: what their sessions are to be like and what they are to be told.
+    pub bgp: BTreeMap<PeerName, PeerPlan>,
+    /// What became of every service in BGP and why; empty while there is no BGPAdvertisement.
+    pub bgp_outcomes: BTreeMap<ServiceId, BgpOutcome>,
     /// What is wrong between objects that are each sound.
     pub problems: BTreeSet<Problem>,
 }
@@ -103,6 +114,27 @@ pub struct Memo {
     groups: Groups,
     ranks: Ranks,
     wishes: Arc<Wishes>,
+    bgp: bgp::Memory,
+}
+
+/// What became of a service on this node as far as BGP is concerned.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum BgpOutcome {
+    /// Some peer is to be told of it, if its session is up.
+    Announced(Arc<BgpAnnounced>),
+    /// None is, because of this.
+    Silent(Reason),
+}
+
+/// What peers are told of a service.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BgpAnnounced {
+    /// The prefixes in which its addresses are announced, rising.
+    pub prefixes: Vec<Prefix>,
+    /// The peers that are told of some of them. Shared by services that have the same.
+    pub peers: Arc<BTreeSet<PeerName>>,
+    /// Its addresses of which no peer is told, because none of those peers carries their family.
+    pub left_out: Vec<Vip>,
 }
 
 /// The groups that this node should hold: those whose election it wins. Means nothing before the world is synced.
@@ -126,19 +158,22 @@ pub fn plan(world: &World, members: &Members, held: &Held, local: &Local, memo: 
     let survey = memo.survey(world, members, local);
     let outcome = |i| l2::outcome(&survey, held, local, i);
     let outcomes = survey.demands.list.iter().enumerate();
-    Plan {
+    let mut plan = Plan {
         is_complete: true,
         l2: l2::entries(&survey, held, local),
-        moves: L2Moves::new(),
         outcomes: outcomes
             .map(|(i, d)| (d.id().clone(), outcome(i)))
             .collect(),
-        problems: survey
-            .problems()
-            .into_iter()
-            .chain(world.config_problems())
-            .collect(),
-    }
+        problems: survey.problems(),
+        ..Plan::default()
+    };
+    let bgp = memo.bgp(world, local);
+    plan.bgp = bgp.peers;
+    plan.bgp_outcomes = bgp.outcomes;
+    let between = world.config_problems();
+    plan.problems
+        .extend(bgp.problems.into_iter().chain(between));
+    plan
 }
 
 /// The first kind that has not been seen whole.
@@ -192,6 +227,12 @@ impl Memo {
         }
     }
 
+    /// The story of the service at a place in BGP, from the demands that are there.
+    fn bgp_story(&self, world: &World, local: &Local, place: usize) -> Option<BgpExplanation> {
+        let demands = &self.demands.list;
+        bgp::explain(world, local, demands, &self.groups.duplicates, place)
+    }
+
     /// With only the group of one service elected, and the place of that service.
     fn survey_one(
         &mut self,
@@ -212,6 +253,18 @@ impl Memo {
             groups: &self.groups,
         };
         Some((survey, i))
+    }
+
+    /// What BGP is to say of services whose demands are up to date.
+    fn bgp(&mut self, world: &World, local: &Local) -> BgpPlan {
+        let demands = &self.demands.list;
+        bgp::plan(
+            world,
+            local,
+            demands,
+            &self.groups.duplicates,
+            &mut self.bgp,
+        )
     }
 
     fn advance(

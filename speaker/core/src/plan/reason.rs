@@ -4,7 +4,7 @@
 //! speaker logs as `reason` of a withdrawal; where its layer 2 half says `notOwner` for several facts, the finer name of its
 //! BGP half is used.
 
-use super::Hold;
+use super::{Hold, Unrouted};
 use crate::local::LinkName;
 use crate::node::Ending;
 use crate::object::Kind;
@@ -74,6 +74,14 @@ pub enum Reason {
         /// Links that exist and are selected, but are down, without carrier or unable to speak the address family.
         unusable: Vec<LinkName>,
     },
+    /// No BGP peer is told of it.
+    NoRoute(Unrouted),
+}
+
+impl From<Unrouted> for Reason {
+    fn from(unrouted: Unrouted) -> Self {
+        Self::NoRoute(unrouted)
+    }
 }
 
 /// What an advertisement fails to match.
@@ -128,6 +136,7 @@ impl Reason {
             Self::NoCommonCandidate { .. } | Self::NotElected { .. } | Self::NotHeld(_) => {
                 "notOwner"
             }
+            Self::NoRoute(unrouted) => unrouted.metallb_name(),
         }
     }
 
@@ -167,6 +176,7 @@ impl Reason {
             Self::NoUsableLink { .. } => {
                 "bring one of the links up, or let an advertisement select a link that is".into()
             }
+            Self::NoRoute(unrouted) => unrouted.remedy(),
         }
     }
 }
@@ -245,6 +255,7 @@ impl fmt::Display for Reason {
             Self::NotElected { owner } => write!(f, "{owner} is elected"),
             Self::NotHeld(hold) => write!(f, "elected, but {}", hold.as_str()),
             Self::NoUsableLink { missing, unusable } => no_usable_link(f, missing, unusable),
+            Self::NoRoute(unrouted) => unrouted.fmt(f),
         }
     }
 }

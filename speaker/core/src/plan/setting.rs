@@ -90,7 +90,10 @@ pub(super) enum LinkChoice {
 impl Setting {
     pub(super) fn new(world: &World, members: &Members, local: &Local) -> Self {
         let ads: Vec<_> = world.l2_advertisements.values().cloned().collect();
-        let serving = |pool: &Pool| (0..ads.len()).filter(|i| serves(&ads[*i], pool)).collect();
+        let serving = |pool: &Pool| {
+            let serves = |ad: &L2Advertisement| serves(&ad.pools, &ad.pool_selectors, pool);
+            (0..ads.len()).filter(|i| serves(&ads[*i])).collect()
+        };
         let by_pool = world
             .pools
             .iter()
@@ -263,17 +266,20 @@ impl Setting {
     }
 }
 
-fn same<'a, T: 'a>(ours: &[Arc<T>], theirs: impl ExactSizeIterator<Item = &'a Arc<T>>) -> bool {
+/// Whether both are the same objects in the same versions.
+pub(super) fn same<'a, T: 'a>(
+    ours: &[Arc<T>],
+    theirs: impl ExactSizeIterator<Item = &'a Arc<T>>,
+) -> bool {
     ours.len() == theirs.len() && ours.iter().zip(theirs).all(|(a, b)| Arc::ptr_eq(a, b))
 }
 
 /// By name or by label, united; an advertisement with neither is for every pool.
-fn serves(ad: &L2Advertisement, pool: &Pool) -> bool {
-    if ad.pools.is_empty() && ad.pool_selectors.is_empty() {
+pub(super) fn serves(names: &BTreeSet<String>, selectors: &[Selector], pool: &Pool) -> bool {
+    if names.is_empty() && selectors.is_empty() {
         return true;
     }
-    let by_label = ad.pool_selectors.iter().any(|s| s.matches(&pool.labels));
-    by_label || ad.pools.contains(&pool.name)
+    names.contains(&pool.name) || selectors.iter().any(|s| s.matches(&pool.labels))
 }
 
 /// The weights of all preferences that match, over the advertisements that select the node; `None`: none does.

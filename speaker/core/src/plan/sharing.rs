@@ -94,7 +94,7 @@ fn shared_oldest_first(demands: &[Arc<Demand>]) -> Vec<usize> {
 }
 
 /// Smaller is older.
-fn age(demand: &Demand) -> impl Ord + '_ {
+pub(super) fn age(demand: &Demand) -> impl Ord + '_ {
     let service = &demand.service;
     (
         service.created.is_none(),

@@ -1,6 +1,6 @@
 //! The one text form of a plan: golden tests, `ctl plan` and failures of a simulator show it alike.
 
-use super::{Announced, Outcome, Plan};
+use super::{Announced, Outcome, Plan, bgp};
 use crate::local::LinkName;
 use speaker_ebpf::abi::Mode;
 use std::fmt;
@@ -42,6 +42,7 @@ impl fmt::Display for Plan {
         });
         f.write_str("\n")?;
         section(f, ["SERVICE", "STATE", "BECAUSE"], outcomes.collect())?;
+        bgp::sections(f, self)?;
         if !self.problems.is_empty() {
             f.write_str("\n")?;
             let problems = self.problems.iter().map(|p| [p.to_string()]);
@@ -52,7 +53,7 @@ impl fmt::Display for Plan {
 }
 
 /// Columns as wide as their widest cell; the last one is not filled up.
-fn section<const N: usize>(
+pub(super) fn section<const N: usize>(
     f: &mut fmt::Formatter<'_>,
     head: [&str; N],
     rows: Vec<[String; N]>,

@@ -144,6 +144,32 @@ pub struct Attributes {
     pub link_bandwidth: Option<u64>,
 }
 
+impl fmt::Display for Attributes {
+    /// In one line, as operators and tests read it: what is not said is left out, but for LOCAL_PREF.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "local-pref {}", self.local_pref)?;
+        if let Some(med) = self.med {
+            write!(f, ", med {med}")?;
+        }
+        if self.prepends > 0 {
+            write!(f, ", prepend {}", self.prepends)?;
+        }
+        if let Some(bytes) = self.link_bandwidth {
+            write!(f, ", link-bandwidth {bytes}")?;
+        }
+        if !(self.communities.is_empty() && self.large_communities.is_empty()) {
+            f.write_str(", communities")?;
+        }
+        for community in &self.communities {
+            write!(f, " {community}")?;
+        }
+        for community in &self.large_communities {
+            write!(f, " {community}")?;
+        }
+        Ok(())
+    }
+}
+
 /// The routes of one peer. Attributes are shared among prefixes and peers, so that a table costs little more than its prefixes.
 pub type Routes = BTreeMap<Prefix, Arc<Attributes>>;
 
@@ -198,6 +224,23 @@ mod tests {
         assert!(prefix.contains(ip("192.0.2.255")));
         assert!(!prefix.contains(ip("192.0.3.0")));
         assert!(!Prefix::of(ip("0.0.0.0"), 0).contains(ip("::1")));
+    }
+
+    #[test]
+    fn attributes_are_told_in_one_line_and_what_is_not_said_is_left_out() {
+        assert_eq!(Attributes::default().to_string(), "local-pref 0");
+        let attributes = Attributes {
+            local_pref: 100,
+            med: Some(0),
+            prepends: 2,
+            communities: BTreeSet::from([Community::of(65535, 65281), Community::of(1, 2)]),
+            large_communities: BTreeSet::from([LargeCommunity(1, 2, 3)]),
+            link_bandwidth: Some(125),
+        };
+        assert_eq!(
+            attributes.to_string(),
+            "local-pref 100, med 0, prepend 2, link-bandwidth 125, communities 1:2 65535:65281 large:1:2:3"
+        );
     }
 
     #[test]

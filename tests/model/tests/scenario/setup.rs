@@ -31,6 +31,9 @@ pub(super) struct Setup {
     /// `--ignore-exclude-lb`.
     #[serde(default)]
     pub(super) ignore_exclude_lb: bool,
+    /// `METALLB_BGP_TYPE`.
+    #[serde(default)]
+    pub(super) bgp_type: String,
     /// `--election`.
     pub(super) election: Option<String>,
     /// Kinds that have not been seen whole.
@@ -121,6 +124,7 @@ impl Setup {
             class: self.class.clone(),
             ignores_exclude_label: self.ignore_exclude_lb,
         };
+        local.bgp_type = self.bgp_type.parse().unwrap();
         for (ifindex, (name, link)) in (1..).zip(links) {
             if link.announces {
                 local.links.insert(name.into(), link.at(ifindex));

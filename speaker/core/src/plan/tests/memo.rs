@@ -1,6 +1,7 @@
 //! What is remembered never shows.
 
 use super::*;
+use crate::crd::BgpAdvertisement;
 use proptest::prelude::*;
 
 /// One change of the world or of who is alive.
@@ -19,6 +20,9 @@ enum Change {
     Preferred(Option<u8>),
     Alive(u8, bool),
     Xxh3(bool),
+    Peer(u8, bool),
+    BgpAdvertisement(Box<BgpAdvertisement>),
+    NoBgpAdvertisement(u8),
 }
 
 fn changes() -> impl Strategy<Value = Change> {
@@ -34,7 +38,27 @@ fn changes() -> impl Strategy<Value = Change> {
         1 => proptest::option::of(0_u8..12).prop_map(Change::Preferred),
         2 => (0_u8..12, any::<bool>()).prop_map(|(n, is)| Change::Alive(n, is)),
         1 => any::<bool>().prop_map(Change::Xxh3),
+        1 => (0_u8..3, any::<bool>()).prop_map(|(n, is)| Change::Peer(n, is)),
+        2 => bgp_advertisements(),
+        1 => (0_u8..3).prop_map(Change::NoBgpAdvertisement),
     ]
+}
+
+fn bgp_advertisements() -> impl Strategy<Value = Change> {
+    let length = prop_oneof![Just(24_u8), Just(31), Just(32)];
+    let to = proptest::option::of(0_u8..3);
+    (0_u8..3, length, 0_u32..2, to, any::<bool>()).prop_map(
+        |(number, length, local_pref, to, is_weighted)| {
+            let mut ad = bgp::bgp_advertisement(&name(number));
+            ad.aggregation_length = length;
+            ad.local_pref = local_pref;
+            ad.peers.extend(to.map(name));
+            let key = "heliograph.io/link-bandwidth".to_owned();
+            let weighted = is_weighted.then(|| (key, "endpoints".to_owned()));
+            ad.annotations.extend(weighted);
+            Change::BgpAdvertisement(Box::new(ad))
+        },
+    )
 }
 
 fn name(number: u8) -> String {
@@ -123,7 +147,24 @@ impl Scene {
                     crate::election::Election::Sha256
                 };
             }
+            Change::Peer(number, true) => {
+                let peer = bgp::peer(&name(*number), &format!("10.0.0.{number}"));
+                self.world.put(Ok(Object::BgpPeer(peer)));
+            }
+            Change::Peer(number, false) => self.gone(Kind::BgpPeer, &name(*number)),
+            Change::BgpAdvertisement(ad) => {
+                let ad = Object::BgpAdvertisement((**ad).clone());
+                self.world.put(Ok(ad));
+            }
+            Change::NoBgpAdvertisement(number) => {
+                self.gone(Kind::BgpAdvertisement, &name(*number));
+            }
         }
+    }
+
+    fn gone(&mut self, kind: Kind, name: &str) {
+        let key = crate::ObjectKey::new(kind, "metallb-system", name);
+        self.world.gone(&key);
     }
 
     fn prefer(&mut self, number: Option<u8>) {
@@ -237,6 +278,37 @@ proptest! {
             scene.prepare_in_part(&mut memo);
         }
         prop_assert_eq!(scene.decide(&mut memo), scene.decide(&mut Memo::default()));
+    }
+
+    #[test]
+    fn peers_are_told_what_is_announced_and_nothing_else(
+        changes in proptest::collection::vec(changes(), 20..60),
+    ) {
+        let mut scene = Scene::new();
+        changes.iter().for_each(|change| scene.change(change));
+        let (_, plan) = scene.decide(&mut Memo::default());
+        let announced = plan.bgp_outcomes.values().filter_map(|outcome| match outcome {
+            BgpOutcome::Announced(announced) => Some(announced),
+            BgpOutcome::Silent(_) => None,
+        });
+        let announced: Vec<_> = announced.collect();
+        let is_told = |peer: &PeerName, prefix: &Prefix| plan.bgp[peer].routes.contains_key(prefix);
+        for one in &announced {
+            for peer in one.peers.iter() {
+                prop_assert!(one.prefixes.iter().any(|prefix| is_told(peer, prefix)));
+            }
+            for prefix in &one.prefixes {
+                prop_assert!(one.peers.iter().any(|peer| is_told(peer, prefix)));
+            }
+        }
+        for (peer, peer_plan) in &plan.bgp {
+            for prefix in peer_plan.routes.keys() {
+                let asks = |one: &&Arc<BgpAnnounced>| {
+                    one.peers.contains(peer) && one.prefixes.contains(prefix)
+                };
+                prop_assert!(announced.iter().any(asks));
+            }
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Fixtures of the tests of the planner, and the tests by area.
 
 mod announce;
+mod bgp;
 mod groups;
 mod memo;
 mod moves;

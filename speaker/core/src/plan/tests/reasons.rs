@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::node::Ending;
+use speaker_proto::bgp::Family as BgpFamily;
 
 /// One of each.
 fn all() -> Vec<Reason> {
@@ -66,7 +67,41 @@ fn all() -> Vec<Reason> {
             unusable: links(unusable, "eth0"),
         });
     }
+    reasons.extend(unrouted().map(Reason::NoRoute));
     reasons
+}
+
+fn unrouted() -> [Unrouted; 12] {
+    let prefix = Prefix::of("192.0.2.10".parse().unwrap(), 24);
+    let pool = || "main".to_owned();
+    let conflict = |with| {
+        Unrouted::Conflict(Box::new(Conflict {
+            prefix,
+            attribute: Attribute::LocalPref,
+            advertisements: ["a".into(), "b".into()],
+            with,
+        }))
+    };
+    [
+        Unrouted::NoAdvertisement { pool: pool() },
+        Unrouted::NodeNotSelected { pool: pool() },
+        Unrouted::ServiceNotSelected,
+        Unrouted::AdvertisementNotReady {
+            advertisement: "a".into(),
+            why: "no Community gives \"x\" a value yet".into(),
+        },
+        Unrouted::PrefixTooShort {
+            prefix,
+            range: super::pool().ranges[0],
+        },
+        Unrouted::NoPeer,
+        Unrouted::OtherPeers,
+        Unrouted::NoFamily(BgpFamily::V4),
+        Unrouted::NoFamily(BgpFamily::V6),
+        conflict(None),
+        conflict(Some(id("older"))),
+        Unrouted::TooManyCommunities { prefix, count: 64 },
+    ]
 }
 
 /// `reason` of MetalLB's log line serviceWithdrawn.
