@@ -14,6 +14,7 @@ pub mod net;
 mod place;
 pub mod proxy;
 mod record;
+pub mod router;
 mod show;
 pub mod speaker;
 pub mod topology;
@@ -98,6 +99,10 @@ impl Lab {
         let topology = match options.cluster {
             Some(_) => topology.with_control(&options.prefix),
             None => topology,
+        };
+        let topology = match options.has_router {
+            true => topology.with_router(&options.prefix),
+            false => topology,
         };
         let mut lab = Self {
             topology,

@@ -9,6 +9,7 @@ pub mod ebpf;
 pub mod kubectl;
 pub mod lab;
 pub mod machine;
+pub mod routers;
 pub mod sim;
 pub mod test;
 mod tidy;

@@ -12,6 +12,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 /// Links BPF objects; this version loads the LLVM that comes with the Rust compilers it fits.
 pub const BPF_LINKER: &str = "0.10.1";
@@ -214,6 +215,26 @@ pub fn ensure_packages(packages: &[&str], why: &str) -> Result<()> {
     }
     Ok(())
 }
+
+/// Repeats `check` until it is well or time is up, and returns its last word.
+///
+/// # Errors
+/// The last error of `check`.
+pub fn within<T, E>(
+    time: Duration,
+    mut check: impl FnMut() -> std::result::Result<T, E>,
+) -> std::result::Result<T, E> {
+    let until = Instant::now() + time;
+    loop {
+        match check() {
+            Ok(found) => return Ok(found),
+            Err(why) if Instant::now() >= until => return Err(why),
+            Err(_) => std::thread::sleep(AGAIN),
+        }
+    }
+}
+
+const AGAIN: Duration = Duration::from_millis(50);
 
 fn is_installed(package: &str) -> bool {
     let mut query = Command::new("dpkg-query");

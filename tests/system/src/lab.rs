@@ -75,21 +75,36 @@ impl TestLab {
         xtask::lab::net::output(Command::new(kubectl).args(words)).expect("kubectl does it")
     }
 
-    /// As [`TestLab::with`], and `prepare` sees the network before the first speaker starts.
+    /// As [`TestLab::with`], with a router's namespace; no speaker runs yet.
     #[track_caller]
-    pub fn prepared(changes: &[(&str, &str, &str)], prepare: impl FnOnce(&Lab)) -> Self {
+    pub fn routed(changes: &[(&str, &str, &str)]) -> Self {
+        let options = Options {
+            has_router: true,
+            ..options_of(std::process::id())
+        };
+        Self::of(options, changes)
+    }
+
+    #[track_caller]
+    fn of(options: Options, changes: &[(&str, &str, &str)]) -> Self {
         let turn = turn();
-        let mut lab =
-            Lab::without_speakers(options_of(std::process::id())).expect("the network comes up");
+        let lab = Lab::without_speakers(options).expect("the network comes up");
         for (file, from, to) in changes {
             edit(&lab.manifests(), file, from, to);
         }
-        prepare(&lab);
-        lab.start_speakers().expect("the speakers come up");
         Self {
             lab: Some(lab),
             _turn: turn,
         }
+    }
+
+    /// As [`TestLab::with`], and `prepare` sees the network before the first speaker starts.
+    #[track_caller]
+    pub fn prepared(changes: &[(&str, &str, &str)], prepare: impl FnOnce(&Lab)) -> Self {
+        let mut lab = Self::of(options_of(std::process::id()), changes);
+        prepare(&lab);
+        lab.start_speakers().expect("the speakers come up");
+        lab
     }
 
     /// Changes a manifest of the running lab, in one step as a careful writer would.
@@ -279,20 +294,7 @@ pub fn tell(what: &str) {
     writeln!(std::io::stderr(), "{what}").expect("standard error can be written");
 }
 
-/// Repeats `check` until it is well or time is up, and returns its last word.
-///
-/// # Errors
-/// The last error of `check`.
-pub fn within<T, E>(time: Duration, mut check: impl FnMut() -> Result<T, E>) -> Result<T, E> {
-    let until = Instant::now() + time;
-    loop {
-        match check() {
-            Ok(found) => return Ok(found),
-            Err(why) if Instant::now() >= until => return Err(why),
-            Err(_) => thread::sleep(Duration::from_millis(50)),
-        }
-    }
-}
+pub use xtask::tools::within;
 
 #[track_caller]
 fn edit(dir: &Path, file: &str, from: &str, to: &str) {

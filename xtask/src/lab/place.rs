@@ -29,6 +29,8 @@ pub struct Options {
     pub cluster: Option<Binaries>,
     /// Further flags of every speaker.
     pub speaker_flags: &'static [&'static str],
+    /// Whether there is a namespace for a router at the switch.
+    pub has_router: bool,
 }
 
 impl Options {
@@ -46,6 +48,7 @@ impl Options {
             run_dir: PathBuf::from(RUN_DIR),
             cluster: None,
             speaker_flags: &[],
+            has_router: false,
         }
     }
 

@@ -25,6 +25,8 @@ pub struct Topology {
     pub nodes: Vec<Node>,
     /// Where a control plane is, if there is one.
     pub control: Option<Netns>,
+    /// Where a router speaks BGP, if there is one.
+    pub router: Option<Netns>,
 }
 
 /// A node of the lab.
@@ -65,6 +67,7 @@ impl Topology {
                 .map(|number| Node::new(prefix, number))
                 .collect(),
             control: None,
+            router: None,
         }
     }
 
@@ -74,10 +77,17 @@ impl Topology {
         self
     }
 
+    /// The same with a namespace for a router.
+    pub fn with_router(mut self, prefix: &str) -> Self {
+        self.router = Some(Netns::named(format!("{prefix}-router")));
+        self
+    }
+
     /// Every namespace, in the order in which they are made.
     pub fn namespaces(&self) -> Vec<&Netns> {
         let mut all = vec![&self.switch, &self.client];
         all.extend(&self.control);
+        all.extend(&self.router);
         for node in &self.nodes {
             all.push(&node.netns);
             all.extend(node.pods.iter().map(|pod| &pod.netns));
@@ -101,6 +111,11 @@ impl Topology {
         if let Some(control) = &self.control {
             self.plug(control, "control", "eth0")?;
             control.ip(&addresses("eth0", CONTROL_V4, CONTROL_V6))?;
+        }
+        if let Some(router) = &self.router {
+            self.plug(router, "router", "eth0")?;
+            router.sysctl(ROUTER)?;
+            router.ip(&addresses("eth0", ROUTER_V4, ROUTER_V6))?;
         }
         for node in &self.nodes {
             self.plug(&node.netns, &node.name, "eth0")?;
@@ -232,6 +247,10 @@ pub(super) fn addresses(link: &str, v4: Ipv4Addr, v6: Ipv6Addr) -> String {
 pub const CLIENT_V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
 /// The client's addresses.
 pub const CLIENT_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 2);
+/// The router's addresses.
+pub const ROUTER_V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+/// The router's addresses.
+pub const ROUTER_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
 /// The control plane's addresses.
 pub const CONTROL_V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 3);
 /// The control plane's addresses.
@@ -249,6 +268,8 @@ pub(super) const EVERYWHERE: &[(&str, &str)] = &[
     ("ipv6.conf.default.accept_ra", "0"),
 ];
 
+/// What a router has: it forwards.
+const ROUTER: &[(&str, &str)] = &[("ipv4.ip_forward", "1"), ("ipv6.conf.all.forwarding", "1")];
 /// What a Kubernetes node has: it forwards, and checks the way back of what comes in.
 const NODE: &[(&str, &str)] = &[
     ("ipv4.ip_forward", "1"),
