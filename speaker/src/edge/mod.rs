@@ -7,6 +7,7 @@
 
 mod arp_setting;
 pub(crate) mod bfd;
+pub(crate) mod bgp;
 mod ears;
 mod exclude;
 pub(crate) mod gossip;

@@ -1,0 +1,218 @@
+//! Connections against a real kernel, between namespaces.
+
+use super::*;
+use crate::testnet::{Namespace, TestNet, eventually};
+use std::io::Read;
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::time::Duration;
+use tokio::net::TcpStream;
+
+const HERE: &str = "192.0.2.1";
+const THERE: &str = "192.0.2.2";
+
+fn net() -> TestNet {
+    let net = TestNet::new();
+    net.here.run("ip addr add 192.0.2.1/24 dev eth0");
+    net.here.run("ip addr add 192.0.2.9/24 dev eth0");
+    net.here.run("ip addr add 2001:db8::1/64 dev eth0 nodad");
+    net.there.run("ip addr add 192.0.2.2/24 dev eth0");
+    net.there.run("ip addr add 2001:db8::2/64 dev eth0 nodad");
+    net
+}
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+fn dial(to: &str) -> Dial {
+    Dial {
+        to: SocketAddr::new(ip(to), 179),
+        from: None,
+        vrf: None,
+        key: None,
+        reach: Reach::Link,
+        requires_ttl_255: false,
+        patience: Duration::from_secs(3),
+    }
+}
+
+/// A listener there, which signs what it says to `peer` if there is a key.
+fn listen(there: &Namespace, on: &str, key: Option<(&str, &Key)>) -> TcpListener {
+    there.enter(|| {
+        let listener = TcpListener::bind((ip(on), 179)).unwrap();
+        if let Some((peer, key)) = key {
+            change_key(&listener, SocketAddr::new(ip(peer), 0), key).unwrap();
+        }
+        listener
+    })
+}
+
+/// Dials here, for at most half a second.
+fn connect(here: &Namespace, dial: &Dial) -> Option<Result<TcpStream, DialError>> {
+    let runtime = runtime();
+    here.enter(|| {
+        let moment = Duration::from_millis(500);
+        runtime.block_on(async { tokio::time::timeout(moment, dial.connect()).await.ok() })
+    })
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+}
+
+fn key(text: &str) -> Key {
+    Key::new(text.as_bytes()).unwrap()
+}
+
+#[test]
+fn it_speaks_from_the_address_it_is_told() {
+    let net = net();
+    let listener = listen(&net.there, THERE, None);
+    let from = Dial {
+        from: Some(ip("192.0.2.9")),
+        ..dial(THERE)
+    };
+    let stream = within(&net.here, &from);
+    assert_eq!(listener.accept().unwrap().1.ip(), ip("192.0.2.9"));
+    drop(stream);
+}
+
+/// A connection that stands.
+fn within(here: &Namespace, dial: &Dial) -> std::net::TcpStream {
+    let runtime = runtime();
+    here.enter(|| runtime.block_on(async { dial.connect().await.unwrap().into_std().unwrap() }))
+}
+
+#[test]
+fn what_is_not_there_yet_is_named() {
+    let net = net();
+    let refused = connect(&net.here, &dial(THERE)).unwrap().unwrap_err();
+    assert!(refused.to_string().contains("nothing listens"), "{refused}");
+    let from = Dial {
+        from: Some(ip("192.0.2.77")),
+        ..dial(THERE)
+    };
+    let error = connect(&net.here, &from).unwrap().unwrap_err();
+    assert_eq!(error, DialError::NoSource(ip("192.0.2.77")));
+    let vrf = Dial {
+        vrf: Some("red".into()),
+        ..dial(THERE)
+    };
+    let error = connect(&net.here, &vrf).unwrap().unwrap_err();
+    assert_eq!(error, DialError::NoVrf("red".into()));
+}
+
+#[test]
+fn rfc2385_both_sides_need_the_same_password_and_the_kernel_counts_those_without() {
+    for (here, there) in [(HERE, THERE), ("2001:db8::1", "2001:db8::2")] {
+        let net = net();
+        let counts = || net.there.enter(|| Md5Counts::read().unwrap());
+        let right = key("right");
+        let listener = listen(&net.there, there, Some((here, &right)));
+        assert!(connect(&net.here, &dial(there)).is_none(), "without one");
+        assert!(counts().missing > 0);
+        let wrong = Dial {
+            key: Some(key("wrong")),
+            ..dial(there)
+        };
+        assert!(connect(&net.here, &wrong).is_none(), "with another");
+        assert!(counts().wrong > 0);
+        let with = Dial {
+            key: Some(right),
+            from: Some(ip(here)),
+            ..dial(there)
+        };
+        let _stream = within(&net.here, &with);
+        listener.accept().unwrap();
+    }
+}
+
+#[test]
+fn a_password_changes_on_a_connection_that_stands() {
+    let net = net();
+    let (first, second) = (key("first"), key("second"));
+    let listener = listen(&net.there, THERE, Some((HERE, &first)));
+    let with = Dial {
+        key: Some(first),
+        from: Some(ip(HERE)),
+        ..dial(THERE)
+    };
+    let stream = within(&net.here, &with);
+    let (mut theirs, from) = listener.accept().unwrap();
+    change_key(&stream, with.to, &second).unwrap();
+    stream.set_nonblocking(false).unwrap();
+    let failures = || net.there.enter(|| Md5Counts::read().unwrap().wrong);
+    let before = failures();
+    std::io::Write::write_all(&mut &stream, b"new").unwrap();
+    eventually("the old key fails", || failures() > before);
+    change_key(&theirs, from, &second).unwrap();
+    let mut said = [0; 3];
+    theirs.read_exact(&mut said).unwrap();
+    assert_eq!(&said, b"new");
+}
+
+#[test]
+fn rfc5082_3_what_comes_from_further_than_the_link_is_dropped_if_that_is_asked_for() {
+    let net = net();
+    let listener = listen(&net.there, THERE, None);
+    // The other side answers as from two hops away.
+    net.there
+        .enter(|| socket2::SockRef::from(&listener).set_ttl_v4(253).unwrap());
+    let strict = Dial {
+        requires_ttl_255: true,
+        ..dial(THERE)
+    };
+    assert!(connect(&net.here, &strict).is_none());
+    net.there
+        .enter(|| socket2::SockRef::from(&listener).set_ttl_v4(255).unwrap());
+    drop(within(&net.here, &strict));
+}
+
+#[test]
+fn a_peer_on_the_link_is_sent_ttl_255_and_one_further_away_64() {
+    let net = net();
+    for (reach, ttl) in [(Reach::Link, 255), (Reach::Far, 64)] {
+        for to in [THERE, "2001:db8::2"] {
+            let _listener = listen(&net.there, to, None);
+            let stream = within(&net.here, &Dial { reach, ..dial(to) });
+            let socket = socket2::SockRef::from(&stream);
+            let (sent, class) = match to {
+                THERE => (socket.ttl_v4().unwrap(), socket.tos_v4().unwrap()),
+                _ => (
+                    socket.unicast_hops_v6().unwrap(),
+                    socket.tclass_v6().unwrap(),
+                ),
+            };
+            assert_eq!((sent, class), (ttl, 0xc0), "{to}");
+        }
+    }
+}
+
+#[test]
+fn a_link_local_peer_is_dialled_on_its_link() {
+    let net = net();
+    let link_local = |namespace: &Namespace| {
+        let shown = namespace.run("ip -o -6 addr show dev eth0 scope link");
+        let words = shown.split_whitespace().nth(3).unwrap().to_owned();
+        ip(words.split('/').next().unwrap())
+    };
+    let (theirs, index) = (link_local(&net.there), net.here.ifindex("eth0"));
+    let _listener = net.there.enter(|| TcpListener::bind("[::]:179").unwrap());
+    let IpAddr::V6(address) = theirs else {
+        unreachable!("link-local addresses are IPv6");
+    };
+    let to = std::net::SocketAddrV6::new(address, 179, 0, index);
+    let on_link = Dial {
+        to: to.into(),
+        ..dial(THERE)
+    };
+    let stream = within(&net.here, &on_link);
+    let own = stream.local_addr().unwrap();
+    let hops = net.here.enter(|| next_hops(own).unwrap());
+    assert_eq!(hops.link_local.map(IpAddr::from), Some(own.ip()));
+    assert_eq!(hops.v6.map(IpAddr::from), Some(ip("2001:db8::1")));
+    assert_eq!(hops.v4.map(IpAddr::from), Some(ip(HERE)));
+}
