@@ -4,6 +4,8 @@
 //! threads start. What each thread is for, and what it means when one hangs, is in `docs/architecture.md`.
 
 mod attend;
+mod bgp;
+mod bgp_keys;
 mod board;
 mod cached;
 mod claims;
@@ -40,6 +42,7 @@ use crate::settings::{Origin, Settings};
 use crate::source::{self, Allocations};
 use anyhow::{Context, Result, bail};
 use attend::Around;
+use bgp::Bgp;
 use board::Board;
 use cluster::InCluster;
 use feed::Feed;
@@ -82,6 +85,8 @@ pub(crate) fn run(settings: Settings) -> Result<()> {
 
 /// Everything that was opened while the capabilities were there.
 struct Kernel {
+    /// A process before this one ran on this node since it booted, and its pins are adopted.
+    is_successor: bool,
     sockets: Sockets,
     dataplane: Dataplane,
     frames: FrameSender,
@@ -93,6 +98,7 @@ impl Kernel {
     fn open(settings: &Settings) -> Result<Self> {
         // First: with a port that is taken nothing of the kernel is touched.
         let sockets = Sockets::open(settings.members.address, settings.members.port)?;
+        let is_successor = settings.pin_dir.is_dir();
         let dataplane = Dataplane::open(&dataplane::Settings {
             pin_dir: settings.pin_dir.clone(),
             attach: settings.attach,
@@ -110,6 +116,7 @@ impl Kernel {
             .sets_arp_announce
             .then(|| ArpSetting::open(&settings.run_dir));
         Ok(Self {
+            is_successor,
             sockets,
             dataplane,
             frames: FrameSender::open()?,
@@ -132,6 +139,7 @@ struct Speaker {
 
 /// What is still to be moved into tasks.
 struct Parts {
+    is_successor: bool,
     dataplane: Dataplane,
     frames: FrameSender,
     groups: Groups,
@@ -142,6 +150,7 @@ struct Parts {
 /// Starts the two threads on what the last process left.
 fn start(settings: &Settings, kernel: Kernel) -> Result<(Speaker, Parts)> {
     let Kernel {
+        is_successor,
         sockets,
         dataplane,
         frames,
@@ -200,6 +209,7 @@ fn start(settings: &Settings, kernel: Kernel) -> Result<(Speaker, Parts)> {
         members: board,
     };
     let parts = Parts {
+        is_successor,
         dataplane,
         frames,
         groups,
@@ -213,6 +223,7 @@ fn start(settings: &Settings, kernel: Kernel) -> Result<(Speaker, Parts)> {
 fn agent(settings: &Settings, adopted: BTreeMap<Vip, Epoch>, is_armed: bool) -> Agent {
     let local = Local {
         rules: settings.rules.clone(),
+        bgp_type: settings.bgp_type,
         ..Local::new(settings.node.clone())
     };
     let start = agent::Start {
@@ -332,6 +343,8 @@ async fn tasks(settings: &Settings, speaker: Speaker, parts: Parts) -> Result<Ru
         views: speaker.views.clone(),
         changes: changes.clone(),
     };
+    let api = opened.cluster.as_ref().map(|cluster| cluster.api().clone());
+    let bgp = Bgp::spawn(&speaker.views, api, parts.is_successor, &mut tasks);
     let attended = attend::links(settings, parts, around, &mut tasks)?;
     let link = opened.cluster.as_ref().map(|cluster| cluster.link.clone());
     let own = opened.cluster.as_ref().map(InCluster::own_objects);

@@ -25,6 +25,7 @@ use args::{Places, RunArgs};
 use members::MemberSettings;
 use speaker_core::election::{Election, Placement};
 use speaker_core::local::Rules;
+use speaker_core::plan::BgpType;
 use speaker_proto::{NodeName, Span};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -61,6 +62,8 @@ pub(crate) struct Settings {
     pub(crate) log_format: Format,
     /// What decisions depend on.
     pub(crate) rules: Rules,
+    /// Where what BGP objects leave out comes from.
+    pub(crate) bgp_type: BgpType,
     /// Links that never announce.
     pub(crate) excluded: Exclude,
     /// Where configuration objects count.
@@ -153,6 +156,7 @@ impl Settings {
                 class: args.shared.class(),
                 ignores_exclude_label: args.ignore_exclude_lb,
             },
+            bgp_type: args.bgp_type,
             excluded,
             namespace,
             restart_grace: Span::s(args.restart_grace),
@@ -185,6 +189,7 @@ impl Settings {
         BTreeMap::from([
             ("answer-rate", rate),
             ("attach", self.attach.to_string()),
+            ("bgp-type", self.bgp_type.to_string()),
             ("election", self.rules.election.to_string()),
             ("placement", self.rules.placement.to_string()),
             ("health", address(self.health)),

@@ -12,6 +12,7 @@ pub(crate) mod audit;
     expect(dead_code, reason = "what drives BGP sessions is to use it")
 )]
 pub(crate) mod bfd;
+pub(crate) mod bgp;
 pub(crate) mod chance;
 pub(crate) mod clock;
 pub(crate) mod decide;

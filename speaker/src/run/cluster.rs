@@ -86,6 +86,11 @@ impl InCluster {
         ))
     }
 
+    /// The API server.
+    pub(super) const fn api(&self) -> &Api {
+        &self.api
+    }
+
     /// What tells of the objects that this process belongs to.
     pub(super) fn own_objects(&self) -> OwnObjects {
         OwnObjects {
@@ -191,13 +196,17 @@ impl Link {
     }
 }
 
-/// What a speaker looks at; namespaces and communities concern the controller alone.
-const WATCHED: [Kind; 5] = [
+/// What a speaker looks at; namespaces concern the controller alone.
+const WATCHED: [Kind; 9] = [
     Kind::Node,
     Kind::Service,
     Kind::EndpointSlice,
     Kind::Pool,
     Kind::L2Advertisement,
+    Kind::BgpAdvertisement,
+    Kind::BgpPeer,
+    Kind::BfdProfile,
+    Kind::Community,
 ];
 /// From then on a view that may have changed is called stale.
 const STALE: Span = Span::s(30);

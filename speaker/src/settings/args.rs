@@ -15,6 +15,7 @@ use crate::tls::TlsArgs;
 use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 use speaker_core::election::{Election, Placement};
+use speaker_core::plan::BgpType;
 use speaker_proto::NodeName;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -95,6 +96,11 @@ pub(crate) struct RunArgs {
     /// sticky, but no node above its share). The same on every node
     #[arg(long, value_name = "WHERE", default_value_t, value_parser = placement)]
     pub(crate) placement: Placement,
+
+    /// Which speaker of MetalLB's fills in what a BGPPeer or BGPAdvertisement leaves out: native (hold time 90 s, LOCAL_PREF
+    /// 0), frr or frr-k8s (180 s, 100)
+    #[arg(long, value_name = "TYPE", env = "METALLB_BGP_TYPE", default_value_t)]
+    pub(crate) bgp_type: BgpType,
 
     /// Links that never announce, in the form of MetalLB's excludel2.yaml. If the usual file is missing, MetalLB's
     /// default list counts

@@ -91,9 +91,9 @@ const fn switch(name: &'static str, why: &'static str) -> Flag {
 
 const SEEDS: &str = "speakers find each other by the Node objects";
 const TIMING: &str = "how soon a dead node is noticed does not depend on it";
-const NO_BGP: &str = "it announces by layer 2 alone";
+const NO_FRR: &str = "it speaks BGP itself, without FRR";
 
-const FLAGS: [Flag; 10] = [
+const FLAGS: [Flag; 9] = [
     value(
         "host",
         Some("METALLB_HOST"),
@@ -105,15 +105,14 @@ const FLAGS: [Flag; 10] = [
     value(
         "bgp-debounce-timeout",
         Some("METALLB_BGP_DEBOUNCE_TIMEOUT"),
-        NO_BGP,
+        "changes reach BGP peers at once",
     ),
-    value("bgp-type", Some("METALLB_BGP_TYPE"), NO_BGP),
-    value("frr-config-file", Some("FRR_CONFIG_FILE"), NO_BGP),
+    value("frr-config-file", Some("FRR_CONFIG_FILE"), NO_FRR),
     value(
         "frr-reloader-pid-file",
         Some("FRR_RELOADER_PID_FILE"),
-        NO_BGP,
+        NO_FRR,
     ),
-    value("frrk8s-namespace", Some("FRRK8S_NAMESPACE"), NO_BGP),
-    switch("frrk8s-secret-passthrough", NO_BGP),
+    value("frrk8s-namespace", Some("FRRK8S_NAMESPACE"), NO_FRR),
+    switch("frrk8s-secret-passthrough", NO_FRR),
 ];

@@ -1,17 +1,62 @@
 //! Speakers and routers of other makes: sessions, routes, and packets that take them.
+//!
+//! The service `default/web` has addresses of a pool that no link has, so that nobody finds it but by its routes.
+
+#[path = "interop/frr.rs"]
+mod frr;
 
 use system_tests::lab::TestLab;
-use xtask::lab::router::frr::Frr;
 
-#[test]
-fn frr_runs_beside_the_nodes() {
-    let mut lab = TestLab::routed(&[]);
-    let frr = Frr::start(&mut lab, BGPD, "").unwrap();
-    let node = frr.neighbour("192.0.2.11").unwrap();
-    assert_eq!(node["remoteAs"], 64512, "{node}");
+/// The lab with a router's namespace, and these lines more in the manifest of BGP.
+#[track_caller]
+fn routed(more: &str) -> TestLab {
+    let manifest = format!("{POOL}{more}");
+    TestLab::routed(&[
+        ("bgp.yaml", "", &manifest),
+        (
+            "web.yaml",
+            "  namespace: default\nspec:\n  type: LoadBalancer",
+            "  namespace: default\n  annotations:\n    metallb.io/address-pool: routed\nspec:\n  type: LoadBalancer",
+        ),
+    ])
 }
 
-const BGPD: &str = "\
-router bgp 64513
- neighbor 192.0.2.11 remote-as 64512
+/// A peer by name, address and further lines of its spec.
+fn peer(name: &str, address: &str, more: &str) -> String {
+    format!(
+        "\
+---
+apiVersion: metallb.io/v1beta2
+kind: BGPPeer
+metadata:
+  name: {name}
+  namespace: metallb-system
+spec:
+  myASN: 64512
+  peerASN: 64513
+  peerAddress: \"{address}\"
+{more}"
+    )
+}
+
+const POOL: &str = "\
+apiVersion: metallb.io/v1beta1
+kind: IPAddressPool
+metadata:
+  name: routed
+  namespace: metallb-system
+spec:
+  autoAssign: false
+  addresses:
+    - 198.51.100.0/28
+    - 2001:db8:100::/124
+---
+apiVersion: metallb.io/v1beta1
+kind: BGPAdvertisement
+metadata:
+  name: routed
+  namespace: metallb-system
+spec:
+  ipAddressPools: [routed]
+  communities: [\"64512:7\", \"large:64512:1:2\"]
 ";

@@ -1,0 +1,323 @@
+//! Which sessions there are: one task for each peer of the plan, started, told and ended as the plan says.
+//!
+//! A peer that the plan drops is told so (CEASE 6/3). One whose settings cannot be had any more keeps what it had, with the routes of
+//! now. While the node is drained no session is started, and those that stand are drained.
+
+use super::session::{Birth, Ends, Order, Task};
+use super::sight::{PeerSight, Sights, Told};
+use super::target::{Keys, Places, Target};
+use crate::drive::decide::View;
+use anyhow::{Context, Result};
+use speaker_core::plan::{Obstacle, PeerName, PeerPlan, PeerSettings};
+use speaker_proto::bgp::Routes;
+use speaker_proto::bgp::session::{Status, Stop};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+
+/// What the sessions are made from and whom they tell.
+pub(crate) struct Means {
+    /// The plan in force.
+    pub(crate) views: watch::Receiver<Option<Arc<View>>>,
+    /// Passwords of Secrets.
+    pub(crate) keys: watch::Receiver<Keys>,
+    /// Routers on links.
+    pub(crate) places: watch::Receiver<Places>,
+    /// What operators want.
+    pub(crate) commands: mpsc::Receiver<Command>,
+    /// What can be seen.
+    pub(crate) sights: watch::Sender<Sights>,
+    /// Who is told of changes.
+    pub(crate) told: mpsc::Sender<Told>,
+    /// A process before this one announced from this node, and what it left in the kernel was adopted.
+    pub(crate) is_successor: bool,
+}
+
+/// What is wanted of sessions beside what the plan says.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// No session with this peer until it is wanted again; the text is said to it.
+    Pause(PeerName, String),
+    /// The session again.
+    Resume(PeerName),
+    /// The session anew.
+    Reset(PeerName),
+    /// BFD lost this peer.
+    BfdDown {
+        /// The peer.
+        peer: PeerName,
+        /// Its discriminator is another one than before.
+        is_peer_anew: bool,
+        /// The detection time.
+        detection: speaker_proto::Span,
+    },
+    /// All sessions end for good in this way; told when they have.
+    Stop(Stop, oneshot::Sender<()>),
+}
+
+/// The sessions of this node.
+pub(crate) struct Sessions {
+    means: Means,
+    peers: BTreeMap<PeerName, Peer>,
+    tasks: JoinSet<PeerName>,
+    /// The first whole plan was taken: peers that come later were never spoken with before.
+    is_begun: bool,
+    /// How all of them end, and who waits for that.
+    end: Option<(Stop, oneshot::Sender<()>)>,
+}
+
+/// A peer with a session, or with what stands in its way.
+struct Peer {
+    settings: Option<Arc<PeerSettings>>,
+    obstacle: Option<Obstacle>,
+    routes: Arc<Routes>,
+    session: Option<Running>,
+}
+
+struct Running {
+    target: watch::Sender<Target>,
+    orders: mpsc::Sender<Order>,
+    status: watch::Receiver<Status>,
+    is_ending: bool,
+}
+
+impl Sessions {
+    pub(crate) fn new(means: Means) -> Self {
+        Self {
+            means,
+            peers: BTreeMap::new(),
+            tasks: JoinSet::new(),
+            is_begun: false,
+            end: None,
+        }
+    }
+
+    /// Runs until the views end.
+    ///
+    /// # Errors
+    /// When they do, or a session's task breaks an invariant.
+    pub(crate) async fn run(mut self) -> Result<()> {
+        loop {
+            tokio::select! {
+                changed = self.means.views.changed() => changed.context("the views ended")?,
+                Ok(()) = self.means.keys.changed() => {}
+                Ok(()) = self.means.places.changed() => {}
+                Some(command) = self.means.commands.recv() => self.obey(command).await,
+                Some(ended) = self.tasks.join_next() => {
+                    let name = ended.context("the task of a BGP session failed")?;
+                    self.ended(&name);
+                }
+            }
+            let view = self.means.views.borrow_and_update().clone();
+            if let Some(view) = view.filter(|view| view.plan.is_complete) {
+                self.take(&view).await;
+            }
+            self.end_if_done();
+        }
+    }
+
+    async fn obey(&mut self, command: Command) {
+        let (peer, order) = match command {
+            Command::Pause(peer, text) => (peer, Order::Pause(text)),
+            Command::Resume(peer) => (peer, Order::Resume),
+            Command::Reset(peer) => (peer, Order::Reset),
+            Command::BfdDown {
+                peer,
+                is_peer_anew,
+                detection,
+            } => {
+                let order = Order::BfdDown {
+                    is_peer_anew,
+                    detection,
+                };
+                (peer, order)
+            }
+            Command::Stop(stop, done) => {
+                for peer in self.peers.values_mut() {
+                    peer.stop(stop.clone()).await;
+                }
+                self.end = Some((stop, done));
+                return;
+            }
+        };
+        if let Some(peer) = self.peers.get(&peer) {
+            peer.order(order).await;
+        }
+    }
+
+    fn ended(&mut self, name: &PeerName) {
+        if let Some(peer) = self.peers.get_mut(name) {
+            peer.session = None;
+        }
+    }
+
+    fn end_if_done(&mut self) {
+        let is_done = self.peers.values().all(|peer| peer.session.is_none());
+        if is_done && let Some((_, done)) = self.end.take_if(|_| is_done) {
+            let _nobody_may_wait_any_more = done.send(());
+        }
+    }
+
+    async fn take(&mut self, view: &View) {
+        let is_draining = view.local.is_draining;
+        for (name, plan) in &view.plan.bgp {
+            let peer = self.peers.entry(name.clone()).or_insert_with(|| {
+                let told = Told::Added(name.clone());
+                let _log_only = self.means.told.try_send(told);
+                Peer::default()
+            });
+            peer.plan(plan);
+        }
+        let names: Vec<PeerName> = self.peers.keys().cloned().collect();
+        for name in names {
+            let is_wanted = view.plan.bgp.contains_key(&name);
+            self.adjust(&name, is_wanted, is_draining).await;
+        }
+        self.is_begun = true;
+        self.show();
+    }
+
+    /// Brings one peer to what is wanted of it.
+    async fn adjust(&mut self, name: &PeerName, is_wanted: bool, is_draining: bool) {
+        let Some(peer) = self.peers.get_mut(name) else {
+            return;
+        };
+        let target = {
+            let (keys, places) = (self.means.keys.borrow(), self.means.places.borrow());
+            peer.target(&keys, &places)
+        };
+        match (&peer.session, target) {
+            (None, _) if !is_wanted => {
+                self.peers.remove(name);
+                let _log_only = self.means.told.try_send(Told::Removed(name.clone()));
+            }
+            (Some(_), _) if !is_wanted => peer.stop(Stop::Deconfigured).await,
+            (Some(_), _) if is_draining => peer.stop(Stop::Drain(DRAIN_TEXT.to_owned())).await,
+            (Some(running), Some(target)) => running.tell(target),
+            (None, Some(target)) if self.end.is_none() && !is_draining => {
+                self.spawn(name, target);
+            }
+            (None | Some(_), _) => {}
+        }
+    }
+
+    fn spawn(&mut self, name: &PeerName, target: Target) {
+        let (target_in, target) = watch::channel(target);
+        let (orders_in, orders) = mpsc::channel(ORDERS);
+        let told = self.means.told.clone();
+        let birth = Birth {
+            is_restarting: self.means.is_successor && !self.is_begun,
+            kept_forwarding: self.means.is_successor && !self.is_begun,
+        };
+        let (task, status) = Task::new(
+            Ends {
+                name: name.clone(),
+                target,
+                orders,
+                told,
+            },
+            birth,
+        );
+        let ended = name.clone();
+        self.tasks.spawn(async move {
+            task.run().await;
+            ended
+        });
+        if let Some(peer) = self.peers.get_mut(name) {
+            peer.session = Some(Running {
+                target: target_in,
+                orders: orders_in,
+                status,
+                is_ending: false,
+            });
+        }
+    }
+
+    fn show(&self) {
+        let sight = |(name, peer): (&PeerName, &Peer)| (name.clone(), peer.sight());
+        let sights = self.peers.iter().map(sight).collect();
+        self.means.sights.send_replace(sights);
+    }
+}
+
+impl Default for Peer {
+    fn default() -> Self {
+        Self {
+            settings: None,
+            obstacle: None,
+            routes: Arc::default(),
+            session: None,
+        }
+    }
+}
+
+impl Peer {
+    fn plan(&mut self, plan: &PeerPlan) {
+        match &plan.settings {
+            Ok(settings) => {
+                self.settings = Some(Arc::clone(settings));
+                self.obstacle = None;
+            }
+            Err(obstacle) => self.obstacle = Some(obstacle.clone()),
+        }
+        self.routes = Arc::clone(&plan.routes);
+    }
+
+    /// `None`: it never had settings.
+    fn target(&self, keys: &Keys, places: &Places) -> Option<Target> {
+        let settings = self.settings.as_ref()?;
+        Some(Target::new(settings, &self.routes, keys, places))
+    }
+
+    async fn stop(&mut self, stop: Stop) {
+        if let Some(running) = &mut self.session
+            && !std::mem::replace(&mut running.is_ending, true)
+        {
+            self.order(Order::Stop(stop)).await;
+        }
+    }
+
+    /// A session's task never waits for its peer, so that this does not either.
+    async fn order(&self, order: Order) {
+        if let Some(running) = &self.session {
+            let _one_that_ended_needs_none = running.orders.send(order).await;
+        }
+    }
+
+    fn sight(&self) -> PeerSight {
+        let key = self.session.as_ref().and_then(|running| {
+            let target = running.target.borrow();
+            target
+                .dial
+                .as_ref()
+                .ok()?
+                .key
+                .as_ref()
+                .map(|key| key.length())
+        });
+        PeerSight {
+            settings: self.settings.clone(),
+            obstacle: self.obstacle.clone(),
+            key_bytes: key,
+            status: self.session.as_ref().map(|running| running.status.clone()),
+        }
+    }
+}
+
+impl Running {
+    fn tell(&self, target: Target) {
+        self.target.send_if_modified(|known| {
+            let is_new = !known.is_same(&target);
+            if is_new {
+                *known = target;
+            }
+            is_new
+        });
+    }
+}
+
+/// Orders that a task has not taken yet.
+const ORDERS: usize = 16;
+/// What peers are told with a drain (RFC 9003).
+const DRAIN_TEXT: &str = "node drain";

@@ -1,0 +1,34 @@
+//! What can be seen of sessions, for logs, metrics and `speaker ctl`.
+
+use speaker_core::plan::{Obstacle, PeerName, PeerSettings};
+use speaker_proto::bgp::session::Status;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// All peers of this node by name.
+pub(crate) type Sights = BTreeMap<PeerName, PeerSight>;
+
+/// One peer of this node.
+#[derive(Clone, Debug)]
+pub(crate) struct PeerSight {
+    /// What its session was last told; `None`: it never could be.
+    pub(crate) settings: Option<Arc<PeerSettings>>,
+    /// Why what is configured now is not in force.
+    pub(crate) obstacle: Option<Obstacle>,
+    /// The bytes of its password.
+    pub(crate) key_bytes: Option<usize>,
+    /// Its session as it is at each moment; `None`: there is none.
+    pub(crate) status: Option<watch::Receiver<Status>>,
+}
+
+/// What happened to a peer.
+#[derive(Clone, Debug)]
+pub(crate) enum Told {
+    /// It is spoken with from now on.
+    Added(PeerName),
+    /// It is no more.
+    Removed(PeerName),
+    /// Something about its session changed.
+    Changed(PeerName, Box<Status>),
+}

@@ -1,0 +1,103 @@
+//! The BGP sessions of the running speaker: what they are made from, and what is logged of them, by MetalLB's names where it has some.
+
+use super::bgp_keys;
+use crate::api::Api;
+use crate::drive::bgp::{Command, Means, Places, Sessions, Sights, Told};
+use crate::drive::decide::View;
+use anyhow::{Result, bail};
+use speaker_core::plan::PeerName;
+use speaker_proto::bgp::session::{State, Status};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+/// What others may see and want of the sessions. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Bgp {
+    /// All peers.
+    pub(super) sights: watch::Receiver<Sights>,
+    /// Where orders go.
+    pub(super) commands: mpsc::Sender<Command>,
+}
+
+impl Bgp {
+    /// Starts the sessions. `api`: where Secrets are read, in a cluster.
+    pub(super) fn spawn(
+        views: &watch::Receiver<Option<Arc<View>>>,
+        api: Option<Api>,
+        is_successor: bool,
+        tasks: &mut JoinSet<Result<()>>,
+    ) -> Self {
+        let (sights_in, sights) = watch::channel(Sights::new());
+        let (commands_in, commands) = mpsc::channel(COMMANDS);
+        let (told_in, told) = mpsc::channel(TOLD);
+        let (keys_in, keys) = watch::channel(bgp_keys::none());
+        let (_places_in, places) = watch::channel(Places::new());
+        tasks.spawn(bgp_keys::follow(views.clone(), api, keys_in));
+        let means = Means {
+            views: views.clone(),
+            keys,
+            places,
+            commands,
+            sights: sights_in,
+            told: told_in,
+            is_successor,
+        };
+        tasks.spawn(Sessions::new(means).run());
+        tasks.spawn(tell(told));
+        Self {
+            sights,
+            commands: commands_in,
+        }
+    }
+}
+
+/// Logs what happens to peers.
+async fn tell(mut told: mpsc::Receiver<Told>) -> Result<()> {
+    let mut up = BTreeSet::new();
+    while let Some(told) = told.recv().await {
+        match told {
+            Told::Added(peer) => {
+                tracing::info!(event = "peerAdded", %peer, "peer configured, starting BGP session");
+            }
+            Told::Removed(peer) => {
+                up.remove(&peer);
+                tracing::info!(
+                    event = "peerRemoved", %peer, reason = "removedFromConfig",
+                    "peer deconfigured, closing BGP session"
+                );
+            }
+            Told::Changed(peer, status) => changed(&mut up, peer, &status),
+        }
+    }
+    bail!("the BGP sessions ended")
+}
+
+fn changed(up: &mut BTreeSet<PeerName>, peer: PeerName, status: &Status) {
+    let is_up = status.state == State::Established;
+    let state = status.state.as_str();
+    let because = status.cause.to_string();
+    match (up.contains(&peer), is_up) {
+        (false, true) => {
+            tracing::info!(event = "sessionUp", %peer, "BGP session established");
+            up.insert(peer);
+        }
+        (true, false) => {
+            tracing::warn!(event = "sessionDown", %peer, state, reason = because, "BGP session down: {because}");
+            up.remove(&peer);
+        }
+        // A cause is told when it is another one, and then only once.
+        (false, false) if status.cause_count == 1 => {
+            tracing::info!(event = "sessionNotUp", %peer, state, reason = because, "no BGP session: {because}");
+        }
+        (_, _) => {
+            tracing::debug!(event = "session", %peer, state, "BGP session {state}");
+        }
+    }
+}
+
+/// Orders of operators that were not taken yet.
+const COMMANDS: usize = 16;
+/// Changes that the log is behind; more are lost, and seen in the status.
+const TOLD: usize = 1024;
