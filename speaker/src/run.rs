@@ -6,6 +6,7 @@
 mod attend;
 mod bgp;
 mod bgp_keys;
+mod bgp_sight;
 mod board;
 mod cached;
 mod claims;
@@ -371,12 +372,14 @@ async fn tasks(settings: &Settings, speaker: Speaker, parts: Parts) -> Result<Ru
         link,
         events,
         elections: Arc::default(),
+        bgp: bgp.clone(),
     };
     let stopping = Stopping {
         drain_window: settings.drain_window,
         states: snapshot::source(settings, &board),
         orders: stop::orders(inbox),
         pulse: speaker.pulse,
+        bgp,
         own,
     };
     let told = (speaker.events, changes);

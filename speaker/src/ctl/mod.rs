@@ -6,6 +6,7 @@
 
 mod client;
 mod event;
+mod peers;
 mod server;
 mod show;
 mod snapshot;
@@ -21,6 +22,7 @@ use std::path::PathBuf;
 
 pub(crate) use client::run;
 pub(crate) use event::{Event, Kind, draining, name_taken};
+pub(crate) use peers::{BgpPeerSight, BgpSight, NegotiatedSight, Said};
 pub(crate) use server::{Orders, Server, States};
 pub(crate) use show::drain::{Progress, announced};
 pub(crate) use snapshot::{ApiState, MemberSight, MembersSight, Snapshot};
@@ -87,6 +89,18 @@ pub(crate) enum Question {
     Links,
     /// The other speakers, and whether they are heard
     Members,
+    /// BGP peers: whether there is a session, and why not
+    Bgp {
+        /// All there is to say of this one
+        #[arg(value_name = "PEER")]
+        peer: Option<String>,
+    },
+    /// The routes that BGP peers are told
+    Routes {
+        /// Those of this one
+        #[arg(value_name = "PEER")]
+        peer: Option<String>,
+    },
     /// The pinned maps
     Maps,
     /// What became of every frame, by VIP

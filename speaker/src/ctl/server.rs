@@ -157,6 +157,8 @@ impl Desk {
             | Question::Vips
             | Question::Links
             | Question::Members
+            | Question::Bgp { .. }
+            | Question::Routes { .. }
             | Question::Maps
             | Question::Counters => {
                 let answer = self.answer(question, request.as_text).await?;

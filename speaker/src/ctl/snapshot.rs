@@ -1,5 +1,6 @@
 //! What answers are made from.
 
+use super::peers::BgpSight;
 use crate::dataplane::{self, AttachReport, GlobalCount, LinkSight, MapSight, SlotSight};
 use anyhow::Result;
 use serde::Serialize;
@@ -39,6 +40,8 @@ pub(crate) struct Snapshot {
     pub(crate) api: Option<ApiState>,
     /// The other speakers.
     pub(crate) members: MembersSight,
+    /// BGP peers.
+    pub(crate) bgp: BgpSight,
     /// What was done so far, by name.
     pub(crate) work: BTreeMap<&'static str, u64>,
 }

@@ -10,7 +10,7 @@ use serde_json::Value;
 pub(super) struct Request {
     /// The name of the question.
     pub(super) ask: String,
-    /// The service that it is about.
+    /// The service or the peer that it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) service: Option<String>,
     /// Whether the answer is a text for people.
@@ -40,6 +40,8 @@ impl Request {
             Question::Vips => ("vips", None),
             Question::Links => ("links", None),
             Question::Members => ("members", None),
+            Question::Bgp { peer } => ("bgp", peer.clone()),
+            Question::Routes { peer } => ("routes", peer.clone()),
             Question::Maps => ("maps", None),
             Question::Counters => ("counters", None),
             Question::Watch => ("watch", None),
@@ -66,6 +68,8 @@ impl Request {
             ("vips", None) => Question::Vips,
             ("links", None) => Question::Links,
             ("members", None) => Question::Members,
+            ("bgp", peer) => Question::Bgp { peer: peer.clone() },
+            ("routes", peer) => Question::Routes { peer: peer.clone() },
             ("maps", None) => Question::Maps,
             ("counters", None) => Question::Counters,
             ("watch", None) => Question::Watch,

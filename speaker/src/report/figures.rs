@@ -1,6 +1,7 @@
 //! The figures of a speaker at one moment, before anything of Prometheus.
 
 use speaker_core::allocator::Usage;
+use speaker_proto::bgp::session::Messages;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
@@ -11,6 +12,8 @@ pub(crate) struct Figures {
     pub(crate) node: String,
     /// Addresses of each service announced from here, by `namespace/name`.
     pub(crate) announced: BTreeMap<String, Vec<IpAddr>>,
+    /// Addresses of each service announced by BGP, by `namespace/name`: of their prefixes, the first ones.
+    pub(crate) routed: BTreeMap<String, Vec<IpAddr>>,
     /// By VIP, summed over the links.
     pub(crate) vips: BTreeMap<IpAddr, VipFigures>,
     /// By pool; empty unless this speaker gives addresses.
@@ -61,6 +64,33 @@ pub(crate) struct Figures {
     pub(crate) heard: BTreeMap<&'static str, u64>,
     /// The connection to the API server; `None`: there is none.
     pub(crate) api: Option<ApiFigures>,
+    /// BGP peers.
+    pub(crate) bgp: Vec<BgpFigures>,
+}
+
+/// What passes between this speaker and one BGP peer.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct BgpFigures {
+    /// The peer's address and port.
+    pub(crate) peer: String,
+    /// Its VRF.
+    pub(crate) vrf: String,
+    /// Whether the session is up.
+    pub(crate) is_up: bool,
+    /// Prefixes that the peer was told and that stand.
+    pub(crate) announced: u64,
+    /// Prefixes that it is still to be told of.
+    pub(crate) pending: u64,
+    /// Prefixes that it announced and did not withdraw.
+    pub(crate) received: u64,
+    /// Messages sent, by type.
+    pub(crate) sent: Messages,
+    /// Messages received, by type.
+    pub(crate) got: Messages,
+    /// UPDATEs with errors that the session survived.
+    pub(crate) forgiven: u64,
+    /// How often the session went down.
+    pub(crate) dropped: u64,
 }
 
 /// What passes between this speaker and the others.

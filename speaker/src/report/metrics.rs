@@ -3,6 +3,7 @@
 //! MetalLB's names, labels and types (its page on Prometheus metrics), also where `_total` stands on a gauge: dashboards
 //! and alerts go by them. Our own begin with `heliograph_`. Everything is made anew at each scrape, so that what is gone is gone.
 
+mod bgp;
 mod controller;
 mod members;
 
@@ -27,6 +28,7 @@ pub(super) fn render(figures: &Figures, process: &Process, log_lines_lost: u64) 
     page.work(figures)?;
     page.members(&figures.members)?;
     page.probing(figures)?;
+    page.bgp(&figures.bgp)?;
     if let Some(api) = &figures.api {
         page.api(api)?;
     }
@@ -47,6 +49,12 @@ impl Page {
         for (service, ips) in &figures.announced {
             for ip in ips {
                 let labels = [&ip.to_string(), &figures.node, "layer2", service];
+                announced.with_label_values(&labels).set(1);
+            }
+        }
+        for (service, ips) in &figures.routed {
+            for ip in ips {
+                let labels = [&ip.to_string(), &figures.node, "bgp", service];
                 announced.with_label_values(&labels).set(1);
             }
         }

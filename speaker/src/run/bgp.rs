@@ -6,11 +6,16 @@ use crate::drive::bgp::{Command, Means, Places, Sessions, Sights, Told};
 use crate::drive::decide::View;
 use anyhow::{Result, bail};
 use speaker_core::plan::PeerName;
-use speaker_proto::bgp::session::{State, Status};
+use speaker_proto::Span;
+use speaker_proto::bgp::session::{
+    CLOSE_FLUSH, DRAIN_ANNOUNCE, DRAIN_WITHDRAW, State, Status, Stop,
+};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use tokio::sync::{mpsc, watch};
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 /// What others may see and want of the sessions. Cheap to clone.
 #[derive(Clone)]
@@ -49,6 +54,31 @@ impl Bgp {
         Self {
             sights,
             commands: commands_in,
+        }
+    }
+}
+
+impl Bgp {
+    /// Ends all sessions in this way, and waits until they have, for as long as that may take.
+    pub(super) async fn stop(&self, stop: Stop) {
+        let (done_in, done) = oneshot::channel();
+        let commanded = async {
+            // Whoever does not take it has ended, and the sessions with it.
+            if self
+                .commands
+                .send(Command::Stop(stop, done_in))
+                .await
+                .is_ok()
+            {
+                drop(done.await);
+            }
+        };
+        if timeout(STOP_MAX, commanded).await.is_err() {
+            tracing::warn!(
+                op = "shutdown",
+                event = "sessionsLeft",
+                "not every BGP session ended in time"
+            );
         }
     }
 }
@@ -97,6 +127,10 @@ fn changed(up: &mut BTreeSet<PeerName>, peer: PeerName, status: &Status) {
     }
 }
 
+/// A drain, its last words, and some.
+const STOP_MAX: Duration = Duration::from_nanos(
+    DRAIN_ANNOUNCE.ns() + DRAIN_WITHDRAW.ns() + CLOSE_FLUSH.ns() + Span::s(2).ns(),
+);
 /// Orders of operators that were not taken yet.
 const COMMANDS: usize = 16;
 /// Changes that the log is behind; more are lost, and seen in the status.

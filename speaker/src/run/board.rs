@@ -1,5 +1,6 @@
 //! What metrics and health are made from: everything that the parts publish, put into plain figures.
 
+use super::bgp::Bgp;
 use super::cluster::Link;
 use super::judge;
 use super::members;
@@ -16,7 +17,7 @@ use crate::report::http::{self, FactsNow};
 use crate::report::secure::{self, Secure};
 use crate::report::{ApiFigures, Facts, Figures, PoolFigures, VipFigures};
 use anyhow::Result;
-use speaker_core::plan::Outcome;
+use speaker_core::plan::{BgpOutcome, Outcome};
 use speaker_core::{Kind, Problem, World, allocator};
 use speaker_proto::{NodeName, Time, Vip};
 use std::collections::BTreeMap;
@@ -55,6 +56,7 @@ pub(super) struct Board {
     /// Who writes events, in a cluster.
     pub(super) events: Option<EventSender>,
     pub(super) elections: Arc<Elections>,
+    pub(super) bgp: Bgp,
 }
 
 /// Serves metrics and health where they are wanted.
@@ -119,6 +121,7 @@ impl Board {
             lost: self.elections.lost.load(Ordering::Relaxed),
             members: members::figures(&self.members.read()),
             api: self.link.as_ref().map(|link| self.api(link)),
+            bgp: self.bgp.figures(),
             ..Figures::default()
         };
         if let Some(view) = self.views.borrow().as_deref() {
@@ -202,6 +205,12 @@ fn tell_view(figures: &mut Figures, view: &View, of_allocator: &[Problem]) {
         if let Outcome::Announced(announced) = outcome {
             let ips = announced.vips.iter().map(|(Vip(ip), _)| *ip).collect();
             figures.announced.insert(service.to_string(), ips);
+        }
+    }
+    for (service, outcome) in &view.plan.bgp_outcomes {
+        if let BgpOutcome::Announced(announced) = outcome {
+            let ips = announced.prefixes.iter().map(|prefix| prefix.address());
+            figures.routed.insert(service.to_string(), ips.collect());
         }
     }
     let world = view.world.problems.values();

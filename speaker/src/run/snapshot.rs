@@ -46,6 +46,7 @@ fn snapshot(
         is_armed: view.is_armed,
         allocates: *board.allocates.borrow(),
         members: members::sight(board, rules_hash(&view.local.rules), now()),
+        bgp: board.bgp.sight(now()),
         attached: board.attached.borrow().values().cloned().collect(),
         api: board.link.as_ref().map(api),
         work: BTreeMap::from([

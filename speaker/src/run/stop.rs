@@ -4,9 +4,11 @@
 //! in `docs/layer2.md`, "Stops". Everything that runs goes on until it is done, so that VIPs are given away in order and
 //! packets find their way in the meantime.
 
+use super::bgp::Bgp;
 use super::cluster::Link;
 use crate::api::{Api, Call, Failure};
 use crate::ctl::{Orders, Progress, Snapshot, States, announced};
+use crate::drive::bgp::DRAIN_TEXT;
 use crate::drive::clock::{now, pause};
 use crate::drive::pulse::PulseHandle;
 use crate::report::own_pod::OwnPod;
@@ -18,6 +20,7 @@ use speaker_core::agent::Input;
 use speaker_core::node::Node;
 use speaker_core::stop::{Known, Own, Owner, StopIntent, controller, intent};
 use speaker_proto::Span;
+use speaker_proto::bgp::session::Stop;
 use speaker_proto::gossip;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
@@ -65,6 +68,7 @@ pub(super) struct Stopping {
     pub(super) states: States,
     pub(super) orders: Orders,
     pub(super) pulse: PulseHandle,
+    pub(super) bgp: Bgp,
     /// In a cluster.
     pub(super) own: Option<OwnObjects>,
 }
@@ -126,10 +130,15 @@ impl Stopping {
             stop.because
         );
         match stop.intent {
-            StopIntent::Restart => return Left::ToSuccessor,
+            StopIntent::Restart => {
+                self.bgp.stop(Stop::Restart).await;
+                return Left::ToSuccessor;
+            }
             StopIntent::Drain | StopIntent::Remove => {}
         }
-        if self.drain(snapshot).await {
+        let drain = Stop::Drain(DRAIN_TEXT.to_owned());
+        let (is_given, ()) = tokio::join!(self.drain(snapshot), self.bgp.stop(drain));
+        if is_given {
             self.leave().await;
         }
         match stop.intent {

@@ -2,6 +2,7 @@
 //!
 //! Pure but for the reading of the kernel's maps.
 
+mod bgp;
 mod counters;
 pub(super) mod drain;
 mod links;
@@ -53,6 +54,8 @@ pub(super) fn answer(known: &Known<'_>, question: &Question, as_text: bool) -> R
         Question::Vips => vips::show(known)?.into_answer(as_text),
         Question::Links => links::show(known)?.into_answer(as_text),
         Question::Members => members::show(known).into_answer(as_text),
+        Question::Bgp { peer } => bgp::show(known, peer.as_deref())?.into_answer(as_text),
+        Question::Routes { peer } => bgp::routes(known, peer.as_deref()).into_answer(as_text),
         Question::Maps => maps(known)?.into_answer(as_text),
         Question::Counters => counters::show(known)?.into_answer(as_text),
         Question::Watch | Question::Drain { .. } => bail!("this has no single answer"),

@@ -11,6 +11,6 @@ mod sessions;
 mod sight;
 mod target;
 
-pub(crate) use sessions::{Command, Means, Sessions};
+pub(crate) use sessions::{Command, DRAIN_TEXT, Means, Sessions};
 pub(crate) use sight::{PeerSight, Sights, Told};
-pub(crate) use target::{Keys, Place, Places};
+pub(crate) use target::{Keys, Place, Places, label};

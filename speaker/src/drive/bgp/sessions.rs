@@ -43,15 +43,6 @@ pub(crate) enum Command {
     Resume(PeerName),
     /// The session anew.
     Reset(PeerName),
-    /// BFD lost this peer.
-    BfdDown {
-        /// The peer.
-        peer: PeerName,
-        /// Its discriminator is another one than before.
-        is_peer_anew: bool,
-        /// The detection time.
-        detection: speaker_proto::Span,
-    },
     /// All sessions end for good in this way; told when they have.
     Stop(Stop, oneshot::Sender<()>),
 }
@@ -63,8 +54,10 @@ pub(crate) struct Sessions {
     tasks: JoinSet<PeerName>,
     /// The first whole plan was taken: peers that come later were never spoken with before.
     is_begun: bool,
-    /// How all of them end, and who waits for that.
-    end: Option<(Stop, oneshot::Sender<()>)>,
+    /// None is started any more.
+    is_over: bool,
+    /// Who waits until all have ended.
+    end: Option<oneshot::Sender<()>>,
 }
 
 /// A peer with a session, or with what stands in its way.
@@ -89,6 +82,7 @@ impl Sessions {
             peers: BTreeMap::new(),
             tasks: JoinSet::new(),
             is_begun: false,
+            is_over: false,
             end: None,
         }
     }
@@ -122,22 +116,12 @@ impl Sessions {
             Command::Pause(peer, text) => (peer, Order::Pause(text)),
             Command::Resume(peer) => (peer, Order::Resume),
             Command::Reset(peer) => (peer, Order::Reset),
-            Command::BfdDown {
-                peer,
-                is_peer_anew,
-                detection,
-            } => {
-                let order = Order::BfdDown {
-                    is_peer_anew,
-                    detection,
-                };
-                (peer, order)
-            }
             Command::Stop(stop, done) => {
                 for peer in self.peers.values_mut() {
                     peer.stop(stop.clone()).await;
                 }
-                self.end = Some((stop, done));
+                self.is_over = true;
+                self.end = Some(done);
                 return;
             }
         };
@@ -154,7 +138,7 @@ impl Sessions {
 
     fn end_if_done(&mut self) {
         let is_done = self.peers.values().all(|peer| peer.session.is_none());
-        if is_done && let Some((_, done)) = self.end.take_if(|_| is_done) {
+        if let Some(done) = self.end.take_if(|_| is_done) {
             let _nobody_may_wait_any_more = done.send(());
         }
     }
@@ -195,7 +179,7 @@ impl Sessions {
             (Some(_), _) if !is_wanted => peer.stop(Stop::Deconfigured).await,
             (Some(_), _) if is_draining => peer.stop(Stop::Drain(DRAIN_TEXT.to_owned())).await,
             (Some(running), Some(target)) => running.tell(target),
-            (None, Some(target)) if self.end.is_none() && !is_draining => {
+            (None, Some(target)) if !self.is_over && !is_draining => {
                 self.spawn(name, target);
             }
             (None | Some(_), _) => {}
@@ -299,6 +283,7 @@ impl Peer {
         PeerSight {
             settings: self.settings.clone(),
             obstacle: self.obstacle.clone(),
+            wanted: self.routes.len(),
             key_bytes: key,
             status: self.session.as_ref().map(|running| running.status.clone()),
         }
@@ -320,4 +305,4 @@ impl Running {
 /// Orders that a task has not taken yet.
 const ORDERS: usize = 16;
 /// What peers are told with a drain (RFC 9003).
-const DRAIN_TEXT: &str = "node drain";
+pub(crate) const DRAIN_TEXT: &str = "node drain";

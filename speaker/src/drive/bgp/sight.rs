@@ -16,6 +16,8 @@ pub(crate) struct PeerSight {
     pub(crate) settings: Option<Arc<PeerSettings>>,
     /// Why what is configured now is not in force.
     pub(crate) obstacle: Option<Obstacle>,
+    /// How many prefixes it is to be told.
+    pub(crate) wanted: usize,
     /// The bytes of its password.
     pub(crate) key_bytes: Option<usize>,
     /// Its session as it is at each moment; `None`: there is none.

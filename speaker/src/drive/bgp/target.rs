@@ -169,7 +169,7 @@ fn key(settings: &PeerSettings, keys: &Keys) -> Result<Option<Key>, String> {
 }
 
 /// The peer as MetalLB's metrics name it.
-pub(super) fn label(settings: &PeerSettings) -> String {
+pub(crate) fn label(settings: &PeerSettings) -> String {
     match &settings.remote {
         PeerRemote::Address(IpAddr::V4(ip)) => format!("{ip}:{}", settings.port),
         PeerRemote::Address(IpAddr::V6(ip)) => format!("[{ip}]:{}", settings.port),

@@ -1,0 +1,117 @@
+//! Figures of BGP, by the names of MetalLB's FRR mode, which are those of its own mode and some more.
+
+use super::Page;
+use crate::report::BgpFigures;
+use anyhow::Result;
+
+type Figure = fn(&BgpFigures) -> u64;
+
+impl Page {
+    pub(super) fn bgp(&self, peers: &[BgpFigures]) -> Result<()> {
+        for (name, help, figure) in GAUGES {
+            let gauges = self.gauges(&format!("metallb_bgp_{name}"), help, LABELS)?;
+            for peer in peers {
+                let value = i64::try_from(figure(peer)).unwrap_or(i64::MAX);
+                let labels = [peer.peer.as_str(), peer.vrf.as_str()];
+                gauges.with_label_values(&labels).set(value);
+            }
+        }
+        for (prefix, figures) in [("metallb_bgp", COUNTERS), ("heliograph_bgp", OWN)] {
+            for (name, help, figure) in figures {
+                let counters = self.counters(&format!("{prefix}_{name}"), help, LABELS)?;
+                for peer in peers {
+                    let labels = [peer.peer.as_str(), peer.vrf.as_str()];
+                    counters.with_label_values(&labels).inc_by(figure(peer));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+const LABELS: &[&str] = &["peer", "vrf"];
+
+const GAUGES: &[(&str, &str, Figure)] = &[
+    (
+        "session_up",
+        "BGP session state (1 is up, 0 is down)",
+        |peer| peer.is_up.into(),
+    ),
+    (
+        "announced_prefixes_total",
+        "Number of prefixes currently being advertised on the BGP session",
+        |peer| peer.announced,
+    ),
+    (
+        "pending_prefixes_total",
+        "Number of prefixes that should be advertised on the BGP session",
+        |peer| peer.pending,
+    ),
+    (
+        "received_prefixes_total",
+        "Number of prefixes currently being received on the BGP session; none is used",
+        |peer| peer.received,
+    ),
+];
+
+const COUNTERS: &[(&str, &str, Figure)] = &[
+    ("opens_sent", "Number of BGP open messages sent", |peer| {
+        peer.sent.open
+    }),
+    (
+        "opens_received",
+        "Number of BGP open messages received",
+        |peer| peer.got.open,
+    ),
+    (
+        "notifications_sent",
+        "Number of BGP notification messages sent",
+        |peer| peer.sent.notification,
+    ),
+    (
+        "updates_total",
+        "Number of BGP UPDATE messages sent",
+        |peer| peer.sent.update,
+    ),
+    (
+        "updates_total_received",
+        "Number of BGP UPDATE messages received",
+        |peer| peer.got.update,
+    ),
+    (
+        "keepalives_sent",
+        "Number of BGP keepalive messages sent",
+        |peer| peer.sent.keepalive,
+    ),
+    (
+        "keepalives_received",
+        "Number of BGP keepalive messages received",
+        |peer| peer.got.keepalive,
+    ),
+    (
+        "route_refresh_sent",
+        "Number of BGP route refresh messages sent",
+        |peer| peer.sent.refresh,
+    ),
+    ("total_sent", "Number of total BGP messages sent", |peer| {
+        peer.sent.total()
+    }),
+    (
+        "total_received",
+        "Number of total BGP messages received",
+        |peer| peer.got.total(),
+    ),
+];
+
+const OWN: &[(&str, &str, Figure)] = &[
+    (
+        "session_losses_total",
+        "How often the BGP session went down",
+        |peer| peer.dropped,
+    ),
+    (
+        "forgiven_updates_total",
+        "UPDATE messages with an error that the BGP session survived",
+        |peer| peer.forgiven,
+    ),
+];
