@@ -1,0 +1,300 @@
+//! Finding the router of a link without knowing its address, and being found: by router advertisements (RFC 4861), as FRR, SONiC and
+//! others do it.
+//!
+//! A router is whoever advertises itself from a link-local address, whatever lifetime it gives: peers of this kind say that they are no default
+//! route, and so do we. Knows no sockets and no sessions.
+
+use crate::{Mac, Machine, Span, Time};
+use std::collections::{BTreeMap, VecDeque};
+use std::net::Ipv6Addr;
+
+/// Who is found on the links that have peers.
+#[derive(Debug, Default)]
+pub struct Unnumbered {
+    links: BTreeMap<u32, Link>,
+    outputs: VecDeque<Output>,
+}
+
+#[derive(Debug)]
+struct Link {
+    mac: Mac,
+    /// Solicitations still to be sent.
+    solicitations: u8,
+    solicit_at: Time,
+    advertise_at: Time,
+    /// Who was found, and when it was last heard.
+    router: Option<(Ipv6Addr, Time)>,
+}
+
+/// What happens.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Input {
+    /// These links have peers and are up, by index, with their hardware addresses. One that went away and came back begins anew.
+    Links(BTreeMap<u32, Mac>),
+    /// A router advertised itself on a link.
+    Heard {
+        /// The link's index.
+        ifindex: u32,
+        /// Where the advertisement came from.
+        router: Ipv6Addr,
+    },
+}
+
+/// What is to be done.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Output {
+    /// Ask for routers.
+    Solicit(u32, Mac),
+    /// Say that we are here.
+    Advertise(u32, Mac),
+    /// The router of this link is this one from now on; `None`: none is known.
+    Found(u32, Option<Ipv6Addr>),
+}
+
+impl Unnumbered {
+    /// One that knows of no link.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn set_links(&mut self, now: Time, links: &BTreeMap<u32, Mac>) {
+        let is_gone = |(ifindex, link): (&u32, &Link)| links.get(ifindex) != Some(&link.mac);
+        let gone: Vec<u32> = self
+            .links
+            .iter()
+            .filter(|l| is_gone(*l))
+            .map(|l| *l.0)
+            .collect();
+        for ifindex in gone {
+            self.links.remove(&ifindex);
+            self.outputs.push_back(Output::Found(ifindex, None));
+        }
+        for (ifindex, mac) in links {
+            self.links.entry(*ifindex).or_insert(Link {
+                mac: *mac,
+                solicitations: SOLICITATIONS,
+                solicit_at: now,
+                advertise_at: now,
+                router: None,
+            });
+        }
+    }
+
+    /// Of two routers on a link the first stays for as long as it is heard.
+    fn heard(&mut self, now: Time, ifindex: u32, router: Ipv6Addr) {
+        if !router.is_unicast_link_local() {
+            return;
+        }
+        let Some(link) = self.links.get_mut(&ifindex) else {
+            return;
+        };
+        link.solicitations = 0;
+        match link.router {
+            Some((known, _)) if known == router => {}
+            Some((_, last)) if now.since(last) < SILENT => return,
+            Some(_) | None => self.outputs.push_back(Output::Found(ifindex, Some(router))),
+        }
+        link.router = Some((router, now));
+    }
+}
+
+impl Machine for Unnumbered {
+    type Input = Input;
+    type Output = Output;
+
+    fn input(&mut self, now: Time, input: Input) {
+        match input {
+            Input::Links(links) => self.set_links(now, &links),
+            Input::Heard { ifindex, router } => self.heard(now, ifindex, router),
+        }
+        self.expire(now);
+    }
+
+    fn expire(&mut self, now: Time) {
+        for (ifindex, link) in &mut self.links {
+            if link.solicitations > 0 && link.solicit_at <= now {
+                link.solicitations -= 1;
+                link.solicit_at = now + SOLICIT_AGAIN;
+                self.outputs.push_back(Output::Solicit(*ifindex, link.mac));
+            }
+            if link.advertise_at <= now {
+                link.advertise_at = now + ADVERTISE_AGAIN;
+                self.outputs
+                    .push_back(Output::Advertise(*ifindex, link.mac));
+            }
+        }
+    }
+
+    fn output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    fn deadline(&self) -> Option<(Time, &'static str)> {
+        let due = |link: &Link| {
+            let solicit = (link.solicitations > 0).then_some((link.solicit_at, "solicit"));
+            [Some((link.advertise_at, "advertise")), solicit]
+        };
+        self.links.values().flat_map(due).flatten().min()
+    }
+}
+
+/// The bytes of a router solicitation (RFC 4861 §4.1), without its checksum, which is the kernel's.
+pub fn solicitation(mac: Mac) -> [u8; 16] {
+    let mut message = [0; 16];
+    message[0] = 133;
+    message[8..].copy_from_slice(&source_link_layer_address(mac));
+    message
+}
+
+/// The bytes of a router advertisement (RFC 4861 §4.2) of one that is nobody's default route and tells of no prefix, without its checksum.
+pub fn advertisement(mac: Mac) -> [u8; 24] {
+    let mut message = [0; 24];
+    message[0] = 134;
+    message[16..].copy_from_slice(&source_link_layer_address(mac));
+    message
+}
+
+/// RFC 4861 §4.6.1.
+fn source_link_layer_address(Mac(mac): Mac) -> [u8; 8] {
+    let [a, b, c, d, e, f] = mac;
+    [1, 1, a, b, c, d, e, f]
+}
+
+/// RFC 4861 §6.3.7 and §10: three, four seconds apart.
+const SOLICITATIONS: u8 = 3;
+const SOLICIT_AGAIN: Span = Span::s(4);
+/// As FRR does for peers of this kind; RFC 4861 §6.2.1 allows 4 s and more.
+const ADVERTISE_AGAIN: Span = Span::s(10);
+/// A router that was not heard for three of those may have been replaced.
+const SILENT: Span = Span::s(30);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MAC: Mac = Mac([2, 0, 0, 0, 0, 1]);
+
+    fn router(last: u16) -> Ipv6Addr {
+        Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, last)
+    }
+
+    fn s(seconds: u64) -> Time {
+        Time::ms(seconds * 1000)
+    }
+
+    fn outputs(machine: &mut Unnumbered) -> Vec<Output> {
+        std::iter::from_fn(|| machine.output()).collect()
+    }
+
+    fn up(now: Time) -> Unnumbered {
+        let mut machine = Unnumbered::new();
+        machine.input(now, Input::Links(BTreeMap::from([(2, MAC)])));
+        machine
+    }
+
+    fn heard(machine: &mut Unnumbered, now: Time, from: Ipv6Addr) -> Vec<Output> {
+        outputs(machine);
+        let input = Input::Heard {
+            ifindex: 2,
+            router: from,
+        };
+        machine.input(now, input);
+        let found = outputs(machine).into_iter();
+        found
+            .filter(|output| matches!(output, Output::Found(..)))
+            .collect()
+    }
+
+    /// Lets time pass, and tells when what was sent.
+    fn run(machine: &mut Unnumbered, until: Time) -> Vec<(Time, Output)> {
+        let mut sent = Vec::new();
+        while let Some((at, _)) = machine.deadline().filter(|(at, _)| *at <= until) {
+            machine.expire(at);
+            sent.extend(outputs(machine).into_iter().map(|output| (at, output)));
+        }
+        sent
+    }
+
+    #[test]
+    fn rfc4861_6_3_7_three_solicitations_four_seconds_apart() {
+        let mut machine = up(s(0));
+        let first = outputs(&mut machine);
+        assert_eq!(first, [Output::Solicit(2, MAC), Output::Advertise(2, MAC)]);
+        let sent = run(&mut machine, s(30));
+        let asked: Vec<Time> = sent
+            .iter()
+            .filter(|(_, output)| matches!(output, Output::Solicit(..)))
+            .map(|(at, _)| *at)
+            .collect();
+        assert_eq!(asked, [s(4), s(8)]);
+        let said = sent
+            .iter()
+            .filter(|(_, output)| matches!(output, Output::Advertise(..)));
+        assert_eq!(
+            said.map(|(at, _)| *at).collect::<Vec<_>>(),
+            [s(10), s(20), s(30)]
+        );
+    }
+
+    #[test]
+    fn a_router_that_is_heard_is_found_and_no_more_asked_for() {
+        let mut machine = up(s(0));
+        let found = heard(&mut machine, s(1), router(7));
+        assert_eq!(found, [Output::Found(2, Some(router(7)))]);
+        let sent = run(&mut machine, s(9));
+        assert_eq!(sent, [], "nothing is due before the next advertisement");
+        assert_eq!(heard(&mut machine, s(11), router(7)), []);
+    }
+
+    #[test]
+    fn the_first_of_two_routers_stays_for_as_long_as_it_is_heard() {
+        let mut machine = up(s(0));
+        heard(&mut machine, s(1), router(7));
+        assert_eq!(heard(&mut machine, s(2), router(8)), []);
+        heard(&mut machine, s(11), router(7));
+        assert_eq!(heard(&mut machine, s(40), router(8)), []);
+        let found = heard(&mut machine, s(41), router(8));
+        assert_eq!(found, [Output::Found(2, Some(router(8)))]);
+    }
+
+    #[test]
+    fn a_link_that_comes_back_begins_anew() {
+        let mut machine = up(s(0));
+        heard(&mut machine, s(1), router(7));
+        machine.input(s(2), Input::Links(BTreeMap::new()));
+        assert_eq!(outputs(&mut machine), [Output::Found(2, None)]);
+        assert_eq!(machine.deadline(), None);
+        machine.input(s(3), Input::Links(BTreeMap::from([(2, MAC)])));
+        assert!(outputs(&mut machine).contains(&Output::Solicit(2, MAC)));
+    }
+
+    #[test]
+    fn rfc4861_6_1_2_only_link_local_sources_are_routers_and_only_of_links_with_peers() {
+        let mut machine = up(s(0));
+        assert_eq!(
+            heard(&mut machine, s(1), "2001:db8::1".parse().unwrap()),
+            []
+        );
+        let elsewhere = Input::Heard {
+            ifindex: 3,
+            router: router(7),
+        };
+        machine.input(s(1), elsewhere);
+        assert_eq!(outputs(&mut machine), []);
+    }
+
+    #[test]
+    fn rfc4861_4_1_and_4_2_messages_carry_the_link_layer_address_and_no_lifetime() {
+        let solicitation = solicitation(MAC);
+        assert_eq!(solicitation[..8], [133, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(solicitation[8..], [1, 1, 2, 0, 0, 0, 0, 1]);
+        let advertisement = advertisement(MAC);
+        assert_eq!(advertisement[0], 134);
+        assert_eq!(
+            advertisement[1..16],
+            [0; 15],
+            "router lifetime 0 among them"
+        );
+        assert_eq!(advertisement[16..], [1, 1, 2, 0, 0, 0, 0, 1]);
+    }
+}
