@@ -345,8 +345,10 @@ async fn tasks(settings: &Settings, speaker: Speaker, parts: Parts) -> Result<Ru
         changes: changes.clone(),
     };
     let api = opened.cluster.as_ref().map(|cluster| cluster.api().clone());
-    let bgp = Bgp::spawn(&speaker.views, api, parts.is_successor, &mut tasks);
+    let is_successor = parts.is_successor;
     let attended = attend::links(settings, parts, around, &mut tasks)?;
+    let links = attended.links.clone();
+    let bgp = Bgp::spawn(&speaker.views, links, api, is_successor, &mut tasks)?;
     let link = opened.cluster.as_ref().map(|cluster| cluster.link.clone());
     let own = opened.cluster.as_ref().map(InCluster::own_objects);
     let pulse = speaker.pulse.clone();

@@ -1,6 +1,7 @@
 //! Answers as people and programs see them, over a real socket.
 
 use super::client::ask;
+use super::peers::{BgpPeerSight, BgpSight, NegotiatedSight};
 use super::server::{Orders, Server, States};
 use super::snapshot::{MemberSight, MembersSight, Sight, Snapshot};
 use super::{Event, Form, Kind, Question};
@@ -103,6 +104,47 @@ fn others() -> MembersSight {
     }
 }
 
+/// One peer that is up, and one that cannot be reached.
+fn router() -> BgpSight {
+    let up = BgpPeerSight {
+        name: "router".to_owned(),
+        remote: "192.0.2.1:179".to_owned(),
+        my_asn: 64512,
+        peer_asn: "64513".to_owned(),
+        router_id: "192.0.2.11".to_owned(),
+        state: Some("Established"),
+        for_ms: 61_500,
+        negotiated: Some(NegotiatedSight {
+            peer_router_id: "192.0.2.1".to_owned(),
+            families: vec!["ipv4"],
+            hold_s: 90,
+            keepalive_s: 30,
+            has_graceful_restart: true,
+            has_v4_over_v6_next_hop: false,
+        }),
+        password_bytes: Some(6),
+        told: BTreeMap::from([("ipv4", 2), ("ipv6", 0)]),
+        wanted: 3,
+        messages: [7, 8],
+        ups_downs: [1, 0],
+        ..BgpPeerSight::default()
+    };
+    let down = BgpPeerSight {
+        name: "spine".to_owned(),
+        remote: "192.0.2.5:179".to_owned(),
+        peer_asn: "64513".to_owned(),
+        state: Some("Active"),
+        because: Some("cannot connect: refused".to_owned()),
+        times: 4,
+        retry_ms: Some(1500),
+        ..BgpPeerSight::default()
+    };
+    BgpSight {
+        peers: vec![up, down],
+        md5_drops: BTreeMap::from([("wrongly signed", 8)]),
+    }
+}
+
 /// A speaker on `n1` that holds 192.0.2.10.
 fn snapshot() -> Snapshot {
     snapshot_of(MANIFESTS)
@@ -173,6 +215,7 @@ fn snapshot_of(manifests: &str) -> Snapshot {
         }],
         api: None,
         members: others(),
+        bgp: router(),
         work: BTreeMap::from([("plans", 3), ("writes", 4)]),
     }
 }
@@ -378,6 +421,28 @@ what was tried
 others, which do not announce: lo
 ",
     );
+}
+
+#[test]
+fn bgp_tells_of_each_peer_whether_there_is_a_session_and_why_not() {
+    let bench = Bench::new();
+    let about = |peer: Option<&str>| Question::Bgp {
+        peer: peer.map(str::to_owned),
+    };
+    bench.check(
+        about(None),
+        "\
+PEER    REMOTE         AS     STATE        FOR  TOLD  NOTE
+router  192.0.2.1:179  64513  Established  61s  2/3
+spine   192.0.2.5:179  64513  Active       0ns  0/0   cannot connect: refused
+",
+    );
+    let text = bench.ask(about(Some("router")), Form::Table).unwrap();
+    for said in ["64512 to 64513", "hold 90 s", "6 bytes", "wrongly signed 8"] {
+        assert!(text.contains(said), "{said} is not in {text}");
+    }
+    let why = bench.ask(about(Some("leaf")), Form::Table).unwrap_err();
+    assert_eq!(why.to_string(), "this node has no BGPPeer leaf");
 }
 
 #[test]

@@ -7,10 +7,6 @@
 pub(crate) mod allocate;
 pub(crate) mod announce;
 pub(crate) mod audit;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "what drives BGP sessions is to use it")
-)]
 pub(crate) mod bfd;
 pub(crate) mod bgp;
 pub(crate) mod chance;

@@ -1,7 +1,8 @@
 //! The page of metrics, line by line.
 
 use super::*;
-use crate::report::{ApiFigures, MemberFigures, VipFigures};
+use crate::report::{ApiFigures, BgpFigures, MemberFigures, VipFigures};
+use speaker_proto::bgp::session::Messages;
 use std::collections::BTreeMap;
 
 fn figures() -> Figures {
@@ -72,6 +73,32 @@ fn figures() -> Figures {
             stale_s: 0.5,
             ages_s: BTreeMap::from([("Node", 2.0)]),
         }),
+        routed: BTreeMap::from([(
+            "default/web".to_owned(),
+            vec!["198.51.100.1".parse().unwrap()],
+        )]),
+        bgp: vec![BgpFigures {
+            peer: "192.0.2.1:179".to_owned(),
+            vrf: "default".to_owned(),
+            is_up: true,
+            announced: 3,
+            pending: 1,
+            received: 7,
+            sent: Messages {
+                open: 1,
+                update: 4,
+                notification: 2,
+                keepalive: 9,
+                refresh: 0,
+            },
+            got: Messages {
+                open: 1,
+                keepalive: 8,
+                ..Messages::default()
+            },
+            forgiven: 5,
+            dropped: 6,
+        }],
     }
 }
 
@@ -100,6 +127,23 @@ fn metallb_5_3_names_labels_and_values() {
         "metallb_k8s_client_update_errors_total 2",
         "metallb_k8s_client_config_loaded_bool 1",
         "metallb_k8s_client_config_stale_bool 1",
+        r#"metallb_speaker_announced{ip="198.51.100.1",node="n1",protocol="bgp",service="default/web"} 1"#,
+        r#"metallb_bgp_session_up{peer="192.0.2.1:179",vrf="default"} 1"#,
+        r#"metallb_bgp_announced_prefixes_total{peer="192.0.2.1:179",vrf="default"} 3"#,
+        r#"metallb_bgp_pending_prefixes_total{peer="192.0.2.1:179",vrf="default"} 1"#,
+        r#"metallb_bgp_received_prefixes_total{peer="192.0.2.1:179",vrf="default"} 7"#,
+        r#"metallb_bgp_opens_sent{peer="192.0.2.1:179",vrf="default"} 1"#,
+        r#"metallb_bgp_opens_received{peer="192.0.2.1:179",vrf="default"} 1"#,
+        r#"metallb_bgp_notifications_sent{peer="192.0.2.1:179",vrf="default"} 2"#,
+        r#"metallb_bgp_updates_total{peer="192.0.2.1:179",vrf="default"} 4"#,
+        r#"metallb_bgp_updates_total_received{peer="192.0.2.1:179",vrf="default"} 0"#,
+        r#"metallb_bgp_keepalives_sent{peer="192.0.2.1:179",vrf="default"} 9"#,
+        r#"metallb_bgp_keepalives_received{peer="192.0.2.1:179",vrf="default"} 8"#,
+        r#"metallb_bgp_route_refresh_sent{peer="192.0.2.1:179",vrf="default"} 0"#,
+        r#"metallb_bgp_total_sent{peer="192.0.2.1:179",vrf="default"} 16"#,
+        r#"metallb_bgp_total_received{peer="192.0.2.1:179",vrf="default"} 9"#,
+        r#"heliograph_bgp_session_losses_total{peer="192.0.2.1:179",vrf="default"} 6"#,
+        r#"heliograph_bgp_forgiven_updates_total{peer="192.0.2.1:179",vrf="default"} 5"#,
     ] {
         assert!(
             page.iter().any(|have| have == line),

@@ -2,15 +2,17 @@
 
 use super::bgp_keys;
 use crate::api::Api;
-use crate::drive::bgp::{Command, Means, Places, Sessions, Sights, Told};
+use crate::drive::bfd;
+use crate::drive::bgp::{Command, Finder, Means, Places, Sessions, Sights, Told};
 use crate::drive::decide::View;
-use anyhow::{Result, bail};
+use crate::edge::Links;
+use anyhow::{Context, Result, bail};
 use speaker_core::plan::PeerName;
 use speaker_proto::Span;
 use speaker_proto::bgp::session::{
     CLOSE_FLUSH, DRAIN_ANNOUNCE, DRAIN_WITHDRAW, State, Status, Stop,
 };
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -28,17 +30,22 @@ pub(super) struct Bgp {
 
 impl Bgp {
     /// Starts the sessions. `api`: where Secrets are read, in a cluster.
+    ///
+    /// # Errors
+    /// When the process can have no more threads or descriptors.
     pub(super) fn spawn(
         views: &watch::Receiver<Option<Arc<View>>>,
+        links: watch::Receiver<Links>,
         api: Option<Api>,
         is_successor: bool,
         tasks: &mut JoinSet<Result<()>>,
-    ) -> Self {
+    ) -> Result<Self> {
         let (sights_in, sights) = watch::channel(Sights::new());
         let (commands_in, commands) = mpsc::channel(COMMANDS);
         let (told_in, told) = mpsc::channel(TOLD);
         let (keys_in, keys) = watch::channel(bgp_keys::none());
-        let (_places_in, places) = watch::channel(Places::new());
+        let (places_in, places) = watch::channel(Places::new());
+        tasks.spawn(Finder::new(views.clone(), links, places_in).run());
         tasks.spawn(bgp_keys::follow(views.clone(), api, keys_in));
         let means = Means {
             views: views.clone(),
@@ -47,14 +54,15 @@ impl Bgp {
             commands,
             sights: sights_in,
             told: told_in,
+            bfd: bfd::start(BTreeMap::new()).context("failed to start the BFD thread")?,
             is_successor,
         };
         tasks.spawn(Sessions::new(means).run());
         tasks.spawn(tell(told));
-        Self {
+        Ok(Self {
             sights,
             commands: commands_in,
-        }
+        })
     }
 }
 

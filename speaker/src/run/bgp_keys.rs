@@ -85,7 +85,16 @@ fn wanted(view: Option<&View>) -> BTreeSet<(String, String)> {
 async fn read(api: &Api, namespace: &str, name: &str) -> Result<Key, String> {
     let path = format!("/api/v1/namespaces/{namespace}/secrets/{name}");
     match api.call(Call::get(path).within(CALL_MAX)).await {
-        Ok(secret) => key(&secret).map_err(|why| format!("Secret {namespace}/{name}: {why}")),
+        Ok(secret) => key(&secret)
+            .inspect(|key| {
+                if key.has_white_space_around() {
+                    tracing::warn!(
+                        secret = format!("{namespace}/{name}"), event = "passwordWhiteSpace",
+                        "the password begins or ends with white space, which counts: the router must have it too"
+                    );
+                }
+            })
+            .map_err(|why| format!("Secret {namespace}/{name}: {why}")),
         Err(failure) if failure.is_not_found() => {
             Err(format!("there is no Secret {namespace}/{name} yet"))
         }

@@ -24,12 +24,6 @@ use tokio::time::sleep;
 pub(super) enum Order {
     /// End it for good; the task ends with it.
     Stop(Stop),
-    /// The operator wants none.
-    Pause(String),
-    /// The operator wants it again.
-    Resume,
-    /// The operator wants it anew.
-    Reset,
     /// BFD lost the peer.
     BfdDown {
         /// The peer's discriminator is another one than before.
@@ -287,9 +281,6 @@ impl Task {
     fn obey(&mut self, order: Option<Order>) {
         self.feed(match order {
             Some(Order::Stop(stop)) => Input::Stop(stop),
-            Some(Order::Pause(text)) => Input::Pause(text),
-            Some(Order::Resume) => Input::Resume,
-            Some(Order::Reset) => Input::Reset(Reset::Operator),
             Some(Order::BfdDown {
                 is_peer_anew,
                 detection,

@@ -3,9 +3,11 @@
 //! A peer that the plan drops is told so (CEASE 6/3). One whose settings cannot be had any more keeps what it had, with the routes of
 //! now. While the node is drained no session is started, and those that stand are drained.
 
+use super::liveness::Watched;
 use super::session::{Birth, Ends, Order, Task};
 use super::sight::{PeerSight, Sights, Told};
 use super::target::{Keys, Places, Target};
+use crate::drive::bfd;
 use crate::drive::decide::View;
 use anyhow::{Context, Result};
 use speaker_core::plan::{Obstacle, PeerName, PeerPlan, PeerSettings};
@@ -30,6 +32,8 @@ pub(crate) struct Means {
     pub(crate) sights: watch::Sender<Sights>,
     /// Who is told of changes.
     pub(crate) told: mpsc::Sender<Told>,
+    /// The thread that watches peers, and what it says.
+    pub(crate) bfd: (bfd::Handle, mpsc::Receiver<bfd::Event>),
     /// A process before this one announced from this node, and what it left in the kernel was adopted.
     pub(crate) is_successor: bool,
 }
@@ -37,12 +41,6 @@ pub(crate) struct Means {
 /// What is wanted of sessions beside what the plan says.
 #[derive(Debug)]
 pub(crate) enum Command {
-    /// No session with this peer until it is wanted again; the text is said to it.
-    Pause(PeerName, String),
-    /// The session again.
-    Resume(PeerName),
-    /// The session anew.
-    Reset(PeerName),
     /// All sessions end for good in this way; told when they have.
     Stop(Stop, oneshot::Sender<()>),
 }
@@ -51,6 +49,7 @@ pub(crate) enum Command {
 pub(crate) struct Sessions {
     means: Means,
     peers: BTreeMap<PeerName, Peer>,
+    watched: Watched,
     tasks: JoinSet<PeerName>,
     /// The first whole plan was taken: peers that come later were never spoken with before.
     is_begun: bool,
@@ -80,6 +79,7 @@ impl Sessions {
         Self {
             means,
             peers: BTreeMap::new(),
+            watched: Watched::default(),
             tasks: JoinSet::new(),
             is_begun: false,
             is_over: false,
@@ -97,6 +97,7 @@ impl Sessions {
                 changed = self.means.views.changed() => changed.context("the views ended")?,
                 Ok(()) = self.means.keys.changed() => {}
                 Ok(()) = self.means.places.changed() => {}
+                Some(event) = self.means.bfd.1.recv() => self.heard(&event).await,
                 Some(command) = self.means.commands.recv() => self.obey(command).await,
                 Some(ended) = self.tasks.join_next() => {
                     let name = ended.context("the task of a BGP session failed")?;
@@ -112,22 +113,47 @@ impl Sessions {
     }
 
     async fn obey(&mut self, command: Command) {
-        let (peer, order) = match command {
-            Command::Pause(peer, text) => (peer, Order::Pause(text)),
-            Command::Resume(peer) => (peer, Order::Resume),
-            Command::Reset(peer) => (peer, Order::Reset),
+        match command {
             Command::Stop(stop, done) => {
                 for peer in self.peers.values_mut() {
                     peer.stop(stop.clone()).await;
                 }
                 self.is_over = true;
                 self.end = Some(done);
-                return;
             }
+        }
+    }
+
+    async fn heard(&mut self, event: &bfd::Event) {
+        let Some(loss) = self.watched.loss(event) else {
+            return;
         };
-        if let Some(peer) = self.peers.get(&peer) {
+        tracing::warn!(event = "bfdDown", peer = %loss.peer, "BFD lost a BGP peer");
+        let order = Order::BfdDown {
+            is_peer_anew: loss.is_peer_anew,
+            detection: loss.detection,
+        };
+        if let Some(peer) = self.peers.get(&loss.peer) {
             peer.order(order).await;
         }
+    }
+
+    /// Has BFD watch those that have a session. A drain takes a session's end before BFD's, so that the peer sees no loss; after a
+    /// restart nothing is said at all, and the next process is there in time or the peer's own timers decide.
+    fn watch(&mut self) {
+        if self.is_over {
+            return;
+        }
+        let mut watched = Watched::default();
+        for (name, peer) in &self.peers {
+            if let (Some(running), Some(settings)) = (&peer.session, &peer.settings)
+                && let Ok(dial) = &running.target.borrow().dial
+            {
+                watched.add(name, settings, dial);
+            }
+        }
+        self.means.bfd.0.want(watched.wants());
+        self.watched = watched;
     }
 
     fn ended(&mut self, name: &PeerName) {
@@ -159,6 +185,7 @@ impl Sessions {
             self.adjust(&name, is_wanted, is_draining).await;
         }
         self.is_begun = true;
+        self.watch();
         self.show();
     }
 

@@ -2,19 +2,21 @@
 //!
 //! [`Dial`] makes one with everything set that a session wants, in the order in which the kernel wants it; [`Key`] is a password of
 //! TCP-MD5 (RFC 2385); [`next_hops`] are the addresses that routes of a connection are announced with; [`Md5Counts`] is what the kernel
-//! says of segments with a wrong signature. Nothing here knows of messages, sessions or when to dial. We dial only: no port is listened on.
+//! says of segments with a wrong signature; [`Routers`] hears and speaks to the routers of a link. Nothing here knows of messages, sessions or when to dial. We dial only: no port is listened on.
 
 mod counts;
 mod dial;
 mod key;
 mod next_hops;
 mod options;
+mod routers;
 
 pub(crate) use counts::Md5Counts;
 pub(crate) use dial::{Dial, DialError, Reach};
-pub(crate) use key::{Key, KeyError};
-pub(crate) use next_hops::next_hops;
+pub(crate) use key::Key;
+pub(crate) use next_hops::{is_on_link, next_hops};
 pub(crate) use options::change_key;
+pub(crate) use routers::Routers;
 
 #[cfg(test)]
 mod netns_tests;

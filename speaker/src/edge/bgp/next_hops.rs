@@ -4,6 +4,7 @@ use crate::netlink::Client;
 use anyhow::{Context, Result};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
+use speaker_proto::bgp::Prefix;
 use speaker_proto::bgp::session::NextHops;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
@@ -17,6 +18,21 @@ pub(crate) fn next_hops(own: SocketAddr) -> Result<NextHops> {
     let rows = rows.context("failed to list the addresses")?;
     let addresses: Vec<(u32, IpAddr)> = rows.iter().filter_map(address).collect();
     Ok(choose(own, &addresses))
+}
+
+/// Whether an address lies in the prefix of one of this node's: a peer there is one hop away.
+pub(crate) fn is_on_link(peer: IpAddr) -> bool {
+    let request = RouteNetlinkMessage::GetAddress(AddressMessage::default());
+    let rows = Client::open().and_then(|client| client.dump(request));
+    // Without an answer it is taken for one that is further away, which asks for less.
+    let rows = rows.unwrap_or_default();
+    rows.iter().any(|row| {
+        let length = match row {
+            RouteNetlinkMessage::NewAddress(message) => message.header.prefix_len,
+            _ => return false,
+        };
+        address(row).is_some_and(|(_, own)| Prefix::of(own, length).contains(peer))
+    })
 }
 
 fn address(row: &RouteNetlinkMessage) -> Option<(u32, IpAddr)> {

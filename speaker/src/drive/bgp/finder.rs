@@ -1,0 +1,156 @@
+//! Finds the routers of links that have peers, and lets them find us.
+//!
+//! Follows the plan for which links these are and the links for whether they are up; the machine is
+//! [`speaker_proto::bgp::unnumbered`]. Without a peer on a link no socket is open.
+
+use super::target::{Place, Places};
+use crate::drive::clock::now;
+use crate::drive::decide::View;
+use crate::edge::Links;
+use crate::edge::bgp::Routers;
+use anyhow::{Context, Result};
+use speaker_core::LinkName;
+use speaker_core::plan::PeerRemote;
+use speaker_proto::bgp::unnumbered::{Input, Output, Unnumbered};
+use speaker_proto::{Mac, Machine};
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::pending;
+use std::net::Ipv6Addr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::sleep;
+
+/// Who looks for routers, and whom they are told to.
+pub(crate) struct Finder {
+    views: watch::Receiver<Option<Arc<View>>>,
+    links: watch::Receiver<Links>,
+    places: watch::Sender<Places>,
+    machine: Unnumbered,
+    socket: Option<Routers>,
+    found: BTreeMap<u32, Ipv6Addr>,
+}
+
+impl Finder {
+    pub(crate) fn new(
+        views: watch::Receiver<Option<Arc<View>>>,
+        links: watch::Receiver<Links>,
+        places: watch::Sender<Places>,
+    ) -> Self {
+        Self {
+            views,
+            links,
+            places,
+            machine: Unnumbered::new(),
+            socket: None,
+            found: BTreeMap::new(),
+        }
+    }
+
+    /// Runs until the views or the links end.
+    ///
+    /// # Errors
+    /// When they do, or routers cannot be heard.
+    pub(crate) async fn run(mut self) -> Result<()> {
+        loop {
+            self.look()?;
+            let due = self.machine.deadline();
+            let due = due.map(|(at, _)| Duration::from(at.since(now())));
+            let heard = async {
+                match &self.socket {
+                    Some(socket) => socket.heard().await,
+                    None => pending().await,
+                }
+            };
+            tokio::select! {
+                changed = self.views.changed() => changed.context("the views ended")?,
+                changed = self.links.changed() => changed.context("the links ended")?,
+                heard = heard => {
+                    let (ifindex, router) = heard.context("failed to hear routers")?;
+                    self.machine.input(now(), Input::Heard { ifindex, router });
+                }
+                () = sleep(due.unwrap_or(Duration::MAX)), if due.is_some() => self.machine.expire(now()),
+            }
+        }
+    }
+
+    /// Brings machine, socket and what is told to what is so now.
+    fn look(&mut self) -> Result<()> {
+        let wanted = wanted(self.views.borrow_and_update().as_deref());
+        let links = self.links.borrow_and_update().clone();
+        if self.socket.is_none() && !wanted.is_empty() {
+            self.socket = Some(Routers::open()?);
+        }
+        let up = wanted
+            .iter()
+            .filter_map(|name| Some(links.announcing.get(name)?));
+        let up = up.filter(|link| link.is_usable() && link.has_ndp);
+        let up: BTreeMap<u32, Mac> = up.map(|link| (link.ifindex, link.mac)).collect();
+        self.machine.input(now(), Input::Links(up));
+        self.flush();
+        let places: Places = wanted
+            .into_iter()
+            .map(|name| (name.clone(), place(&name, &links, &self.found)))
+            .collect();
+        self.places.send_if_modified(|known| {
+            let is_new = *known != places;
+            *known = places;
+            is_new
+        });
+        Ok(())
+    }
+
+    fn flush(&mut self) {
+        while let Some(output) = self.machine.output() {
+            let sent = match (output, &self.socket) {
+                (Output::Found(ifindex, Some(router)), _) => {
+                    self.found.insert(ifindex, router);
+                    Ok(())
+                }
+                (Output::Found(ifindex, None), _) => {
+                    self.found.remove(&ifindex);
+                    Ok(())
+                }
+                (Output::Solicit(ifindex, mac), Some(socket)) => socket.solicit(ifindex, mac),
+                (Output::Advertise(ifindex, mac), Some(socket)) => socket.advertise(ifindex, mac),
+                (Output::Solicit(..) | Output::Advertise(..), None) => Ok(()),
+            };
+            if let Err(error) = sent {
+                // It is sent again in seconds.
+                tracing::debug!(%error, "failed to speak to the routers of a link");
+            }
+        }
+    }
+}
+
+/// The links of peers.
+fn wanted(view: Option<&View>) -> BTreeSet<LinkName> {
+    let peers = view.into_iter().flat_map(|view| view.plan.bgp.values());
+    peers
+        .filter_map(|peer| match &peer.settings.as_ref().ok()?.remote {
+            PeerRemote::Link(link) => Some(link.clone()),
+            PeerRemote::Address(_) => None,
+        })
+        .collect()
+}
+
+fn place(name: &LinkName, links: &Links, found: &BTreeMap<u32, Ipv6Addr>) -> Result<Place, String> {
+    let Some(link) = links.announcing.get(name) else {
+        return Err(match links.others.contains(name) {
+            true => format!("{name} is enslaved, or no link for neighbours"),
+            false => format!("this node has no link {name}"),
+        });
+    };
+    if !link.is_usable() {
+        return Err(format!("{name} is down"));
+    }
+    if !link.has_ndp {
+        return Err(format!("{name} has no link-local address"));
+    }
+    let router = found.get(&link.ifindex);
+    let router = router.ok_or_else(|| format!("no router has advertised itself on {name} yet"))?;
+    Ok(Place {
+        ifindex: link.ifindex,
+        router: *router,
+    })
+}
