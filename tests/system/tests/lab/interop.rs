@@ -39,6 +39,48 @@ spec:
     )
 }
 
+/// A service of the routed pool, on the pods of `default/web`'s IPv4 side.
+fn service(name: &str) -> String {
+    format!(
+        "\
+apiVersion: v1
+kind: Service
+metadata:
+  name: {name}
+  namespace: default
+  annotations:
+    metallb.io/address-pool: routed
+spec:
+  type: LoadBalancer
+  clusterIPs: [10.96.0.99]
+  selector:
+    app: web
+  ports:
+    - name: http
+      protocol: TCP
+      port: 80
+      appProtocol: http
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata:
+  name: {name}-v4
+  namespace: default
+  labels:
+    kubernetes.io/service-name: {name}
+addressType: IPv4
+ports:
+  - name: http
+    protocol: TCP
+    port: 8080
+endpoints:
+  - addresses: [10.244.1.11]
+    nodeName: n1
+    conditions: {{ready: true}}
+"
+    )
+}
+
 const POOL: &str = "\
 apiVersion: metallb.io/v1beta1
 kind: IPAddressPool
@@ -59,4 +101,13 @@ metadata:
 spec:
   ipAddressPools: [routed]
   communities: [\"64512:7\", \"large:64512:1:2\"]
+---
+apiVersion: metallb.io/v1beta1
+kind: BFDProfile
+metadata:
+  name: fast
+  namespace: metallb-system
+spec:
+  receiveInterval: 100
+  transmitInterval: 100
 ";
