@@ -129,8 +129,25 @@ pub(super) const SUITES: &[Suite] = &[
             "lab",
             "--",
             "--test-threads=1",
+            "--skip=interop::",
         ]),
         needs_speaker: true,
+        needs_routers: false,
+    },
+    Suite {
+        name: "interop",
+        about: "BGP and BFD with routers of other makes in the lab",
+        work: Work::Cargo(&[
+            "-p",
+            "system-tests",
+            "--test",
+            "lab",
+            "--",
+            "--test-threads=1",
+            "interop::",
+        ]),
+        needs_speaker: true,
+        // The lab takes its own apart and installs none.
         needs_routers: false,
     },
 ];

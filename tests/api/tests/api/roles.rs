@@ -61,7 +61,7 @@ fn what_nobody_needs_is_refused() {
     for account in ["controller", "speaker"] {
         for (verb, resource, namespace, name) in [
             ("list", "secrets", "metallb-system", ""),
-            ("get", "secrets", "metallb-system", "memberlist"),
+            ("watch", "secrets", "metallb-system", ""),
             ("get", "secrets", "default", "metallb-webhook-cert"),
             ("update", "services", "default", "web"),
             ("patch", "services/status", "default", "web"),
@@ -80,6 +80,8 @@ fn what_nobody_needs_is_refused() {
             assert_eq!(granted, None, "{account}: {verb} {resource}");
         }
     }
+    let secret = request("get", "", "secrets", OWN, "memberlist");
+    assert_eq!(grant(&objects, &user("controller"), &secret), None);
     let status = request("update", "", "services/status", "default", "web");
     assert!(!allows(&objects, &user("speaker"), &status));
     let stranger = user("default");
@@ -313,6 +315,11 @@ const SPEAKER: &[Call] = &[
     ),
     (FOLLOW, "metallb.io", "ipaddresspools", OWN, ""),
     (FOLLOW, "metallb.io", "l2advertisements", OWN, ""),
+    (FOLLOW, "metallb.io", "bgpadvertisements", OWN, ""),
+    (FOLLOW, "metallb.io", "bgppeers", OWN, ""),
+    (FOLLOW, "metallb.io", "bfdprofiles", OWN, ""),
+    (FOLLOW, "metallb.io", "communities", OWN, ""),
+    (&["get"], "", "secrets", OWN, "bgp-password"),
     (FOLLOW, "metallb.io", "servicel2statuses", OWN, ""),
     (
         &["create", "patch", "delete"],
