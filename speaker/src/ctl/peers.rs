@@ -82,6 +82,35 @@ pub(crate) struct Said {
     pub(crate) ms_ago: u64,
 }
 
+/// One BFD session.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+pub(crate) struct BfdSight {
+    /// The peer's address.
+    pub(crate) peer: String,
+    /// Ours; empty: whichever leads there.
+    pub(crate) local: String,
+    /// The link; empty: whichever leads there.
+    pub(crate) link: String,
+    /// Over several hops (RFC 5883).
+    pub(crate) is_multihop: bool,
+    /// The state of RFC 5880.
+    pub(crate) state: String,
+    /// Milliseconds in that state.
+    pub(crate) for_ms: u64,
+    /// Why it is not up.
+    pub(crate) because: Option<String>,
+    /// Milliseconds between our packets; `None`: there are none.
+    pub(crate) interval_ms: Option<u64>,
+    /// How long the peer may be silent.
+    pub(crate) detection_ms: u64,
+    /// Packets sent and received.
+    pub(crate) packets: [u64; 2],
+    /// How often it came up, and went down.
+    pub(crate) ups_downs: [u64; 2],
+    /// Why it has no socket.
+    pub(crate) trouble: Option<String>,
+}
+
 /// BGP as a whole.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
 pub(crate) struct BgpSight {

@@ -1,6 +1,6 @@
 //! What answers are made from.
 
-use super::peers::BgpSight;
+use super::peers::{BfdSight, BgpSight};
 use crate::dataplane::{self, AttachReport, GlobalCount, LinkSight, MapSight, SlotSight};
 use anyhow::Result;
 use serde::Serialize;
@@ -42,6 +42,8 @@ pub(crate) struct Snapshot {
     pub(crate) members: MembersSight,
     /// BGP peers.
     pub(crate) bgp: BgpSight,
+    /// BFD sessions.
+    pub(crate) bfd: Vec<BfdSight>,
     /// What was done so far, by name.
     pub(crate) work: BTreeMap<&'static str, u64>,
 }

@@ -216,6 +216,7 @@ fn snapshot_of(manifests: &str) -> Snapshot {
         api: None,
         members: others(),
         bgp: router(),
+        bfd: Vec::new(),
         work: BTreeMap::from([("plans", 3), ("writes", 4)]),
     }
 }

@@ -66,6 +66,27 @@ pub(crate) struct Figures {
     pub(crate) api: Option<ApiFigures>,
     /// BGP peers.
     pub(crate) bgp: Vec<BgpFigures>,
+    /// BFD sessions.
+    pub(crate) bfd: Vec<BfdFigures>,
+}
+
+/// One BFD session.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct BfdFigures {
+    /// The peer's address.
+    pub(crate) peer: String,
+    /// Its VRF.
+    pub(crate) vrf: String,
+    /// Whether it is up.
+    pub(crate) is_up: bool,
+    /// Packets taken.
+    pub(crate) received: u64,
+    /// Packets sent.
+    pub(crate) sent: u64,
+    /// How often it came up.
+    pub(crate) ups: u64,
+    /// How often it went down.
+    pub(crate) downs: u64,
 }
 
 /// What passes between this speaker and one BGP peer.

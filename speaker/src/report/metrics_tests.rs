@@ -1,7 +1,7 @@
 //! The page of metrics, line by line.
 
 use super::*;
-use crate::report::{ApiFigures, BgpFigures, MemberFigures, VipFigures};
+use crate::report::{ApiFigures, BfdFigures, BgpFigures, MemberFigures, VipFigures};
 use speaker_proto::bgp::session::Messages;
 use std::collections::BTreeMap;
 
@@ -99,6 +99,15 @@ fn figures() -> Figures {
             forgiven: 5,
             dropped: 6,
         }],
+        bfd: vec![BfdFigures {
+            peer: "192.0.2.1".to_owned(),
+            vrf: "default".to_owned(),
+            is_up: true,
+            received: 20,
+            sent: 21,
+            ups: 2,
+            downs: 1,
+        }],
     }
 }
 
@@ -142,6 +151,11 @@ fn metallb_5_3_names_labels_and_values() {
         r#"metallb_bgp_route_refresh_sent{peer="192.0.2.1:179",vrf="default"} 0"#,
         r#"metallb_bgp_total_sent{peer="192.0.2.1:179",vrf="default"} 16"#,
         r#"metallb_bgp_total_received{peer="192.0.2.1:179",vrf="default"} 9"#,
+        r#"metallb_bfd_session_up{peer="192.0.2.1",vrf="default"} 1"#,
+        r#"metallb_bfd_control_packet_input{peer="192.0.2.1",vrf="default"} 20"#,
+        r#"metallb_bfd_control_packet_output{peer="192.0.2.1",vrf="default"} 21"#,
+        r#"metallb_bfd_session_up_events{peer="192.0.2.1",vrf="default"} 2"#,
+        r#"metallb_bfd_session_down_events{peer="192.0.2.1",vrf="default"} 1"#,
         r#"heliograph_bgp_session_losses_total{peer="192.0.2.1:179",vrf="default"} 6"#,
         r#"heliograph_bgp_forgiven_updates_total{peer="192.0.2.1:179",vrf="default"} 5"#,
     ] {

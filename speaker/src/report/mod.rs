@@ -19,6 +19,8 @@ mod process;
 pub(crate) mod retry;
 pub(crate) mod secure;
 
-pub(crate) use figures::{ApiFigures, BgpFigures, Figures, MemberFigures, PoolFigures, VipFigures};
+pub(crate) use figures::{
+    ApiFigures, BfdFigures, BgpFigures, Figures, MemberFigures, PoolFigures, VipFigures,
+};
 pub(crate) use health::{Check, Facts};
 pub(crate) use metrics::{ControllerFigures, WebhookFigures};

@@ -4,6 +4,7 @@ use super::bgp_keys;
 use crate::api::Api;
 use crate::drive::bfd;
 use crate::drive::bgp::{Command, Finder, Means, Places, Sessions, Sights, Told};
+use crate::drive::clock::pause;
 use crate::drive::decide::View;
 use crate::edge::Links;
 use anyhow::{Context, Result, bail};
@@ -24,6 +25,8 @@ use tokio::time::timeout;
 pub(super) struct Bgp {
     /// All peers.
     pub(super) sights: watch::Receiver<Sights>,
+    /// What BFD's thread shows, at most [`LOOK_AGAIN`] old.
+    pub(super) bfd: watch::Receiver<bfd::Figures>,
     /// Where orders go.
     pub(super) commands: mpsc::Sender<Command>,
 }
@@ -47,6 +50,9 @@ impl Bgp {
         let (places_in, places) = watch::channel(Places::new());
         tasks.spawn(Finder::new(views.clone(), links, places_in).run());
         tasks.spawn(bgp_keys::follow(views.clone(), api, keys_in));
+        let started = bfd::start(BTreeMap::new()).context("failed to start the BFD thread")?;
+        let (watcher, lost) = started;
+        let (bfd_in, bfd) = watch::channel(bfd::Figures::default());
         let means = Means {
             views: views.clone(),
             keys,
@@ -54,13 +60,15 @@ impl Bgp {
             commands,
             sights: sights_in,
             told: told_in,
-            bfd: bfd::start(BTreeMap::new()).context("failed to start the BFD thread")?,
+            bfd: (watcher.clone(), lost),
             is_successor,
         };
         tasks.spawn(Sessions::new(means).run());
         tasks.spawn(tell(told));
+        tasks.spawn(look(watcher, bfd_in));
         Ok(Self {
             sights,
+            bfd,
             commands: commands_in,
         })
     }
@@ -88,6 +96,16 @@ impl Bgp {
                 "not every BGP session ended in time"
             );
         }
+    }
+}
+
+/// Has BFD's thread show itself, again and again.
+async fn look(watcher: bfd::Handle, shown: watch::Sender<bfd::Figures>) -> Result<()> {
+    loop {
+        if let Some(figures) = watcher.figures().await {
+            shown.send_replace(figures);
+        }
+        pause(LOOK_AGAIN).await;
     }
 }
 
@@ -139,6 +157,8 @@ fn changed(up: &mut BTreeSet<PeerName>, peer: PeerName, status: &Status) {
 const STOP_MAX: Duration = Duration::from_nanos(
     DRAIN_ANNOUNCE.ns() + DRAIN_WITHDRAW.ns() + CLOSE_FLUSH.ns() + Span::s(2).ns(),
 );
+/// Fresh enough for people and scrapes.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// Orders of operators that were not taken yet.
 const COMMANDS: usize = 16;
 /// Changes that the log is behind; more are lost, and seen in the status.

@@ -122,6 +122,7 @@ impl Board {
             members: members::figures(&self.members.read()),
             api: self.link.as_ref().map(|link| self.api(link)),
             bgp: self.bgp.figures(),
+            bfd: self.bgp.bfd_figures(),
             ..Figures::default()
         };
         if let Some(view) = self.views.borrow().as_deref() {

@@ -47,6 +47,7 @@ fn snapshot(
         allocates: *board.allocates.borrow(),
         members: members::sight(board, rules_hash(&view.local.rules), now()),
         bgp: board.bgp.sight(now()),
+        bfd: board.bgp.bfd_sight(now()),
         attached: board.attached.borrow().values().cloned().collect(),
         api: board.link.as_ref().map(api),
         work: BTreeMap::from([

@@ -73,7 +73,8 @@ impl Line {
         }
     }
 
-    fn read(&self) -> Option<Happened> {
+    /// What has come already; `None`: nothing.
+    pub(super) fn read(&self) -> Option<Happened> {
         let mut buffer = vec![0; READ_BYTES];
         match self.stream.try_read(&mut buffer) {
             Ok(0) => Some(Happened::Ended("closed by the peer".to_owned())),

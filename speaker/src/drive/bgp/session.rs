@@ -108,7 +108,7 @@ impl Task {
         self.flush();
         while !self.has_stopped {
             match self.wait().await {
-                Woken::Due => self.machine.expire(now()),
+                Woken::Due => self.expire(),
                 Woken::Target => self.aim(),
                 Woken::Order(order) => self.obey(order),
                 Woken::Dialled(result) => self.dialled(result),
@@ -142,6 +142,14 @@ impl Task {
             result = dialling => Woken::Dialled(result),
             happened = line => Woken::Line(happened),
         }
+    }
+
+    /// Lets time pass, after what has come meanwhile: a speaker that did not run for a while must not take its peer for dead.
+    fn expire(&mut self) {
+        if let Some(happened) = self.line.as_ref().and_then(Line::read) {
+            self.happened(happened);
+        }
+        self.machine.expire(now());
     }
 
     fn feed(&mut self, input: Input) {

@@ -1,7 +1,7 @@
-//! Figures of BGP, by the names of MetalLB's FRR mode, which are those of its own mode and some more.
+//! Figures of BGP and BFD, by the names of MetalLB's FRR mode, which are those of its own mode and some more.
 
 use super::Page;
-use crate::report::BgpFigures;
+use crate::report::{BfdFigures, BgpFigures};
 use anyhow::Result;
 
 type Figure = fn(&BgpFigures) -> u64;
@@ -27,7 +27,52 @@ impl Page {
         }
         Ok(())
     }
+
+    pub(super) fn bfd(&self, sessions: &[BfdFigures]) -> Result<()> {
+        let up = self.gauges(
+            "metallb_bfd_session_up",
+            "BFD session state (1 is up, 0 is down)",
+            LABELS,
+        )?;
+        for session in sessions {
+            let labels = [session.peer.as_str(), session.vrf.as_str()];
+            up.with_label_values(&labels).set(session.is_up.into());
+        }
+        for (name, help, figure) in BFD {
+            let counters = self.counters(&format!("metallb_bfd_{name}"), help, LABELS)?;
+            for session in sessions {
+                let labels = [session.peer.as_str(), session.vrf.as_str()];
+                counters.with_label_values(&labels).inc_by(figure(session));
+            }
+        }
+        Ok(())
+    }
 }
+
+type BfdFigure = fn(&BfdFigures) -> u64;
+
+const BFD: &[(&str, &str, BfdFigure)] = &[
+    (
+        "control_packet_input",
+        "Number of received BFD control packets",
+        |session| session.received,
+    ),
+    (
+        "control_packet_output",
+        "Number of sent BFD control packets",
+        |session| session.sent,
+    ),
+    (
+        "session_up_events",
+        "Number of BFD session up events",
+        |session| session.ups,
+    ),
+    (
+        "session_down_events",
+        "Number of BFD session down events",
+        |session| session.downs,
+    ),
+];
 
 const LABELS: &[&str] = &["peer", "vrf"];
 
