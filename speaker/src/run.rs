@@ -4,6 +4,7 @@
 //! threads start. What each thread is for, and what it means when one hangs, is in `docs/architecture.md`.
 
 mod attend;
+mod bfd_keep;
 mod bgp;
 mod bgp_keys;
 mod bgp_sight;
@@ -348,7 +349,14 @@ async fn tasks(settings: &Settings, speaker: Speaker, parts: Parts) -> Result<Ru
     let is_successor = parts.is_successor;
     let attended = attend::links(settings, parts, around, &mut tasks)?;
     let links = attended.links.clone();
-    let bgp = Bgp::spawn(&speaker.views, links, api, is_successor, &mut tasks)?;
+    let bgp = Bgp::spawn(
+        settings,
+        &speaker.views,
+        links,
+        api,
+        is_successor,
+        &mut tasks,
+    )?;
     let link = opened.cluster.as_ref().map(|cluster| cluster.link.clone());
     let own = opened.cluster.as_ref().map(InCluster::own_objects);
     let pulse = speaker.pulse.clone();

@@ -1,19 +1,21 @@
 //! The BGP sessions of the running speaker: what they are made from, and what is logged of them, by MetalLB's names where it has some.
 
-use super::bgp_keys;
+use super::{bfd_keep, bgp_keys};
 use crate::api::Api;
 use crate::drive::bfd;
 use crate::drive::bgp::{Command, Finder, Means, Places, Sessions, Sights, Told};
 use crate::drive::clock::pause;
 use crate::drive::decide::View;
 use crate::edge::Links;
+use crate::settings::Settings;
 use anyhow::{Context, Result, bail};
 use speaker_core::plan::PeerName;
 use speaker_proto::Span;
 use speaker_proto::bgp::session::{
     CLOSE_FLUSH, DRAIN_ANNOUNCE, DRAIN_WITHDRAW, State, Status, Stop,
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -27,16 +29,20 @@ pub(super) struct Bgp {
     pub(super) sights: watch::Receiver<Sights>,
     /// What BFD's thread shows, at most [`LOOK_AGAIN`] old.
     pub(super) bfd: watch::Receiver<bfd::Figures>,
+    /// Where BFD sessions are kept for the next process, and for how long it may take.
+    keeping: (PathBuf, Span),
+    watcher: bfd::Handle,
     /// Where orders go.
     pub(super) commands: mpsc::Sender<Command>,
 }
 
 impl Bgp {
-    /// Starts the sessions. `api`: where Secrets are read, in a cluster.
+    /// Starts the sessions, with BFD where the last process left it. `api`: where Secrets are read, in a cluster.
     ///
     /// # Errors
     /// When the process can have no more threads or descriptors.
     pub(super) fn spawn(
+        settings: &Settings,
         views: &watch::Receiver<Option<Arc<View>>>,
         links: watch::Receiver<Links>,
         api: Option<Api>,
@@ -50,7 +56,8 @@ impl Bgp {
         let (places_in, places) = watch::channel(Places::new());
         tasks.spawn(Finder::new(views.clone(), links, places_in).run());
         tasks.spawn(bgp_keys::follow(views.clone(), api, keys_in));
-        let started = bfd::start(BTreeMap::new()).context("failed to start the BFD thread")?;
+        let started = bfd::start(bfd_keep::take(&settings.run_dir))
+            .context("failed to start the BFD thread")?;
         let (watcher, lost) = started;
         let (bfd_in, bfd) = watch::channel(bfd::Figures::default());
         let means = Means {
@@ -65,10 +72,12 @@ impl Bgp {
         };
         tasks.spawn(Sessions::new(means).run());
         tasks.spawn(tell(told));
-        tasks.spawn(look(watcher, bfd_in));
+        tasks.spawn(look(watcher.clone(), bfd_in));
         Ok(Self {
             sights,
             bfd,
+            keeping: (settings.run_dir.clone(), settings.restart_grace),
+            watcher,
             commands: commands_in,
         })
     }
@@ -77,6 +86,9 @@ impl Bgp {
 impl Bgp {
     /// Ends all sessions in this way, and waits until they have, for as long as that may take.
     pub(super) async fn stop(&self, stop: Stop) {
+        if stop == Stop::Restart {
+            self.keep_bfd().await;
+        }
         let (done_in, done) = oneshot::channel();
         let commanded = async {
             // Whoever does not take it has ended, and the sessions with it.
@@ -94,6 +106,24 @@ impl Bgp {
                 op = "shutdown",
                 event = "sessionsLeft",
                 "not every BGP session ended in time"
+            );
+        }
+    }
+}
+
+impl Bgp {
+    /// Asks the peers to bear the time until the next process without BFD, and notes the sessions of those that agree. From then on they are
+    /// told nothing else.
+    async fn keep_bfd(&self) {
+        let (run_dir, grace) = &self.keeping;
+        let kept = self.watcher.stretch(*grace).await;
+        if let Err(error) = bfd_keep::save(run_dir, &kept) {
+            let error = format!("{error:#}");
+            tracing::warn!(
+                op = "shutdown",
+                error,
+                event = "bfdNotKept",
+                "BFD sessions are not kept over the restart"
             );
         }
     }

@@ -85,6 +85,19 @@ impl TestLab {
         Self::of(options, changes)
     }
 
+    /// A cluster with a router's namespace; no speaker runs yet.
+    #[track_caller]
+    pub fn routed_cluster() -> Self {
+        let binaries =
+            xtask::lab::command::build_cluster().expect("a cluster's binaries are built");
+        let options = Options {
+            has_router: true,
+            cluster: Some(binaries),
+            ..options_of(std::process::id())
+        };
+        Self::of(options, &[])
+    }
+
     #[track_caller]
     fn of(options: Options, changes: &[(&str, &str, &str)]) -> Self {
         let turn = turn();

@@ -3,7 +3,10 @@
 //! Each make has its file; what is the same of all is a process in the router's namespace, which ends with the lab. Which sessions and
 //! routes there should be is up to the tests.
 
+pub mod bird;
+pub mod exabgp;
 pub mod frr;
+pub mod gobgp;
 
 use super::record::Process;
 use super::{Lab, spawn};

@@ -4,6 +4,12 @@
 
 #[path = "interop/frr.rs"]
 mod frr;
+#[path = "interop/kubernetes.rs"]
+mod kubernetes;
+#[path = "interop/others.rs"]
+mod others;
+#[path = "interop/unnumbered.rs"]
+mod unnumbered;
 
 use system_tests::lab::TestLab;
 

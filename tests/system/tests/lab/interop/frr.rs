@@ -208,7 +208,7 @@ fn up(spec: &str, neighbour: &str, bfdd: &str) -> (TestLab, Frr) {
 }
 
 /// What bgpd is told: every node is a neighbour by both families' addresses. `{N}` in `more` stands for each of them.
-fn bgpd(lab: &TestLab, more: &str) -> String {
+pub(super) fn bgpd(lab: &TestLab, more: &str) -> String {
     let addresses = || {
         lab.topology()
             .nodes
@@ -230,13 +230,13 @@ fn bgpd(lab: &TestLab, more: &str) -> String {
     text
 }
 
-fn prefix(vip: IpAddr) -> String {
+pub(super) fn prefix(vip: IpAddr) -> String {
     format!("{vip}/{}", if vip.is_ipv4() { 32 } else { 128 })
 }
 
 /// Waits until all nodes announce an address; their next hops.
 #[track_caller]
-fn announced_by_all(lab: &TestLab, frr: &Frr, vip: IpAddr) -> Vec<IpAddr> {
+pub(super) fn announced_by_all(lab: &TestLab, frr: &Frr, vip: IpAddr) -> Vec<IpAddr> {
     lab.eventually("all nodes announce it", || {
         let hops = next_hops(frr, vip);
         if hops.len() == 3 { Ok(hops) } else { Err(hops) }
@@ -277,15 +277,26 @@ fn losses(lab: &TestLab, frr: &Frr) -> Vec<[u64; 2]> {
 
 /// Next hops of all paths to an address, global ones, in order.
 fn next_hops(frr: &Frr, vip: IpAddr) -> Vec<IpAddr> {
-    let paths = frr.paths(&prefix(vip)).unwrap();
-    let hop = |path: &Value| {
-        let hops = path["nexthops"].as_array()?.iter();
-        let mut global = hops.filter(|hop| hop["scope"] != "link-local");
-        global.next()?["ip"].as_str()?.parse().ok()
+    let is_global = |hop: &IpAddr| match hop {
+        IpAddr::V4(_) => true,
+        IpAddr::V6(hop) => !hop.is_unicast_link_local(),
     };
-    let mut hops: Vec<IpAddr> = paths.iter().filter_map(hop).collect();
+    let hops = hops(frr, &prefix(vip)).into_iter();
+    let mut hops: Vec<IpAddr> = hops
+        .map(|hop| hop.parse().unwrap())
+        .filter(is_global)
+        .collect();
     hops.sort();
     hops
+}
+
+/// Next hops of all paths to a prefix.
+pub(super) fn hops(frr: &Frr, prefix: &str) -> Vec<String> {
+    let paths = frr.paths(prefix).unwrap();
+    let hops = |path: &Value| path["nexthops"].as_array().cloned().unwrap_or_default();
+    let hops = paths.iter().flat_map(hops);
+    hops.filter_map(|hop| Some(hop["ip"].as_str()?.to_owned()))
+        .collect()
 }
 
 /// How many ways FRR has to an address.

@@ -1,0 +1,223 @@
+//! BIRD, GoBGP and ExaBGP as routers: one session a node that carries both families.
+
+use super::{peer, routed, service};
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::fs;
+use system_tests::lab::TestLab;
+use xtask::lab::router::bird::Bird;
+use xtask::lab::router::exabgp::ExaBgp;
+use xtask::lab::router::gobgp::GoBgp;
+
+#[test]
+fn bird_takes_the_routes_of_both_families_and_drops_those_that_are_withdrawn() {
+    let mut lab = dual_stack("  password: secret\n");
+    let config = bird_conf(&lab);
+    let bird = Bird::start(&mut lab, &config).unwrap();
+    lab.start_speakers().unwrap();
+    let told = |prefix: &str| {
+        let text = bird.ask(&format!("show route all {prefix}")).unwrap();
+        let ways = text.matches("BGP.as_path: 64512").count();
+        let marked = text.matches("BGP.community: (64512,7)").count();
+        let large = text.matches("BGP.large_community: (64512, 1, 2)").count();
+        [ways, marked, large]
+    };
+    comes_and_goes(&lab, |prefix| match told(prefix) {
+        [3, 3, 3] => Ok(true),
+        [0, 0, 0] => Ok(false),
+        other => Err(format!("{other:?}")),
+    });
+    let protocols = bird.ask("show protocols all n1").unwrap();
+    assert!(protocols.contains("Established"), "{protocols}");
+}
+
+#[test]
+fn gobgp_takes_the_routes_of_both_families_and_drops_those_that_are_withdrawn() {
+    let mut lab = dual_stack("  password: secret\n");
+    let config = gobgp_toml(&lab);
+    let gobgp = GoBgp::start(&mut lab, &config).unwrap();
+    lab.start_speakers().unwrap();
+    comes_and_goes(&lab, |prefix| {
+        let family = if prefix.contains(':') { "ipv6" } else { "ipv4" };
+        let table = gobgp.ask(&format!("global rib -a {family}")).unwrap();
+        let ways = table[prefix].as_array().cloned().unwrap_or_default();
+        let is_marked = |way: &&Value| {
+            let attributes = way["attrs"].as_array().unwrap().iter();
+            let marks = attributes.filter(|attribute| {
+                // 64512:7 as a number.
+                (attribute["type"] == 8 && attribute["communities"][0] == (64512_u64 << 16 | 7))
+                    || attribute["type"] == 32
+            });
+            marks.count() == 2
+        };
+        match (ways.len(), ways.iter().filter(is_marked).count()) {
+            (3, 3) => Ok(true),
+            (0, 0) => Ok(false),
+            other => Err(format!("{other:?}: {ways:?}")),
+        }
+    });
+}
+
+#[test]
+fn exabgp_sees_the_messages_that_the_rfcs_want() {
+    let mut lab = dual_stack("  nodeSelectors:\n    - matchLabels: {kubernetes.io/hostname: n1}\n");
+    let exabgp = ExaBgp::start(&mut lab, EXABGP).unwrap();
+    lab.start_speakers().unwrap();
+    let web: Vec<String> = prefixes(&lab, "default/web");
+    let open = lab.eventually("an OPEN", || {
+        let messages = exabgp.messages().unwrap();
+        let open = |message: &&Value| message["type"] == "open";
+        messages.iter().find(open).cloned().ok_or(messages)
+    });
+    let open = &open["neighbor"]["open"];
+    assert_eq!(open["hold_time"], 90, "{open}");
+    assert_eq!(open["router_id"], "192.0.2.11", "{open}");
+    let told = lab.eventually("both families and their End-of-RIB", || {
+        let messages = exabgp.messages().unwrap();
+        let updates: Vec<&Value> = messages
+            .iter()
+            .filter(|message| message["type"] == "update")
+            .collect();
+        let text = updates.iter().map(|update| update.to_string());
+        let text: String = text.collect();
+        let has_all = web.iter().all(|prefix| text.contains(prefix.as_str()));
+        match has_all && text.matches("\"eor\"").count() == 2 {
+            true => Ok(text),
+            false => Err(text),
+        }
+    });
+    for said in [
+        "\"origin\":\"igp\"",
+        "\"as-path\":[64512]",
+        "\"community\":[[64512,7]]",
+        "\"large-community\":[[64512,1,2]]",
+    ] {
+        let told = told.replace(' ', "");
+        assert!(told.contains(said), "{said} is not in {told}");
+    }
+    assert!(
+        !told.contains("local-preference"),
+        "it is for peers of one AS"
+    );
+    lab.speakers()["n1"].ctl(&["drain"]).unwrap();
+    let last = lab.eventually("a NOTIFICATION at the end", || {
+        let messages = exabgp.messages().unwrap();
+        let said = |message: &&Value| message["type"] == "notification";
+        messages.iter().find(said).cloned().ok_or(())
+    });
+    let said = &last["neighbor"]["message"]["notification"];
+    let said = if said.is_null() {
+        &last["neighbor"]["notification"]
+    } else {
+        said
+    };
+    assert_eq!(
+        (&said["code"], &said["subcode"]),
+        (&6.into(), &2.into()),
+        "{last}"
+    );
+}
+
+/// The lab with one peer, whose session carries both families.
+#[track_caller]
+fn dual_stack(more: &str) -> TestLab {
+    let spec = format!("  dualStackAddressFamily: true\n{more}");
+    routed(&peer("router", "192.0.2.1", &spec))
+}
+
+/// A service's routes are there, then those of another one, and then those are gone while the first stay.
+#[track_caller]
+fn comes_and_goes(lab: &TestLab, is_there: impl Fn(&str) -> Result<bool, String>) {
+    let until = |prefix: &str, wanted: bool| {
+        lab.eventually(&format!("{prefix} is there: {wanted}"), || {
+            match is_there(prefix) {
+                Ok(is) if is == wanted => Ok(()),
+                other => Err(other),
+            }
+        });
+    };
+    let web = prefixes(lab, "default/web");
+    assert_eq!(web.len(), 2, "one of each family");
+    for prefix in &web {
+        until(prefix, true);
+    }
+    lab.edit("late.yaml", "", &service("late"));
+    let late = prefixes(lab, "default/late").remove(0);
+    until(&late, true);
+    fs::remove_file(lab.manifests().join("late.yaml")).unwrap();
+    until(&late, false);
+    for prefix in &web {
+        assert_eq!(is_there(prefix), Ok(true));
+    }
+    for speaker in lab.speakers().values() {
+        let seen = speaker.ctl_json(&["bgp"]).unwrap();
+        assert_eq!(
+            seen["peers"][0]["ups_downs"],
+            serde_json::json!([1, 0]),
+            "{seen}"
+        );
+    }
+}
+
+/// The routes to a service.
+#[track_caller]
+fn prefixes(lab: &TestLab, service: &str) -> Vec<String> {
+    let vips: BTreeSet<_> = lab.frontends_of(service).iter().map(|f| f.vip).collect();
+    vips.into_iter()
+        .map(|vip| format!("{vip}/{}", if vip.is_ipv4() { 32 } else { 128 }))
+        .collect()
+}
+
+fn bird_conf(lab: &TestLab) -> String {
+    let mut text = "router id 192.0.2.1;\nprotocol device {}\n".to_owned();
+    for node in &lab.topology().nodes {
+        text += &format!(
+            "protocol bgp {} {{
+  local as 64513;
+  neighbor {} as 64512;
+  password \"secret\";
+  connect delay time 1; connect retry time 1; error wait time 1,2;
+  ipv4 {{ import all; export none; }};
+  ipv6 {{ import all; export none; }};
+}}\n",
+            node.name,
+            node.v4()
+        );
+    }
+    text
+}
+
+fn gobgp_toml(lab: &TestLab) -> String {
+    let mut text = "[global.config]\n  as = 64513\n  router-id = \"192.0.2.1\"\n".to_owned();
+    for node in &lab.topology().nodes {
+        text += &format!(
+            "[[neighbors]]
+  [neighbors.config]
+    neighbor-address = \"{}\"
+    peer-as = 64512
+    auth-password = \"secret\"
+  [neighbors.transport.config]
+    passive-mode = true
+  [[neighbors.afi-safis]]
+    [neighbors.afi-safis.config]
+      afi-safi-name = \"ipv4-unicast\"
+  [[neighbors.afi-safis]]
+    [neighbors.afi-safis.config]
+      afi-safi-name = \"ipv6-unicast\"\n",
+            node.v4()
+        );
+    }
+    text
+}
+
+const EXABGP: &str = "\
+neighbor 192.0.2.11 {
+  router-id 192.0.2.1;
+  local-address 192.0.2.1;
+  local-as 64513;
+  peer-as 64512;
+  passive true;
+  family { ipv4 unicast; ipv6 unicast; }
+  api { processes [ watch ]; receive { parsed; open; update; notification; } }
+}
+";
