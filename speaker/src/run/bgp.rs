@@ -154,6 +154,10 @@ async fn tell(mut told: mpsc::Receiver<Told>) -> Result<()> {
                     "peer deconfigured, closing BGP session"
                 );
             }
+            Told::Routes(peer, count) => tracing::info!(
+                event = "updatedAdvertisements", %peer, numAds = count,
+                "making advertisements using BGP"
+            ),
             Told::Changed(peer, status) => changed(&mut up, peer, &status),
         }
     }

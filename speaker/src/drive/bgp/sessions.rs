@@ -177,7 +177,10 @@ impl Sessions {
                 let _log_only = self.means.told.try_send(told);
                 Peer::default()
             });
-            peer.plan(plan);
+            if peer.plan(plan) {
+                let told = Told::Routes(name.clone(), plan.routes.len());
+                let _log_only = self.means.told.try_send(told);
+            }
         }
         let names: Vec<PeerName> = self.peers.keys().cloned().collect();
         for name in names {
@@ -264,7 +267,8 @@ impl Default for Peer {
 }
 
 impl Peer {
-    fn plan(&mut self, plan: &PeerPlan) {
+    /// Whether it is to be told other routes than before.
+    fn plan(&mut self, plan: &PeerPlan) -> bool {
         match &plan.settings {
             Ok(settings) => {
                 self.settings = Some(Arc::clone(settings));
@@ -272,7 +276,9 @@ impl Peer {
             }
             Err(obstacle) => self.obstacle = Some(obstacle.clone()),
         }
+        let is_new = !Arc::ptr_eq(&self.routes, &plan.routes);
         self.routes = Arc::clone(&plan.routes);
+        is_new
     }
 
     /// `None`: it never had settings.

@@ -31,6 +31,8 @@ pub(crate) enum Told {
     Added(PeerName),
     /// It is no more.
     Removed(PeerName),
+    /// It is to be told so many routes from now on.
+    Routes(PeerName, usize),
     /// Something about its session changed.
     Changed(PeerName, Box<Status>),
 }
