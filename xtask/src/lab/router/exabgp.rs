@@ -24,7 +24,11 @@ impl ExaBgp {
         let netns = netns.context("the lab has no router")?;
         let mut daemons = Daemons::new(lab, "exabgp")?;
         let messages = daemons.write(MESSAGES, "")?;
-        let script = format!("#!/bin/sh\nexec cat >> {}\n", messages.display());
+        // Its standard output stays open: ExaBGP takes a process without one for dead.
+        let script = format!(
+            "#!/bin/sh\nwhile IFS= read -r line; do printf '%s\\n' \"$line\" >> {}; done\n",
+            messages.display()
+        );
         let script = daemons.write("watch.sh", &script)?;
         fs::set_permissions(&script, fs::Permissions::from_mode(0o755))?;
         let config = format!(
