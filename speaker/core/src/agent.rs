@@ -14,7 +14,7 @@ pub use story::{Story, story};
 
 use crate::crd::Pool;
 use crate::diff::{Change, diff};
-use crate::election::{Election, Ranking};
+use crate::election::precedence;
 use crate::failures::Failures;
 use crate::local::Local;
 use crate::members::{Members, node_id};
@@ -72,11 +72,6 @@ pub struct Agent {
     outputs: VecDeque<Output>,
 }
 
-/// Which of two nodes goes first for a VIP when nothing else decides: by SHA-256 of the node's identity and the VIP, whatever the settings.
-fn precedence() -> hold::RankOf {
-    Box::new(|vip, node| Ranking::new(Election::Sha256, vip).rank_id(node))
-}
-
 /// Where an [`Agent`] begins.
 #[derive(Clone, Debug)]
 pub struct Start {
@@ -105,10 +100,11 @@ impl Agent {
         let roster = Arc::<Roster>::default();
         let holds = Holds::new(hold::Start {
             me: node_id(&local.node),
+            name: local.node.clone(),
             adopted,
             is_armed,
             drain_window,
-            rank: precedence(),
+            rank: precedence,
             nonce: seed,
         });
         let mut agent = Self {

@@ -174,3 +174,7 @@ impl Agent {
         Some(member.profile.name.clone())
     }
 }
+
+#[cfg(test)]
+#[path = "membership_tests.rs"]
+mod tests;

@@ -123,6 +123,10 @@ pub(super) fn id(node: usize) -> NodeId {
     NodeId(node as u64 + 1)
 }
 
+pub(super) fn name(node: usize) -> NodeName {
+    format!("n{node}").parse().unwrap()
+}
+
 pub(super) fn mac(node: usize) -> Mac {
     Mac([2, 0, 0, 0, 0, node as u8 + 1])
 }
@@ -136,8 +140,8 @@ pub(super) fn key(n: u8) -> GroupKey {
 }
 
 /// Node 0 goes before node 1, and so on, for every VIP.
-pub(super) fn by_number(_: GroupKey, id: NodeId) -> [u8; 32] {
-    [u8::try_from(id.0).unwrap(); 32]
+pub(super) fn by_number(_: GroupKey, name: &NodeName) -> [u8; 32] {
+    [name.as_str()[1..].parse().unwrap(); 32]
 }
 
 pub(super) fn wish(owner: Option<usize>, vips: &[u8]) -> Wish {
@@ -213,10 +217,11 @@ impl World {
         }
         let holds = Holds::new(Start {
             me: id(node),
+            name: name(node),
             adopted: n.answers.clone(),
             is_armed,
             drain_window: DRAIN_WINDOW,
-            rank: Box::new(by_number),
+            rank: by_number,
             nonce,
         });
         let (version, set) = holds.published();
@@ -739,7 +744,7 @@ impl World {
 
 fn profile(node: usize, is_stale: bool) -> Profile {
     Profile {
-        name: format!("n{node}").parse::<NodeName>().unwrap(),
+        name: name(node),
         addresses: Vec::new(),
         links: Vec::new(),
         macs: vec![mac(node)],
