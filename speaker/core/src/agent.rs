@@ -8,9 +8,10 @@
 mod membership;
 mod message;
 mod story;
+mod watching;
 
-pub use message::{Event, Input, Output};
-pub use story::{Story, story};
+pub use message::{Event, Input, Output, Seen};
+pub use story::{Story, seen_story, story};
 
 use crate::crd::Pool;
 use crate::diff::{Change, diff};
@@ -28,6 +29,7 @@ use speaker_proto::member::Roster;
 use speaker_proto::{Epoch, Mac, Machine, Span, Time, Vip};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
+use watching::Watching;
 
 /// After a change that acted at once, further ones wait this long, so that a burst costs one plan.
 pub const SETTLE: Span = Span::ms(50);
@@ -60,6 +62,7 @@ pub struct Agent {
     failures: Failures,
     /// When the next hold-down ends.
     failures_due: Option<Time>,
+    watching: Watching,
     holds: Holds,
     wishes: Arc<Wishes>,
     memo: Memo,
@@ -115,6 +118,7 @@ impl Agent {
             roster,
             failures: Failures::default(),
             failures_due: None,
+            watching: Watching::default(),
             holds,
             wishes: Arc::default(),
             memo: Memo::default(),
@@ -266,6 +270,7 @@ impl Agent {
         self.plan = Arc::new(plan);
         self.outputs
             .push_back(Output::Apply(Arc::clone(&self.plan)));
+        self.watch_later(now);
     }
 
     fn pool(&self, id: &ServiceId) -> Option<String> {
@@ -354,6 +359,9 @@ impl Machine for Agent {
                 };
                 self.hold(now, probed);
             }
+            Input::Missing { group, is_certain } => self.missing(now, group, is_certain),
+            Input::Answering(group) => self.answering(now, group),
+            Input::Unexpected { group, mac } => self.unexpected(group, mac),
             Input::Claimed { vip, mac } => self.claimed(now, vip, mac),
             Input::Fenced(vip) => self.fenced(now, vip),
             Input::Drain(is_draining) => {
@@ -377,6 +385,9 @@ impl Machine for Agent {
         if self.due.is_some_and(|due| due <= now) {
             self.decide(now);
         }
+        if self.watching.due.is_some_and(|due| due <= now) {
+            self.watch(now);
+        }
     }
 
     fn output(&mut self) -> Option<Output> {
@@ -386,7 +397,8 @@ impl Machine for Agent {
     fn deadline(&self) -> Option<(Time, &'static str)> {
         let own = self.due.map(|due| (due, "settle"));
         let failures = self.failures_due.map(|due| (due, "hold-down"));
-        [own, failures, self.holds.deadline()]
+        let watch = self.watching.due.map(|due| (due, "watchlist"));
+        [own, failures, watch, self.holds.deadline()]
             .into_iter()
             .flatten()
             .min_by_key(|(due, _)| *due)

@@ -37,11 +37,11 @@ ports: [{port: 8080}]
 endpoints: [{addresses: [10.0.0.1], nodeName: n1}]
 ";
 
-pub(super) fn node() -> NodeName {
+pub(crate) fn node() -> NodeName {
     "n1".parse().unwrap()
 }
 
-pub(super) fn vip() -> Vip {
+pub(crate) fn vip() -> Vip {
     Vip("192.0.2.1".parse().unwrap())
 }
 
@@ -104,7 +104,7 @@ fn agent_with(
 }
 
 /// Does what is asked and due, as the driver does: every plan is applied at once, and nobody answers a probe.
-pub(super) fn drain(agent: &mut Agent, now: Time) -> Vec<Output> {
+pub(crate) fn drain(agent: &mut Agent, now: Time) -> Vec<Output> {
     let mut outputs = Vec::new();
     loop {
         while let Some(output) = agent.output() {
@@ -146,7 +146,7 @@ fn sync(agent: &mut Agent, now: Time) -> Vec<Output> {
 }
 
 /// Lets pass the time that a later change waits.
-fn settle(agent: &mut Agent, now: Time) -> Vec<Output> {
+pub(crate) fn settle(agent: &mut Agent, now: Time) -> Vec<Output> {
     agent.expire(now + SETTLE);
     drain(agent, now + SETTLE)
 }
@@ -157,7 +157,7 @@ fn answering(agent: &Agent) -> Option<Epoch> {
 }
 
 /// What the last plan says of the VIP.
-fn entry(agent: &Agent) -> Option<(Mode, Epoch)> {
+pub(crate) fn entry(agent: &Agent) -> Option<(Mode, Epoch)> {
     let entry = agent.plan().l2.get(&(vip(), "eth0".into()))?;
     Some((entry.mode, entry.epoch))
 }
@@ -174,12 +174,12 @@ fn plans(outputs: &[Output]) -> usize {
 }
 
 /// An agent that has taken its VIP with a first deadline.
-fn holding(now: Time) -> Agent {
+pub(crate) fn holding(now: Time) -> Agent {
     holding_with(now, Election::default())
 }
 
 /// The same with an order of election.
-pub(super) fn holding_with(now: Time, election: Election) -> Agent {
+pub(crate) fn holding_with(now: Time, election: Election) -> Agent {
     let mut agent = agent_with(now, election, BTreeMap::new(), false);
     feed(&mut agent, now);
     assert!(arms(&sync(&mut agent, now)));

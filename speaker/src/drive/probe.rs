@@ -34,8 +34,8 @@ pub(crate) enum Finding {
     Missing {
         /// The group.
         group: GroupKey,
-        /// It did before, for what it does not answer for now.
-        was_answered: bool,
+        /// It was seen there before, and others are heard there now.
+        is_certain: bool,
     },
     /// It answers again.
     Answering(GroupKey),
@@ -195,9 +195,10 @@ impl<T: Fn(Finding) -> bool> Prober<T> {
                 watch::Output::Missing {
                     group,
                     was_answered,
+                    is_among_others,
                 } => self.tell(Finding::Missing {
                     group,
-                    was_answered,
+                    is_certain: was_answered && is_among_others,
                 }),
                 watch::Output::Answering(group) => self.tell(Finding::Answering(group)),
                 watch::Output::Unexpected { group, mac } => {

@@ -64,6 +64,8 @@ fn figures() -> Figures {
             events: BTreeMap::from([("vote", 1)]),
         },
         probes: BTreeMap::from([("sent", 8), ("group_unanswered", 2)]),
+        unanswered: 3,
+        unwatched: 1,
         heard: BTreeMap::from([("lost", 1)]),
         api: Some(ApiFigures {
             requests: 9,
@@ -128,6 +130,8 @@ fn our_own_figures_have_our_name() {
         "heliograph_table_repairs_total 1",
         r#"heliograph_probes_total{outcome="group_unanswered"} 2"#,
         r#"heliograph_claims_heard_total{outcome="lost"} 1"#,
+        "heliograph_groups_unanswered 3",
+        "heliograph_groups_unwatched 1",
         "heliograph_log_lines_lost_total 6",
         "heliograph_event_to_kernel_seconds 0.004",
         "heliograph_elections_won_total 5",

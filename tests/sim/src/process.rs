@@ -18,6 +18,7 @@ use speaker_proto::gossip::{self, Gossip};
 use speaker_proto::member::{HeldEntry, HeldSet, HeldState};
 use speaker_proto::probe::Probes;
 use speaker_proto::pulse::{self, Pulse};
+use speaker_proto::watch::Watch;
 use speaker_proto::{Boot, Epoch, GroupKey, Machine, Span, Time, Vip};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -76,6 +77,7 @@ impl World {
             is_armed,
             announce: Announce::new(),
             probes: Probes::new(),
+            watch: Watch::new(),
             jobs: VecDeque::new(),
             looks: Looks::default(),
             look_at: time,

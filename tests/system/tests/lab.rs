@@ -25,6 +25,8 @@ mod credentials;
 mod drain;
 #[path = "lab/hang.rs"]
 mod hang;
+#[path = "lab/heirs.rs"]
+mod heirs;
 #[path = "lab/links.rs"]
 mod links;
 #[path = "lab/moves.rs"]

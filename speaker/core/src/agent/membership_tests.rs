@@ -9,9 +9,9 @@ use speaker_proto::member::{Boot, HeldVersion, Member, MemberLink, Profile, Rost
 use speaker_proto::{GroupKey, Mac, Machine, NodeName, Time};
 use std::sync::Arc;
 
-const OTHERS_MAC: Mac = Mac([2, 0, 0, 0, 0, 9]);
+pub(crate) const OTHERS_MAC: Mac = Mac([2, 0, 0, 0, 0, 9]);
 
-fn member(name: &NodeName) -> Member {
+pub(crate) fn member(name: &NodeName) -> Member {
     Member {
         boot: Boot([1; 16]),
         profile: Arc::new(Profile {
@@ -38,7 +38,7 @@ fn member(name: &NodeName) -> Member {
 }
 
 /// With one other member.
-fn meet(agent: &mut Agent, now: Time, member: Member) {
+pub(crate) fn meet(agent: &mut Agent, now: Time, member: Member) {
     let id = node_id(&member.profile.name);
     let roster = Roster {
         members: [(id, Arc::new(member))].into(),

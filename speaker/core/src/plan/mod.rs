@@ -37,9 +37,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub use explain::{Explanation, Judged, JudgedLink, explain};
-pub use moves::{L2Move, L2Moves, moves};
+pub use moves::{L2Move, L2Moves, link_of, moves};
 pub use reason::{Reason, Unfit, Unmatched};
-pub use wishes::{Wishes, places, wishes};
+pub use wishes::{Wishes, lines, places, wishes};
 
 /// The facts about every group that this node has to do with; absent is `Free`.
 pub type Held = BTreeMap<GroupKey, Holding>;

@@ -136,6 +136,14 @@ impl Holds {
         (self.facts.shown_version, &self.facts.shown)
     }
 
+    /// The live member that holds a VIP, as far as is known; of several the one that took it last.
+    pub fn holder(&self, vip: Vip) -> Option<NodeId> {
+        let holders = self.others.holders(GroupKey(vip.0));
+        holders
+            .max_by_key(|(id, epoch)| (*epoch, *id))
+            .map(|(id, _)| id)
+    }
+
     /// Payloads of other members that could not be read.
     pub fn malformed(&self) -> u64 {
         self.malformed

@@ -208,6 +208,9 @@ impl Holds {
             Say::Denied => self.of_group(vip, |holds, key, group| {
                 holds.claim_answered(now, key, group, (from, nonce), Claim::Denied);
             }),
+            Say::Unheard => self.of_group(vip, |holds, key, group| {
+                holds.unheard_by(now, key, group, from);
+            }),
         }
     }
 

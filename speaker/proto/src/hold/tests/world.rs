@@ -108,6 +108,7 @@ pub(super) struct World {
     pub(super) claims: Vec<(usize, GroupKey)>,
     pub(super) unfenced: Vec<(usize, GroupKey)>,
     pub(super) disarmed: Vec<(usize, Mac, Span)>,
+    pub(super) unheard: Vec<(usize, GroupKey, NodeId)>,
     /// Node pairs, one way, whose datagrams are lost.
     pub(super) cut: BTreeSet<(usize, usize)>,
     /// A host that is no member and answers for these.
@@ -150,6 +151,7 @@ pub(super) fn wish(owner: Option<usize>, vips: &[u8]) -> Wish {
         vips: vips.iter().map(|n| vip(*n)).collect(),
         is_forced: false,
         is_candidate: true,
+        silent: BTreeSet::new(),
     }
 }
 
@@ -165,6 +167,7 @@ impl World {
             claims: Vec::new(),
             unfenced: Vec::new(),
             disarmed: Vec::new(),
+            unheard: Vec::new(),
             cut: BTreeSet::new(),
             strangers: BTreeMap::new(),
             doubles: Vec::new(),
@@ -612,6 +615,7 @@ impl World {
                     self.claims_to.push((self.now, node, group, macs));
                 }
                 Output::Disarm(mac, span) => self.disarmed.push((node, mac, span)),
+                Output::Unheard(group, by) => self.unheard.push((node, group, by)),
                 Output::Event(event) => self.events.push((node, event)),
             }
         }
