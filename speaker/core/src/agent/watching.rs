@@ -106,8 +106,7 @@ impl Agent {
         let vips = &self.wishes.get(&group)?.vips;
         let id = vips.iter().find_map(|vip| self.holds.holder(*vip))?;
         let holder = self.roster.members.get(&id)?;
-        let heirs = line.iter().filter(|name| **name != holder.profile.name);
-        let mut heirs = heirs.take(HEIRS);
+        let mut heirs = plan::heirs(line, &holder.profile.name);
         let is_heir = heirs.any(|name| *name == self.local.node);
         is_heir.then_some((id, &**holder))
     }
@@ -240,8 +239,6 @@ fn watched(holder: &Member, places: BTreeMap<Place, Mac>) -> Watched {
     }
 }
 
-/// Who would hold a group next, and after that.
-const HEIRS: usize = 2;
 /// Members that are asked for beside the VIPs, on each link once a second.
 const WITNESSES: usize = 3;
 /// Groups that one node watches. On one link they are asked for every 20 s.

@@ -130,6 +130,21 @@ impl Group {
         self.line.first()
     }
 
+    /// The two that would be elected if `holder` could not be.
+    pub(super) fn heirs<'l>(
+        line: &'l [NodeName],
+        holder: &'l NodeName,
+    ) -> impl Iterator<Item = &'l NodeName> {
+        line.iter().filter(move |node| *node != holder).take(HEIRS)
+    }
+
+    /// Whether a node is elected or an heir.
+    pub(super) fn is_near(&self, node: &NodeName) -> bool {
+        self.owner.as_ref().is_some_and(|owner| {
+            owner == node || Self::heirs(&self.line, owner).any(|heir| heir == node)
+        })
+    }
+
     fn line_up(&self, demands: &[Arc<Demand>], ranks: &mut Ranks) -> Vec<NodeName> {
         let wanting = self.wanting(demands);
         let Some(candidates) = alike(&wanting) else {
@@ -227,4 +242,5 @@ fn common(wanting: &[&Demand]) -> Vec<Candidate> {
 }
 
 /// A group's holder and its two heirs (L6.6, L6.7).
-pub(super) const LINE: usize = 3;
+pub(super) const LINE: usize = 1 + HEIRS;
+const HEIRS: usize = 2;

@@ -86,6 +86,11 @@ pub fn places(memo: &Memo, local: &Local, group: GroupKey) -> Vec<(Vip, LinkName
     places
 }
 
+/// The two of a group's [`lines`] that would hold it next.
+pub fn heirs<'l>(line: &'l [NodeName], holder: &'l NodeName) -> impl Iterator<Item = &'l NodeName> {
+    Group::heirs(line, holder)
+}
+
 /// The groups in whose line this node is, each with the line: who is elected first, and the next two (L6.6, L6.7). As of the last plan.
 pub fn lines<'m>(
     memo: &'m Memo,

@@ -2,6 +2,7 @@
 
 mod announce;
 mod groups;
+mod heirs;
 mod memo;
 mod moves;
 mod placement;
