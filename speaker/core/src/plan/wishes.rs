@@ -45,7 +45,7 @@ fn wish(
     Wish {
         owner: group.owner.as_ref().map(node_id),
         vips: vips.iter().copied().collect(),
-        is_forced: false,
+        is_forced: demands().all(|demand| demand.is_forced),
         is_candidate: demands()
             .filter(|demand| demand.has_candidate())
             .all(|demand| serves(demand))

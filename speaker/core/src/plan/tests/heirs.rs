@@ -120,3 +120,17 @@ fn l6_7_ctl_why_names_a_candidate_that_is_passed_over() {
     assert!(why.contains("does not answer for it"), "{why}");
     assert!(told.to_string().contains(why));
 }
+
+#[test]
+fn l3_3_a_group_is_taken_from_a_stranger_only_if_its_pool_says_so() {
+    for (value, is_forced) in [(None, false), (Some("true"), true), (Some("yes"), false)] {
+        let mut world = six();
+        let mut pool = pool();
+        let annotation =
+            |value: &str| ("heliograph.io/announce-anyway".to_owned(), value.to_owned());
+        pool.annotations.extend(value.map(annotation));
+        world.put(Ok(Object::Pool(pool)));
+        let wishes = wishes(&world, &members(&world), &local("n1"), &mut Memo::default());
+        assert_eq!(wishes[&key()].is_forced, is_forced, "{value:?}");
+    }
+}
