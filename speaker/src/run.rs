@@ -336,7 +336,15 @@ async fn tasks(settings: &Settings, speaker: Speaker, parts: Parts) -> Result<Ru
     let link = opened.cluster.as_ref().map(|cluster| cluster.link.clone());
     let own = opened.cluster.as_ref().map(InCluster::own_objects);
     let pulse = speaker.pulse.clone();
-    let meeting = Meeting::new(settings, pulse, &speaker.views, inbox.clone(), link.clone());
+    let members = speaker.members.clone();
+    let meeting = Meeting::new(
+        settings,
+        pulse,
+        &speaker.views,
+        inbox.clone(),
+        members,
+        link.clone(),
+    );
     meeting.spawn(attended.links, &mut tasks);
     let written = opened
         .cluster

@@ -372,6 +372,13 @@ impl Machine for Agent {
                     self.expire(now);
                 }
             }
+            Input::WaitingForSecret(is_waiting) => {
+                if std::mem::replace(&mut self.local.is_waiting_for_secret, is_waiting)
+                    != is_waiting
+                {
+                    self.changed(now);
+                }
+            }
             Input::Stale(is_stale) => self.hold(now, hold::Input::Stale(is_stale)),
         }
     }

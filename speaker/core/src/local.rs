@@ -67,6 +67,8 @@ pub struct Local {
     pub other_links: BTreeSet<LinkName>,
     /// It gives away what it holds and takes nothing.
     pub is_draining: bool,
+    /// It has no members' secret yet, and so knows nobody and takes nothing (L2.4).
+    pub is_waiting_for_secret: bool,
     /// What it was told at start.
     pub rules: Rules,
 }
@@ -91,6 +93,7 @@ impl Local {
             links: BTreeMap::new(),
             other_links: BTreeSet::new(),
             is_draining: false,
+            is_waiting_for_secret: false,
             rules: Rules::default(),
         }
     }

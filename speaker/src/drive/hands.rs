@@ -145,6 +145,7 @@ pub(crate) const fn claimed(input: &Input) -> Option<Vip> {
         | Input::Answering(_)
         | Input::Unexpected { .. }
         | Input::Drain(_)
+        | Input::WaitingForSecret(_)
         | Input::Stale(_) => None,
     }
 }

@@ -95,6 +95,7 @@ pub(super) struct Meeting {
     pulse: PulseHandle,
     views: watch::Receiver<Option<Arc<View>>>,
     inbox: SyncSender<Input>,
+    board: MembersBoard,
     api: Option<Link>,
 }
 
@@ -105,6 +106,7 @@ impl Meeting {
         pulse: PulseHandle,
         views: &watch::Receiver<Option<Arc<View>>>,
         inbox: SyncSender<Input>,
+        board: MembersBoard,
         api: Option<Link>,
     ) -> Self {
         Self {
@@ -112,6 +114,7 @@ impl Meeting {
             pulse,
             views: views.clone(),
             inbox,
+            board,
             api,
         }
     }
@@ -129,10 +132,16 @@ impl Meeting {
         let mut told_seeds: Option<BTreeSet<SocketAddr>> = None;
         let mut seen: Option<Arc<World>> = None;
         let mut told_stale = false;
+        let mut told_waiting = false;
         loop {
             let is_stale = self.is_stale();
             if told_stale != is_stale && self.inbox.try_send(Input::Stale(is_stale)).is_ok() {
                 told_stale = is_stale;
+            }
+            let is_waiting = self.board.is_waiting();
+            let waiting = Input::WaitingForSecret(is_waiting);
+            if told_waiting != is_waiting && self.inbox.try_send(waiting).is_ok() {
+                told_waiting = is_waiting;
             }
             let view = self.views.borrow_and_update().clone();
             let macs = links.borrow_and_update().macs.clone();

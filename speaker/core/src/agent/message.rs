@@ -84,6 +84,8 @@ pub enum Input {
     Fenced(Vip),
     /// This node gives away what it holds and takes nothing, or not any more.
     Drain(bool),
+    /// This node has no members' secret, or has one now.
+    WaitingForSecret(bool),
     /// What the source delivers is older than 30 s, or fresh again.
     Stale(bool),
 }

@@ -167,6 +167,9 @@ pub(super) fn outcome(survey: &Survey<'_>, held: &Held, local: &Local, i: usize)
         (None, None) => Reason::NoCommonCandidate {
             with: group.others(&survey.demands.list, i),
         },
+        (None, Some(owner)) if *owner == local.node && local.is_waiting_for_secret => {
+            Reason::WaitingForSecret
+        }
         (None, Some(owner)) if *owner == local.node => {
             Reason::NotHeld(holding.map_or(Hold::Free, |holding| holding.hold))
         }

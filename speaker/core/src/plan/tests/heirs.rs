@@ -134,3 +134,14 @@ fn l3_3_a_group_is_taken_from_a_stranger_only_if_its_pool_says_so() {
         assert_eq!(wishes[&key()].is_forced, is_forced, "{value:?}");
     }
 }
+
+#[test]
+fn l2_4_who_is_elected_and_has_no_secret_says_that_it_waits_for_it() {
+    let world = six();
+    let first = ordered(&world).swap_remove(0);
+    let mut local = local(first.as_str());
+    local.is_waiting_for_secret = true;
+    let members = members(&world);
+    let plan = plan(&world, &members, &Held::new(), &local, &mut Memo::default());
+    assert_eq!(reason(&plan, "web"), Reason::WaitingForSecret);
+}
