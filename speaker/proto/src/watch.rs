@@ -22,7 +22,7 @@ pub const PROBES_PER_SECOND_MAX: u64 = 200;
 const BURST_PROBES: u64 = 10;
 /// Probes in a row without an answer that make a VIP missing.
 pub const MISSES: u8 = 3;
-/// Hardware addresses of holders that are remembered to be on a link: a thousand nodes on four links. Of more it counts only what
+/// Hardware addresses of holders that are remembered to be on a link: a thousand nodes on two links, in both families. Of more it counts only what
 /// is missing where anything of theirs was answered for.
 const MET_MAX: usize = 4_096;
 /// The same hardware is told of again after this long.
@@ -106,15 +106,23 @@ pub struct Watch {
     outputs: VecDeque<Output>,
 }
 
-/// Who was heard on which link.
+/// Who was heard on which link, in each address family for itself: a switch that keeps unsolicited advertisements back lets no answer to
+/// an IPv6 probe through, and ARP all the same.
 #[derive(Clone, Debug, Default)]
 struct Air {
     /// Hardware of this node.
     own: BTreeSet<Mac>,
     /// Hardware of holders that once answered for something; at most [`MET_MAX`].
-    met: BTreeSet<(u32, Mac)>,
+    met: BTreeSet<(Medium, Mac)>,
     /// When anybody else was last heard.
-    heard: BTreeMap<u32, Time>,
+    heard: BTreeMap<Medium, Time>,
+}
+
+/// A link and whether IPv6 is meant.
+type Medium = (u32, bool);
+
+const fn medium(place: Place) -> Medium {
+    (place.1, place.0.0.is_ipv6())
 }
 
 #[derive(Clone, Debug)]
@@ -171,7 +179,7 @@ impl Watch {
         let links = wanted.values().flat_map(|watched| &watched.places);
         self.air.own = links.clone().map(|(_, mac)| *mac).collect();
         let links: BTreeSet<u32> = links.map(|(place, _)| place.1).collect();
-        self.air.heard.retain(|link, _| links.contains(link));
+        self.air.heard.retain(|(link, _), _| links.contains(link));
         self.counts.left_out = 0;
         for (group, watched) in wanted {
             if self.groups.contains_key(group) {
@@ -216,14 +224,14 @@ impl Watch {
     }
 
     fn heard(&mut self, now: Time, place: Place, mac: Mac) {
-        self.air.hear(now, place.1, mac);
+        self.air.hear(now, medium(place), mac);
         let Some(&key) = self.by_place.get(&place) else {
             return;
         };
         let group = self.groups.get_mut(&key);
         let group = group.expect("a place that is known belongs to a group that is");
         if group.watched.holder.contains(&mac) {
-            self.air.meet(place.1, mac);
+            self.air.meet(medium(place), mac);
             self.counts.answered += u64::from(group.answered(place));
             self.outputs.extend(group.change(now, key, &self.air));
         } else if group.is_news(now, mac) {
@@ -264,25 +272,25 @@ impl Watch {
 }
 
 impl Air {
-    fn hear(&mut self, now: Time, link: u32, mac: Mac) {
+    fn hear(&mut self, now: Time, medium: Medium, mac: Mac) {
         if !self.own.contains(&mac) {
-            self.heard.insert(link, now);
+            self.heard.insert(medium, now);
         }
     }
 
-    fn meet(&mut self, link: u32, mac: Mac) {
+    fn meet(&mut self, medium: Medium, mac: Mac) {
         if self.met.len() < MET_MAX {
-            self.met.insert((link, mac));
+            self.met.insert((medium, mac));
         }
     }
 
-    fn has_met(&self, link: u32, holder: &BTreeSet<Mac>) -> bool {
-        holder.iter().any(|mac| self.met.contains(&(link, *mac)))
+    fn has_met(&self, medium: Medium, holder: &BTreeSet<Mac>) -> bool {
+        holder.iter().any(|mac| self.met.contains(&(medium, *mac)))
     }
 
     /// Whether somebody was heard on a link within a time.
-    fn is_full(&self, now: Time, link: u32, within: Span) -> bool {
-        let heard = self.heard.get(&link);
+    fn is_full(&self, now: Time, medium: Medium, within: Span) -> bool {
+        let heard = self.heard.get(&medium);
         heard.is_some_and(|heard| now.since(*heard) < within)
     }
 }
@@ -307,8 +315,13 @@ impl Group {
         let missing = self.seen.iter().filter(|(_, seen)| seen.misses >= MISSES);
         let holder = &self.watched.holder;
         let missed = Span::from_ns(self.watched.interval.ns() * u64::from(MISSES));
-        let states = missing
-            .map(|((_, link), _)| (air.has_met(*link, holder), air.is_full(now, *link, missed)));
+        let states = missing.map(|(place, _)| {
+            let medium = medium(*place);
+            (
+                air.has_met(medium, holder),
+                air.is_full(now, medium, missed),
+            )
+        });
         let state = states.reduce(|a, b| (a.0 || b.0, a.1 || b.1));
         let state = state.map(|(met, full)| {
             let was_full = self.told.is_some_and(|(_, was_full)| was_full);

@@ -200,6 +200,20 @@ fn l6_7_who_hears_nobody_may_itself_have_lost_the_segment() {
 }
 
 #[test]
+fn l6_7_one_family_proves_nothing_of_the_other() {
+    let mut machine = Watch::new();
+    let v6 = (Vip("2001:db8::1".parse().unwrap()), 2);
+    machine.input(
+        Time::ms(0),
+        watch([(group(1), watched(&[(vip(1), 2), v6]))]),
+    );
+    let (_, seen) = run(&mut machine, 0, 9_000, |probe| {
+        (probe.place != v6).then_some(HOLDER)
+    });
+    assert_eq!(seen, [(3000, missing(false))]);
+}
+
+#[test]
 fn l6_7_a_holder_that_was_met_on_a_link_is_known_there_whatever_it_holds_later() {
     let mut machine = Watch::new();
     machine.input(Time::ms(0), watch([(group(1), watched(&[(vip(1), 2)]))]));

@@ -13,7 +13,7 @@ use speaker_proto::member::Member;
 use speaker_proto::watch::{HEIR_INTERVAL, Watched, Watchlist};
 use speaker_proto::{GroupKey, Mac, NodeId, NodeName, Span, Time, Vip};
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 /// What is watched, and what was seen of it.
@@ -141,15 +141,15 @@ impl Agent {
         let ring = members.range(me..).chain(members.range(..me));
         let alive = ring.filter(|(_, member)| member.is_alive());
         for (_, member) in alive.take(WITNESSES) {
-            let Some(address) = member.profile.addresses.first() else {
-                continue;
-            };
-            let vip = Vip(address.ip());
-            let places = links.iter().map(|link| (vip, link.clone())).collect();
-            let places = self.shared(member, places);
-            if !places.is_empty() {
-                list.entry(GroupKey(vip.0))
-                    .or_insert_with(|| watched(member, places));
+            let addresses = member.profile.addresses.iter().map(SocketAddr::ip);
+            let (v4, v6): (Vec<IpAddr>, Vec<IpAddr>) = addresses.partition(IpAddr::is_ipv4);
+            for address in [v4.first(), v6.first()].into_iter().flatten() {
+                let places = links.iter().map(|link| (Vip(*address), link.clone()));
+                let places = self.shared(member, places.collect());
+                if !places.is_empty() {
+                    list.entry(GroupKey(*address))
+                        .or_insert_with(|| watched(member, places));
+                }
             }
         }
     }
@@ -239,7 +239,7 @@ fn watched(holder: &Member, places: BTreeMap<Place, Mac>) -> Watched {
     }
 }
 
-/// Members that are asked for beside the VIPs, on each link once a second.
+/// Members that are asked for beside the VIPs, by an address of each family, on each link once a second.
 const WITNESSES: usize = 3;
 /// Groups that one node watches. On one link they are asked for every 20 s.
 const GROUPS_MAX: usize = 4_096;
