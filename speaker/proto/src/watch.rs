@@ -365,11 +365,14 @@ impl Machine for Watch {
 
     fn input(&mut self, now: Time, input: Input) {
         match input {
-            Input::Watch(wanted) => self.watch(now, &wanted),
+            Input::Watch(wanted) => {
+                self.watch(now, &wanted);
+                self.pump(now);
+            }
+            // Whoever reads late reads one answer after the other: the first must not make the second a miss.
             Input::Heard(place, mac) => self.heard(now, place, mac),
             Input::Unsent(group, place) => self.unsent(group, place),
         }
-        self.pump(now);
     }
 
     fn expire(&mut self, now: Time) {

@@ -134,18 +134,23 @@ impl<T: Fn(Finding) -> bool> Prober<T> {
                     self.listen(list.values().flat_map(|watched| watched.places.keys()))?;
                     self.watch.input(now(), watch::Input::Watch(list));
                 }
-                heard = self.ears.next_batch() => {
-                    for (place, mac) in heard? {
-                        self.probes.input(now(), probe::Input::Heard(place, mac));
-                        self.watch.input(now(), watch::Input::Heard(place, mac));
-                    }
-                }
+                heard = self.ears.next_batch() => self.hear(heard?),
                 () = sleep(due.unwrap_or(Duration::MAX)), if due.is_some() => {
+                    // A turn that comes late finds answers that came in time, and they are answers.
+                    let unread = self.ears.unread()?;
+                    self.hear(unread);
                     self.probes.expire(now());
                     self.watch.expire(now());
                 }
             }
             self.flush();
+        }
+    }
+
+    fn hear(&mut self, heard: Vec<(Place, Mac)>) {
+        for (place, mac) in heard {
+            self.probes.input(now(), probe::Input::Heard(place, mac));
+            self.watch.input(now(), watch::Input::Heard(place, mac));
         }
     }
 
