@@ -167,6 +167,14 @@ impl Agent {
         &self.roster
     }
 
+    /// When it may next decide on something that it has heard of.
+    pub fn pending(&self) -> Option<(Time, &'static str)> {
+        let own = self.due.map(|due| (due, "settle"));
+        let failures = self.failures_due.map(|due| (due, "hold-down"));
+        let all = [own, failures, self.holds.deadline()];
+        all.into_iter().flatten().min_by_key(|(due, _)| *due)
+    }
+
     /// The plan in force.
     pub fn plan(&self) -> &Arc<Plan> {
         &self.plan
@@ -402,13 +410,9 @@ impl Machine for Agent {
     }
 
     fn deadline(&self) -> Option<(Time, &'static str)> {
-        let own = self.due.map(|due| (due, "settle"));
-        let failures = self.failures_due.map(|due| (due, "hold-down"));
         let watch = self.watching.due.map(|due| (due, "watchlist"));
-        [own, failures, watch, self.holds.deadline()]
-            .into_iter()
-            .flatten()
-            .min_by_key(|(due, _)| *due)
+        let both = [self.pending(), watch];
+        both.into_iter().flatten().min_by_key(|(due, _)| *due)
     }
 }
 

@@ -194,7 +194,7 @@ impl Decide {
         }
         self.agent.input(now, input);
         self.flush();
-        if self.agent.deadline().is_none() {
+        if self.agent.pending().is_none() {
             // Nothing is due: it was answered just now, or changed nothing.
             self.heard = None;
         }
