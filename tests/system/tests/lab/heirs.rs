@@ -80,3 +80,32 @@ fn l6_7_a_stranger_that_answers_for_what_is_held_is_named_by_an_heir() {
     let mac = client.macs().unwrap()["eth0"].clone();
     assert!(line.contains(&mac), "{line}");
 }
+
+#[test]
+fn l6_6_only_who_may_have_to_answer_listens_to_an_ipv6_vips_group() {
+    let lab = TestLab::sample();
+    let web = lab.frontends_of("default/web");
+    let vip = web.iter().find(|web| web.vip.is_ipv6()).unwrap().vip;
+    let holder = lab.until_held(vip, |holder| holder.is_some()).unwrap();
+    let listening = |is_so: &dyn Fn(&str) -> bool| {
+        let nodes = &lab.topology().nodes;
+        let lists = nodes.iter().map(|node| {
+            let shown = ["-6", "neigh", "show", "proxy"];
+            let shown = node.netns.output("ip", &shown).unwrap();
+            let listens = shown.contains(&format!("{vip} dev eth0"));
+            (node.name.clone(), listens)
+        });
+        let lists: Vec<_> = lists.collect();
+        let is_well = lists.iter().all(|(node, listens)| is_so(node) == *listens);
+        if is_well { Ok(()) } else { Err(lists) }
+    };
+    lab.eventually("the holder and its two heirs listen", || {
+        listening(&|_| true)
+    });
+    let nodes = &lab.topology().nodes;
+    let other = nodes.iter().find(|node| node.name != holder).unwrap();
+    lab.exclude(&other.name);
+    lab.eventually("who is no heir any more does not", || {
+        listening(&|node| node != other.name)
+    });
+}
