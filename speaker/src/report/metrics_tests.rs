@@ -52,17 +52,7 @@ fn figures() -> Figures {
         reaction_s: 0.004,
         won: 5,
         lost: 4,
-        members: MemberFigures {
-            is_waiting: true,
-            standings: BTreeMap::from([("alive", 2), ("dead", 1)]),
-            observers: 2,
-            unheard: ["n3".to_owned()].into(),
-            sent: 40,
-            received: 39,
-            send_failures: 5,
-            dropped: BTreeMap::from([("foreign", 8), ("key", 0)]),
-            events: BTreeMap::from([("vote", 1)]),
-        },
+        members: members(),
         probes: BTreeMap::from([("sent", 8), ("group_unanswered", 2)]),
         unanswered: 3,
         unwatched: 1,
@@ -74,6 +64,20 @@ fn figures() -> Figures {
             stale_s: 0.5,
             ages_s: BTreeMap::from([("Node", 2.0)]),
         }),
+    }
+}
+
+fn members() -> MemberFigures {
+    MemberFigures {
+        is_waiting: true,
+        standings: BTreeMap::from([("alive", 2), ("dead", 1)]),
+        observers: 2,
+        unheard: ["n3".to_owned()].into(),
+        sent: 40,
+        received: 39,
+        send_failures: 5,
+        dropped: BTreeMap::from([("foreign", 8), ("key", 0)]),
+        events: BTreeMap::from([("vote", 1)]),
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Tasks that may hang without harm: without news the thread goes on with what it was last told.
 
+use super::Speaker;
 use super::cluster::Link;
 use crate::drive::chance;
 use crate::drive::clock::{now, pause};
@@ -101,20 +102,13 @@ pub(super) struct Meeting {
 
 impl Meeting {
     /// `api` is the connection to the API server, in a cluster.
-    pub(super) fn new(
-        settings: &Settings,
-        pulse: PulseHandle,
-        views: &watch::Receiver<Option<Arc<View>>>,
-        inbox: SyncSender<Input>,
-        board: MembersBoard,
-        api: Option<Link>,
-    ) -> Self {
+    pub(super) fn new(settings: &Settings, speaker: &Speaker, api: Option<Link>) -> Self {
         Self {
             settings: settings.members.clone(),
-            pulse,
-            views: views.clone(),
-            inbox,
-            board,
+            pulse: speaker.pulse.clone(),
+            views: speaker.views.clone(),
+            inbox: speaker.inbox.clone(),
+            board: speaker.members.clone(),
             api,
         }
     }
