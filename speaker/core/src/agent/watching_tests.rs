@@ -67,11 +67,11 @@ fn heir_of(name: &NodeName) -> (Agent, Time) {
 }
 
 fn list(outputs: &[Output]) -> Option<Arc<Watchlist>> {
-    let lists = outputs.iter().filter_map(|output| match output {
+    let mut lists = outputs.iter().filter_map(|output| match output {
         Output::Watch(list) => Some(Arc::clone(list)),
         _ => None,
     });
-    lists.last()
+    lists.next_back()
 }
 
 fn seen(outputs: &[Output]) -> Vec<Seen> {
