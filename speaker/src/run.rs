@@ -323,7 +323,8 @@ async fn open(settings: &Settings, tasks: &mut JoinSet<Result<()>>) -> Result<Op
 async fn tasks(settings: &Settings, speaker: Speaker, parts: Parts) -> Result<Running> {
     let mut tasks = JoinSet::new();
     let tables = parts.dataplane.tables()?;
-    tasks.spawn(audit::run(tables, speaker.views.clone(), speaker.suspicion));
+    let suspicion = Arc::clone(&speaker.suspicion);
+    tasks.spawn(audit::run(tables, speaker.views.clone(), suspicion));
     let opened = open(settings, &mut tasks).await?;
     let (allocates_in, allocates) = watch::channel(false);
     let (changes, _) = broadcast::channel(CHANGES);
@@ -340,6 +341,8 @@ async fn tasks(settings: &Settings, speaker: Speaker, parts: Parts) -> Result<Ru
         let allocator = Allocator::new(writer, settings.rules.class.clone(), problems_in);
         tasks.spawn(allocator.run(speaker.views.clone(), allocates.clone()));
     }
+    let link = opened.cluster.as_ref().map(|cluster| cluster.link.clone());
+    let meeting = Meeting::new(settings, &speaker, link.clone());
     let inbox = speaker.inbox.clone();
     let around = Around {
         inbox: speaker.inbox,
@@ -358,10 +361,7 @@ async fn tasks(settings: &Settings, speaker: Speaker, parts: Parts) -> Result<Ru
         is_successor,
         &mut tasks,
     )?;
-    let link = opened.cluster.as_ref().map(|cluster| cluster.link.clone());
     let own = opened.cluster.as_ref().map(InCluster::own_objects);
-    let pulse = speaker.pulse.clone();
-    let meeting = Meeting::new(settings, pulse, &speaker.views, inbox.clone(), link.clone());
     meeting.spawn(attended.links, &mut tasks);
     let written = opened
         .cluster

@@ -8,13 +8,14 @@
 mod membership;
 mod message;
 mod story;
+mod watching;
 
-pub use message::{Event, Input, Output};
-pub use story::{Story, story};
+pub use message::{Event, Input, Output, Seen};
+pub use story::{Story, seen_story, story};
 
 use crate::crd::Pool;
 use crate::diff::{Change, diff};
-use crate::election::{Election, Ranking};
+use crate::election::precedence;
 use crate::failures::Failures;
 use crate::local::Local;
 use crate::members::{Members, node_id};
@@ -28,6 +29,7 @@ use speaker_proto::member::Roster;
 use speaker_proto::{Epoch, Mac, Machine, Span, Time, Vip};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
+use watching::Watching;
 
 /// After a change that acted at once, further ones wait this long, so that a burst costs one plan.
 pub const SETTLE: Span = Span::ms(50);
@@ -60,6 +62,7 @@ pub struct Agent {
     failures: Failures,
     /// When the next hold-down ends.
     failures_due: Option<Time>,
+    watching: Watching,
     holds: Holds,
     wishes: Arc<Wishes>,
     memo: Memo,
@@ -70,11 +73,6 @@ pub struct Agent {
     due: Option<Time>,
     decided: Option<Time>,
     outputs: VecDeque<Output>,
-}
-
-/// Which of two nodes goes first for a VIP when nothing else decides: by SHA-256 of the node's identity and the VIP, whatever the settings.
-fn precedence() -> hold::RankOf {
-    Box::new(|vip, node| Ranking::new(Election::Sha256, vip).rank_id(node))
 }
 
 /// Where an [`Agent`] begins.
@@ -105,10 +103,11 @@ impl Agent {
         let roster = Arc::<Roster>::default();
         let holds = Holds::new(hold::Start {
             me: node_id(&local.node),
+            name: local.node.clone(),
             adopted,
             is_armed,
             drain_window,
-            rank: precedence(),
+            rank: precedence,
             nonce: seed,
         });
         let mut agent = Self {
@@ -119,6 +118,7 @@ impl Agent {
             roster,
             failures: Failures::default(),
             failures_due: None,
+            watching: Watching::default(),
             holds,
             wishes: Arc::default(),
             memo: Memo::default(),
@@ -165,6 +165,14 @@ impl Agent {
     /// What is known of the other members.
     pub fn roster(&self) -> &Arc<Roster> {
         &self.roster
+    }
+
+    /// When it may next decide on something that it has heard of.
+    pub fn pending(&self) -> Option<(Time, &'static str)> {
+        let own = self.due.map(|due| (due, "settle"));
+        let failures = self.failures_due.map(|due| (due, "hold-down"));
+        let all = [own, failures, self.holds.deadline()];
+        all.into_iter().flatten().min_by_key(|(due, _)| *due)
     }
 
     /// The plan in force.
@@ -270,6 +278,7 @@ impl Agent {
         self.plan = Arc::new(plan);
         self.outputs
             .push_back(Output::Apply(Arc::clone(&self.plan)));
+        self.watch_later(now);
     }
 
     fn pool(&self, id: &ServiceId) -> Option<String> {
@@ -358,6 +367,9 @@ impl Machine for Agent {
                 };
                 self.hold(now, probed);
             }
+            Input::Missing { group, is_certain } => self.missing(now, group, is_certain),
+            Input::Answering(group) => self.answering(now, group),
+            Input::Unexpected { group, mac } => self.unexpected(group, mac),
             Input::Claimed { vip, mac } => self.claimed(now, vip, mac),
             Input::Fenced(vip) => self.fenced(now, vip),
             Input::Drain(is_draining) => {
@@ -366,6 +378,13 @@ impl Machine for Agent {
                     self.event(Event::Drain(is_draining));
                     self.meet(now);
                     self.expire(now);
+                }
+            }
+            Input::WaitingForSecret(is_waiting) => {
+                if std::mem::replace(&mut self.local.is_waiting_for_secret, is_waiting)
+                    != is_waiting
+                {
+                    self.changed(now);
                 }
             }
             Input::Stale(is_stale) => self.hold(now, hold::Input::Stale(is_stale)),
@@ -381,6 +400,9 @@ impl Machine for Agent {
         if self.due.is_some_and(|due| due <= now) {
             self.decide(now);
         }
+        if self.watching.due.is_some_and(|due| due <= now) {
+            self.watch(now);
+        }
     }
 
     fn output(&mut self) -> Option<Output> {
@@ -388,12 +410,9 @@ impl Machine for Agent {
     }
 
     fn deadline(&self) -> Option<(Time, &'static str)> {
-        let own = self.due.map(|due| (due, "settle"));
-        let failures = self.failures_due.map(|due| (due, "hold-down"));
-        [own, failures, self.holds.deadline()]
-            .into_iter()
-            .flatten()
-            .min_by_key(|(due, _)| *due)
+        let watch = self.watching.due.map(|due| (due, "watchlist"));
+        let both = [self.pending(), watch];
+        both.into_iter().flatten().min_by_key(|(due, _)| *due)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::allocator::Assignment;
+use crate::election::Election;
 use crate::local::Link;
 use crate::manifest;
 use crate::object::{Kind, ObjectKey};
@@ -36,11 +37,11 @@ ports: [{port: 8080}]
 endpoints: [{addresses: [10.0.0.1], nodeName: n1}]
 ";
 
-fn node() -> NodeName {
+pub(crate) fn node() -> NodeName {
     "n1".parse().unwrap()
 }
 
-fn vip() -> Vip {
+pub(crate) fn vip() -> Vip {
     Vip("192.0.2.1".parse().unwrap())
 }
 
@@ -75,8 +76,19 @@ fn assignments() -> Input {
 
 /// A node that knows of no other, and that there is none.
 fn agent(now: Time, adopted: BTreeMap<Vip, Epoch>, is_armed: bool) -> Agent {
+    agent_with(now, Election::default(), adopted, is_armed)
+}
+
+fn agent_with(
+    now: Time,
+    election: Election,
+    adopted: BTreeMap<Vip, Epoch>,
+    is_armed: bool,
+) -> Agent {
+    let mut local = Local::new(node());
+    local.rules.election = election;
     let start = Start {
-        local: Local::new(node()),
+        local,
         adopted,
         is_armed,
         drain_window: Span::s(30),
@@ -92,7 +104,7 @@ fn agent(now: Time, adopted: BTreeMap<Vip, Epoch>, is_armed: bool) -> Agent {
 }
 
 /// Does what is asked and due, as the driver does: every plan is applied at once, and nobody answers a probe.
-fn drain(agent: &mut Agent, now: Time) -> Vec<Output> {
+pub(crate) fn drain(agent: &mut Agent, now: Time) -> Vec<Output> {
     let mut outputs = Vec::new();
     loop {
         while let Some(output) = agent.output() {
@@ -134,7 +146,7 @@ fn sync(agent: &mut Agent, now: Time) -> Vec<Output> {
 }
 
 /// Lets pass the time that a later change waits.
-fn settle(agent: &mut Agent, now: Time) -> Vec<Output> {
+pub(crate) fn settle(agent: &mut Agent, now: Time) -> Vec<Output> {
     agent.expire(now + SETTLE);
     drain(agent, now + SETTLE)
 }
@@ -145,7 +157,7 @@ fn answering(agent: &Agent) -> Option<Epoch> {
 }
 
 /// What the last plan says of the VIP.
-fn entry(agent: &Agent) -> Option<(Mode, Epoch)> {
+pub(crate) fn entry(agent: &Agent) -> Option<(Mode, Epoch)> {
     let entry = agent.plan().l2.get(&(vip(), "eth0".into()))?;
     Some((entry.mode, entry.epoch))
 }
@@ -162,8 +174,13 @@ fn plans(outputs: &[Output]) -> usize {
 }
 
 /// An agent that has taken its VIP with a first deadline.
-fn holding(now: Time) -> Agent {
-    let mut agent = agent(now, BTreeMap::new(), false);
+pub(crate) fn holding(now: Time) -> Agent {
+    holding_with(now, Election::default())
+}
+
+/// The same with an order of election.
+pub(crate) fn holding_with(now: Time, election: Election) -> Agent {
+    let mut agent = agent_with(now, election, BTreeMap::new(), false);
     feed(&mut agent, now);
     assert!(arms(&sync(&mut agent, now)));
     agent.input(now + SETTLE, Input::Armed);

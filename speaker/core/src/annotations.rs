@@ -62,6 +62,16 @@ pub(crate) fn check_peer(annotations: &BTreeMap<String, String>) -> Faults {
     faults(On::BgpPeer, annotations)
 }
 
+/// Whether the key of this name after the prefix says `true`; a bad value is as if it were not there.
+pub fn is_set(annotations: &BTreeMap<String, String>, name: &str) -> bool {
+    debug_assert!(
+        TABLE.iter().any(|row| row.0 == name),
+        "{name} is of the table"
+    );
+    let value = annotations.get(&format!("{PREFIX}{name}"));
+    value.is_some_and(|value| value == "true")
+}
+
 fn faults(on: On, annotations: &BTreeMap<String, String>) -> Faults {
     let mut faults = Faults::default();
     for (key, value) in annotations.range(PREFIX.to_owned()..) {

@@ -4,7 +4,7 @@
 //! that comes from MetalLB moves no VIP. It knows nothing of why a node is a candidate.
 
 use sha2::{Digest, Sha256};
-use speaker_proto::{GroupKey, NodeId, NodeName};
+use speaker_proto::{GroupKey, NodeName};
 use std::cmp::Reverse;
 use std::fmt;
 use std::str::FromStr;
@@ -125,19 +125,10 @@ impl Ranking {
         }
     }
 
-    /// The rank of a node of which only the identity is known.
-    pub fn rank_id(&mut self, node: NodeId) -> Rank {
-        self.hash(&node.0.to_be_bytes())
-    }
-
     /// The rank of `node`.
     pub fn rank(&mut self, node: &NodeName) -> Rank {
-        self.hash(node.as_str().as_bytes())
-    }
-
-    fn hash(&mut self, node: &[u8]) -> Rank {
         self.text.clear();
-        self.text.extend_from_slice(node);
+        self.text.extend_from_slice(node.as_str().as_bytes());
         self.text.extend_from_slice(self.suffix.as_bytes());
         match self.election {
             Election::Sha256 => Sha256::digest(&self.text).into(),
@@ -148,6 +139,12 @@ impl Ranking {
             }
         }
     }
+}
+
+/// Which of two members goes first for a VIP when nothing else decides: as in the default election among equals (L1.2, L5.2). Not as
+/// in the chosen one: two whose settings differ could both go on, or neither, and cannot ask each other while gossip is cut.
+pub fn precedence(vip: GroupKey, node: &NodeName) -> Rank {
+    Ranking::new(Election::Sha256, vip).rank(node)
 }
 
 impl FromStr for Election {

@@ -68,6 +68,8 @@ pub struct Local {
     pub other_links: BTreeSet<LinkName>,
     /// It gives away what it holds and takes nothing.
     pub is_draining: bool,
+    /// It has no members' secret yet, and so knows nobody and takes nothing (L2.4).
+    pub is_waiting_for_secret: bool,
     /// What it was told at start.
     pub rules: Rules,
     /// `METALLB_BGP_TYPE`; it decides nothing for other nodes, so that a rollout may change it one by one.
@@ -94,6 +96,7 @@ impl Local {
             links: BTreeMap::new(),
             other_links: BTreeSet::new(),
             is_draining: false,
+            is_waiting_for_secret: false,
             rules: Rules::default(),
             bgp_type: BgpType::default(),
         }

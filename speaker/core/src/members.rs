@@ -21,6 +21,8 @@ pub struct Members {
     pub(crate) by_name: BTreeMap<NodeName, Fitness>,
     /// Who holds which group, as far as placement goes by it; empty where it does not.
     pub(crate) holders: BTreeMap<GroupKey, NodeName>,
+    /// Who does not answer for which group, or did not a moment ago: others come first (L6.7).
+    pub(crate) shunned: BTreeMap<GroupKey, BTreeSet<NodeName>>,
 }
 
 /// What election must know of a member that is alive.
@@ -110,6 +112,11 @@ impl Members {
         Self { holders, ..self }
     }
 
+    /// With what is known of who does not answer for what.
+    pub fn shunning(self, shunned: BTreeMap<GroupKey, BTreeSet<NodeName>>) -> Self {
+        Self { shunned, ..self }
+    }
+
     /// What is known of a member that is alive.
     pub fn get(&self, name: &NodeName) -> Option<&Fitness> {
         self.by_name.get(name)
@@ -126,6 +133,7 @@ impl FromIterator<(NodeName, Fitness)> for Members {
         Self {
             by_name: members.into_iter().collect(),
             holders: BTreeMap::new(),
+            shunned: BTreeMap::new(),
         }
     }
 }

@@ -38,6 +38,7 @@ fn local(links: impl IntoIterator<Item = u32>) -> Local {
 
 fn plan(wish: &Wish) -> Plan {
     let entry = |(mode, epoch): (Mode, u64), number| L2Entry {
+        is_near: false,
         mode,
         epoch: Epoch(epoch),
         group: GroupKey(vip(number).0),

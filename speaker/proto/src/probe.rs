@@ -5,6 +5,8 @@
 //! time. **What could not be asked is never called unanswered**: then, and when too much is asked at once, nothing is said at
 //! all, and whoever asked must ask again. The rules are L3.1 c, L3.3 and L5.2 of `docs/layer2.md`.
 //!
+//! Only [`Machine::expire`] says that nobody answered; its driver first hands over every answer that has come.
+//!
 //! It knows nothing of sockets or of frames' bytes, and does not listen to the probes of others: the kernel program drops requests for
 //! what is in its table before anyone hears them.
 
@@ -270,8 +272,8 @@ impl Line {
         self.lanes.insert(place.1, probed.due, key);
     }
 
-    /// Ends what is over, begins what there is room for, and sends what is due and within the budgets.
-    fn pump(&mut self, now: Time) {
+    /// Ends what is over.
+    fn close(&mut self, now: Time) {
         let flights = self.flights.iter();
         let over: Vec<GroupKey> = flights
             .filter(|(_, flight)| flight.left.is_empty() && flight.over <= now)
@@ -280,6 +282,10 @@ impl Line {
         for group in over {
             self.answer(group, None);
         }
+    }
+
+    /// Begins what there is room for, and sends what is due and within the budgets.
+    fn go_on(&mut self, now: Time) {
         while self.flights.len() < self.in_flight_max
             && let Some(ask) = self.next_waiting()
         {
@@ -392,12 +398,16 @@ impl Machine for Probes {
                 }
             }
         }
-        self.expire(now);
+        // Whoever reads late reads one answer after the other: the first must not end the asking that the second answers.
+        for line in self.lines() {
+            line.go_on(now);
+        }
     }
 
     fn expire(&mut self, now: Time) {
         for line in self.lines() {
-            line.pump(now);
+            line.close(now);
+            line.go_on(now);
         }
     }
 

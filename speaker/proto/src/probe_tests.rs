@@ -289,3 +289,19 @@ fn a_group_is_asked_for_in_one_way_at_a_time() {
     assert_eq!((nonces(1).count(), nonces(2).count()), (98, 2));
     assert!(machine.everybody.waiting.is_empty() && machine.everybody.order.is_empty());
 }
+
+#[test]
+fn l3_1c_answers_that_are_read_late_are_answers_to_all_that_were_asked() {
+    let mut machine = Probes::new();
+    for n in 1..=2 {
+        machine.input(Time::ms(0), Input::Ask(ask(n, n.into())));
+    }
+    run(&mut machine, Time::ms(0), Time::ms(60));
+    let late = Time::ms(500);
+    for n in 1..=2 {
+        machine.input(late, Input::Heard((vip(n), 2), OTHER));
+    }
+    let seen = run(&mut machine, late, late);
+    let answered = Some(OTHER);
+    assert_eq!(probed(&seen), [(500, 1, answered), (500, 2, answered)]);
+}

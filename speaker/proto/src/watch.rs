@@ -22,6 +22,9 @@ pub const PROBES_PER_SECOND_MAX: u64 = 200;
 const BURST_PROBES: u64 = 10;
 /// Probes in a row without an answer that make a VIP missing.
 pub const MISSES: u8 = 3;
+/// Hardware addresses of holders that are remembered to be on a link: a thousand nodes on two links, in both families. Of more it counts only what
+/// is missing where anything of theirs was answered for.
+const MET_MAX: usize = 4_096;
 /// The same hardware is told of again after this long.
 const TELL_INTERVAL: Span = Span::s(10);
 /// VIPs on links that are watched at most: as many as the kernel's table has room for.
@@ -59,14 +62,16 @@ pub enum Input {
 pub enum Output {
     /// Send a probe; if it cannot be sent, say so with [`Input::Unsent`].
     Send(Probe),
-    /// For some VIP of the group on some link the holder did not answer [`MISSES`] probes. Told when it begins and when
-    /// `was_answered` changes.
+    /// For some VIP of the group on some link the holder did not answer [`MISSES`] probes. Told when it begins and when more of the
+    /// two becomes true.
     Missing {
         /// The group.
         group: GroupKey,
-        /// For one of those the holder had answered since it is watched. Where it never did, this node may as well be on another
+        /// The holder's hardware was met before on a link where it is missing. Where it never was, this node may as well be on another
         /// segment.
         was_answered: bool,
+        /// Somebody was heard on such a link at the same time. Where nobody is, this node may itself have lost its way to the segment.
+        is_among_others: bool,
     },
     /// Nothing of a group that was missing is missing any more.
     Answering(GroupKey),
@@ -96,16 +101,36 @@ pub struct Watch {
     groups: BTreeMap<GroupKey, Group>,
     by_place: BTreeMap<Place, GroupKey>,
     lanes: Lanes<(GroupKey, Place)>,
+    air: Air,
     counts: Counts,
     outputs: VecDeque<Output>,
+}
+
+/// Who was heard on which link, in each address family for itself: a switch that keeps unsolicited advertisements back lets no answer to
+/// an IPv6 probe through, and ARP all the same.
+#[derive(Clone, Debug, Default)]
+struct Air {
+    /// Hardware of this node.
+    own: BTreeSet<Mac>,
+    /// Hardware of holders that once answered for something; at most [`MET_MAX`].
+    met: BTreeSet<(Medium, Mac)>,
+    /// When anybody else was last heard.
+    heard: BTreeMap<Medium, Time>,
+}
+
+/// A link and whether IPv6 is meant.
+type Medium = (u32, bool);
+
+const fn medium(place: Place) -> Medium {
+    (place.1, place.0.0.is_ipv6())
 }
 
 #[derive(Clone, Debug)]
 struct Group {
     watched: Watched,
     seen: BTreeMap<Place, Seen>,
-    /// What was told of it: that it is missing, and whether what is missing had been answered for.
-    told: Option<bool>,
+    /// What was told of it: that it is missing, whether its holder was met there, and whether others are heard.
+    told: Option<(bool, bool)>,
     /// The stranger that was told of last.
     stranger: Option<(Mac, Time)>,
 }
@@ -117,7 +142,6 @@ struct Seen {
     /// A probe is out.
     is_asked: bool,
     misses: u8,
-    was_answered: bool,
 }
 
 impl Watch {
@@ -127,6 +151,7 @@ impl Watch {
             groups: BTreeMap::new(),
             by_place: BTreeMap::new(),
             lanes: Lanes::new(Pace::new(PROBES_PER_SECOND_MAX, BURST_PROBES)),
+            air: Air::default(),
             counts: Counts::default(),
             outputs: VecDeque::new(),
         }
@@ -151,6 +176,10 @@ impl Watch {
         for group in gone {
             self.forget(group);
         }
+        let links = wanted.values().flat_map(|watched| &watched.places);
+        self.air.own = links.clone().map(|(_, mac)| *mac).collect();
+        let links: BTreeSet<u32> = links.map(|(place, _)| place.1).collect();
+        self.air.heard.retain(|(link, _), _| links.contains(link));
         self.counts.left_out = 0;
         for (group, watched) in wanted {
             if self.groups.contains_key(group) {
@@ -179,7 +208,6 @@ impl Watch {
             due: now,
             is_asked: false,
             misses: 0,
-            was_answered: false,
         };
         for &place in watched.places.keys() {
             self.lanes.insert(place.1, now, (key, place));
@@ -196,14 +224,16 @@ impl Watch {
     }
 
     fn heard(&mut self, now: Time, place: Place, mac: Mac) {
+        self.air.hear(now, medium(place), mac);
         let Some(&key) = self.by_place.get(&place) else {
             return;
         };
         let group = self.groups.get_mut(&key);
         let group = group.expect("a place that is known belongs to a group that is");
         if group.watched.holder.contains(&mac) {
+            self.air.meet(medium(place), mac);
             self.counts.answered += u64::from(group.answered(place));
-            self.outputs.extend(group.change(key));
+            self.outputs.extend(group.change(now, key, &self.air));
         } else if group.is_news(now, mac) {
             self.outputs
                 .push_back(Output::Unexpected { group: key, mac });
@@ -230,7 +260,7 @@ impl Watch {
             seen.is_asked = true;
             seen.due = now + group.watched.interval;
             self.lanes.insert(place.1, seen.due, (key, place));
-            self.outputs.extend(group.change(key));
+            self.outputs.extend(group.change(now, key, &self.air));
             self.outputs.push_back(Output::Send(Probe {
                 group: key,
                 place,
@@ -238,6 +268,30 @@ impl Watch {
                 to: group.watched.only,
             }));
         }
+    }
+}
+
+impl Air {
+    fn hear(&mut self, now: Time, medium: Medium, mac: Mac) {
+        if !self.own.contains(&mac) {
+            self.heard.insert(medium, now);
+        }
+    }
+
+    fn meet(&mut self, medium: Medium, mac: Mac) {
+        if self.met.len() < MET_MAX {
+            self.met.insert((medium, mac));
+        }
+    }
+
+    fn has_met(&self, medium: Medium, holder: &BTreeSet<Mac>) -> bool {
+        holder.iter().any(|mac| self.met.contains(&(medium, *mac)))
+    }
+
+    /// Whether somebody was heard on a link within a time.
+    fn is_full(&self, now: Time, medium: Medium, within: Span) -> bool {
+        let heard = self.heard.get(&medium);
+        heard.is_some_and(|heard| now.since(*heard) < within)
     }
 }
 
@@ -252,24 +306,37 @@ impl Group {
             due: seen.due,
             is_asked: false,
             misses: 0,
-            was_answered: true,
         };
         was_asked
     }
 
     /// What must be told of what is missing.
-    fn change(&mut self, key: GroupKey) -> Option<Output> {
-        let missing = self.seen.values().filter(|seen| seen.misses >= MISSES);
-        let state = missing.map(|seen| seen.was_answered).max();
+    fn change(&mut self, now: Time, key: GroupKey, air: &Air) -> Option<Output> {
+        let missing = self.seen.iter().filter(|(_, seen)| seen.misses >= MISSES);
+        let holder = &self.watched.holder;
+        let missed = Span::from_ns(self.watched.interval.ns() * u64::from(MISSES));
+        let states = missing.map(|(place, _)| {
+            let medium = medium(*place);
+            (
+                air.has_met(medium, holder),
+                air.is_full(now, medium, missed),
+            )
+        });
+        let state = states.reduce(|a, b| (a.0 || b.0, a.1 || b.1));
+        let state = state.map(|(met, full)| {
+            let was_full = self.told.is_some_and(|(_, was_full)| was_full);
+            (met, full || was_full)
+        });
         if state == self.told {
             return None;
         }
         self.told = state;
         Some(match state {
             None => Output::Answering(key),
-            Some(was_answered) => Output::Missing {
+            Some((was_answered, is_among_others)) => Output::Missing {
                 group: key,
                 was_answered,
+                is_among_others,
             },
         })
     }
@@ -298,11 +365,14 @@ impl Machine for Watch {
 
     fn input(&mut self, now: Time, input: Input) {
         match input {
-            Input::Watch(wanted) => self.watch(now, &wanted),
+            Input::Watch(wanted) => {
+                self.watch(now, &wanted);
+                self.pump(now);
+            }
+            // Whoever reads late reads one answer after the other: the first must not make the second a miss.
             Input::Heard(place, mac) => self.heard(now, place, mac),
             Input::Unsent(group, place) => self.unsent(group, place),
         }
-        self.pump(now);
     }
 
     fn expire(&mut self, now: Time) {

@@ -63,6 +63,15 @@ fn missing(was_answered: bool) -> Output {
     Output::Missing {
         group: group(1),
         was_answered,
+        is_among_others: false,
+    }
+}
+
+fn missing_among_others() -> Output {
+    Output::Missing {
+        group: group(1),
+        was_answered: true,
+        is_among_others: true,
     }
 }
 
@@ -128,7 +137,12 @@ fn l6_7_other_hardware_that_answers_is_told_of_once_in_ten_seconds() {
         };
         (at, stranger)
     };
-    assert_eq!(seen, [told(0), (3000, missing(false)), told(10_000)]);
+    let missing = Output::Missing {
+        group: group(1),
+        was_answered: false,
+        is_among_others: true,
+    };
+    assert_eq!(seen, [told(0), (3000, missing), told(10_000)]);
     machine.input(Time::ms(19_001), Input::Heard((vip(1), 2), OWN));
     machine.input(Time::ms(19_001), Input::Heard((vip(9), 2), STRANGER));
     assert_eq!(machine.output(), None, "this node, and another VIP");
@@ -150,6 +164,64 @@ fn l6_3_a_promise_is_asked_for_by_unicast_ten_times_a_second() {
     assert_eq!((sent.len(), seen.len()), (11, 0));
     let (_, seen) = run(&mut machine, 1001, 2000, |_| None);
     assert_eq!(seen, [(1400, missing(true))]);
+}
+
+/// A second VIP, of a witness, which `answers` or not.
+fn with_witness(machine: &mut Watch, from: u64, until: u64, answers: bool) -> Vec<(u64, Output)> {
+    let (_, seen) = run(machine, from, until, |probe| {
+        (probe.group == group(2) && answers).then_some(STRANGER)
+    });
+    let of_holder = |(_, output): &(u64, Output)| !matches!(output, Output::Missing { group: of, .. } | Output::Answering(of) if *of == group(2));
+    seen.into_iter().filter(of_holder).collect()
+}
+
+#[test]
+fn l6_7_who_hears_nobody_may_itself_have_lost_the_segment() {
+    let mut machine = Watch::new();
+    let witness = Watched {
+        holder: BTreeSet::from([STRANGER]),
+        ..watched(&[(vip(2), 2)])
+    };
+    let list = [(group(1), watched(&[(vip(1), 2)])), (group(2), witness)];
+    machine.input(Time::ms(0), watch(list));
+    run(&mut machine, 0, 5000, |probe| {
+        Some(if probe.group == group(1) {
+            HOLDER
+        } else {
+            STRANGER
+        })
+    });
+    let seen = with_witness(&mut machine, 5001, 12_000, false);
+    assert_eq!(seen, [(9000, missing(true))]);
+    let seen = with_witness(&mut machine, 12_001, 15_000, true);
+    assert_eq!(seen, [(14_000, missing_among_others())]);
+    let seen = with_witness(&mut machine, 15_001, 30_000, false);
+    assert_eq!(seen, [], "it was seen to be the holder's fault");
+}
+
+#[test]
+fn l6_7_one_family_proves_nothing_of_the_other() {
+    let mut machine = Watch::new();
+    let v6 = (Vip("2001:db8::1".parse().unwrap()), 2);
+    machine.input(
+        Time::ms(0),
+        watch([(group(1), watched(&[(vip(1), 2), v6]))]),
+    );
+    let (_, seen) = run(&mut machine, 0, 9_000, |probe| {
+        (probe.place != v6).then_some(HOLDER)
+    });
+    assert_eq!(seen, [(3000, missing(false))]);
+}
+
+#[test]
+fn l6_7_a_holder_that_was_met_on_a_link_is_known_there_whatever_it_holds_later() {
+    let mut machine = Watch::new();
+    machine.input(Time::ms(0), watch([(group(1), watched(&[(vip(1), 2)]))]));
+    run(&mut machine, 0, 1000, |_| Some(HOLDER));
+    machine.input(Time::ms(1001), watch([]));
+    machine.input(Time::ms(9000), watch([(group(1), watched(&[(vip(1), 2)]))]));
+    let (_, seen) = run(&mut machine, 9000, 15_000, |_| None);
+    assert_eq!(seen, [(12_000, missing(true))]);
 }
 
 #[test]

@@ -96,6 +96,10 @@ impl From<&agent::Event> for Event {
                 let story = agent::story(event, with.as_ref());
                 Self::new(Kind::Hold, story.group.to_string(), story.because)
             }
+            agent::Event::Seen { group, with, seen } => {
+                let story = agent::seen_story(*group, with.as_ref(), *seen);
+                Self::new(Kind::Hold, story.group.to_string(), story.because)
+            }
             agent::Event::NameTaken(is_taken) => {
                 Self::new(Kind::Member, "node", name_taken(*is_taken))
             }

@@ -126,7 +126,7 @@ impl Announcer {
             .iter()
             .map(|(name, link)| (link.ifindex, name.to_string()))
             .collect();
-        match self.groups.sync(&members(&view.tables), &names) {
+        match self.groups.sync(&members(view), &names) {
             Ok(failed) => {
                 for ((vip, ifindex), error) in failed {
                     tracing::warn!(%vip, ifindex, %error, "failed to join or leave the VIP's group");
@@ -231,11 +231,23 @@ fn answers(tables: &Tables) -> BTreeMap<Place, Answered> {
         .collect()
 }
 
-/// IPv6 VIPs in the table, also those of others: an heir must hear the first question after a takeover.
-fn members(tables: &Tables) -> BTreeSet<crate::edge::Member> {
-    let member = |key: &VipKey| match IpAddr::from(key.addr()) {
-        IpAddr::V6(vip) => Some((vip, key.ifindex())),
-        IpAddr::V4(_) => None,
-    };
-    tables.vips.keys().filter_map(member).collect()
+/// IPv6 VIPs that this kernel is to hear questions for: what it has to do with, and what its node would inherit, for an heir must hear
+/// the first question after a takeover. Before the first plan that is not known, and all that the last process left stays.
+fn members(view: &View) -> BTreeSet<crate::edge::Member> {
+    let near = view.plan.l2.iter().filter(|(_, entry)| entry.is_near);
+    let near: BTreeSet<(IpAddr, u32)> = near
+        .filter_map(|((vip, link), _)| Some((vip.0, view.local.links.get(link)?.ifindex)))
+        .collect();
+    let entries = view.tables.vips.iter();
+    let members = entries.filter_map(|(key, entry)| {
+        let place = (IpAddr::from(key.addr()), key.ifindex());
+        let is_active = entry.mode() != Some(Mode::Known) || !view.plan.is_complete;
+        match place {
+            (IpAddr::V6(vip), ifindex) => {
+                (is_active || near.contains(&place)).then_some((vip, ifindex))
+            }
+            (IpAddr::V4(_), _) => None,
+        }
+    });
+    members.collect()
 }

@@ -17,8 +17,8 @@ use speaker_core::tables::{self, TableChange, Tables};
 use speaker_core::{LinkName, Local, Members, Problem, World};
 use speaker_proto::gossip;
 use speaker_proto::member::{HeldSet, HeldVersion};
-use speaker_proto::{Mac, Machine, Span, Time, Vip};
-use std::collections::BTreeSet;
+use speaker_proto::{GroupKey, Mac, Machine, NodeName, Span, Time, Vip};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -40,6 +40,10 @@ pub(crate) struct View {
     pub(crate) held: Held,
     /// Whom it knows to be alive, itself included.
     pub(crate) alive: Members,
+    /// Groups whose holder does not answer for them where this node asks, with that holder.
+    pub(crate) unanswered: BTreeMap<GroupKey, NodeName>,
+    /// Groups that this node should watch and has no room for.
+    pub(crate) unwatched: usize,
     /// Tables that are full.
     pub(crate) problems: Vec<Problem>,
     /// Whether a deadline is in force.
@@ -190,7 +194,7 @@ impl Decide {
         }
         self.agent.input(now, input);
         self.flush();
-        if self.agent.deadline().is_none() {
+        if self.agent.pending().is_none() {
             // Nothing is due: it was answered just now, or changed nothing.
             self.heard = None;
         }
@@ -222,6 +226,7 @@ impl Decide {
                         .hands
                         .probe(local, (group, nonce), only, &places);
                 }
+                Output::Watch(list) => self.outlets.hands.watch(list),
                 Output::Claim(places) => self.outlets.hands.claim(Claim::Again(vips(places))),
                 Output::ClaimTo(places, macs) => {
                     self.outlets.hands.claim(Claim::From(vips(places), macs));
@@ -341,7 +346,20 @@ impl Decide {
                 || view.is_armed != self.is_armed
                 || view.local.links != self.agent.local().links
                 || view.local.is_draining != self.agent.local().is_draining
+                || view.unwatched != self.agent.unwatched()
+                || !view
+                    .unanswered
+                    .iter()
+                    .map(|(group, node)| (*group, node))
+                    .eq(self.agent.unanswered())
         })
+    }
+
+    fn unanswered(&self) -> BTreeMap<GroupKey, NodeName> {
+        let unanswered = self.agent.unanswered();
+        unanswered
+            .map(|(group, node)| (group, node.clone()))
+            .collect()
     }
 
     fn publish(&self) {
@@ -352,6 +370,8 @@ impl Decide {
             local: self.agent.local().clone(),
             held: self.agent.held().clone(),
             alive: self.agent.members().clone(),
+            unanswered: self.unanswered(),
+            unwatched: self.agent.unwatched(),
             problems: self.problems.clone(),
             is_armed: self.is_armed,
             work: self.work,

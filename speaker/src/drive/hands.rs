@@ -71,12 +71,8 @@ impl Hands {
     }
 
     /// Has everything in the list watched from now on.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "the agent does not say yet whose heir it is")
-    )]
-    pub(crate) fn watch(&self, list: Watchlist) {
-        self.watchlist.send_replace(Arc::new(list));
+    pub(crate) fn watch(&self, list: Arc<Watchlist>) {
+        self.watchlist.send_replace(list);
     }
 
     /// Has VIPs claimed.
@@ -145,7 +141,11 @@ pub(crate) const fn claimed(input: &Input) -> Option<Vip> {
         | Input::Roster(_)
         | Input::Told(..)
         | Input::Probed { .. }
+        | Input::Missing { .. }
+        | Input::Answering(_)
+        | Input::Unexpected { .. }
         | Input::Drain(_)
+        | Input::WaitingForSecret(_)
         | Input::Stale(_) => None,
     }
 }

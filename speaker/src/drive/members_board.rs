@@ -50,6 +50,12 @@ impl MembersBoard {
             .clone()
     }
 
+    /// Whether there was no secret when it was shown last.
+    pub(crate) fn is_waiting(&self) -> bool {
+        let shown = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        shown.is_waiting
+    }
+
     /// The place, unless somebody looks at it now.
     pub(super) fn try_lock(&self) -> Option<MutexGuard<'_, Figures>> {
         self.0.try_lock().ok()

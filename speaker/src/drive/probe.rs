@@ -34,8 +34,8 @@ pub(crate) enum Finding {
     Missing {
         /// The group.
         group: GroupKey,
-        /// It did before, for what it does not answer for now.
-        was_answered: bool,
+        /// It was seen there before, and others are heard there now.
+        is_certain: bool,
     },
     /// It answers again.
     Answering(GroupKey),
@@ -134,18 +134,23 @@ impl<T: Fn(Finding) -> bool> Prober<T> {
                     self.listen(list.values().flat_map(|watched| watched.places.keys()))?;
                     self.watch.input(now(), watch::Input::Watch(list));
                 }
-                heard = self.ears.next_batch() => {
-                    for (place, mac) in heard? {
-                        self.probes.input(now(), probe::Input::Heard(place, mac));
-                        self.watch.input(now(), watch::Input::Heard(place, mac));
-                    }
-                }
+                heard = self.ears.next_batch() => self.hear(heard?),
                 () = sleep(due.unwrap_or(Duration::MAX)), if due.is_some() => {
+                    // A turn that comes late finds answers that came in time, and they are answers.
+                    let unread = self.ears.unread()?;
+                    self.hear(unread);
                     self.probes.expire(now());
                     self.watch.expire(now());
                 }
             }
             self.flush();
+        }
+    }
+
+    fn hear(&mut self, heard: Vec<(Place, Mac)>) {
+        for (place, mac) in heard {
+            self.probes.input(now(), probe::Input::Heard(place, mac));
+            self.watch.input(now(), watch::Input::Heard(place, mac));
         }
     }
 
@@ -195,9 +200,10 @@ impl<T: Fn(Finding) -> bool> Prober<T> {
                 watch::Output::Missing {
                     group,
                     was_answered,
+                    is_among_others,
                 } => self.tell(Finding::Missing {
                     group,
-                    was_answered,
+                    is_certain: was_answered && is_among_others,
                 }),
                 watch::Output::Answering(group) => self.tell(Finding::Answering(group)),
                 watch::Output::Unexpected { group, mac } => {

@@ -15,6 +15,7 @@ use speaker_proto::Vip;
 use speaker_proto::announce::Answered;
 use speaker_proto::watch::{PROMISE_INTERVAL, Watched};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::sync::mpsc as std_mpsc;
 use std::time::Instant;
 
@@ -252,18 +253,18 @@ fn l6_7_a_holder_that_falls_silent_is_missing_until_it_answers_again() {
     };
     segment.probing(|desk| {
         desk.hands
-            .watch(BTreeMap::from([(group(), watched(THERE))]));
+            .watch(Arc::new([(group(), watched(THERE))].into()));
         eventually("answers", || desk.counts.borrow().watch.answered >= 4);
         segment.answers(false);
         let missing = Finding::Missing {
             group: group(),
-            was_answered: true,
+            is_certain: false,
         };
         assert_eq!(desk.next(), missing);
         segment.answers(true);
         assert_eq!(desk.next(), Finding::Answering(group()));
         desk.hands
-            .watch(BTreeMap::from([(group(), watched(NOBODY))]));
+            .watch(Arc::new([(group(), watched(NOBODY))].into()));
         let unexpected = Finding::Unexpected {
             group: group(),
             mac: THERE,

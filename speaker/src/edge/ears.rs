@@ -87,10 +87,35 @@ impl Ears {
             batch = arp.async_io(Interest::READABLE, receive) => batch,
             batch = ndp.async_io(Interest::READABLE, receive) => batch,
         };
-        let Batch { heard, malformed } = batch.context("failed to hear claims")?;
-        self.counts.claims += heard.len() as u64;
-        self.counts.malformed += malformed;
-        Ok(heard)
+        Ok(self.take(batch.context("failed to hear claims")?))
+    }
+
+    /// Takes what waits in the sockets now, whether or not the runtime has noticed it: all that came before this call, unless
+    /// more than [`UNREAD_MAX`] batches did.
+    pub(crate) fn unread(&mut self) -> Result<Vec<(Place, Mac)>> {
+        let mut unread = Vec::new();
+        for _ in 0..UNREAD_MAX {
+            let read = [&self.arp, &self.ndp].map(|ear| receive(ear.socket.get_ref()));
+            let mut is_empty = true;
+            for batch in read {
+                match batch {
+                    Ok(batch) => unread.extend(self.take(batch)),
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => continue,
+                    Err(error) => return Err(error).context("failed to hear claims"),
+                }
+                is_empty = false;
+            }
+            if is_empty {
+                break;
+            }
+        }
+        Ok(unread)
+    }
+
+    fn take(&mut self, batch: Batch) -> Vec<(Place, Mac)> {
+        self.counts.claims += batch.heard.len() as u64;
+        self.counts.malformed += batch.malformed;
+        batch.heard
     }
 
     /// What was heard so far.
@@ -242,6 +267,8 @@ const fn verdict(bytes: u32) -> SockFilter {
 
 /// Frames read at once; then whoever waits has a turn.
 const BATCH_MAX: usize = 64;
+/// Batches read at once where nothing may be overlooked: more than a socket's queue holds.
+const UNREAD_MAX: usize = 64;
 /// No sound claim is longer: an advertisement of 78 bytes and the options that the program looks at.
 const FRAME_BYTES_MAX: usize = 256;
 /// Frames that may wait to be read, some hundreds: answers to a burst of probes.

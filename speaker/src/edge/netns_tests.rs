@@ -342,6 +342,44 @@ fn ears_hear_claims_of_others_and_nothing_else() {
 }
 
 #[test]
+fn l3_1c_what_came_and_was_not_read_yet_is_found_without_waiting() {
+    let net = TestNet::new();
+    let (here, there) = (net.here.ifindex("eth0"), net.there.ifindex("eth0"));
+    let answered = Answered {
+        mac: Mac([2, 0, 0, 0, 0, 7]),
+        epoch: Epoch(1),
+    };
+    let vips = ["192.0.2.10", "2001:db8::10"].map(|ip| Vip(ip.parse().unwrap()));
+    net.here.enter(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let _guard = runtime.enter();
+        let mut ears = Ears::open().unwrap();
+        assert_eq!(ears.unread().unwrap(), [], "nothing is listened to");
+        for vip in vips {
+            ears.listen(vip.0).unwrap();
+        }
+        net.there.enter(|| {
+            let sender = FrameSender::open().unwrap();
+            for _ in 0..100 {
+                for vip in vips {
+                    sender.gratuitous((vip, there), answered).unwrap();
+                }
+            }
+        });
+        let mut heard = Vec::new();
+        eventually("all are read", || {
+            heard.extend(ears.unread().unwrap());
+            heard.len() == 300
+        });
+        assert!(heard.contains(&((vips[1], here), answered.mac)));
+        assert_eq!(ears.unread().unwrap(), []);
+    });
+}
+
+#[test]
 fn frames_that_nobody_reads_in_time_are_counted() {
     let net = TestNet::new();
     let there = net.there.ifindex("eth0");

@@ -60,6 +60,10 @@ pub(crate) struct Figures {
     pub(crate) members: MemberFigures,
     /// Probes, by what became of them.
     pub(crate) probes: BTreeMap<&'static str, u64>,
+    /// Groups whose holder does not answer for them where this node asks.
+    pub(crate) unanswered: u64,
+    /// Groups that this node should ask for while others hold them, and has no room for.
+    pub(crate) unwatched: u64,
     /// Claims of others that were heard, by whether they could be used.
     pub(crate) heard: BTreeMap<&'static str, u64>,
     /// The connection to the API server; `None`: there is none.

@@ -242,7 +242,16 @@ impl Page {
         for (outcome, count) in &figures.heard {
             heard.with_label_values(&[outcome]).inc_by(*count);
         }
-        Ok(())
+        self.gauge(
+            "heliograph_groups_unanswered",
+            "Groups of VIPs that another node holds and does not answer for where this one asks",
+            i64::try_from(figures.unanswered).unwrap_or(i64::MAX),
+        )?;
+        self.gauge(
+            "heliograph_groups_unwatched",
+            "Groups of VIPs that this node would inherit and does not ask for, since there are too many",
+            i64::try_from(figures.unwatched).unwrap_or(i64::MAX),
+        )
     }
 
     fn problems(&self, by_kind: &BTreeMap<String, u64>) -> Result<()> {

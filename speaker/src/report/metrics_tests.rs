@@ -53,18 +53,10 @@ fn figures() -> Figures {
         reaction_s: 0.004,
         won: 5,
         lost: 4,
-        members: MemberFigures {
-            is_waiting: true,
-            standings: BTreeMap::from([("alive", 2), ("dead", 1)]),
-            observers: 2,
-            unheard: ["n3".to_owned()].into(),
-            sent: 40,
-            received: 39,
-            send_failures: 5,
-            dropped: BTreeMap::from([("foreign", 8), ("key", 0)]),
-            events: BTreeMap::from([("vote", 1)]),
-        },
+        members: members(),
         probes: BTreeMap::from([("sent", 8), ("group_unanswered", 2)]),
+        unanswered: 3,
+        unwatched: 1,
         heard: BTreeMap::from([("lost", 1)]),
         api: Some(ApiFigures {
             requests: 9,
@@ -108,6 +100,20 @@ fn figures() -> Figures {
             ups: 2,
             downs: 1,
         }],
+    }
+}
+
+fn members() -> MemberFigures {
+    MemberFigures {
+        is_waiting: true,
+        standings: BTreeMap::from([("alive", 2), ("dead", 1)]),
+        observers: 2,
+        unheard: ["n3".to_owned()].into(),
+        sent: 40,
+        received: 39,
+        send_failures: 5,
+        dropped: BTreeMap::from([("foreign", 8), ("key", 0)]),
+        events: BTreeMap::from([("vote", 1)]),
     }
 }
 
@@ -186,6 +192,8 @@ fn our_own_figures_have_our_name() {
         "heliograph_table_repairs_total 1",
         r#"heliograph_probes_total{outcome="group_unanswered"} 2"#,
         r#"heliograph_claims_heard_total{outcome="lost"} 1"#,
+        "heliograph_groups_unanswered 3",
+        "heliograph_groups_unwatched 1",
         "heliograph_log_lines_lost_total 6",
         "heliograph_event_to_kernel_seconds 0.004",
         "heliograph_elections_won_total 5",

@@ -101,20 +101,22 @@ pub(super) fn links(
 
 /// Brings findings to the deciding thread; `false`: it has no room.
 fn found(inbox: SyncSender<Input>) -> impl Fn(Finding) -> bool {
-    move |finding| match finding {
-        Finding::Probed {
-            group,
-            nonce,
-            answered,
-        } => {
-            let probed = Input::Probed {
+    move |finding| {
+        let input = match finding {
+            Finding::Probed {
                 group,
                 nonce,
                 answered,
-            };
-            inbox.try_send(probed).is_ok()
-        }
-        Finding::Missing { .. } | Finding::Answering(_) | Finding::Unexpected { .. } => true,
+            } => Input::Probed {
+                group,
+                nonce,
+                answered,
+            },
+            Finding::Missing { group, is_certain } => Input::Missing { group, is_certain },
+            Finding::Answering(group) => Input::Answering(group),
+            Finding::Unexpected { group, mac } => Input::Unexpected { group, mac },
+        };
+        inbox.try_send(input).is_ok()
     }
 }
 

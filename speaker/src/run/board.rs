@@ -225,6 +225,8 @@ fn tell_view(figures: &mut Figures, view: &View, of_allocator: &[Problem]) {
     figures.is_config_loaded = view.world.is_synced();
     figures.is_config_stale = !judge::problems(view).is_empty();
     figures.is_draining = view.local.is_draining;
+    figures.unanswered = view.unanswered.len() as u64;
+    figures.unwatched = view.unwatched as u64;
     figures.entries = view.tables.vips.len() as u64;
     figures.plans = view.work.plans;
     figures.plan_failures = view.work.failures;

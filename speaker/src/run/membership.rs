@@ -2,6 +2,7 @@
 //!
 //! Tasks that may hang without harm: without news the thread goes on with what it was last told.
 
+use super::Speaker;
 use super::cluster::Link;
 use crate::drive::chance;
 use crate::drive::clock::{now, pause};
@@ -95,23 +96,19 @@ pub(super) struct Meeting {
     pulse: PulseHandle,
     views: watch::Receiver<Option<Arc<View>>>,
     inbox: SyncSender<Input>,
+    board: MembersBoard,
     api: Option<Link>,
 }
 
 impl Meeting {
     /// `api` is the connection to the API server, in a cluster.
-    pub(super) fn new(
-        settings: &Settings,
-        pulse: PulseHandle,
-        views: &watch::Receiver<Option<Arc<View>>>,
-        inbox: SyncSender<Input>,
-        api: Option<Link>,
-    ) -> Self {
+    pub(super) fn new(settings: &Settings, speaker: &Speaker, api: Option<Link>) -> Self {
         Self {
             settings: settings.members.clone(),
-            pulse,
-            views: views.clone(),
-            inbox,
+            pulse: speaker.pulse.clone(),
+            views: speaker.views.clone(),
+            inbox: speaker.inbox.clone(),
+            board: speaker.members.clone(),
             api,
         }
     }
@@ -129,10 +126,16 @@ impl Meeting {
         let mut told_seeds: Option<BTreeSet<SocketAddr>> = None;
         let mut seen: Option<Arc<World>> = None;
         let mut told_stale = false;
+        let mut told_waiting = false;
         loop {
             let is_stale = self.is_stale();
             if told_stale != is_stale && self.inbox.try_send(Input::Stale(is_stale)).is_ok() {
                 told_stale = is_stale;
+            }
+            let is_waiting = self.board.is_waiting();
+            let waiting = Input::WaitingForSecret(is_waiting);
+            if told_waiting != is_waiting && self.inbox.try_send(waiting).is_ok() {
+                told_waiting = is_waiting;
             }
             let view = self.views.borrow_and_update().clone();
             let macs = links.borrow_and_update().macs.clone();

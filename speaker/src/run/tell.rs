@@ -2,7 +2,7 @@
 
 use crate::ctl::{draining, name_taken};
 use crate::report::log::list;
-use speaker_core::agent::{Event, Story, story};
+use speaker_core::agent::{Event, Story, seen_story, story};
 use speaker_core::plan::{Announced, Outcome};
 use speaker_core::service::ServiceId;
 
@@ -38,19 +38,8 @@ pub(super) fn log(event: &Event) {
             event = "deadlineLapsed",
             "the deadline passed: every VIP was released and is taken again"
         ),
-        Event::Hold { event, with } => {
-            let Story {
-                event,
-                group,
-                because,
-                is_warning,
-            } = story(event, with.as_ref());
-            if is_warning {
-                tracing::warn!(event, %group, "{because}");
-            } else {
-                tracing::info!(event, %group, "{because}");
-            }
-        }
+        Event::Hold { event, with } => told(&story(event, with.as_ref())),
+        Event::Seen { group, with, seen } => told(&seen_story(*group, with.as_ref(), *seen)),
         Event::NameTaken(is_taken) => {
             tracing::error!(event = "nameTaken", "{}", name_taken(*is_taken));
         }
@@ -62,6 +51,20 @@ pub(super) fn log(event: &Event) {
             event = "planNotApplied",
             "failed to write the kernel's tables; trying again"
         ),
+    }
+}
+
+fn told(story: &Story) {
+    let Story {
+        event,
+        group,
+        because,
+        is_warning,
+    } = story;
+    if *is_warning {
+        tracing::warn!(event, %group, "{because}");
+    } else {
+        tracing::info!(event, %group, "{because}");
     }
 }
 

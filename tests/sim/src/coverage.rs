@@ -2,7 +2,7 @@
 //!
 //! A history that never gets anywhere proves nothing: what is never covered is a failure of the simulator.
 
-use speaker_core::agent;
+use speaker_core::agent::{self, Seen};
 use speaker_core::plan::{Held, Hold};
 use speaker_proto::hold::{self, Ground};
 use std::collections::BTreeMap;
@@ -44,8 +44,18 @@ impl Coverage {
 
     /// Counts what an agent told its operator.
     pub fn event(&mut self, event: &agent::Event) {
-        let agent::Event::Hold { event, .. } = event else {
-            return;
+        let event = match event {
+            agent::Event::Hold { event, .. } => event,
+            agent::Event::Seen { seen, .. } => {
+                return self.see(match seen {
+                    Seen::Unanswered { is_certain: true } => "unanswered: passed over",
+                    Seen::Unanswered { is_certain: false } => "unanswered: perhaps cut off",
+                    Seen::Answering => "answered again",
+                    Seen::Stranger(_) => "a stranger answered for what is held",
+                    Seen::Unheard => "told that it does not answer",
+                });
+            }
+            _ => return,
         };
         self.see(match event {
             hold::Event::Taken { ground, .. } => match ground {

@@ -132,6 +132,7 @@ impl World {
                         only,
                     }));
                 }
+                Output::Watch(list) => process.jobs.push_back(Job::Watch(list)),
                 Output::Unfence(vips) => {
                     self.unfence(node, process, &vips);
                     turn.is_written = true;

@@ -13,6 +13,7 @@ pub mod clock;
 pub mod coverage;
 mod decide;
 mod fault;
+mod heirs;
 pub mod history;
 pub mod kernel;
 pub mod net;

@@ -14,6 +14,7 @@ use speaker_proto::gossip::{self, Gossip, Received};
 use speaker_proto::member::Profile;
 use speaker_proto::probe::{self, Probes};
 use speaker_proto::pulse::Pulse;
+use speaker_proto::watch::{Watch, Watchlist};
 use speaker_proto::{Boot, Mac, NodeId, NodeName, Time, Vip};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -86,6 +87,8 @@ pub struct Process {
     pub announce: Announce,
     /// Who has a VIP.
     pub probes: Probes,
+    /// Whether those who hold VIPs answer.
+    pub watch: Watch,
     /// To the workers.
     pub jobs: VecDeque<Job>,
     /// Fences that nobody told of.
@@ -117,6 +120,8 @@ pub struct Process {
 pub enum Job {
     /// Find out who has these.
     Probe(probe::Ask),
+    /// Ask for these from now on.
+    Watch(Arc<Watchlist>),
     /// A claim was heard while somebody was asked for.
     Heard(Place, Mac),
     /// Announce these anew.

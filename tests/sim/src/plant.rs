@@ -111,6 +111,10 @@ impl Plant {
         if matches!(self, Self::HidesStaleness | Self::StopsProbing) {
             history.judged = Some(16 * S);
         }
+        // Later an heir has noticed that nobody answers, and has it.
+        if self == Self::LosesClaims {
+            history.judged = Some(7 * S);
+        }
         history
     }
 }

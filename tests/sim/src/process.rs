@@ -18,6 +18,7 @@ use speaker_proto::gossip::{self, Gossip};
 use speaker_proto::member::{HeldEntry, HeldSet, HeldState};
 use speaker_proto::probe::Probes;
 use speaker_proto::pulse::{self, Pulse};
+use speaker_proto::watch::Watch;
 use speaker_proto::{Boot, Epoch, GroupKey, Machine, Span, Time, Vip};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -55,9 +56,7 @@ impl World {
             seed: self.chance.any(),
             now: time,
         });
-        let seeds = (0..self.history.nodes).filter(|other| *other != node);
-        let seeds = gossip::Input::Seeds(seeds.map(net::address).collect());
-        gossip.input(time, seeds);
+        gossip.input(time, self.seeds(node));
         let inbox = self.first_inputs(node, links);
         let known = &mut self.nodes[node];
         known.life += 1;
@@ -76,6 +75,7 @@ impl World {
             is_armed,
             announce: Announce::new(),
             probes: Probes::new(),
+            watch: Watch::new(),
             jobs: VecDeque::new(),
             looks: Looks::default(),
             look_at: time,
@@ -155,6 +155,12 @@ impl World {
         let at = self.now + self.chance.between(MS, 5 * MS);
         self.queue
             .plan(at, Event::Exit(node, self.nodes[node].life));
+    }
+
+    /// Where the others are.
+    fn seeds(&self, node: usize) -> gossip::Input {
+        let others = (0..self.history.nodes).filter(|other| *other != node);
+        gossip::Input::Seeds(others.map(net::address).collect())
     }
 
     /// A process that stopped is gone.

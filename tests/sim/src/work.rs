@@ -10,7 +10,7 @@ use speaker_core::agent::Input;
 use speaker_core::local::{Link, LinkName};
 use speaker_ebpf::abi::{ClaimKind, Entry, Mode, VipKey};
 use speaker_proto::announce::{self, Answered, Asker, Place};
-use speaker_proto::{Epoch, Mac, Machine, Span, Time, Vip, claim, neighbour, probe};
+use speaker_proto::{Epoch, Mac, Machine, Span, Time, Vip, claim, neighbour, probe, watch};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -38,7 +38,9 @@ impl World {
                 Job::Probe(ask) => process.probes.input(time, probe::Input::Ask(ask)),
                 Job::Heard(place, mac) => {
                     process.probes.input(time, probe::Input::Heard(place, mac));
+                    process.watch.input(time, watch::Input::Heard(place, mac));
                 }
+                Job::Watch(list) => process.watch.input(time, watch::Input::Watch(list)),
                 Job::Claim(vips) => process.announce.input(time, announce::Input::Claim(vips)),
                 Job::ClaimTo(vips, macs) => {
                     let input = announce::Input::ClaimTo(vips, macs);
@@ -48,9 +50,15 @@ impl World {
         }
         process.announce.expire(time);
         process.probes.expire(time);
+        process.watch.expire(time);
         self.announce_outputs(node, &mut process, time);
         self.probe_outputs(node, &mut process, time);
-        let dues = [process.announce.deadline(), process.probes.deadline()];
+        self.watch_outputs(node, &mut process, time);
+        let dues = [
+            process.announce.deadline(),
+            process.probes.deadline(),
+            process.watch.deadline(),
+        ];
         let due = dues.into_iter().flatten().map(|(due, _)| due).min();
         let due = due.map_or(process.look_at, |due| due.min(process.look_at));
         let has_heard = process.inbox.len() > heard;
@@ -143,16 +151,10 @@ impl World {
         while let Some(output) = process.probes.output() {
             match output {
                 probe::Output::Send(probe) => {
-                    if !self.segment.is_up(node) {
+                    if !self.send_probe(node, &probe) {
                         let unsent = probe::Input::Unsent(probe.group, probe.place);
                         process.probes.input(time, unsent);
-                        continue;
                     }
-                    let frame = match probe.place.0.0 {
-                        IpAddr::V4(vip) => neighbour::arp_probe(probe.from, vip, probe.to),
-                        IpAddr::V6(vip) => neighbour::duplicate_probe(probe.from, vip, probe.to),
-                    };
-                    self.send(node, &frame);
                 }
                 probe::Output::Probed {
                     group,
@@ -231,7 +233,10 @@ impl World {
             Fate::Reply(reply) => self.send(node, &reply),
             Fate::Dropped if self.plant == Some(Plant::PassesLapsed) => self.passed(node, frame),
             Fate::Dropped => {}
-            Fate::Passed => self.passed(node, frame),
+            Fate::Passed => {
+                self.passed(node, frame);
+                self.answer_own(node, frame);
+            }
         }
         let Some((vip, mac)) = claim::read(frame) else {
             return;
@@ -242,7 +247,9 @@ impl World {
         let Some(process) = &mut known.process else {
             return;
         };
-        let is_probing = process.probes.deadline().is_some() || !process.jobs.is_empty();
+        let is_probing = process.probes.deadline().is_some()
+            || process.watch.deadline().is_some()
+            || !process.jobs.is_empty();
         if is_probing {
             process.jobs.push_back(Job::Heard((vip, IFINDEX), mac));
         }

@@ -27,6 +27,8 @@ mod credentials;
 mod drain;
 #[path = "lab/hang.rs"]
 mod hang;
+#[path = "lab/heirs.rs"]
+mod heirs;
 #[path = "lab/interop.rs"]
 mod interop;
 #[path = "lab/links.rs"]

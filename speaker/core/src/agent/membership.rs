@@ -38,6 +38,10 @@ impl Agent {
                 hold::Output::Claim(group) => Output::Claim(self.places(group)),
                 hold::Output::ClaimTo(group, macs) => Output::ClaimTo(self.places(group), macs),
                 hold::Output::Disarm(mac, span) => Output::Disarm(mac, now + span),
+                hold::Output::Unheard(group, by) => {
+                    self.unheard(now, group, by);
+                    continue;
+                }
                 hold::Output::Event(event) => {
                     let with = self.name(&event);
                     Output::Event(Event::Hold { event, with })
@@ -75,6 +79,7 @@ impl Agent {
         }
         self.hold(now, hold::Input::Roster(Arc::clone(&self.roster)));
         self.meet(now);
+        self.watch_later(now);
     }
 
     /// Works out who is alive and fit. A change is decided upon at once: it does not come in bursts, and a VIP may wait for it.
@@ -94,9 +99,13 @@ impl Agent {
         let roster = &self.roster;
         self.failures
             .keep(|id| id == me || roster.members.contains_key(&id));
-        self.failures_due = self.failures.deadline(now);
+        self.watching
+            .keep(|id| id == me || self.roster.members.contains_key(&id));
+        let ends = [self.failures.deadline(now), self.watching.deadline(now)];
+        self.failures_due = ends.into_iter().flatten().min();
         let is_held_down = |id: NodeId| self.failures.is_held_down(now, id);
-        let members = Members::of(&self.roster, &self.local, is_held_down).holding(self.holders());
+        let members = Members::of(&self.roster, &self.local, is_held_down);
+        let members = members.holding(self.holders()).shunning(self.shunned(now));
         let macs = member_macs(&self.roster, &self.local);
         if members != self.members || macs != self.macs {
             self.members = members;
@@ -157,7 +166,7 @@ impl Agent {
         wish.map_or_else(BTreeSet::new, |wish| wish.vips.clone())
     }
 
-    fn places(&self, group: GroupKey) -> Vec<(Vip, LinkName)> {
+    pub(super) fn places(&self, group: GroupKey) -> Vec<(Vip, LinkName)> {
         plan::places(&self.memo, &self.local, group)
     }
 
@@ -174,3 +183,7 @@ impl Agent {
         Some(member.profile.name.clone())
     }
 }
+
+#[cfg(test)]
+#[path = "membership_tests.rs"]
+pub(super) mod tests;

@@ -8,6 +8,7 @@ use crate::problem::Problem;
 use crate::service::ServiceId;
 use speaker_proto::hold;
 use speaker_proto::member::{HeldSet, HeldVersion, Roster};
+use speaker_proto::watch::Watchlist;
 use speaker_proto::{GroupKey, Mac, NodeId, NodeName, Time, Vip};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -56,6 +57,22 @@ pub enum Input {
         /// Who answered.
         answered: Option<Mac>,
     },
+    /// The holder of a group on the last [`Output::Watch`] does not answer for all of it.
+    Missing {
+        /// The group.
+        group: GroupKey,
+        /// It was seen on that link before, and others are heard there now.
+        is_certain: bool,
+    },
+    /// It answers again.
+    Answering(GroupKey),
+    /// Other hardware answers for a group on that list.
+    Unexpected {
+        /// The group.
+        group: GroupKey,
+        /// Whose.
+        mac: Mac,
+    },
     /// A member's hardware address claimed a VIP that this node answers for; its fence is up.
     Claimed {
         /// The VIP.
@@ -67,6 +84,8 @@ pub enum Input {
     Fenced(Vip),
     /// This node gives away what it holds and takes nothing, or not any more.
     Drain(bool),
+    /// This node has no members' secret, or has one now.
+    WaitingForSecret(bool),
     /// What the source delivers is older than 30 s, or fresh again.
     Stale(bool),
 }
@@ -99,6 +118,8 @@ pub enum Output {
         /// What to ask for, and where.
         places: Vec<(Vip, LinkName)>,
     },
+    /// Ask for all of these again and again, and for nothing else, and tell what becomes of it.
+    Watch(Arc<Watchlist>),
     /// Lower the fences of these VIPs on all links.
     Unfence(BTreeSet<Vip>),
     /// Announce these places again.
@@ -147,8 +168,33 @@ pub enum Event {
         /// The other node that it names, by name.
         with: Option<NodeName>,
     },
+    /// What asking for what others hold showed (L6.7).
+    Seen {
+        /// The group.
+        group: GroupKey,
+        /// Its holder, or who says that this node does not answer.
+        with: Option<NodeName>,
+        /// What was seen.
+        seen: Seen,
+    },
     /// Another process uses this node's name: nothing is held until it is gone.
     NameTaken(bool),
     /// This node gives away what it holds from now on, or may take again.
     Drain(bool),
+}
+
+/// What is seen of a VIP that another node holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Seen {
+    /// Its holder does not answer, though it is alive.
+    Unanswered {
+        /// It is passed over. If not, it may be this node that is cut off, or on another segment.
+        is_certain: bool,
+    },
+    /// It answers again.
+    Answering,
+    /// Hardware of nobody's answers for it.
+    Stranger(Mac),
+    /// This node holds it, and another one finds that it does not answer.
+    Unheard,
 }

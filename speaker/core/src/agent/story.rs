@@ -1,5 +1,6 @@
 //! What happened to a group, in words: the same in the log, in `ctl watch` and in events.
 
+use super::Seen;
 use speaker_proto::hold::{Event, Ground};
 use speaker_proto::{GroupKey, NodeName};
 
@@ -82,6 +83,46 @@ pub fn story(event: &Event, with: Option<&NodeName>) -> Story {
     Story {
         event: name,
         group: *group,
+        because,
+        is_warning,
+    }
+}
+
+/// Tells what was seen of a group that another node holds; `with` is that node, or who says that this one does not answer.
+pub fn seen_story(group: GroupKey, with: Option<&NodeName>, seen: Seen) -> Story {
+    let other = with.map_or("a node that is gone", NodeName::as_str);
+    let (event, is_warning, because) = match seen {
+        Seen::Unanswered { is_certain: true } => (
+            "vipUnanswered",
+            true,
+            format!("{other} holds it and does not answer for it: others come first"),
+        ),
+        Seen::Unanswered { is_certain: false } => (
+            "vipUnanswered",
+            true,
+            format!(
+                "{other} holds it and no answer of it comes here: this node may be cut off, or on another segment"
+            ),
+        ),
+        Seen::Answering => (
+            "vipAnswered",
+            false,
+            format!("{other} answers for it again, or it is another's to answer"),
+        ),
+        Seen::Stranger(mac) => (
+            "vipConflict",
+            true,
+            format!("{mac} answers for it, which {other} holds, and is no member's"),
+        ),
+        Seen::Unheard => (
+            "vipUnheard",
+            true,
+            format!("{other} gets no answer for it from this node, and asks for it"),
+        ),
+    };
+    Story {
+        event,
+        group,
         because,
         is_warning,
     }

@@ -4,6 +4,7 @@
 use super::setting::{Field, Setting};
 use super::{Reason, Unmatched};
 use crate::allocator::{Assignment, Assignments};
+use crate::annotations;
 use crate::crd::Pool;
 use crate::members::Families;
 use crate::object::{Kind, ObjectKey};
@@ -28,6 +29,8 @@ pub(super) struct Demand {
     pub(super) addresses: Vec<IpAddr>,
     /// The pool that has them all.
     pub(super) pool: Option<String>,
+    /// Its pool lets its addresses be taken though a stranger answers for them.
+    pub(super) is_forced: bool,
     /// Those of its addresses that are no node's; none exactly if no protocol may announce it.
     pub(super) vips: Vec<Vip>,
     /// The candidates of its advertisements; `None`: layer 2 does not concern it.
@@ -253,6 +256,7 @@ fn demand(setting: &mut Setting, raw: &Raw<'_>) -> Demand {
         slices: raw.slices.to_vec(),
         addresses: Vec::new(),
         pool: None,
+        is_forced: false,
         vips: Vec::new(),
         field: None,
         hosts: None,
@@ -270,6 +274,9 @@ fn fill(demand: &mut Demand, setting: &mut Setting, raw: &Raw<'_>) -> Result<(),
     let addresses = addresses(setting, raw)?;
     let pool = pool_of(setting, raw, &addresses).ok_or(Reason::AddressNotAllowed)?;
     demand.addresses = addresses;
+    demand.is_forced = setting
+        .pool(&pool)
+        .is_some_and(|pool| annotations::is_set(&pool.annotations, "announce-anyway"));
     demand.pool = Some(pool.clone());
     demand.vips = vips(demand, setting)?;
     let kept = kept_advertisements(setting, raw.service, &pool);

@@ -145,6 +145,7 @@ impl Explanation {
     ) {
         let candidates = group.candidates(&survey.demands.list);
         let candidates = order(local.rules.election, group.key, candidates);
+        let silent = survey.setting.silent(group.key);
         let is_candidate = |node: &NodeName| candidates.iter().any(|c| c.node == *node);
         let why = |node: &NodeName| {
             let unfit = survey.setting.why_not(node, field, demand.hosts.as_ref());
@@ -159,16 +160,24 @@ impl Explanation {
                 });
             }
         }
-        let judged = candidates.into_iter().map(|candidate| Judged {
-            node: candidate.node.to_string(),
-            score: Some(candidate.score.weight),
-            because: candidate.score.is_held_down.then(|| HELD_DOWN.to_owned()),
+        let judged = candidates.into_iter().map(|candidate| {
+            let is_silent = silent.is_some_and(|silent| silent.contains(&candidate.node));
+            let why = match candidate.score.is_held_down {
+                true => Some(HELD_DOWN),
+                false => is_silent.then_some(SILENT),
+            };
+            Judged {
+                node: candidate.node.to_string(),
+                score: Some(candidate.score.weight),
+                because: why.map(ToOwned::to_owned),
+            }
         });
         self.candidates = judged.collect();
     }
 }
 
 const HELD_DOWN: &str = "failed lately: only where nobody else can";
+const SILENT: &str = "does not answer for it, or did not a moment ago: only where nobody else can";
 const NOT_COMMON: &str = "is no candidate of a service that shares the address";
 
 fn judge_link(name: &LinkName, link: &Link, field: &Field) -> JudgedLink {
@@ -238,7 +247,9 @@ impl fmt::Display for Explanation {
         for (i, candidate) in self.candidates.iter().enumerate() {
             let head = if i == 0 { "candidates, in order:" } else { "" };
             let score = candidate.score.unwrap_or_default();
-            writeln!(f, "  {head:22} {} (score {score})", candidate.node)?;
+            let because = candidate.because.as_deref();
+            let because = because.map_or_else(String::new, |because| format!(" {because}"));
+            writeln!(f, "  {head:22} {} (score {score}){because}", candidate.node)?;
         }
         for (i, other) in self.others.iter().enumerate() {
             let head = if i == 0 { "no candidates:" } else { "" };

@@ -6,6 +6,7 @@
 use super::Reason;
 use super::demand::{Demand, Demands};
 use super::ranks::Ranks;
+use super::setting::Candidates;
 use super::sharing::Holders;
 use crate::election::{Candidate, Score};
 use crate::service::ServiceId;
@@ -22,9 +23,9 @@ pub(super) struct Group {
     pub(super) members: Vec<usize>,
     /// The elected node; `None`: its services have no candidate, or none in common.
     pub(super) owner: Option<NodeName>,
-    /// The first in the order.
-    pub(super) first: Option<NodeName>,
-    /// Whether `first` is up to date.
+    /// The first [`LINE`] in the order: the elected one, unless placement says otherwise, and who comes after it.
+    pub(super) line: Vec<NodeName>,
+    /// Whether `line` is up to date.
     is_judged: bool,
 }
 
@@ -37,6 +38,8 @@ pub(super) struct Groups {
     pub(super) of: Vec<Option<usize>>,
     /// By place of the demand: the older holder of an address of it.
     pub(super) duplicates: BTreeMap<usize, Reason>,
+    /// Places of groups that are not where they would be, since their holder does not answer.
+    pub(super) shunned: Vec<usize>,
 }
 
 impl Groups {
@@ -55,7 +58,7 @@ impl Groups {
                 key: key(&members)?,
                 members,
                 owner: None,
-                first: None,
+                line: Vec::new(),
                 is_judged: false,
             })
         };
@@ -71,7 +74,17 @@ impl Groups {
             list,
             of,
             duplicates: holders.duplicates,
+            shunned: Vec::new(),
         }
+    }
+
+    /// The group of a key.
+    pub(super) fn get(&self, key: GroupKey) -> Option<&Group> {
+        let at = self
+            .list
+            .binary_search_by_key(&key, |group| group.key)
+            .ok()?;
+        Some(&self.list[at])
     }
 
     /// Elects anew where a demand is fresh, until about `hashes_max` hashes have been computed. Whether every group has
@@ -107,17 +120,44 @@ impl Groups {
 
 impl Group {
     fn elect(&mut self, demands: &[Arc<Demand>], ranks: &mut Ranks) {
-        self.first = self.winner(demands, ranks);
-        self.owner.clone_from(&self.first);
+        self.line = self.line_up(demands, ranks);
+        self.owner = self.first().cloned();
         self.is_judged = true;
     }
 
-    fn winner(&self, demands: &[Arc<Demand>], ranks: &mut Ranks) -> Option<NodeName> {
+    /// The first in the order.
+    pub(super) fn first(&self) -> Option<&NodeName> {
+        self.line.first()
+    }
+
+    /// The two that would be elected if `holder` could not be.
+    pub(super) fn heirs<'l>(
+        line: &'l [NodeName],
+        holder: &'l NodeName,
+    ) -> impl Iterator<Item = &'l NodeName> {
+        line.iter().filter(move |node| *node != holder).take(HEIRS)
+    }
+
+    /// Whether a node is elected or an heir.
+    pub(super) fn is_near(&self, node: &NodeName) -> bool {
+        self.owner.as_ref().is_some_and(|owner| {
+            owner == node || Self::heirs(&self.line, owner).any(|heir| heir == node)
+        })
+    }
+
+    fn line_up(&self, demands: &[Arc<Demand>], ranks: &mut Ranks) -> Vec<NodeName> {
         let wanting = self.wanting(demands);
-        match alike(&wanting) {
-            Some(best) => ranks.first_of(self.key, best),
-            None => ranks.winner(self.key, &common(&wanting)),
+        let Some(candidates) = alike(&wanting) else {
+            return ranks.firsts_by_score(self.key, common(&wanting), LINE);
+        };
+        let mut line = ranks.firsts_of(self.key, &candidates.best, LINE);
+        for tier in &candidates.next {
+            let room = LINE - line.len();
+            if room > 0 {
+                line.extend(ranks.firsts_of(self.key, tier, room));
+            }
         }
+        line
     }
 
     /// The services of it that have a candidate; the others do not hold these back.
@@ -135,7 +175,7 @@ impl Group {
     pub(super) fn best<'d>(&self, demands: &'d [Arc<Demand>]) -> Cow<'d, BTreeSet<NodeName>> {
         let wanting = self.wanting(demands);
         if let Some(alike) = alike(&wanting) {
-            return Cow::Borrowed(alike);
+            return Cow::Borrowed(&alike.best);
         }
         let candidates = common(&wanting);
         let highest = candidates.iter().map(|candidate| candidate.score).max();
@@ -150,15 +190,12 @@ impl Group {
     }
 }
 
-/// The best candidates of services that all have the same ones, wherever their endpoints are.
-fn alike<'d>(wanting: &[&'d Demand]) -> Option<&'d BTreeSet<NodeName>> {
+/// The candidates of services that all have the same ones, wherever their endpoints are.
+fn alike<'d>(wanting: &[&'d Demand]) -> Option<&'d Candidates> {
     let first = wanting.first()?;
     let is_alike = |d: &&Demand| d.hosts.is_none() && same_candidates(d, first);
     let field = first.field.as_ref()?;
-    wanting
-        .iter()
-        .all(is_alike)
-        .then_some(&field.candidates.best)
+    wanting.iter().all(is_alike).then_some(&*field.candidates)
 }
 
 /// Nodes and scores by which advertisements judge are the same; the links need not be.
@@ -203,3 +240,7 @@ fn common(wanting: &[&Demand]) -> Vec<Candidate> {
     };
     nodes.into_iter().filter_map(candidate).collect()
 }
+
+/// A group's holder and its two heirs (L6.6, L6.7).
+pub(super) const LINE: usize = 1 + HEIRS;
+const HEIRS: usize = 2;

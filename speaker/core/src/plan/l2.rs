@@ -41,18 +41,23 @@ pub(super) fn entries(
             } else {
                 &mut entries_v6
             };
-            let choice = active.and_then(|_| choice(survey, group, vip));
+            let is_near = !vip.0.is_ipv4() && group.is_near(&local.node);
+            let choice = (active.is_some() || is_near)
+                .then(|| choice(survey, group, vip))
+                .flatten();
             let answers = |name: &LinkName, link: &Link| {
                 choice.as_ref().is_some_and(|c| c.has(name)) && can_answer(link, vip)
             };
             for (name, link) in &local.links {
-                let active = active.filter(|_| answers(name, link));
+                let would_answer = answers(name, link);
+                let active = active.filter(|_| would_answer);
                 // What a link drops, the links on it never see.
                 let is_below = |(upper, on): &&(&LinkName, &Link)| {
                     on.below == Some(link.ifindex) && answers(upper, on)
                 };
                 if active.is_some() || !stacked.iter().any(|upper| is_below(&upper)) {
-                    entries.push(((vip, name.clone()), entry(group.key, active)));
+                    let entry = entry(group.key, active, is_near && would_answer);
+                    entries.push(((vip, name.clone()), entry));
                 }
             }
         }
@@ -62,11 +67,12 @@ pub(super) fn entries(
     entries.into_iter().collect()
 }
 
-fn entry(group: GroupKey, active: Option<&Holding>) -> L2Entry {
+fn entry(group: GroupKey, active: Option<&Holding>, is_near: bool) -> L2Entry {
     L2Entry {
         mode: active.map_or(Mode::Known, |holding| mode(holding.hold)),
         epoch: active.map_or(Epoch::default(), |holding| holding.epoch),
         group,
+        is_near,
     }
 }
 
@@ -88,7 +94,7 @@ fn known_duplicates(
     let concerned = demands.filter(|demand| demand.field.is_some());
     for vip in concerned.flat_map(|demand| &demand.vips) {
         if !taken.contains(vip) {
-            let known = entry(GroupKey(vip.0), None);
+            let known = entry(GroupKey(vip.0), None, false);
             entries.extend(local.links.keys().map(|name| ((*vip, name.clone()), known)));
         }
     }
@@ -161,6 +167,9 @@ pub(super) fn outcome(survey: &Survey<'_>, held: &Held, local: &Local, i: usize)
         (None, None) => Reason::NoCommonCandidate {
             with: group.others(&survey.demands.list, i),
         },
+        (None, Some(owner)) if *owner == local.node && local.is_waiting_for_secret => {
+            Reason::WaitingForSecret
+        }
         (None, Some(owner)) if *owner == local.node => {
             Reason::NotHeld(holding.map_or(Hold::Free, |holding| holding.hold))
         }

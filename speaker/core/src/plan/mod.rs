@@ -44,9 +44,9 @@ pub use bgp::{
     Obstacle, PasswordFrom, PeerName, PeerPlan, PeerRemote, PeerSettings, Unrouted,
 };
 pub use explain::{Explanation, Judged, JudgedLink, explain};
-pub use moves::{L2Move, L2Moves, moves};
+pub use moves::{L2Move, L2Moves, link_of, moves};
 pub use reason::{Reason, Unfit, Unmatched};
-pub use wishes::{Wishes, places, wishes};
+pub use wishes::{Wishes, heirs, lines, places, wishes};
 
 /// The facts about every group that this node has to do with; absent is `Free`.
 pub type Held = BTreeMap<GroupKey, Holding>;
@@ -80,6 +80,8 @@ pub struct L2Entry {
     pub epoch: Epoch,
     /// The group that it belongs to.
     pub group: GroupKey,
+    /// This node is elected, or one of the two that would be next, and the kernel is to hear questions for it there (L6.6).
+    pub is_near: bool,
 }
 
 /// What became of a service on this node.

@@ -8,7 +8,7 @@ use crate::local::{LinkName, Local};
 use crate::object::{Kind, ObjectKey};
 use crate::problem::Problem;
 use speaker_proto::hold::Passing;
-use speaker_proto::member::Roster;
+use speaker_proto::member::{Member, MemberLink, Roster};
 use speaker_proto::{GroupKey, Mac, NodeId, Time, Vip};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -84,10 +84,16 @@ fn is_place(
 
 /// Where a member is reached from one of our links.
 fn mac_of(roster: &Roster, id: NodeId, link: &LinkName) -> Option<Mac> {
-    let links = &roster.members.get(&id)?.profile.links;
+    let member = roster.members.get(&id)?;
+    link_of(member, link).map(|link| link.mac)
+}
+
+/// The link of a member that is on the segment of one of ours: the one of that name, or its only one.
+pub fn link_of<'m>(member: &'m Member, link: &LinkName) -> Option<&'m MemberLink> {
+    let links = &member.profile.links;
     let named = links.iter().find(|theirs| theirs.name == link.0);
     let only = (links.len() == 1).then(|| links.first()).flatten();
-    named.or(only).map(|link| link.mac)
+    named.or(only)
 }
 
 fn unreachable(local: &Local, roster: &Roster, id: NodeId, link: &LinkName) -> Problem {

@@ -22,6 +22,9 @@ impl Groups {
         members: &Members,
         ranks: &mut Ranks,
     ) {
+        for at in std::mem::take(&mut self.shunned) {
+            self.list[at].owner = self.list[at].first().cloned();
+        }
         match placement {
             Placement::First => {}
             Placement::Sticky => {
@@ -31,6 +34,27 @@ impl Groups {
                 let mut loads = Loads::even(self, demands);
                 let homeless = self.keep_holders(demands, members, &mut loads);
                 self.house(&homeless, demands, loads.share, ranks, &mut loads.of);
+            }
+        }
+        self.pass_over(members);
+    }
+
+    /// Moves groups from nodes that do not answer for them to the next in the order (L6.7). Where nobody is left they stay.
+    fn pass_over(&mut self, members: &Members) {
+        for (key, shunned) in &members.shunned {
+            let Ok(at) = self.list.binary_search_by_key(key, |group| group.key) else {
+                continue;
+            };
+            let group = &mut self.list[at];
+            let next = group.line.iter().find(|node| !shunned.contains(*node));
+            if group
+                .owner
+                .as_ref()
+                .is_some_and(|owner| shunned.contains(owner))
+                && let Some(next) = next
+            {
+                group.owner = Some(next.clone());
+                self.shunned.push(at);
             }
         }
     }
@@ -50,8 +74,8 @@ impl Groups {
             match holder.filter(|holder| loads.take(holder)) {
                 Some(holder) => group.owner = Some(holder.clone()),
                 None => {
-                    group.owner.clone_from(&group.first);
-                    if group.first.is_some() {
+                    group.owner = group.first().cloned();
+                    if group.first().is_some() {
                         homeless.push(at);
                     }
                 }
@@ -101,7 +125,7 @@ impl Loads {
 
     /// The groups that somebody can serve, divided among those who can serve one, rounded up.
     fn even(groups: &Groups, demands: &[Arc<Demand>]) -> Self {
-        let served = groups.list.iter().filter(|group| group.first.is_some());
+        let served = groups.list.iter().filter(|group| group.first().is_some());
         let mut nodes = BTreeSet::new();
         // Most groups borrow the one set of their advertisements: each such set is looked at once.
         let mut seen = BTreeSet::new();

@@ -54,27 +54,55 @@ impl Ranks {
         key: GroupKey,
         best: &BTreeSet<NodeName>,
     ) -> Option<NodeName> {
-        if best.len() <= FIRSTS {
-            return self.smallest(key, best);
+        self.firsts_of(key, best, 1).into_iter().next()
+    }
+
+    /// The first few of `nodes`, which have equal scores. The first of all is always among them; where most of all nodes are not, there
+    /// may be fewer others than there could be.
+    pub(super) fn firsts_of(
+        &mut self,
+        key: GroupKey,
+        nodes: &BTreeSet<NodeName>,
+        count_max: usize,
+    ) -> Vec<NodeName> {
+        if nodes.len() <= FIRSTS {
+            return self.smallest(key, nodes, count_max);
         }
         let firsts = self.firsts.entry(key).or_default();
         self.hashes += firsts.count(self.election, key, &self.seen);
         let known = firsts.nodes.iter().map(|(_, node)| node);
-        let first = known.into_iter().find(|node| best.contains(node)).cloned();
-        first.or_else(|| self.smallest(key, best))
+        let known = known.filter(|node| nodes.contains(*node)).take(count_max);
+        let known: Vec<_> = known.cloned().collect();
+        match known.is_empty() {
+            true => self.smallest(key, nodes, count_max),
+            false => known,
+        }
     }
 
-    fn smallest(&mut self, key: GroupKey, nodes: &BTreeSet<NodeName>) -> Option<NodeName> {
+    fn smallest(
+        &mut self,
+        key: GroupKey,
+        nodes: &BTreeSet<NodeName>,
+        count_max: usize,
+    ) -> Vec<NodeName> {
         self.hashes += nodes.len();
         let mut ranking = Ranking::new(self.election, key);
-        let ranked = nodes.iter().map(|node| (ranking.rank(node), node));
-        ranked.min().map(|(_, node)| node.clone())
+        let mut ranked: Vec<_> = nodes.iter().map(|n| (ranking.rank(n), n)).collect();
+        ranked.sort_unstable();
+        let first = ranked.into_iter().take(count_max);
+        first.map(|(_, node)| node.clone()).collect()
     }
 
-    /// The first of candidates with scores.
-    pub(super) fn winner(&mut self, key: GroupKey, candidates: &[Candidate]) -> Option<NodeName> {
+    /// The first few of candidates with scores.
+    pub(super) fn firsts_by_score(
+        &mut self,
+        key: GroupKey,
+        candidates: Vec<Candidate>,
+        count_max: usize,
+    ) -> Vec<NodeName> {
         self.hashes += candidates.len();
-        election::winner(self.election, key, candidates).map(|winner| winner.node.clone())
+        let ordered = election::order(self.election, key, candidates).into_iter();
+        ordered.take(count_max).map(|c| c.node).collect()
     }
 }
 

@@ -65,6 +65,8 @@ pub enum Reason {
         /// Which.
         owner: NodeName,
     },
+    /// This node was elected and has no members' secret: it takes nothing before it knows the others.
+    WaitingForSecret,
     /// This node was elected but does not hold the group now.
     NotHeld(Hold),
     /// This node holds it, but no link that the advertisements select can answer.
@@ -133,9 +135,10 @@ impl Reason {
             }
             Self::SharedIpWithServiceSelector { .. } => "sharedIPWithServiceSelector",
             Self::Unfit(unfit) => unfit.metallb_name(),
-            Self::NoCommonCandidate { .. } | Self::NotElected { .. } | Self::NotHeld(_) => {
-                "notOwner"
-            }
+            Self::NoCommonCandidate { .. }
+            | Self::NotElected { .. }
+            | Self::WaitingForSecret
+            | Self::NotHeld(_) => "notOwner",
             Self::NoRoute(unrouted) => unrouted.metallb_name(),
         }
     }
@@ -172,6 +175,9 @@ impl Reason {
             Self::NotElected { owner } => format!(
                 "prefer this node to {owner} (preferredNodeSelectors), or take {owner} out of the candidates"
             ),
+            Self::WaitingForSecret => {
+                "make the Secret of --ml-secret-key-path, or start all speakers with --insecure-gossip".into()
+            }
             Self::NotHeld(_) => "wait until the taking is over".into(),
             Self::NoUsableLink { .. } => {
                 "bring one of the links up, or let an advertisement select a link that is".into()
@@ -253,6 +259,9 @@ impl fmt::Display for Reason {
                 write!(f, "no node can announce it together with {}", List(with))
             }
             Self::NotElected { owner } => write!(f, "{owner} is elected"),
+            Self::WaitingForSecret => {
+                f.write_str("elected, but waiting for the members' secret (WaitingForSecret)")
+            }
             Self::NotHeld(hold) => write!(f, "elected, but {}", hold.as_str()),
             Self::NoUsableLink { missing, unusable } => no_usable_link(f, missing, unusable),
             Self::NoRoute(unrouted) => unrouted.fmt(f),

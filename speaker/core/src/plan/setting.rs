@@ -1,6 +1,7 @@
 //! What decisions about all services have in common, worked out once: who is fit, which advertisements serve which
 //! pool, and the candidates of each set of advertisements.
 
+use super::group::LINE;
 use super::{Members, Unfit};
 use crate::crd::{L2Advertisement, Pool, PreferredNodes};
 use crate::election::Score;
@@ -9,7 +10,8 @@ use crate::members::Families;
 use crate::node::Node;
 use crate::selector::{Selector, any_matches};
 use crate::world::World;
-use speaker_proto::NodeName;
+use speaker_proto::{GroupKey, NodeName};
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -64,6 +66,8 @@ pub(super) struct Candidates {
     pub(super) scores: BTreeMap<NodeName, Score>,
     /// Those of the highest score.
     pub(super) best: BTreeSet<NodeName>,
+    /// Those of the next scores, as far as a group's line reaches.
+    pub(super) next: Vec<BTreeSet<NodeName>>,
 }
 
 /// Where a set of advertisements lets services be announced.
@@ -197,10 +201,17 @@ impl Setting {
             Some((node.name.clone(), score))
         };
         let scores: BTreeMap<_, _> = self.nodes.iter().filter(fit).filter_map(score).collect();
-        let highest = scores.values().copied().max();
-        let best = scores.iter().filter(|(_, score)| Some(**score) == highest);
+        let mut tiers: BTreeMap<_, BTreeSet<NodeName>> = BTreeMap::new();
+        for (node, score) in &scores {
+            tiers
+                .entry(Reverse(*score))
+                .or_default()
+                .insert(node.clone());
+        }
+        let mut tiers = tiers.into_values();
         Candidates {
-            best: best.map(|(node, _)| node.clone()).collect(),
+            best: tiers.next().unwrap_or_default(),
+            next: tiers.take(LINE - 1).collect(),
             scores,
         }
     }
@@ -211,6 +222,11 @@ impl Setting {
             return false;
         };
         member.can_answer(families, |link| choice.has(link))
+    }
+
+    /// Who does not answer for a group.
+    pub(super) fn silent(&self, group: GroupKey) -> Option<&BTreeSet<NodeName>> {
+        self.members.shunned.get(&group)
     }
 
     fn node(&self, name: &NodeName) -> Option<&Arc<Node>> {

@@ -6,7 +6,7 @@ use crate::local::{LinkName, Local};
 use crate::members::node_id;
 use crate::world::World;
 use speaker_proto::hold::Wish;
-use speaker_proto::{GroupKey, Vip};
+use speaker_proto::{GroupKey, NodeName, Vip};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -19,13 +19,19 @@ pub fn wishes(world: &World, members: &Members, local: &Local, memo: &mut Memo) 
     let groups = survey.groups.list.iter();
     let concerned = groups.filter_map(|group| {
         let vips = l2::vips(&survey, group);
-        (!vips.is_empty()).then(|| (group.key, wish(&survey, group, local, &vips)))
+        (!vips.is_empty()).then(|| (group.key, wish(&survey, group, members, local, &vips)))
     });
     let wishes: Wishes = concerned.collect();
     memo.keep_wishes(wishes)
 }
 
-fn wish(survey: &Survey<'_>, group: &Group, local: &Local, vips: &[Vip]) -> Wish {
+fn wish(
+    survey: &Survey<'_>,
+    group: &Group,
+    members: &Members,
+    local: &Local,
+    vips: &[Vip],
+) -> Wish {
     let demands = || group.members.iter().map(|i| &survey.demands.list[*i]);
     let serves = |demand: &super::demand::Demand| {
         let field = demand.field.as_ref();
@@ -34,13 +40,17 @@ fn wish(survey: &Survey<'_>, group: &Group, local: &Local, vips: &[Vip]) -> Wish
             field.unfit_here.is_none() && hosts.is_none_or(|hosts| hosts.contains(&local.node))
         })
     };
+    let shunned = members.shunned.get(&group.key);
+    let shunned = || shunned.into_iter().flatten();
     Wish {
         owner: group.owner.as_ref().map(node_id),
         vips: vips.iter().copied().collect(),
-        is_forced: false,
+        is_forced: demands().all(|demand| demand.is_forced),
         is_candidate: demands()
             .filter(|demand| demand.has_candidate())
-            .all(|demand| serves(demand)),
+            .all(|demand| serves(demand))
+            && !shunned().any(|node| *node == local.node),
+        silent: shunned().map(node_id).collect(),
     }
 }
 
@@ -57,16 +67,16 @@ impl Memo {
 /// The VIPs of a group, each with the links of this node that the advertisements select and that can answer for it, as of the
 /// last plan.
 pub fn places(memo: &Memo, local: &Local, group: GroupKey) -> Vec<(Vip, LinkName)> {
-    let Some(survey) = memo.survey_as_is() else {
-        return Vec::new();
-    };
-    let list = &survey.groups.list;
-    let Ok(at) = list.binary_search_by_key(&group, |group| group.key) else {
+    let survey = memo.survey_as_is();
+    let Some((survey, group)) = survey
+        .as_ref()
+        .and_then(|s| Some((s, s.groups.get(group)?)))
+    else {
         return Vec::new();
     };
     let mut places = Vec::new();
-    for vip in l2::vips(&survey, &list[at]).iter().copied() {
-        let Some(choice) = l2::choice(&survey, &list[at], vip) else {
+    for vip in l2::vips(survey, group).iter().copied() {
+        let Some(choice) = l2::choice(survey, group, vip) else {
             continue;
         };
         let links = local.links.iter();
@@ -74,4 +84,19 @@ pub fn places(memo: &Memo, local: &Local, group: GroupKey) -> Vec<(Vip, LinkName
         places.extend(links.map(|(name, _)| (vip, name.clone())));
     }
     places
+}
+
+/// The two of a group's [`lines`] that would hold it next.
+pub fn heirs<'l>(line: &'l [NodeName], holder: &'l NodeName) -> impl Iterator<Item = &'l NodeName> {
+    Group::heirs(line, holder)
+}
+
+/// The groups in whose line this node is, each with the line: who is elected first, and the next two (L6.6, L6.7). As of the last plan.
+pub fn lines<'m>(
+    memo: &'m Memo,
+    node: &NodeName,
+) -> impl Iterator<Item = (GroupKey, &'m [NodeName])> {
+    let groups = memo.groups.list.iter();
+    let own = groups.filter(move |group| group.line.contains(node));
+    own.map(|group| (group.key, group.line.as_slice()))
 }

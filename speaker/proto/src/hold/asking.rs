@@ -17,6 +17,7 @@ impl Holds {
     pub(super) fn ask(
         &mut self,
         now: Time,
+        key: GroupKey,
         taking: &mut Taking,
         keepers: &BTreeSet<NodeId>,
         open: &[(NodeId, GroupKey)],
@@ -46,6 +47,9 @@ impl Holds {
         let all: Vec<_> = open.iter().collect();
         let turn = if is_new { new } else { all };
         for (id, vip) in turn.into_iter().take(ASKS_AT_ONCE) {
+            if self.wish(key).is_some_and(|wish| wish.silent.contains(id)) {
+                self.tell(*id, message(*vip, taking.nonce, Say::Unheard));
+            }
             self.tell(*id, message(*vip, taking.nonce, Say::Ask));
             taking.asked.insert((*id, *vip));
         }

@@ -86,8 +86,7 @@ impl Holds {
         own.doubt = None;
         group.due = None;
         let epoch = own.epoch;
-        let vip = group.keys().next().unwrap_or(key);
-        let is_kept = self.rank.precedes(vip, self.me, with);
+        let is_kept = self.rank.precedes(key, self.me, with);
         let event = Event::Contest {
             group: key,
             with,
@@ -205,7 +204,6 @@ impl Holds {
         (from, nonce): (NodeId, u64),
         claim: Claim,
     ) {
-        let vip = group.keys().next().unwrap_or(key);
         let State::Holding(own) = &mut group.state else {
             return;
         };
@@ -237,7 +235,7 @@ impl Holds {
                 return;
             }
         };
-        let is_kept = self.rank.outlasts(vip, (self.me, mine), (from, theirs));
+        let is_kept = self.rank.outlasts(key, (self.me, mine), (from, theirs));
         let with = from;
         self.say(Output::Event(Event::Contest {
             group: key,

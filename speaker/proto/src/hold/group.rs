@@ -63,6 +63,8 @@ pub(super) struct Own {
     pub(super) doubt: Option<Doubt>,
     /// Who asked for it in vain.
     pub(super) refused: Option<Dispute>,
+    /// Who last said that this node does not answer for it, and when.
+    pub(super) unheard: Option<(NodeId, Time)>,
 }
 
 impl Own {
@@ -71,6 +73,7 @@ impl Own {
             epoch,
             doubt: None,
             refused: None,
+            unheard: None,
         }
     }
 }

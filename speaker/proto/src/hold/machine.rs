@@ -13,7 +13,7 @@ use super::reclaim::Reclaims;
 use super::timers::Timers;
 use super::{Event, Holding, Output, Wish};
 use crate::member::{HeldSet, HeldVersion, NodeId};
-use crate::{Epoch, GroupKey, Span, Time, Vip};
+use crate::{Epoch, GroupKey, NodeName, Span, Time, Vip};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::sync::Arc;
@@ -22,6 +22,8 @@ use std::sync::Arc;
 pub struct Start {
     /// This node.
     pub me: NodeId,
+    /// Its name.
+    pub name: NodeName,
     /// The VIPs that the kernel was found to answer for, by the epoch of their taking.
     pub adopted: BTreeMap<Vip, Epoch>,
     /// A deadline is in force. If not, nothing of `adopted` is answered for.
@@ -86,7 +88,7 @@ impl Holds {
     pub fn new(start: Start) -> Self {
         let mut holds = Self {
             me: start.me,
-            rank: Rank(start.rank),
+            rank: Rank::new(start.rank, start.me, start.name),
             drain_window: start.drain_window,
             wishes: None,
             others: Others::default(),
@@ -132,6 +134,14 @@ impl Holds {
     /// What the members are told, and under which version.
     pub fn published(&self) -> (HeldVersion, &Arc<HeldSet>) {
         (self.facts.shown_version, &self.facts.shown)
+    }
+
+    /// The live member that holds a VIP, as far as is known; of several the one that took it last.
+    pub fn holder(&self, vip: Vip) -> Option<NodeId> {
+        let holders = self.others.holders(GroupKey(vip.0));
+        holders
+            .max_by_key(|(id, epoch)| (*epoch, *id))
+            .map(|(id, _)| id)
     }
 
     /// Payloads of other members that could not be read.

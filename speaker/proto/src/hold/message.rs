@@ -40,6 +40,8 @@ pub enum Say {
     Claim(Epoch),
     /// It was not.
     Denied,
+    /// You say that you answer for it, and do not where I asked.
+    Unheard,
 }
 
 /// Why a holder keeps a VIP.
@@ -112,7 +114,7 @@ pub fn encode(messages: &[Message]) -> Vec<Vec<u8>> {
 }
 
 fn one(kind: u8, mut body: Reader<'_>) -> Result<Option<Message>, Malformed> {
-    if !(ASK..=DENIED).contains(&kind) {
+    if !(ASK..=UNHEARD).contains(&kind) {
         return Ok(None);
     }
     let vip = body.vip()?;
@@ -139,7 +141,8 @@ fn one(kind: u8, mut body: Reader<'_>) -> Result<Option<Message>, Malformed> {
         DID_YOU_CLAIM => Say::DidYouClaim,
         CLAIM => Say::Claim(Epoch(body.u64()?)),
         DENIED => Say::Denied,
-        0 | 10.. => return Ok(None),
+        UNHEARD => Say::Unheard,
+        0 | 11.. => return Ok(None),
     };
     body.end()?;
     Ok(Some(Message { vip, nonce, say }))
@@ -186,6 +189,7 @@ fn bytes(message: &Message) -> Vec<u8> {
             CLAIM
         }
         Say::Denied => DENIED,
+        Say::Unheard => UNHEARD,
     };
     let length = u8::try_from(body.len()).expect("no message is longer than MESSAGE_BYTES");
     [vec![kind, length], body].concat()
@@ -237,6 +241,7 @@ const REFUSE: u8 = 6;
 const DID_YOU_CLAIM: u8 = 7;
 const CLAIM: u8 = 8;
 const DENIED: u8 = 9;
+const UNHEARD: u8 = 10;
 
 #[cfg(test)]
 mod tests {
@@ -266,6 +271,7 @@ mod tests {
             Just(Say::DidYouClaim),
             any::<u64>().prop_map(|e| Say::Claim(Epoch(e))),
             Just(Say::Denied),
+            Just(Say::Unheard),
         ]
     }
 

@@ -87,6 +87,8 @@ pub struct Wish {
     pub is_forced: bool,
     /// This node is itself a candidate: giving the group to a better one is voluntary and counts against the move limit (L1.4).
     pub is_candidate: bool,
+    /// Members that say they hold it and do not answer for it where this node asks: they are told when it is asked for (L6.7).
+    pub silent: BTreeSet<NodeId>,
 }
 
 /// What happens to the machine.
@@ -157,6 +159,8 @@ pub enum Output {
     ClaimTo(GroupKey, Vec<Mac>),
     /// This member's hardware address was spoofed: the program shall not fence by it for so many nanoseconds.
     Disarm(Mac, crate::Span),
+    /// This member asks for a group since this node, which holds it, does not answer for it where that one is.
+    Unheard(GroupKey, NodeId),
     /// Tell the operator.
     Event(Event),
 }

@@ -1,31 +1,56 @@
 //! Which of two members goes first for a VIP, when nothing else decides.
 //!
-//! Members must agree on it whatever their settings, or two could stand back for each other. It knows no names: the order is given.
+//! Members must agree on it whatever their settings, and whatever each knows of the others besides their names, or two could stand back
+//! for each other. The order of names is given; that of a group's key is the election's among equals (L1.2, L5.2 of `docs/layer2.md`).
 
-use crate::member::NodeId;
-use crate::{Epoch, GroupKey};
-use std::fmt;
+use crate::member::{NodeId, Roster};
+use crate::{Epoch, GroupKey, NodeName};
+use std::sync::Arc;
 
 /// A number for each VIP and node, the same on every node: the smaller goes first. Options of the election must not change it.
-pub type RankOf = Box<dyn Fn(GroupKey, NodeId) -> [u8; 32] + Send>;
+pub type RankOf = fn(GroupKey, &NodeName) -> [u8; 32];
 
 /// The order among members.
-pub(super) struct Rank(pub(super) RankOf);
+#[derive(Debug)]
+pub(super) struct Rank {
+    of: RankOf,
+    me: NodeId,
+    my_name: NodeName,
+    roster: Arc<Roster>,
+}
 
 impl Rank {
+    pub(super) fn new(of: RankOf, me: NodeId, my_name: NodeName) -> Self {
+        Self {
+            of,
+            me,
+            my_name,
+            roster: Arc::default(),
+        }
+    }
+
+    /// Takes in who is called what.
+    pub(super) fn learn(&mut self, roster: Arc<Roster>) {
+        self.roster = roster;
+    }
+
     /// Whether `a` goes before `b`.
     pub(super) fn precedes(&self, vip: GroupKey, a: NodeId, b: NodeId) -> bool {
-        (self.0(vip, a), a) < (self.0(vip, b), b)
+        (self.place(vip, a), a) < (self.place(vip, b), b)
     }
 
     /// Which of two that both answer goes on: the later taking, then precedence.
     pub(super) fn outlasts(&self, vip: GroupKey, a: (NodeId, Epoch), b: (NodeId, Epoch)) -> bool {
         a.1 > b.1 || a.1 == b.1 && self.precedes(vip, a.0, b.0)
     }
-}
 
-impl fmt::Debug for Rank {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Rank")
+    /// Who was forgotten meanwhile comes last.
+    fn place(&self, vip: GroupKey, id: NodeId) -> [u8; 32] {
+        let member = self.roster.members.get(&id);
+        let name = match id == self.me {
+            true => Some(&self.my_name),
+            false => member.map(|member| &member.profile.name),
+        };
+        name.map_or([u8::MAX; 32], |name| (self.of)(vip, name))
     }
 }

@@ -200,7 +200,7 @@ impl Holds {
         taking.is_asking = !open.is_empty() || now < silent_at;
         if !open.is_empty() {
             taking.probe = Probe::Idle;
-            return Step::Wait(self.ask(now, taking, &group.keepers, &open));
+            return Step::Wait(self.ask(now, key, taking, &group.keepers, &open));
         }
         if !view.rivals.is_empty() {
             taking.probe = Probe::Idle;

@@ -89,6 +89,7 @@ impl Holds {
             self.others.roster().is_name_taken,
         );
         let after = (roster.is_settled, roster.is_name_taken);
+        self.rank.learn(Arc::clone(&roster));
         let touched = self.others.learn(roster);
         let owners = touched.iter().filter_map(|vip| self.owners.get(vip));
         self.pending.extend(owners);
@@ -206,6 +207,9 @@ impl Holds {
             }),
             Say::Denied => self.of_group(vip, |holds, key, group| {
                 holds.claim_answered(now, key, group, (from, nonce), Claim::Denied);
+            }),
+            Say::Unheard => self.of_group(vip, |holds, key, group| {
+                holds.unheard_by(now, key, group, from);
             }),
         }
     }

@@ -83,6 +83,16 @@ impl Holds {
         }
     }
 
+    /// A member finds that this node does not answer for what it holds. It is about to ask for it.
+    pub(super) fn unheard_by(&mut self, now: Time, key: GroupKey, group: &mut Group, by: NodeId) {
+        if let State::Holding(own) = &mut group.state
+            && self.others.live(by).is_some()
+        {
+            own.unheard = Some((by, now));
+            self.say(Output::Unheard(key, by));
+        }
+    }
+
     /// A holder's answer to who wants what it holds.
     fn answer(
         &mut self,
@@ -103,12 +113,16 @@ impl Holds {
         let boot = asker.boot;
         let is_fresher = self.is_stale && !asker.profile.is_stale;
         let wish = self.wish(key);
+        // What it said is weighed by election, a moment later.
+        let is_news = own
+            .unheard
+            .is_some_and(|(by, at)| by == from && now < at + WEIGHED);
         let is_voluntary = wish.is_some_and(|wish| wish.is_candidate);
         let why = match wish {
             None if self.wishes.is_none() && !is_fresher => Some(Why::NotYet),
             // Who may not answer itself has no view to defend: whoever asks is better.
             Some(wish) if wish.is_candidate && wish.owner != Some(from) && !is_fresher => {
-                Some(Why::Disagree)
+                Some(if is_news { Why::NotYet } else { Why::Disagree })
             }
             Some(_) | None if is_voluntary && !group.moves.is_allowed(now) => Some(Why::MovesSpent),
             Some(_) | None => None,
@@ -307,3 +321,5 @@ const YIELD_FAST: Span = Span::ms(20);
 const YIELD_SLOW: Span = Span::ms(200);
 /// Who asked and can be heard answers within a few of those. Then it is nobody's, and taken like what nobody holds.
 const UNCLEAR_MAX: Span = Span::s(2);
+/// Election has spoken by then.
+const WEIGHED: Span = Span::s(1);

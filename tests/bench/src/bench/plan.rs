@@ -308,6 +308,7 @@ impl Node {
                     Output::Event(_)
                     | Output::Tell(..)
                     | Output::Publish(..)
+                    | Output::Watch(_)
                     | Output::Unfence(_)
                     | Output::Claim(_)
                     | Output::ClaimTo(..)

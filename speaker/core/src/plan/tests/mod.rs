@@ -3,6 +3,7 @@
 mod announce;
 mod bgp;
 mod groups;
+mod heirs;
 mod memo;
 mod moves;
 mod placement;

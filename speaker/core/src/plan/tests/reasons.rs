@@ -36,6 +36,7 @@ fn all() -> Vec<Reason> {
             with: vec![id("other"), id("third")],
         },
         Reason::NotElected { owner: node },
+        Reason::WaitingForSecret,
     ];
     let unfit = [
         Unfit::Unknown,

@@ -2,7 +2,7 @@
 
 use super::super::message::{Message, NO_AGE, Say, decode, encode};
 use super::super::*;
-use super::world::{by_number, id, key, mac, vip, wish};
+use super::world::{by_number, id, key, mac, name, vip, wish};
 use crate::member::{Boot, HeldEntry, HeldState, Member, MemberLink, Profile, Standing};
 use crate::{Machine, Span, Time};
 
@@ -20,10 +20,11 @@ impl One {
     fn new(adopted: &[u8]) -> Self {
         let holds = Holds::new(Start {
             me: id(ME),
+            name: name(ME),
             adopted: adopted.iter().map(|n| (vip(*n), Epoch(5))).collect(),
             is_armed: true,
             drain_window: Span::s(3),
-            rank: Box::new(by_number),
+            rank: by_number,
             nonce: 0,
         });
         let mut roster = Roster {
@@ -129,7 +130,7 @@ fn member(node: usize) -> Member {
     Member {
         boot: Boot([1; 16]),
         profile: Arc::new(Profile {
-            name: format!("n{node}").parse().unwrap(),
+            name: name(node),
             addresses: Vec::new(),
             links: vec![link],
             macs: vec![mac(node)],

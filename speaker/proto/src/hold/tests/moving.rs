@@ -238,3 +238,32 @@ fn l5_4_it_is_told_for_ten_minutes_at_most() {
     assert!(age >= Span::s(9), "{age:?}");
     assert!(world.claims_to.len() > 2_900);
 }
+
+#[test]
+fn l6_7_a_holder_is_told_that_it_does_not_answer_and_given_a_moment_to_see_it() {
+    let mut world = answered_by(0, 2);
+    let mut asked = wish(Some(1), &[1]);
+    asked.silent = [id(0)].into();
+    world.wish_at(1, &[(key(1), asked)]);
+    world.run(300);
+    assert_eq!(world.unheard.first(), Some(&(0, key(1), id(1))));
+    assert_eq!(world.answering(1), [0], "its own election decides");
+    let mut own = wish(Some(1), &[1]);
+    own.is_candidate = false;
+    world.wish_at(0, &[(key(1), own)]);
+    let ms = world.until_answered(1, 1, 1_000);
+    assert!(ms <= 500, "{ms}");
+    assert_eq!(world.doubles, []);
+    let disagree = reports(&world, |event| matches!(event, Event::Disagree { .. }));
+    assert_eq!(disagree, [0; 0]);
+}
+
+#[test]
+fn l6_7_a_holder_whose_election_stands_keeps_what_it_is_told_not_to_answer_for() {
+    let mut world = answered_by(0, 2);
+    let mut asked = wish(Some(1), &[1]);
+    asked.silent = [id(0)].into();
+    world.wish_at(1, &[(key(1), asked)]);
+    world.run(10_000);
+    assert_eq!(world.answering(1), [0]);
+}

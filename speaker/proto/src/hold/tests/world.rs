@@ -108,6 +108,7 @@ pub(super) struct World {
     pub(super) claims: Vec<(usize, GroupKey)>,
     pub(super) unfenced: Vec<(usize, GroupKey)>,
     pub(super) disarmed: Vec<(usize, Mac, Span)>,
+    pub(super) unheard: Vec<(usize, GroupKey, NodeId)>,
     /// Node pairs, one way, whose datagrams are lost.
     pub(super) cut: BTreeSet<(usize, usize)>,
     /// A host that is no member and answers for these.
@@ -123,6 +124,10 @@ pub(super) fn id(node: usize) -> NodeId {
     NodeId(node as u64 + 1)
 }
 
+pub(super) fn name(node: usize) -> NodeName {
+    format!("n{node}").parse().unwrap()
+}
+
 pub(super) fn mac(node: usize) -> Mac {
     Mac([2, 0, 0, 0, 0, node as u8 + 1])
 }
@@ -136,8 +141,8 @@ pub(super) fn key(n: u8) -> GroupKey {
 }
 
 /// Node 0 goes before node 1, and so on, for every VIP.
-pub(super) fn by_number(_: GroupKey, id: NodeId) -> [u8; 32] {
-    [u8::try_from(id.0).unwrap(); 32]
+pub(super) fn by_number(_: GroupKey, name: &NodeName) -> [u8; 32] {
+    [name.as_str()[1..].parse().unwrap(); 32]
 }
 
 pub(super) fn wish(owner: Option<usize>, vips: &[u8]) -> Wish {
@@ -146,6 +151,7 @@ pub(super) fn wish(owner: Option<usize>, vips: &[u8]) -> Wish {
         vips: vips.iter().map(|n| vip(*n)).collect(),
         is_forced: false,
         is_candidate: true,
+        silent: BTreeSet::new(),
     }
 }
 
@@ -161,6 +167,7 @@ impl World {
             claims: Vec::new(),
             unfenced: Vec::new(),
             disarmed: Vec::new(),
+            unheard: Vec::new(),
             cut: BTreeSet::new(),
             strangers: BTreeMap::new(),
             doubles: Vec::new(),
@@ -213,10 +220,11 @@ impl World {
         }
         let holds = Holds::new(Start {
             me: id(node),
+            name: name(node),
             adopted: n.answers.clone(),
             is_armed,
             drain_window: DRAIN_WINDOW,
-            rank: Box::new(by_number),
+            rank: by_number,
             nonce,
         });
         let (version, set) = holds.published();
@@ -607,6 +615,7 @@ impl World {
                     self.claims_to.push((self.now, node, group, macs));
                 }
                 Output::Disarm(mac, span) => self.disarmed.push((node, mac, span)),
+                Output::Unheard(group, by) => self.unheard.push((node, group, by)),
                 Output::Event(event) => self.events.push((node, event)),
             }
         }
@@ -739,7 +748,7 @@ impl World {
 
 fn profile(node: usize, is_stale: bool) -> Profile {
     Profile {
-        name: format!("n{node}").parse::<NodeName>().unwrap(),
+        name: name(node),
         addresses: Vec::new(),
         links: Vec::new(),
         macs: vec![mac(node)],

@@ -1,0 +1,94 @@
+//! The agent among other members: who goes on when two claim one VIP.
+
+use super::super::tests::*;
+use super::super::{Agent, Event, Input, Output};
+use crate::election::{Candidate, Election, order};
+use crate::members::node_id;
+use speaker_proto::hold;
+use speaker_proto::member::{Boot, HeldVersion, Member, MemberLink, Profile, Roster, Standing};
+use speaker_proto::{GroupKey, Mac, Machine, NodeName, Time};
+use std::sync::Arc;
+
+pub(crate) const OTHERS_MAC: Mac = Mac([2, 0, 0, 0, 0, 9]);
+
+pub(crate) fn member(name: &NodeName) -> Member {
+    Member {
+        boot: Boot([1; 16]),
+        profile: Arc::new(Profile {
+            name: name.clone(),
+            addresses: Vec::new(),
+            links: vec![MemberLink {
+                name: "eth0".into(),
+                mac: OTHERS_MAC,
+                has_arp: true,
+                has_ndp: true,
+            }],
+            macs: vec![OTHERS_MAC],
+            is_draining: false,
+            is_stale: false,
+            rules: 0,
+            version: String::new(),
+        }),
+        standing: Standing::Alive,
+        held: Arc::default(),
+        held_version: HeldVersion(1),
+        acked: HeldVersion(1 << 32),
+        is_reachable: true,
+    }
+}
+
+/// With one other member.
+pub(crate) fn meet(agent: &mut Agent, now: Time, member: Member) {
+    let id = node_id(&member.profile.name);
+    let roster = Roster {
+        members: [(id, Arc::new(member))].into(),
+        is_settled: true,
+        is_name_taken: false,
+    };
+    agent.input(now, Input::Roster(Arc::new(roster)));
+}
+
+/// Whether this node goes on when `other`, which cannot be asked, claims its VIP.
+fn keeps_against(other: &NodeName, election: Election) -> bool {
+    let now = Time::ms(1000);
+    let mut agent = holding_with(now, election);
+    let member = Member {
+        is_reachable: false,
+        ..member(other)
+    };
+    meet(&mut agent, now, member);
+    drain(&mut agent, now);
+    let claimed = Input::Claimed {
+        vip: vip(),
+        mac: OTHERS_MAC,
+    };
+    agent.input(now, claimed);
+    let outputs = drain(&mut agent, now);
+    let mut contests = outputs.iter().filter_map(|output| match output {
+        Output::Event(Event::Hold {
+            event: hold::Event::Contest { is_kept, .. },
+            ..
+        }) => Some(*is_kept),
+        _ => None,
+    });
+    contests.next().expect("two claim one VIP")
+}
+
+#[test]
+fn l5_2_who_goes_on_is_who_the_election_of_equals_puts_first_whatever_the_settings() {
+    let mut kept = 0;
+    for n in 2..20 {
+        let other: NodeName = format!("n{n}").parse().unwrap();
+        let both = [node(), other.clone()].map(|node| Candidate {
+            node,
+            score: 0.into(),
+        });
+        let ordered = order(Election::Sha256, GroupKey(vip().0), both.to_vec());
+        let is_first = ordered[0].node == node();
+        kept += usize::from(is_first);
+        for election in [Election::Sha256, Election::Xxh3] {
+            assert_eq!(keeps_against(&other, election), is_first, "{other}");
+        }
+    }
+    assert!((1..18).contains(&kept), "either comes first: {kept}");
+}
