@@ -75,6 +75,10 @@ impl Holds {
         if let Some(ages) = ages {
             taking.given_at.get_or_insert(now);
             taking.moves = Some(Moves::inherited(now, ages));
+            // Who gives does not keep any more: what it said of the rest is as old, and it is asked for that at once.
+            if taking.kept.remove(&by.0).is_some() {
+                taking.ask_at = now;
+            }
         }
     }
 

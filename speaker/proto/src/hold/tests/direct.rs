@@ -526,6 +526,21 @@ fn l6_1_who_kept_its_part_is_asked_first_the_next_time() {
 }
 
 #[test]
+fn l6_1_who_gives_one_part_after_it_kept_both_is_not_taken_to_keep_the_other() {
+    let mut one = One::new(&[]);
+    one.says(0, 1, Some((HeldState::Holding, 7)));
+    one.says(0, 2, Some((HeldState::Holding, 7)));
+    let nonce = ask_nonce(&one.wish(Some(ME), &[1, 2]));
+    one.told(0, 1, nonce, Say::Keep(message::Why::Disagree));
+    one.told(0, 2, nonce, Say::Keep(message::Why::Disagree));
+    one.pass(1_500);
+    let first = one.told(0, 1, nonce, Say::Yield(Epoch(8), NEVER));
+    assert_eq!(tells(&first), [(id(0), nonce, Say::Ask)], "for the other");
+    one.told(0, 2, nonce, Say::Yield(Epoch(8), NEVER));
+    assert_eq!(one.hold(1), Hold::Holding);
+}
+
+#[test]
 fn l6_1_what_nobody_answers_to_is_nobodys_after_two_seconds() {
     let mut one = One::new(&[1]);
     one.wish(Some(0), &[1]);
