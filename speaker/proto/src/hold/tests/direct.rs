@@ -541,6 +541,19 @@ fn l6_1_who_gives_one_part_after_it_kept_both_is_not_taken_to_keep_the_other() {
 }
 
 #[test]
+fn l6_1_who_asked_long_stands_back_for_the_one_that_is_given_it() {
+    // This node goes before node 3.
+    let mut one = One::new(&[]);
+    one.says(2, 1, Some((HeldState::Holding, 7)));
+    one.wish(Some(ME), &[1]);
+    one.pass(5_000);
+    one.says(3, 1, Some((HeldState::Preparing, 9)));
+    assert_eq!(one.published(1), Some(HeldState::Preparing));
+    one.says(2, 1, Some((HeldState::Yielded(id(3)), 10)));
+    assert_eq!(one.published(1), None);
+}
+
+#[test]
 fn l6_1_what_nobody_answers_to_is_nobodys_after_two_seconds() {
     let mut one = One::new(&[1]);
     one.wish(Some(0), &[1]);
