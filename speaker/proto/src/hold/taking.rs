@@ -231,7 +231,8 @@ impl Holds {
         let is_known = group
             .keys()
             .all(|vip| taking.is_given(vip) || is_orphan(vip));
-        if is_acked && is_known && now >= self.doubts_until {
+        // Who lost a contest cannot hear everybody: a third may have taken it, or the winner after it was asked last.
+        if is_acked && is_known && !group.is_lost && now >= self.doubts_until {
             return Step::Take(Ground::Dead);
         }
         let ground = match view.dead.is_empty() {

@@ -554,6 +554,44 @@ fn l6_1_who_asked_long_stands_back_for_the_one_that_is_given_it() {
 }
 
 #[test]
+fn l5_2_who_lost_a_contest_asks_everybody_before_it_takes_what_the_dead_held() {
+    let mut one = One::new(&[1]);
+    one.wish(Some(ME), &[1]);
+    one.says(0, 1, Some((HeldState::Holding, 3)));
+    let silent_at = one.now;
+    for node in [0, 2, 3] {
+        one.other(node, |member| {
+            member.is_reachable = false;
+            member.standing = Standing::Dead { silent_at };
+        });
+    }
+    let (group, by, mac) = (key(1), id(0), mac(0));
+    one.input(Input::Claimed { group, by, mac });
+    assert_eq!(one.hold(1), Hold::Contested);
+    one.applied();
+    let mut asked = Vec::new();
+    for _ in 0..10 {
+        let outputs = one.pass(200);
+        let probes = outputs.iter().filter_map(|output| match output {
+            Output::Probe { nonce, only, .. } => Some((*nonce, *only)),
+            _ => None,
+        });
+        let probes: Vec<_> = probes.collect();
+        for (nonce, only) in probes {
+            asked.push(only);
+            let answered = None;
+            one.input(Input::Probed {
+                group,
+                nonce,
+                answered,
+            });
+        }
+    }
+    assert_eq!(asked, [Some(mac), Some(mac), Some(mac), None]);
+    assert_eq!(one.hold(1), Hold::Holding);
+}
+
+#[test]
 fn l6_1_what_nobody_answers_to_is_nobodys_after_two_seconds() {
     let mut one = One::new(&[1]);
     one.wish(Some(0), &[1]);
