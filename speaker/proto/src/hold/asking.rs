@@ -96,7 +96,9 @@ impl Holds {
         self.said.extend(event.map(Output::Event));
         let wait = match why {
             Why::NotYet => ASK_FIRST,
-            Why::Disagree | Why::MovesSpent => RETRY,
+            // Mostly it has only not heard yet of what changed.
+            Why::Disagree => taking.ask_wait,
+            Why::MovesSpent => RETRY,
         };
         taking.ask_at = now + wait;
     }
