@@ -35,6 +35,8 @@ pub(super) struct Peer {
     /// What the roster says.
     pub(super) is_reachable: bool,
     pub(super) contact: Contact,
+    /// How often something of it was asked for.
+    pub(super) pulls: u32,
     /// How often something was sent that wants an answer since it was last heard.
     pub(super) unanswered: usize,
     from: Option<SocketAddr>,
@@ -224,6 +226,7 @@ impl Peer {
             inquired: None,
             is_reachable: false,
             contact: Contact::default(),
+            pulls: 0,
             unanswered: 0,
             from: None,
         }
