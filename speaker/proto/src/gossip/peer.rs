@@ -21,6 +21,8 @@ pub(super) struct Peer {
     /// Since when it is dead or gone.
     pub(super) gone: Time,
     pub(super) life: Life,
+    /// The number of the newest datagram that said how long; 0: this node heard none.
+    pub(super) promised_by: u64,
     /// When it was last heard by this node, in this boot.
     pub(super) heard: Option<Time>,
     pub(super) profile: Stock<Profile>,
@@ -217,6 +219,7 @@ impl Peer {
                 at: now,
                 promise: PROMISE,
             },
+            promised_by: 0,
             heard: None,
             profile: Stock::new(boot),
             held: Stock::new(boot),

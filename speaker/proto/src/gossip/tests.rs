@@ -1,5 +1,6 @@
 //! One machine at its bounds, spoken to in the words of others.
 
+use super::peer::Life;
 use super::wire::{Heartbeat, Item, Message, Part, Title, Told, Trace, What};
 use super::*;
 use crate::member::Standing;
@@ -196,6 +197,29 @@ fn l6_3_an_older_heartbeat_that_comes_late_takes_no_promise_back() {
     assert_eq!(pair.gossip.peers[&OTHER].life.promise, Span::s(10));
     pair.say(&beat);
     assert_eq!(pair.gossip.peers[&OTHER].life.promise, Span::ms(500));
+}
+
+#[test]
+fn l6_3_a_promise_that_something_later_overtook_is_noted_all_the_same() {
+    let mut pair = Pair::new();
+    pair.number += 10;
+    pair.say(&Message::Probe);
+    let said = pair.say_numbered(&Message::PromiseAsk(10_000), pair.number - 1);
+    assert_eq!(said, [Message::PromiseAck]);
+    assert_eq!(pair.gossip.peers[&OTHER].life.promise, Span::s(10));
+}
+
+#[test]
+fn l6_3_a_promise_that_was_noted_is_not_forgotten_for_one_that_another_missed() {
+    let mut pair = Pair::new();
+    pair.say(&Message::PromiseAsk(10_000));
+    let heard_later = Life {
+        number: pair.number + 5,
+        at: pair.now,
+        promise: Span::ms(500),
+    };
+    pair.gossip.hear_of(pair.now, OTHER, heard_later);
+    assert_eq!(pair.gossip.peers[&OTHER].life.promise, Span::s(10));
 }
 
 #[test]
