@@ -366,9 +366,12 @@ impl Gossip {
         let Some(peer) = self.peers.get_mut(&sender) else {
             return;
         };
+        // It was on its way to the last boot: that is no fault of anybody's.
+        if ack.boot != self.own.boot {
+            return;
+        }
         // What it cannot have counts for nothing.
-        if ack.boot != self.own.boot
-            || ack.held_version > self.own.held_version
+        if ack.held_version > self.own.held_version
             || ack.profile_version > self.own.profile_version
         {
             self.counts.malformed += 1;

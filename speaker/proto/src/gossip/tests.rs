@@ -247,6 +247,24 @@ fn l3_1b_what_a_voter_heard_counts_also_after_the_verdict() {
 }
 
 #[test]
+fn an_acknowledgement_for_the_last_boot_is_not_malformed() {
+    let mut pair = Pair::new();
+    let acks = [Boot([9; 16]), pair.gossip.own.boot].map(|boot| {
+        Message::Ack(wire::Ack {
+            boot,
+            profile_version: 0,
+            held_version: 99,
+            own_version: 0,
+        })
+    });
+    let counted = acks.map(|ack| {
+        pair.say(&ack);
+        pair.gossip.counts().malformed
+    });
+    assert_eq!(counted, [0, 1]);
+}
+
+#[test]
 fn a_spurious_expiry_is_harmless() {
     let mut pair = Pair::new();
     pair.gossip.expire(pair.now);
