@@ -42,6 +42,11 @@ impl Coverage {
         *self.seen.entry(what).or_default() += 1;
     }
 
+    /// Whether a fault of this name struck, or this was seen.
+    pub fn has(&self, what: &str) -> bool {
+        self.faults.contains_key(what) || self.seen.contains_key(what)
+    }
+
     /// Counts what an agent told its operator.
     pub fn event(&mut self, event: &agent::Event) {
         let event = match event {

@@ -3,13 +3,14 @@
 use crate::kernel::IFINDEX;
 use crate::net;
 use crate::node::{Job, Process, Said, Thread};
+use crate::oracle::Promise;
 use crate::plant::Plant;
 use crate::world::World;
 use speaker_core::agent::{self, Input, Output};
 use speaker_core::diff::Change;
 use speaker_core::plan::Plan;
 use speaker_core::tables::{self, TableChange, Tables};
-use speaker_ebpf::abi::{Addr, Entry, Mode, VipKey};
+use speaker_ebpf::abi::{Addr, Entry, Mode, MoveValue, VipKey};
 use speaker_proto::gossip;
 use speaker_proto::hold::{self, Ground};
 use speaker_proto::member::Profile;
@@ -81,13 +82,13 @@ impl World {
         turn: &mut Turn,
     ) {
         if let Input::Told(from, message) = &input {
-            self.tell(|| {
-                let name = &self.nodes[node].name;
-                format!(
-                    "{name} hears from {from}: {:?}",
-                    hold::message::decode(message)
-                )
-            });
+            let said = hold::message::decode(message);
+            let name = &self.nodes[node].name;
+            self.tell(|| format!("{name} hears from {from}: {said:?}"));
+            if said.is_err() {
+                let what = format!("{name} heard from {from} what is malformed");
+                self.oracle.note(self.now, Promise::Understood, what);
+            }
         }
         if let Input::Claimed { vip, .. } | Input::Fenced(vip) = &input {
             self.note_fence(node, process, *vip);
@@ -253,6 +254,11 @@ impl World {
 fn is_written(plant: Plant, process: &Process, change: &TableChange) -> bool {
     match (plant, change) {
         (Plant::KeepsOldMacs, TableChange::Member(_)) => false,
+        (Plant::KeepsTarget, TableChange::Move(Change::Put(key, value))) => {
+            let was = process.mirror.moves.get(key);
+            let of_nobody = MoveValue::new(None, None, 0, 0).fresh();
+            was.is_none_or(|was| was.fresh() == value.fresh() || was.fresh() == of_nobody)
+        }
         (Plant::LeavesFamily, TableChange::Vip(Change::Put(key, entry))) => {
             let was = process.mirror.vips.get(key).and_then(Entry::mode);
             IpAddr::from(key.addr()).is_ipv4()

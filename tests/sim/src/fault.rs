@@ -2,7 +2,7 @@
 //!
 //! Each is undone by its own record, so that faults of one kind may overlap: what two hold is free when both are over.
 
-use crate::history::{Begins, Kind, Nodes};
+use crate::history::{Begins, Kind, Nodes, Way};
 use crate::node::Thread;
 use crate::queue::{MS, Ns, S};
 use crate::world::{Event, World};
@@ -128,6 +128,13 @@ impl World {
             Kind::Edit(edit) => self.edit(&edit.clone()),
             Kind::Spoof(..) => self.spoof(number, ends),
             Kind::LoseClaims(node) => self.nodes[*node].kernel.loses_claims = true,
+            Kind::OneWay(node, way, has_gossip) => self.one_way(*node, *way, *has_gossip, true),
+            Kind::Slow(node) => self.nodes[*node].slow_faults += 1,
+            Kind::Upgrade(node) => {
+                self.nodes[*node].binary.is_grown = true;
+                self.stop(*node);
+            }
+            Kind::Version(node) => self.speak_other(*node, true),
         }
     }
 
@@ -141,7 +148,7 @@ impl World {
             Kind::HangPulse(node) => self.release_threads(*node, &[Thread::Pulse]),
             Kind::HangDecide(node) => self.release_threads(*node, &[Thread::Decide]),
             Kind::HangWork(node) => self.release_threads(*node, &[Thread::Work]),
-            Kind::Kill(node) | Kind::Restart(node) => self.start(*node),
+            Kind::Kill(node) | Kind::Restart(node) | Kind::Upgrade(node) => self.start(*node),
             Kind::CutGossip(from, to) => self.cut_gossip(*from, *to, false),
             Kind::Loss(per_mille) => self.net.loss -= per_mille,
             Kind::Jumble => {
@@ -161,6 +168,34 @@ impl World {
             }
             Kind::Edit(_) | Kind::Spoof(..) => {}
             Kind::LoseClaims(node) => self.nodes[*node].kernel.loses_claims = false,
+            Kind::OneWay(node, way, has_gossip) => self.one_way(*node, *way, *has_gossip, false),
+            Kind::Slow(node) => self.nodes[*node].slow_faults -= 1,
+            Kind::Version(node) => self.speak_other(*node, false),
+        }
+    }
+
+    /// A direction of a node's link dies, or works again.
+    fn one_way(&mut self, node: usize, way: Way, has_gossip: bool, is_dead: bool) {
+        let is_out = way == Way::Out;
+        self.segment.set_one_way(node, is_out, is_dead);
+        if has_gossip {
+            let all = Nodes((1 << self.nodes.len()) - 1);
+            let alone = Nodes(1 << node);
+            let (from, to) = if is_out { (alone, all) } else { (all, alone) };
+            self.cut_gossip(from, to, is_dead);
+        }
+        self.changed_everywhere();
+    }
+
+    /// A node's speaker restarts at once, into another protocol or back.
+    fn speak_other(&mut self, node: usize, is_other: bool) {
+        self.nodes[node].binary.is_other = is_other;
+        match &mut self.nodes[node].process {
+            Some(process) => {
+                process.has_successor = true;
+                self.stop(node);
+            }
+            None => self.start(node),
         }
     }
 

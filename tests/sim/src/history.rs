@@ -110,6 +110,23 @@ pub enum Kind {
     Spoof(IpAddr, usize, u64),
     /// A node's ring of claims loses all of them.
     LoseClaims(usize),
+    /// A direction of a node's link is dead though its carrier stays: frames, and gossip too where the last is set.
+    OneWay(usize, Way, bool),
+    /// A node's threads wait long for a processor.
+    Slow(usize),
+    /// A clean stop; another process at the end, whose messages have grown.
+    Upgrade(usize),
+    /// A restart into a protocol that the others do not understand, and at the end back into theirs.
+    Version(usize),
+}
+
+/// A direction of a link, seen from its node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Way {
+    /// What the node sends.
+    Out,
+    /// What is sent to it.
+    In,
 }
 
 /// A set of nodes by their bits.
@@ -214,7 +231,28 @@ impl History {
                 lasts,
             });
         }
+        self.replace(&mut faults);
         faults
+    }
+
+    /// Puts a fault of a later kind in place of another in half of the histories. They have chances of their own, so that the other half
+    /// stays what it was before there were such.
+    fn replace(&self, faults: &mut [Fault]) {
+        let mut chance = Chance::new(self.seed ^ LATER);
+        if chance.hits(500) {
+            return;
+        }
+        let at = chance.index(faults.len());
+        let node = chance.index(self.nodes);
+        faults[at].kind = match chance.below(8) {
+            0..=2 => {
+                let way = chance.pick(&[Way::Out, Way::In]);
+                Kind::OneWay(node, way, chance.hits(300))
+            }
+            3 | 4 => Kind::Slow(node),
+            5 | 6 => Kind::Upgrade(node),
+            _ => Kind::Version(node),
+        };
     }
 
     fn kind(&self, chance: &mut Chance) -> Kind {
@@ -312,6 +350,10 @@ impl Kind {
             Self::Edit(_) => "edit",
             Self::Spoof(..) => "spoof",
             Self::LoseClaims(_) => "lose claims",
+            Self::OneWay(..) => "one way",
+            Self::Slow(_) => "slow",
+            Self::Upgrade(_) => "upgrade",
+            Self::Version(_) => "version",
         }
     }
 
@@ -330,6 +372,10 @@ impl Kind {
             Self::SlowApi(_) => Self::SlowApi(other),
             Self::NoApi(_) => Self::NoApi(other),
             Self::LoseClaims(_) => Self::LoseClaims(other),
+            Self::OneWay(_, way, is_gossip) => Self::OneWay(other, *way, *is_gossip),
+            Self::Slow(_) => Self::Slow(other),
+            Self::Upgrade(_) => Self::Upgrade(other),
+            Self::Version(_) => Self::Version(other),
             Self::CutGossip(..)
             | Self::Loss(_)
             | Self::Jumble
@@ -341,3 +387,6 @@ impl Kind {
         }
     }
 }
+
+/// So that later kinds of faults do not go together with what else is chosen.
+const LATER: u64 = 0x1a7e;

@@ -7,11 +7,12 @@ use speaker_core::diff::Change;
 use speaker_core::tables::{TableChange, Tables as Written};
 use speaker_ebpf::abi::{Addr, Claim, Entry, Mode, VipKey};
 use speaker_ebpf::logic::Verdict;
+use speaker_ebpf::model::flow::FlowWire;
 use speaker_ebpf::model::wire::{ArpWire, NdpWire};
 use speaker_ebpf::model::{Limit, Tables, VecFrame, run};
 use speaker_proto::{Mac, Time};
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// The link that every node has, by index.
 pub const IFINDEX: u32 = 2;
@@ -223,6 +224,25 @@ impl Kernel {
         let fate = self.receive(now, Mac([0; 6]), &question);
         self.tables.limit = limit;
         matches!(fate, Fate::Reply(_))
+    }
+
+    /// To which hardware address a new connection to `vip` that came in at `now` would be sent on. Leaves everything as it is.
+    pub fn sends_on(&self, now: Time, own: Mac, vip: IpAddr) -> Option<Mac> {
+        self.tables.moves.get(&key(vip))?;
+        let from = match vip {
+            IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::new(198, 51, 100, 7)),
+            IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0xffff, 0, 0, 0, 0, 7)),
+        };
+        let client = (ORACLE.0, SocketAddr::new(from, 40_000));
+        let opening = FlowWire::syn(own.0, client, SocketAddr::new(vip, 80)).bytes();
+        let mut frame = VecFrame::new(IFINDEX, &opening);
+        frame.is_for_us = true;
+        let mut tables = self.tables.clone();
+        tables.now_ns = now.ns();
+        match run(&mut frame, &mut tables) {
+            Verdict::Forward => frame.bytes.first_chunk().copied().map(Mac),
+            Verdict::Reply | Verdict::Drop | Verdict::Next => None,
+        }
     }
 
     /// Who asked for a VIP, as the shell finds them.

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod api;
+mod binary;
 pub mod chance;
 pub mod client;
 pub mod clock;
@@ -23,6 +24,7 @@ pub mod plant;
 mod process;
 mod pulse;
 pub mod queue;
+mod rest;
 pub mod run;
 pub mod segment;
 pub mod shrink;

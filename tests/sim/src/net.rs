@@ -23,6 +23,9 @@ pub struct Net {
     pub late: u64,
     /// Nodes that have no link to send on.
     down: Vec<bool>,
+    /// Nodes that speak what the others do not understand, and until when each did; 0 never.
+    strange: Vec<bool>,
+    strange_until: Vec<Ns>,
 }
 
 impl Net {
@@ -36,6 +39,8 @@ impl Net {
             duplicates: 0,
             late: 0,
             down: vec![false; nodes],
+            strange: vec![false; nodes],
+            strange_until: vec![0; nodes],
         }
     }
 
@@ -68,13 +73,24 @@ impl Net {
         }
     }
 
+    /// A node begins to speak what the others do not understand, or ends.
+    pub fn set_strange(&mut self, now: Ns, node: usize, is_strange: bool) {
+        if self.strange[node] != is_strange {
+            self.strange[node] = is_strange;
+            self.strange_until[node] = now;
+        }
+    }
+
     /// Whether the stack of a node accepts what it sends.
     pub fn accepts(&self, node: usize) -> bool {
         !self.down[node]
     }
 
-    /// Whether any path to or from a node was cut at some time since `since`.
+    /// Whether any path to or from a node was cut at some time since `since`, or nobody understood it.
     pub fn was_cut(&self, node: usize, since: Ns) -> bool {
+        if self.strange[node] || self.strange_until[node] > since {
+            return true;
+        }
         (0..self.nodes).filter(|other| *other != node).any(|other| {
             [node * self.nodes + other, other * self.nodes + node]
                 .into_iter()

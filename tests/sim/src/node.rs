@@ -54,6 +54,19 @@ pub struct Node {
     pub link_faults: u8,
     /// Until when a stopped process wanted its kernel to answer, if it stopped in good order.
     pub promised: Option<Ns>,
+    /// How many faults make its processor slow.
+    pub slow_faults: u8,
+    /// What the next process of it speaks, and the present one unless it is to be replaced.
+    pub binary: Binary,
+}
+
+/// Which version of the speaker a node has, as far as others hear it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Binary {
+    /// Its messages have more at their end than others know, and it says things of which others know nothing.
+    pub is_grown: bool,
+    /// The first byte of its messages is another one: it and others do not understand each other.
+    pub is_other: bool,
 }
 
 /// A running speaker.
@@ -73,6 +86,8 @@ pub struct Process {
     pub profile: Arc<Profile>,
     /// Its objects are old.
     pub is_stale: bool,
+    /// What it speaks.
+    pub binary: Binary,
     /// Another process waits for its end.
     pub has_successor: bool,
     /// It stops as soon as its promise is settled.

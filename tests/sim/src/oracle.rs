@@ -47,6 +47,10 @@ pub enum Promise {
     Steered,
     /// A VIP whose holder dies is answered for again within a second.
     Failover,
+    /// Who gave a VIP away sends new connections to who has it.
+    Passed,
+    /// What members say to each other is well-formed, whatever their versions.
+    Understood,
 }
 
 impl fmt::Display for Broken {
@@ -70,6 +74,10 @@ pub struct Oracle {
     /// Pairs that answer for a VIP at once under an excuse, and since when.
     pairs: BTreeMap<(IpAddr, usize, usize), Ns>,
     is_looking: bool,
+    /// What nobody answered for at the last glance.
+    pub(crate) silent: BTreeSet<IpAddr>,
+    /// Who sent new connections elsewhere then.
+    pub(crate) astray: BTreeSet<(usize, IpAddr)>,
     /// Who ever contested a VIP.
     parties: BTreeMap<IpAddr, BTreeSet<NodeId>>,
 }
@@ -113,7 +121,7 @@ impl World {
     pub(crate) fn answers(&mut self, node: usize, vip: IpAddr) -> bool {
         let known = &mut self.nodes[node];
         let time = known.time(self.now);
-        self.segment.is_up(node) && known.kernel.would_answer(time, vip)
+        self.segment.is_heard(node) && known.kernel.would_answer(time, vip)
     }
 
     fn pair(&mut self, vip: IpAddr, a: usize, b: usize) {
@@ -266,6 +274,8 @@ impl World {
                 Kind::FrameLoss(_)
                     | Kind::CutSegment(_)
                     | Kind::Carrier(_)
+                    | Kind::OneWay(..)
+                    | Kind::Slow(_)
                     | Kind::HangWork(_)
                     | Kind::HangPulse(_)
                     | Kind::HangDecide(_)
@@ -307,85 +317,6 @@ impl World {
         if !(0..self.nodes.len()).any(|node| self.answers(node, vip)) {
             let what = format!("{vip} is silent since {} died", self.nodes[dead].name);
             self.oracle.note(self.now, Promise::Failover, what);
-        }
-    }
-
-    /// Judges the rest after the last fault.
-    pub(crate) fn judge(&mut self) {
-        self.tell_views();
-        for (vip, candidates, answerers) in self.holders() {
-            let verdict = match answerers.as_slice() {
-                [] if !candidates.is_empty() => Promise::Answered,
-                [] | [_] => continue,
-                [..] => Promise::OneAnswer,
-            };
-            let what = format!("{vip}: candidates {candidates:?}, answered by {answerers:?}");
-            self.oracle.note(self.now, verdict, what);
-        }
-        for node in 0..self.nodes.len() {
-            self.judge_tables(node);
-        }
-    }
-
-    /// By VIP: who may answer for it, and who does.
-    fn holders(&mut self) -> Vec<(IpAddr, BTreeSet<usize>, Vec<usize>)> {
-        let nodes = 0..self.nodes.len();
-        let is_fit = |node: &usize| {
-            let known = &self.nodes[*node];
-            known.process.is_some() && known.has_carrier()
-        };
-        let fit: BTreeSet<usize> = nodes.clone().filter(is_fit).collect();
-        let vips = self.vips.clone();
-        let of = vips.into_iter().map(|vip| {
-            let answerers = nodes.clone().filter(|node| self.answers(*node, vip));
-            let answerers = answerers.collect();
-            (vip, self.truth.candidates(vip, &fit), answerers)
-        });
-        of.collect()
-    }
-
-    /// Whether whoever answers may.
-    pub(crate) fn are_candidates_holders(&mut self) -> bool {
-        let holders = self.holders();
-        let mut holders = holders.into_iter();
-        holders.all(|(_, candidates, answerers)| answerers.iter().all(|n| candidates.contains(n)))
-    }
-
-    /// Judges who answers: nobody does who may not.
-    pub(crate) fn judge_holders(&mut self) {
-        for (vip, candidates, answerers) in self.holders() {
-            if answerers.iter().any(|node| !candidates.contains(node)) {
-                let what = format!("{vip}: candidates {candidates:?}, answered by {answerers:?}");
-                self.oracle.note(self.now, Promise::Silent, what);
-            }
-        }
-    }
-
-    fn judge_tables(&mut self, node: usize) {
-        let known = &self.nodes[node];
-        let Some(process) = &known.process else {
-            return;
-        };
-        let kernel = known.kernel.read();
-        let wanted = crate::decide::wanted(process, process.agent.plan());
-        let changes = speaker_core::tables::changes(&kernel, &wanted);
-        if !changes.is_empty() {
-            let held = process.agent.held();
-            let synced = process.agent.world().is_synced();
-            let what = format!(
-                "{}: the tables are not the plan's: {} changes, synced {synced}, holds {held:?}, {:?}",
-                known.name,
-                changes.len(),
-                process.threads
-            );
-            self.oracle.note(self.now, Promise::AtRest, what);
-        }
-        let kernel = &self.nodes[node].kernel;
-        // A fence of what is not answered for silences nothing.
-        let silenced = kernel.answering().find(|vip| kernel.is_fenced(*vip));
-        if let Some(vip) = silenced {
-            let what = format!("{}: the fence of {vip} is up", self.nodes[node].name);
-            self.oracle.note(self.now, Promise::AtRest, what);
         }
     }
 }

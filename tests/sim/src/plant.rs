@@ -36,11 +36,13 @@ pub enum Plant {
     KeepsOldMacs,
     /// IPv6 stays where it was when its group moves (L1.3).
     LeavesFamily,
+    /// Who gave a VIP away goes on sending its new connections to who had it next (L6.2).
+    KeepsTarget,
 }
 
 impl Plant {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::RenewsAfterLapse,
         Self::RenewsUndecided,
         Self::AgesFromVote,
@@ -54,6 +56,7 @@ impl Plant {
         Self::PassesLapsed,
         Self::KeepsOldMacs,
         Self::LeavesFamily,
+        Self::KeepsTarget,
     ];
 
     /// A history of `seed` in which it should show: faults of the kind that the rule is for.
@@ -106,15 +109,37 @@ impl Plant {
                 fault(Kind::Spoof(vip, victim, 1000), 5 * S, 2 * S),
                 fault(Kind::Edit(Edit::Exclude(victim)), 5_300 * MS, MS),
             ],
+            // It goes from the victim to somebody, and within the window on to the next.
+            Self::KeepsTarget => {
+                let next = (victim + 1) % whole.nodes;
+                let others = (0..whole.nodes).filter(|n| *n != victim && *n != next);
+                let first = fault(Kind::Drain(victim), 5 * S, 3 * S);
+                let then = others.map(|node| fault(Kind::Drain(node), 6 * S, 2 * S));
+                [first].into_iter().chain(then).collect()
+            }
             Self::WaitsForNobody => vec![fault(Kind::Edit(Edit::Exclude(victim)), 5 * S, MS)],
         };
-        if matches!(self, Self::HidesStaleness | Self::StopsProbing) {
-            history.judged = Some(16 * S);
-        }
-        // Later an heir has noticed that nobody answers, and has it.
-        if self == Self::LosesClaims {
-            history.judged = Some(7 * S);
-        }
+        history.judged = self.judged();
         history
+    }
+
+    /// When its histories are judged, if that is not when all faults are over.
+    const fn judged(self) -> Option<Ns> {
+        match self {
+            Self::HidesStaleness | Self::StopsProbing => Some(16 * S),
+            Self::KeepsTarget => Some(6_600 * MS),
+            // Later an heir has noticed that nobody answers, and has it.
+            Self::LosesClaims => Some(7 * S),
+            Self::RenewsAfterLapse
+            | Self::RenewsUndecided
+            | Self::AgesFromVote
+            | Self::TakesEarly
+            | Self::PromisesUnheard
+            | Self::RewritesFences
+            | Self::WaitsForNobody
+            | Self::PassesLapsed
+            | Self::KeepsOldMacs
+            | Self::LeavesFamily => None,
+        }
     }
 }

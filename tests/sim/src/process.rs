@@ -15,7 +15,7 @@ use speaker_core::{Link, LinkName, Local};
 use speaker_ebpf::abi::Mode;
 use speaker_proto::announce::Announce;
 use speaker_proto::gossip::{self, Gossip};
-use speaker_proto::member::{HeldEntry, HeldSet, HeldState};
+use speaker_proto::member::{HeldEntry, HeldSet, HeldState, Profile};
 use speaker_proto::probe::Probes;
 use speaker_proto::pulse::{self, Pulse};
 use speaker_proto::watch::Watch;
@@ -48,18 +48,12 @@ impl World {
         };
         let links = links(known.mac, known.has_carrier());
         let profile = decide::profile(node, &known.name, known.mac);
-        let mut gossip = Gossip::new(gossip::Start {
-            me: known.id,
-            boot,
-            profile: Arc::clone(&profile),
-            held: Arc::new(held),
-            seed: self.chance.any(),
-            now: time,
-        });
-        gossip.input(time, self.seeds(node));
+        let gossip = self.gossip(node, boot, &profile, held);
         let inbox = self.first_inputs(node, links);
         let known = &mut self.nodes[node];
         known.life += 1;
+        let binary = known.binary;
+        self.net.set_strange(self.now, node, binary.is_other);
         known.process = Some(Box::new(Process {
             boot,
             pulse,
@@ -68,6 +62,7 @@ impl World {
             asked: VecDeque::new(),
             profile,
             is_stale: false,
+            binary,
             is_stopping: false,
             has_successor: false,
             agent: Agent::new(start, time),
@@ -93,6 +88,22 @@ impl World {
             self.want_soon(node, thread);
         }
         self.tell_later(node);
+    }
+
+    /// Membership of a new process, which looks for all the others.
+    fn gossip(&mut self, node: usize, boot: Boot, profile: &Arc<Profile>, held: HeldSet) -> Gossip {
+        let known = &self.nodes[node];
+        let time = known.time(self.now);
+        let mut gossip = Gossip::new(gossip::Start {
+            me: known.id,
+            boot,
+            profile: Arc::clone(profile),
+            held: Arc::new(held),
+            seed: self.chance.any(),
+            now: time,
+        });
+        gossip.input(time, self.seeds(node));
+        gossip
     }
 
     /// What a new process hears first: its links, and the objects that its node has been told of.

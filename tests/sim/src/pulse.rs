@@ -1,10 +1,10 @@
 //! The pulse's thread: the socket first, then what is due, then the deadline; and heartbeats before the deadline, from one `now`.
 
-use crate::net;
 use crate::node::{Node, Process, Said, Thread, Torn};
 use crate::plant::Plant;
 use crate::queue::MS;
 use crate::world::{Event, World};
+use crate::{binary, net};
 use speaker_core::agent;
 use speaker_proto::gossip::{self, Datagram, Received};
 use speaker_proto::member::{HeldVersion, Roster, Standing};
@@ -42,7 +42,8 @@ impl World {
             let decided = process.decided;
             beaten(&mut process, torn, decided);
         }
-        while let Some(received) = process.socket.pop_front() {
+        while let Some(mut received) = process.socket.pop_front() {
+            received.body = binary::received(process.binary, received.body);
             process
                 .gossip
                 .input(time, gossip::Input::Received(received));
@@ -116,7 +117,7 @@ impl World {
         while let Some(output) = process.pulse.output() {
             match output {
                 Output::Beat => {
-                    let steered = time.since(self.decided(process, time)) <= DECIDE_AGE_MAX;
+                    let steered = time.since(self.decided(node, process, time)) <= DECIDE_AGE_MAX;
                     process.gossip.input(time, gossip::Input::Steered(steered));
                     process.gossip.input(time, gossip::Input::Beat);
                     let torn = Torn {
@@ -124,7 +125,7 @@ impl World {
                         accepted: self.gossip_outputs(node, process, time),
                         observers: process.gossip.observers(),
                     };
-                    let decided = self.decided(process, time);
+                    let decided = self.decided(node, process, time);
                     if std::mem::take(&mut process.tear) {
                         process.decided = decided;
                         process.torn = Some(torn);
@@ -148,6 +149,7 @@ impl World {
             return true;
         };
         let Node { id, .. } = self.nodes[node];
+        let body = binary::sent(process.binary, datagram.body, &mut self.chance);
         for at in self.net.carry(self.now, node, to, &mut self.chance) {
             let received = Received {
                 from: net::address(node),
@@ -155,7 +157,7 @@ impl World {
                 boot: process.boot,
                 number: datagram.number,
                 key: 0,
-                body: datagram.body.clone(),
+                body: body.clone(),
             };
             self.queue.plan(at, Event::Datagram(to, received));
         }
@@ -191,9 +193,14 @@ impl World {
     }
 
     /// When the deciding thread last finished a turn. It takes one every 40 ms at least, unless it hangs.
-    fn decided(&mut self, process: &Process, time: Time) -> Time {
+    fn decided(&mut self, node: usize, process: &Process, time: Time) -> Time {
         if process.runs(Thread::Decide) || self.plant == Some(Plant::RenewsUndecided) {
-            time - Span::from_ns(self.chance.below(40 * MS))
+            let turn = if self.nodes[node].slow_faults > 0 {
+                150 * MS
+            } else {
+                40 * MS
+            };
+            time - Span::from_ns(self.chance.below(turn))
         } else {
             process.decided
         }

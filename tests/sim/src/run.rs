@@ -8,7 +8,7 @@ use crate::coverage::Coverage;
 use crate::history::History;
 use crate::kernel::Kernel;
 use crate::net::Net;
-use crate::node::Node;
+use crate::node::{Binary, Node};
 use crate::oracle::{Broken, Oracle};
 use crate::queue::{MS, Ns, Queue, S};
 use crate::segment::Segment;
@@ -45,8 +45,7 @@ pub fn run_aloud(history: &History) -> Outcome {
 fn happen(mut world: World) -> Outcome {
     let history = Rc::clone(&world.history);
     if let Some(judged) = history.judged {
-        world.run(judged);
-        world.judge();
+        judge_at(&mut world, judged);
         world.judge_holders();
         return outcome(world);
     }
@@ -54,16 +53,31 @@ fn happen(mut world: World) -> Outcome {
     let over = faults.map(|fault| fault.latest() + fault.lasts).max();
     world.run(over.unwrap_or(SETTLED));
     let calm = world.calm_from.max(world.now);
-    world.run(calm + QUIET);
-    world.judge();
-    world.run(calm + QUIET + S);
-    world.judge();
+    judge_at(&mut world, calm + QUIET);
+    judge_at(&mut world, calm + QUIET + S);
     if !world.are_candidates_holders() {
-        world.run(calm + PATIENT);
-        world.judge();
+        judge_at(&mut world, calm + PATIENT);
     }
     world.judge_holders();
+    die_at_rest(&mut world);
     outcome(world)
+}
+
+/// One node dies when all is well again, so that every history times a failover.
+fn die_at_rest(world: &mut World) {
+    let node = (world.history.seed % world.history.nodes as u64) as usize;
+    world.tell(|| format!("{} dies at rest", world.nodes[node].name));
+    world.expect(node);
+    world.strikes += 1;
+    world.kill(node);
+    world.run(world.now + 2 * S);
+}
+
+fn judge_at(world: &mut World, at: Ns) {
+    world.run(at - BLINK);
+    world.glance();
+    world.run(at);
+    world.judge();
 }
 
 fn outcome(world: World) -> Outcome {
@@ -106,6 +120,8 @@ fn begin(history: &History) -> World {
                 life: 0,
                 link_faults: 0,
                 promised: None,
+                slow_faults: 0,
+                binary: Binary::default(),
             })
             .collect(),
         clients: (0..CLIENTS).map(|n| Client::new(n as u8)).collect(),
@@ -143,6 +159,8 @@ const SETTLED: Ns = 5 * S;
 const STARTED: Ns = 3 * S;
 /// How long after the last fault everything must be well again.
 const QUIET: Ns = 8 * S;
+/// What is on its way from one node to another is so for less.
+const BLINK: Ns = 100 * MS;
 /// How long it may take until a node that may not answer has given away what it answers for: whoever asked in vain waits.
 const PATIENT: Ns = 16 * S;
 /// So that what is chosen and what then happens by chance do not go together.

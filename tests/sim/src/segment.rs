@@ -24,6 +24,10 @@ pub struct Segment {
 #[derive(Clone, Debug)]
 struct State {
     is_up: bool,
+    /// How many faults keep what it sends.
+    mute: u8,
+    /// How many faults keep what is sent to it.
+    deaf: u8,
     /// Ports of different sides do not hear each other.
     side: u8,
 }
@@ -35,6 +39,8 @@ impl Segment {
             ports: vec![
                 State {
                     is_up: true,
+                    mute: 0,
+                    deaf: 0,
                     side: 0
                 };
                 ports
@@ -56,6 +62,23 @@ impl Segment {
         self.ports[port].is_up
     }
 
+    /// One more fault keeps a direction of a port's link, whose carrier stays: what it sends, or what is sent to it. Or one fewer.
+    pub fn set_one_way(&mut self, port: Port, is_out: bool, is_dead: bool) {
+        let state = &mut self.ports[port];
+        let faults = if is_out {
+            &mut state.mute
+        } else {
+            &mut state.deaf
+        };
+        *faults = if is_dead { *faults + 1 } else { *faults - 1 };
+    }
+
+    /// Whether somebody there can be asked and answer.
+    pub fn is_heard(&self, port: Port) -> bool {
+        let state = &self.ports[port];
+        state.is_up && state.mute == 0 && state.deaf == 0
+    }
+
     /// Moves a port to another side of the segment.
     pub fn set_side(&mut self, port: Port, side: u8) {
         self.ports[port].side = side;
@@ -70,7 +93,7 @@ impl Segment {
 
     /// The ports that a frame from `from` comes to.
     pub fn route(&mut self, now: Ns, from: Port, frame: &[u8], chance: &mut Chance) -> Vec<Port> {
-        if !self.ports[from].is_up {
+        if !self.ports[from].is_up || self.ports[from].mute > 0 {
             return Vec::new();
         }
         let (to, source) = (address(&frame[..6]), address(&frame[6..12]));
@@ -89,7 +112,8 @@ impl Segment {
         let loss = self.loss;
         ports
             .into_iter()
-            .filter(|port| *port != from && self.joins(from, *port) && !chance.hits(loss))
+            .filter(|port| *port != from && self.joins(from, *port) && self.ports[*port].deaf == 0)
+            .filter(|_| !chance.hits(loss))
             .collect()
     }
 }

@@ -54,7 +54,7 @@ impl World {
 
     /// Wakes a thread as soon as the scheduler lets it.
     pub(crate) fn want_soon(&mut self, node: usize, thread: Thread) {
-        let at = self.now + self.latency();
+        let at = self.now + self.latency(node);
         self.want(node, thread, at);
     }
 
@@ -65,7 +65,7 @@ impl World {
         if planned == Some(due) {
             return;
         }
-        let latency = self.latency();
+        let latency = self.latency(node);
         let at = self.nodes[node].clock.when(due).max(self.now) + latency;
         self.want(node, thread, at);
         if let Some(process) = &mut self.nodes[node].process {

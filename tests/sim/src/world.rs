@@ -153,8 +153,11 @@ impl World {
         self.nodes.len() + self.clients.len()
     }
 
-    /// How late a thread wakes that nothing holds up.
-    pub(crate) fn latency(&mut self) -> Ns {
+    /// How late a thread of a node wakes that nothing holds up.
+    pub(crate) fn latency(&mut self, node: usize) -> Ns {
+        if self.nodes[node].slow_faults > 0 {
+            return self.chance.exponential(STARVED);
+        }
         // Now and then the scheduler has something better to do.
         if self.chance.hits(2) {
             self.chance.between(MS, 12 * MS)
@@ -164,5 +167,7 @@ impl World {
     }
 }
 
+/// The mean of what a thread of a starved node waits for a processor; up to sixteen times as long.
+const STARVED: Ns = 20 * MS;
 /// One hop through a switch, and the mean of what comes on top.
 const FRAME: Ns = 20_000;

@@ -30,6 +30,11 @@ fn no_history_breaks_a_promise() {
             .filter(|way| !total.coverage.ways.contains_key(way));
         let untaken: Vec<_> = untaken.collect();
         assert!(untaken.is_empty(), "ways that no history took: {untaken:?}");
+        let unseen: Vec<_> = SEEN
+            .iter()
+            .filter(|what| !total.coverage.has(what))
+            .collect();
+        assert!(unseen.is_empty(), "what no history saw: {unseen:?}");
     }
     let failed: Vec<String> = total
         .failed
@@ -220,8 +225,45 @@ const WAYS: [(Hold, Hold); 28] = [
     (Hold::Lapsed, Hold::Asking),
     (Hold::Lapsed, Hold::Preparing),
 ];
+/// What else must have come about: every kind of fault, and whatever a promise is judged by.
+const SEEN: [&str; 34] = [
+    "stop",
+    "tear",
+    "hang pulse",
+    "hang decide",
+    "hang work",
+    "kill",
+    "restart",
+    "cut gossip",
+    "loss",
+    "jumble",
+    "cut segment",
+    "frame loss",
+    "filter gratuitous",
+    "carrier",
+    "slow API",
+    "no API",
+    "drain",
+    "edit",
+    "spoof",
+    "lose claims",
+    "one way",
+    "slow",
+    "upgrade",
+    "version",
+    "failovers timed",
+    "sent on",
+    "promise noted",
+    "promise not noted",
+    "spoofed",
+    "contest won",
+    "contest lost",
+    "another protocol heard",
+    "an unknown kind heard",
+    "two answers, excused",
+];
 /// Histories of the suite: the same ones each time, within two minutes on two processors.
-const HISTORIES: u64 = 8_000;
+const HISTORIES: u64 = 20_000;
 const FIRST: u64 = 0;
 /// A line of progress each so many histories.
 const PROGRESS: u64 = 1_000;

@@ -48,10 +48,23 @@ impl Gossip {
         }
     }
 
+    /// This node said nothing for a while: whoever took it for dead told it nothing, and may be gone before it would.
+    pub(super) fn begin_catch_up(&mut self, now: Time) {
+        self.exchange_at = now;
+        self.catch_up = CATCH_UPS;
+    }
+
     /// The turn of the slow exchange, and what else need not be done sooner.
     pub(super) fn exchange_turn(&mut self, now: Time) {
         let jitter = Span::from_ns(self.chance() % JITTER.ns());
-        self.exchange_at = now + INTERVAL + jitter;
+        let (again, count) = match self.catch_up.checked_sub(1) {
+            Some(left) => {
+                self.catch_up = left;
+                (now + CATCH_UP_AGAIN, CATCH_UP)
+            }
+            None => (now + INTERVAL + jitter, 1),
+        };
+        self.exchange_at = again;
         self.expire_votes(now);
         self.expire_assemblies(now);
         self.forget_gone(now);
@@ -77,8 +90,8 @@ impl Gossip {
         for group in [alive, dead] {
             let chance = self.chance();
             // Below the group's length, which is a usize.
-            let at = chance.checked_rem(group.len() as u64).map(|at| at as usize);
-            if let Some(node) = at.and_then(|at| group.get(at)) {
+            let at = chance.checked_rem(group.len() as u64).unwrap_or_default() as usize;
+            for node in group.iter().cycle().skip(at).take(count.min(group.len())) {
                 self.send_digest(now, *node, false);
             }
         }
@@ -260,6 +273,11 @@ fn stable(item: &Item) -> u64 {
 
 /// One exchange a second and node brings news to a thousand in some ten seconds; what matters sooner is sent to all at once.
 const INTERVAL: Span = Span::ms(900);
+/// Who was silent for a while asks so many, of whom one may be gone, too,
+const CATCH_UP: usize = 3;
+/// and others again so soon, for datagrams are lost: a taking waits a little longer for acknowledgements.
+const CATCH_UPS: u32 = 2;
+const CATCH_UP_AGAIN: Span = Span::ms(50);
 /// Its addresses are known by then.
 const MEET: Span = Span::ms(50);
 /// Nodes that start together do not stay together.

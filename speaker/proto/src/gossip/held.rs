@@ -134,12 +134,13 @@ impl Gossip {
 
     /// Asks for what is lacking of `node`: the node itself, and in turn with it whoever spoke of it.
     pub(super) fn pull(&mut self, now: Time, node: NodeId) {
-        let Some(peer) = self.peers.get(&node).filter(|peer| peer.is_lacking()) else {
+        let Some(peer) = self.peers.get_mut(&node).filter(|peer| peer.is_lacking()) else {
             return self.pulls.end(node);
         };
+        peer.pulls = peer.pulls.wrapping_add(1);
         let is_proven = peer.proof.is_some() && peer.is_alive();
         let teller = peer.told_by.filter(|teller| *teller != node);
-        let is_direct = is_proven && (teller.is_none() || peer.contact.sent.is_multiple_of(2));
+        let is_direct = is_proven && (teller.is_none() || peer.pulls.is_multiple_of(2));
         let Some(from) = (if is_direct { Some(node) } else { teller }) else {
             return;
         };
@@ -365,9 +366,12 @@ impl Gossip {
         let Some(peer) = self.peers.get_mut(&sender) else {
             return;
         };
+        // It was on its way to the last boot: that is no fault of anybody's.
+        if ack.boot != self.own.boot {
+            return;
+        }
         // What it cannot have counts for nothing.
-        if ack.boot != self.own.boot
-            || ack.held_version > self.own.held_version
+        if ack.held_version > self.own.held_version
             || ack.profile_version > self.own.profile_version
         {
             self.counts.malformed += 1;

@@ -47,6 +47,8 @@ pub struct Gossip {
     pub(super) view: View,
     /// The next slow exchange.
     pub(super) exchange_at: Time,
+    /// How many more follow it at once.
+    pub(super) catch_up: u32,
     /// Silence of others proves nothing before this: the own turns came late.
     pub(super) starved: Time,
     pub(super) counts: Counts,
@@ -79,6 +81,7 @@ impl Gossip {
             parting: None,
             view: View::new(start.now),
             exchange_at: start.now,
+            catch_up: 0,
             starved: start.now,
             counts: Counts::default(),
             is_steered: true,
@@ -200,6 +203,7 @@ impl Gossip {
     fn notice_starving(&mut self, now: Time) {
         if now.since(self.last_turn) > STARVED {
             self.starved = now;
+            self.begin_catch_up(now);
         }
         self.last_turn = self.last_turn.max(now);
     }
@@ -271,6 +275,9 @@ impl Machine for Gossip {
             Input::Promise(grace) => self.begin_promise(now, grace),
             Input::Leave => self.begin_parting(now),
             Input::Steered(is_steered) => {
+                if is_steered && !self.is_steered {
+                    self.begin_catch_up(now);
+                }
                 self.is_steered = is_steered;
                 // Who hears nothing from a node that says nothing may be well.
                 if !is_steered {

@@ -21,6 +21,8 @@ pub(super) struct Peer {
     /// Since when it is dead or gone.
     pub(super) gone: Time,
     pub(super) life: Life,
+    /// The number of the newest datagram that said how long; 0: this node heard none.
+    pub(super) promised_by: u64,
     /// When it was last heard by this node, in this boot.
     pub(super) heard: Option<Time>,
     pub(super) profile: Stock<Profile>,
@@ -35,6 +37,8 @@ pub(super) struct Peer {
     /// What the roster says.
     pub(super) is_reachable: bool,
     pub(super) contact: Contact,
+    /// How often something of it was asked for.
+    pub(super) pulls: u32,
     /// How often something was sent that wants an answer since it was last heard.
     pub(super) unanswered: usize,
     from: Option<SocketAddr>,
@@ -215,6 +219,7 @@ impl Peer {
                 at: now,
                 promise: PROMISE,
             },
+            promised_by: 0,
             heard: None,
             profile: Stock::new(boot),
             held: Stock::new(boot),
@@ -224,6 +229,7 @@ impl Peer {
             inquired: None,
             is_reachable: false,
             contact: Contact::default(),
+            pulls: 0,
             unanswered: 0,
             from: None,
         }

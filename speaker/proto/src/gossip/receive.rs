@@ -52,10 +52,11 @@ impl Gossip {
             Message::PromiseAsk(ms) => Some(*ms),
             _ => None,
         };
-        // Only the newest says how long: an older one may come late.
+        // Of those that say how long only the newest counts: an older one may come late, and so may this one after something else.
         if let Some(ms) = promise_ms
-            && received.number >= peer.life.number
+            && received.number > peer.promised_by
         {
+            peer.promised_by = received.number;
             peer.life.promise = Span::ms(ms.into());
         }
         peer.hear(now, received.from, received.number);

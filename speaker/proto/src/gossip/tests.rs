@@ -1,5 +1,6 @@
 //! One machine at its bounds, spoken to in the words of others.
 
+use super::peer::Life;
 use super::wire::{Heartbeat, Item, Message, Part, Title, Told, Trace, What};
 use super::*;
 use crate::member::Standing;
@@ -199,6 +200,29 @@ fn l6_3_an_older_heartbeat_that_comes_late_takes_no_promise_back() {
 }
 
 #[test]
+fn l6_3_a_promise_that_something_later_overtook_is_noted_all_the_same() {
+    let mut pair = Pair::new();
+    pair.number += 10;
+    pair.say(&Message::Probe);
+    let said = pair.say_numbered(&Message::PromiseAsk(10_000), pair.number - 1);
+    assert_eq!(said, [Message::PromiseAck]);
+    assert_eq!(pair.gossip.peers[&OTHER].life.promise, Span::s(10));
+}
+
+#[test]
+fn l6_3_a_promise_that_was_noted_is_not_forgotten_for_one_that_another_missed() {
+    let mut pair = Pair::new();
+    pair.say(&Message::PromiseAsk(10_000));
+    let heard_later = Life {
+        number: pair.number + 5,
+        at: pair.now,
+        promise: Span::ms(500),
+    };
+    pair.gossip.hear_of(pair.now, OTHER, heard_later);
+    assert_eq!(pair.gossip.peers[&OTHER].life.promise, Span::s(10));
+}
+
+#[test]
 fn l3_1b_what_a_voter_heard_counts_also_after_the_verdict() {
     let mut pair = Pair::new();
     pair.item(10, Told::Dead);
@@ -220,6 +244,24 @@ fn l3_1b_what_a_voter_heard_counts_also_after_the_verdict() {
         is_late: true,
     }));
     assert_eq!(silent_at(&pair), first + Span::ms(200));
+}
+
+#[test]
+fn an_acknowledgement_for_the_last_boot_is_not_malformed() {
+    let mut pair = Pair::new();
+    let acks = [Boot([9; 16]), pair.gossip.own.boot].map(|boot| {
+        Message::Ack(wire::Ack {
+            boot,
+            profile_version: 0,
+            held_version: 99,
+            own_version: 0,
+        })
+    });
+    let counted = acks.map(|ack| {
+        pair.say(&ack);
+        pair.gossip.counts().malformed
+    });
+    assert_eq!(counted, [0, 1]);
 }
 
 #[test]

@@ -75,9 +75,15 @@ impl Gossip {
         if life.number <= peer.life.number {
             return;
         }
+        // Whoever heard something later may still have missed what this node heard, and noted, of how long.
+        let promise = match peer.promised_by {
+            0 => life.promise,
+            _ => life.promise.max(peer.life.promise),
+        };
         peer.life = Life {
+            number: life.number,
             at: life.at.max(peer.life.at),
-            ..life
+            promise,
         };
         if !peer.is_alive() && life.at > peer.gone {
             self.revive(now, node);

@@ -79,6 +79,10 @@ impl Holds {
         if let Some(ages) = ages {
             taking.given_at.get_or_insert(now);
             taking.moves = Some(Moves::inherited(now, ages));
+            // Who gives does not keep any more: what it said of the rest is as old, and it is asked for that at once.
+            if taking.kept.remove(&by.0).is_some() {
+                taking.ask_at = now;
+            }
         }
     }
 
@@ -96,7 +100,9 @@ impl Holds {
         self.said.extend(event.map(Output::Event));
         let wait = match why {
             Why::NotYet => ASK_FIRST,
-            Why::Disagree | Why::MovesSpent => RETRY,
+            // Mostly it has only not heard yet of what changed.
+            Why::Disagree => taking.ask_wait,
+            Why::MovesSpent => RETRY,
         };
         taking.ask_at = now + wait;
     }

@@ -26,6 +26,8 @@ pub(super) struct Taking {
     /// A holder is asked, or a dead one is not silent yet.
     pub(super) is_asking: bool,
     pub(super) since: Time,
+    /// Since when nobody is known to answer for it.
+    pub(super) unheld: Time,
     /// The held set that first said so.
     pub(super) shown: Option<HeldVersion>,
     /// Who is silent about a VIP, up to which of its takings.
@@ -124,6 +126,7 @@ impl Holds {
             epoch: self.next_epoch(),
             is_asking: false,
             since: now,
+            unheld: now,
             shown: None,
             cleared: BTreeMap::new(),
             asked: BTreeSet::new(),
@@ -167,7 +170,10 @@ impl Holds {
         } else if is_late {
             group.not_before = now + OFF;
         }
-        let is_stuck = taking.since + STUCK_AFTER <= now;
+        if is_held {
+            taking.unheld = now;
+        }
+        let is_stuck = taking.unheld + STUCK_AFTER <= now;
         let stands_back = view.stands_back(self.me, is_given, is_stuck, &self.rank);
         if !is_held && stands_back || is_late || is_torn {
             self.refuse_all(&taking);
@@ -225,7 +231,8 @@ impl Holds {
         let is_known = group
             .keys()
             .all(|vip| taking.is_given(vip) || is_orphan(vip));
-        if is_acked && is_known && now >= self.doubts_until {
+        // Who lost a contest cannot hear everybody: a third may have taken it, or the winner after it was asked last.
+        if is_acked && is_known && !group.is_lost && now >= self.doubts_until {
             return Step::Take(Ground::Dead);
         }
         let ground = match view.dead.is_empty() {

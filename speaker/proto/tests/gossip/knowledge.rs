@@ -178,6 +178,26 @@ fn l2_2_what_a_cut_path_does_not_bring_others_do() {
     assert_eq!(acked(&cluster, 1, 0), 0, "but nobody said so");
 }
 
+/// It was told nothing while it was dead to the others, and who took something then cannot tell it any more.
+#[test]
+fn l6_3_who_said_nothing_for_a_while_asks_others_what_it_missed() {
+    for seed in 20..30 {
+        let mut cluster = Cluster::settled(seed, Net::lan(0.0), 5);
+        cluster.input(0, Input::Steered(false));
+        cluster.run(Span::s(1));
+        assert_eq!(cluster.verdicts.len(), 4, "all take it for dead");
+        cluster.publish(1, 1, holding(3, 5));
+        cluster.input(1, Input::Promise(Span::s(10)));
+        cluster.run(Span::ms(20));
+        assert_eq!(cluster.nodes[1].promised, Some(true));
+        cluster.kill(1);
+        cluster.input(0, Input::Steered(true));
+        cluster.run_until(Span::ms(300), "it knows", |cluster| {
+            held(cluster, 0, 1).as_deref() == Some(&holding(3, 5))
+        });
+    }
+}
+
 /// Two nodes that prepare to take the same group at the same time: with the other's acknowledgement must come the other's preparing, at one of
 /// them at least. Otherwise both would take it.
 #[test]

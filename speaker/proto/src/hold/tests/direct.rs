@@ -527,6 +527,72 @@ fn l6_1_who_kept_its_part_is_asked_first_the_next_time() {
 }
 
 #[test]
+fn l6_1_who_gives_one_part_after_it_kept_both_is_not_taken_to_keep_the_other() {
+    let mut one = One::new(&[]);
+    one.says(0, 1, Some((HeldState::Holding, 7)));
+    one.says(0, 2, Some((HeldState::Holding, 7)));
+    let nonce = ask_nonce(&one.wish(Some(ME), &[1, 2]));
+    one.told(0, 1, nonce, Say::Keep(message::Why::Disagree));
+    one.told(0, 2, nonce, Say::Keep(message::Why::Disagree));
+    one.pass(1_500);
+    let first = one.told(0, 1, nonce, Say::Yield(Epoch(8), NEVER));
+    assert_eq!(tells(&first), [(id(0), nonce, Say::Ask)], "for the other");
+    one.told(0, 2, nonce, Say::Yield(Epoch(8), NEVER));
+    assert_eq!(one.hold(1), Hold::Holding);
+}
+
+#[test]
+fn l6_1_who_asked_long_stands_back_for_the_one_that_is_given_it() {
+    // This node goes before node 3.
+    let mut one = One::new(&[]);
+    one.says(2, 1, Some((HeldState::Holding, 7)));
+    one.wish(Some(ME), &[1]);
+    one.pass(5_000);
+    one.says(3, 1, Some((HeldState::Preparing, 9)));
+    assert_eq!(one.published(1), Some(HeldState::Preparing));
+    one.says(2, 1, Some((HeldState::Yielded(id(3)), 10)));
+    assert_eq!(one.published(1), None);
+}
+
+#[test]
+fn l5_2_who_lost_a_contest_asks_everybody_before_it_takes_what_the_dead_held() {
+    let mut one = One::new(&[1]);
+    one.wish(Some(ME), &[1]);
+    one.says(0, 1, Some((HeldState::Holding, 3)));
+    let silent_at = one.now;
+    for node in [0, 2, 3] {
+        one.other(node, |member| {
+            member.is_reachable = false;
+            member.standing = Standing::Dead { silent_at };
+        });
+    }
+    let (group, by, mac) = (key(1), id(0), mac(0));
+    one.input(Input::Claimed { group, by, mac });
+    assert_eq!(one.hold(1), Hold::Contested);
+    one.applied();
+    let mut asked = Vec::new();
+    for _ in 0..10 {
+        let outputs = one.pass(200);
+        let probes = outputs.iter().filter_map(|output| match output {
+            Output::Probe { nonce, only, .. } => Some((*nonce, *only)),
+            _ => None,
+        });
+        let probes: Vec<_> = probes.collect();
+        for (nonce, only) in probes {
+            asked.push(only);
+            let answered = None;
+            one.input(Input::Probed {
+                group,
+                nonce,
+                answered,
+            });
+        }
+    }
+    assert_eq!(asked, [Some(mac), Some(mac), Some(mac), None]);
+    assert_eq!(one.hold(1), Hold::Holding);
+}
+
+#[test]
 fn l6_1_what_nobody_answers_to_is_nobodys_after_two_seconds() {
     let mut one = One::new(&[1]);
     one.wish(Some(0), &[1]);

@@ -67,6 +67,16 @@ fn l3_2_views_that_differ_for_a_moment_are_no_disagreement() {
 }
 
 #[test]
+fn l3_2_a_holder_that_hears_of_an_edit_a_moment_later_is_asked_again_soon() {
+    let mut world = answered_by(0, 2);
+    world.wish_at(1, &[(key(1), wish(Some(1), &[1]))]);
+    world.run(20);
+    world.wish_at(0, &[(key(1), wish(Some(1), &[1]))]);
+    world.until_answered(1, 1, 250);
+    assert_eq!(world.doubles, []);
+}
+
+#[test]
 fn l3_2_a_holder_whose_view_is_stale_follows_a_fresh_one_and_does_not_ask_back() {
     let mut world = answered_by(0, 2);
     world.stale(0, true);
