@@ -6,6 +6,7 @@
 
 mod admission;
 mod allocation;
+mod built;
 mod deploy;
 mod frames;
 mod manifests;
