@@ -62,6 +62,11 @@ pub(crate) fn check_peer(annotations: &BTreeMap<String, String>) -> Faults {
     faults(On::BgpPeer, annotations)
 }
 
+/// What is wrong with the annotations of a MetalLB.
+pub(crate) fn check_metallb(annotations: &BTreeMap<String, String>) -> Faults {
+    faults(On::MetalLb, annotations)
+}
+
 fn faults(on: On, annotations: &BTreeMap<String, String>) -> Faults {
     let mut faults = Faults::default();
     for (key, value) in annotations.range(PREFIX.to_owned()..) {
