@@ -9,6 +9,7 @@ mod ctl;
 mod dataplane;
 mod drive;
 mod edge;
+mod leader;
 mod netlink;
 mod privileges;
 mod report;
@@ -18,6 +19,7 @@ mod source;
 #[cfg(test)]
 mod testnet;
 mod tls;
+mod webhook;
 
 use anyhow::Result;
 use clap::Parser;
