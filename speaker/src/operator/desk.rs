@@ -1,0 +1,628 @@
+//! What the operator knows, and what it does next: a machine without I/O.
+//!
+//! MetalLB resources and the objects that carry our label come in as they are told, [`Desk::next`] says one request, and its answer comes
+//! back. An object is applied once by each process, and again when it is not as it was left; nothing is remembered beyond a process's
+//! life, so that whatever was done halfway is gone on with. Without a resource everything that carries our label goes, in stages:
+//! webhooks, conversion, pods, what pods left, the rest. A resource that cannot be read changes nothing. Knows neither clock nor
+//! connection, nor whether it may write.
+
+use super::settings::LABEL;
+use crate::api::Failure;
+use crate::report::retry::Backoff;
+use crate::source::kube::Told;
+use serde_json::{Value, json};
+use speaker_core::crd::MetalLb;
+use speaker_core::crd::metallb::NAME;
+use speaker_core::deploy::{self, Condition, Object, Options, State};
+use speaker_core::problem::Faults;
+use speaker_proto::{Span, Time};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The state of a leading operator.
+pub(super) struct Desk {
+    namespace: String,
+    usual: Options,
+    collections: Vec<Collection>,
+    /// What has not been seen whole yet.
+    unsynced: BTreeSet<String>,
+    /// The resources, by name.
+    metallbs: BTreeMap<String, Value>,
+    asked: Asked,
+    /// What is to be there: by the last resource that could be read.
+    wanted: Vec<Object>,
+    /// What carries our label, by path.
+    live: BTreeMap<String, Value>,
+    /// What this process applied, by path.
+    applied: BTreeMap<String, Applied>,
+    /// Paths that were seen to with nothing left to do.
+    done: BTreeSet<String>,
+    /// What failed last, by path.
+    troubles: BTreeMap<String, Trouble>,
+}
+
+/// Objects that are followed together.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) struct Collection {
+    /// Their path.
+    pub(super) path: String,
+    /// Of their labels, what they must carry.
+    pub(super) labels: String,
+    /// Of their fields, what they must have.
+    pub(super) fields: String,
+}
+
+/// What the resource of the right name asks for.
+enum Asked {
+    /// There is none.
+    Nothing,
+    /// This.
+    Good(Box<MetalLb>),
+    /// Nothing that makes sense.
+    Bad(Faults),
+}
+
+struct Applied {
+    wanted: Value,
+    /// The object as it was after that, without what changes by itself.
+    left: Value,
+    /// Somebody changed it since.
+    is_stale: bool,
+}
+
+struct Trouble {
+    what: String,
+    backoff: Backoff,
+    until: Time,
+}
+
+/// One thing to do.
+#[derive(Clone, PartialEq, Debug)]
+pub(super) enum Request {
+    /// Make an object what it should be, and ours.
+    Apply(Box<Object>),
+    /// Take away what carries our label, or what we made.
+    Delete {
+        path: String,
+        /// Stay until its pods are gone.
+        with_pods: bool,
+    },
+    /// Take away what MetalLB left, if it is there.
+    Clear {
+        path: String,
+        /// Only if MetalLB's operator made it.
+        is_theirs_alone: bool,
+    },
+    /// Let versions of BGPPeer be converted by our webhook, or by nobody.
+    Convert { by_webhook: bool },
+    /// Write conditions into a resource.
+    Say { name: String, conditions: Value },
+}
+
+/// What came of a request.
+#[derive(Clone, PartialEq, Debug)]
+pub(super) enum Done {
+    /// The object as it is now.
+    Is(Value),
+    /// There is nothing more to do there.
+    Nothing,
+}
+
+/// Why nothing came of it.
+#[derive(Clone, PartialEq, Debug)]
+pub(super) enum Hindrance {
+    /// The API server's word.
+    Failed(Failure),
+    /// The object selects other pods than ours, and cannot be made to select these.
+    Selector,
+}
+
+/// What is worth telling.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum News {
+    /// An object was made or changed.
+    Applied(String),
+    /// An object that somebody changed is as it should be again.
+    Repaired(String),
+    /// An object was taken away.
+    Removed(String),
+    /// Something cannot be done; told for the first failure of a row.
+    Failed(String),
+    /// Conditions of a resource changed; the text is of the one that holds.
+    Said(String, String),
+}
+
+impl Desk {
+    pub(super) fn new(namespace: &str, usual: Options) -> Self {
+        let collections = collections(namespace, &usual);
+        Self {
+            namespace: namespace.to_owned(),
+            usual,
+            unsynced: collections.iter().map(|one| one.path.clone()).collect(),
+            collections,
+            metallbs: BTreeMap::new(),
+            asked: Asked::Nothing,
+            wanted: Vec::new(),
+            live: BTreeMap::new(),
+            applied: BTreeMap::new(),
+            done: BTreeSet::new(),
+            troubles: BTreeMap::new(),
+        }
+    }
+
+    /// What is to be followed.
+    pub(super) fn collections(&self) -> &[Collection] {
+        &self.collections
+    }
+
+    /// Takes what the API server tells of a collection.
+    pub(super) fn take(&mut self, collection: &str, told: Told) {
+        let is_resource = collection == self.resources();
+        match told {
+            Told::Synced => {
+                self.unsynced.remove(collection);
+            }
+            Told::Put(object) if is_resource => {
+                let key = name(&object).to_owned();
+                let was = self.metallbs.insert(key.clone(), object);
+                let is = &self.metallbs[&key];
+                if was.is_none_or(|was| asks(&was) != asks(is)) {
+                    self.read();
+                }
+            }
+            Told::Gone(_, name) if is_resource => {
+                self.metallbs.remove(&name);
+                self.read();
+            }
+            Told::Put(object) if !self.is_near(&object) => {}
+            Told::Put(object) => {
+                let path = format!("{collection}/{}", name(&object));
+                self.see(path, object);
+            }
+            Told::Gone(_, name) => self.forget(&format!("{collection}/{name}")),
+        }
+    }
+
+    fn resources(&self) -> String {
+        format!(
+            "/apis/metallb.io/v1beta1/namespaces/{}/metallbs",
+            self.namespace
+        )
+    }
+
+    /// Whether an object is of this installation: those of the cluster may be of one in another namespace.
+    fn is_near(&self, object: &Value) -> bool {
+        let place = &object["webhooks"][0]["clientConfig"]["service"]["namespace"];
+        place.is_null() || *place == *self.namespace
+    }
+
+    /// Reads the resource of the right name anew.
+    fn read(&mut self) {
+        let was_nothing = matches!(self.asked, Asked::Nothing);
+        self.asked = match self.metallbs.get(NAME).map(MetalLb::read) {
+            None => Asked::Nothing,
+            Some(Ok(metallb)) => Asked::Good(Box::new(metallb)),
+            Some(Err(faults)) => Asked::Bad(faults),
+        };
+        match &self.asked {
+            Asked::Nothing => self.wanted.clear(),
+            Asked::Good(metallb) => self.wanted = deploy::running(&metallb.options(&self.usual)),
+            // What was asked for before stays in force.
+            Asked::Bad(_) => {}
+        }
+        self.troubles.clear();
+        if was_nothing != matches!(self.asked, Asked::Nothing) {
+            // What is installed anew is to be taken away anew, and the other way round.
+            self.applied.clear();
+            self.done.clear();
+        }
+    }
+
+    fn see(&mut self, path: String, object: Value) {
+        if let Some(applied) = self.applied.get_mut(&path) {
+            applied.is_stale |= lasting(&object) != applied.left;
+        }
+        self.live.insert(path, object);
+    }
+
+    fn forget(&mut self, path: &str) {
+        self.live.remove(path);
+        if let Some(applied) = self.applied.get_mut(path) {
+            applied.is_stale = true;
+        }
+    }
+
+    /// The next thing to do, if one is due.
+    pub(super) fn next(&self, now: Time) -> Option<Request> {
+        if !self.unsynced.is_empty() {
+            return None;
+        }
+        let is_due = |request: &Request| {
+            let trouble = self.troubles.get(&self.place(request));
+            trouble.is_none_or(|trouble| trouble.until <= now)
+        };
+        let mut words = self.metallbs.values().filter_map(|one| self.word(one));
+        let work = match self.asked {
+            Asked::Nothing => self.removal(),
+            Asked::Good(_) | Asked::Bad(_) => self.work(),
+        };
+        work.into_iter()
+            .find(|request| is_due(request))
+            .or_else(|| words.find(|request| is_due(request)))
+    }
+
+    /// When something that failed is due again.
+    pub(super) fn deadline(&self) -> Option<Time> {
+        self.troubles.values().map(|trouble| trouble.until).min()
+    }
+
+    /// What is to be done for the resource: objects, then conversion, then what is not wanted any more.
+    fn work(&self) -> Vec<Request> {
+        let pending = self.pending().cloned().map(Box::new);
+        let mut work: Vec<Request> = pending.map(Request::Apply).collect();
+        if !self.wanted.is_empty() && !self.done.contains(&conversion_path()) {
+            work.push(Request::Convert { by_webhook: true });
+        }
+        if matches!(self.asked, Asked::Bad(_)) || !work.is_empty() {
+            return work;
+        }
+        let wanted: BTreeSet<String> = self.wanted.iter().map(Object::path).collect();
+        let strays = self.live.keys().filter(|path| !wanted.contains(*path));
+        work.extend(strays.map(|path| Request::Delete {
+            path: path.clone(),
+            with_pods: false,
+        }));
+        // MetalLB's webhooks answer until ours do.
+        if self.missing().is_none() {
+            work.extend(self.leftovers());
+        }
+        work
+    }
+
+    /// What is wanted and not there as it should be.
+    fn pending(&self) -> impl Iterator<Item = &Object> {
+        self.wanted.iter().filter(|object| {
+            let applied = self.applied.get(&object.path());
+            applied.is_none_or(|applied| applied.is_stale || applied.wanted != object.body)
+        })
+    }
+
+    fn leftovers(&self) -> Vec<Request> {
+        let leftovers = LEFTOVERS.iter().map(|(plural, name, is_theirs_alone)| {
+            let path = format!(
+                "/apis/apps/v1/namespaces/{}/{plural}/{name}",
+                self.namespace
+            );
+            Request::Clear {
+                path,
+                is_theirs_alone: *is_theirs_alone,
+            }
+        });
+        leftovers
+            .filter(|request| !self.done.contains(&self.place(request)))
+            .collect()
+    }
+
+    /// What is to be done so that nothing stays: the first stage that is not over.
+    fn removal(&self) -> Vec<Request> {
+        let with = |plural: &str| {
+            let of = format!("/{plural}/");
+            let paths = self.live.keys().filter(move |path| path.contains(&of));
+            paths.cloned().collect::<Vec<String>>()
+        };
+        if self.live.is_empty() {
+            return Vec::new();
+        }
+        let delete = |path: &String, with_pods| Request::Delete {
+            path: path.clone(),
+            with_pods,
+        };
+        let webhooks = with("validatingwebhookconfigurations");
+        if !webhooks.is_empty() {
+            return webhooks.iter().map(|path| delete(path, false)).collect();
+        }
+        if !self.done.contains(&unconversion()) {
+            return vec![Request::Convert { by_webhook: false }];
+        }
+        let pods = [with("deployments"), with("daemonsets")].concat();
+        if !pods.is_empty() {
+            let is_ending =
+                |path: &&String| !self.live[*path]["metadata"]["deletionTimestamp"].is_null();
+            let asked = pods.iter().filter(|path| !is_ending(path));
+            return asked.map(|path| delete(path, true)).collect();
+        }
+        let left = LEFT_BY_PODS
+            .map(|place| place.replace("{}", &self.namespace))
+            .into_iter()
+            .filter(|path| !self.done.contains(path));
+        let left: Vec<String> = left.collect();
+        if !left.is_empty() {
+            return left.iter().map(|path| delete(path, false)).collect();
+        }
+        self.live.keys().map(|path| delete(path, false)).collect()
+    }
+
+    /// What is missing until everything is rolled out.
+    fn missing(&self) -> Option<String> {
+        self.wanted.iter().find_map(|object| {
+            let live = self.live.get(&object.path()).unwrap_or(&Value::Null);
+            deploy::rollout(object, live)
+        })
+    }
+
+    /// The conditions to write into a resource, if they are not there.
+    fn word(&self, metallb: &Value) -> Option<Request> {
+        let state = match name(metallb) {
+            NAME => self.state(metallb)?,
+            other => State::Degraded(Condition {
+                reason: "IncorrectMetalLBResourceName",
+                message: format!(
+                    "Incorrect MetalLB resource name: {other}. Only one named {NAME} is acted on"
+                ),
+            }),
+        };
+        let generation = metallb["metadata"]["generation"].as_u64();
+        let before = &metallb["status"]["conditions"];
+        let generation = generation.unwrap_or_default();
+        // The time is put in by whoever writes; what keeps its time keeps it.
+        let conditions = deploy::conditions(&state, generation, before, "");
+        (conditions != *before).then(|| Request::Say {
+            name: name(metallb).to_owned(),
+            conditions,
+        })
+    }
+
+    /// How it stands; `None` while that is being found out.
+    fn state(&self, metallb: &Value) -> Option<State> {
+        let degraded = |reason, message| Some(State::Degraded(Condition { reason, message }));
+        let metallb_at_hand = match &self.asked {
+            Asked::Nothing => return None,
+            Asked::Bad(faults) => {
+                let place = format!("MetalLB {}/{NAME}", self.namespace);
+                return degraded("InvalidSpec", format!("{place}: {}", faults.brief()));
+            }
+            Asked::Good(metallb) => metallb,
+        };
+        let mut troubles = self.troubles.iter();
+        // That conditions cannot be written is nothing that conditions could say.
+        let trouble = troubles.find(|(place, _)| !place.starts_with(&self.resources()));
+        if let Some((_, trouble)) = trouble {
+            return degraded("FailedToDeploy", trouble.what.clone());
+        }
+        if self.pending().next().is_some() {
+            let is_new = metallb["status"]["conditions"].is_null();
+            let what = "the objects are being applied".to_owned();
+            return is_new.then_some(State::Progressing(what));
+        }
+        if let Some(missing) = self.missing() {
+            return Some(State::Progressing(missing));
+        }
+        Some(State::RolledOut {
+            notes: metallb_at_hand.notes.join(" "),
+            lacks: metallb_at_hand.foreign_bgp().map(|message| Condition {
+                reason: "ForeignBGPSpeaker",
+                message,
+            }),
+        })
+    }
+
+    /// What a request is about.
+    fn place(&self, request: &Request) -> String {
+        match request {
+            Request::Apply(object) => object.path(),
+            Request::Delete { path, .. } | Request::Clear { path, .. } => path.clone(),
+            Request::Convert { by_webhook: true } => conversion_path(),
+            Request::Convert { by_webhook: false } => unconversion(),
+            Request::Say { name, .. } => format!("{}/{name}", self.resources()),
+        }
+    }
+
+    /// Takes what came of a request.
+    pub(super) fn answer(
+        &mut self,
+        now: Time,
+        request: &Request,
+        answer: Result<Done, Hindrance>,
+    ) -> Option<News> {
+        let place = self.place(request);
+        match answer {
+            Ok(done) => {
+                self.troubles.remove(&place);
+                self.finish(place, request, done)
+            }
+            Err(hindrance) => self.hinder(now, place, request, &hindrance),
+        }
+    }
+
+    fn finish(&mut self, place: String, request: &Request, done: Done) -> Option<News> {
+        match (request, done) {
+            (Request::Apply(object), Done::Is(is)) => {
+                let was = self.live.insert(place.clone(), is.clone());
+                let applied = Applied {
+                    wanted: object.body.clone(),
+                    left: lasting(&is),
+                    is_stale: false,
+                };
+                let before = self.applied.insert(place, applied);
+                if was.is_some_and(|was| version(&was) == version(&is)) {
+                    return None;
+                }
+                let is_repair = before.is_some_and(|before| before.wanted == object.body);
+                match is_repair {
+                    true => Some(News::Repaired(object.title())),
+                    false => Some(News::Applied(object.title())),
+                }
+            }
+            (Request::Say { name, .. }, Done::Is(is)) => {
+                let conditions = is["status"]["conditions"].as_array();
+                let said = conditions.into_iter().flatten();
+                let said = said.filter(|one| one["status"] == "True");
+                let said =
+                    said.map(|one| format!("{} {}", text(&one["type"]), text(&one["message"])));
+                let said: Vec<String> = said.collect();
+                self.metallbs.insert(name.clone(), is);
+                Some(News::Said(name.clone(), said.join("; ")))
+            }
+            (
+                Request::Delete {
+                    with_pods: true, ..
+                },
+                Done::Is(is),
+            ) => {
+                self.live.insert(place.clone(), is);
+                Some(News::Removed(place))
+            }
+            (Request::Delete { .. }, _) => {
+                self.live.remove(&place);
+                self.applied.remove(&place);
+                self.done.insert(place.clone());
+                Some(News::Removed(place))
+            }
+            (Request::Clear { .. } | Request::Convert { .. }, Done::Is(_)) => {
+                self.done.insert(place.clone());
+                Some(News::Applied(place))
+            }
+            (_, Done::Nothing) => {
+                self.done.insert(place);
+                None
+            }
+        }
+    }
+
+    fn hinder(
+        &mut self,
+        now: Time,
+        place: String,
+        request: &Request,
+        hindrance: &Hindrance,
+    ) -> Option<News> {
+        let title = match request {
+            Request::Apply(object) => object.title(),
+            Request::Delete { .. }
+            | Request::Clear { .. }
+            | Request::Convert { .. }
+            | Request::Say { .. } => place.clone(),
+        };
+        let (what, failure) = match hindrance {
+            Hindrance::Failed(failure) => (format!("{title}: {failure}"), failure.clone()),
+            Hindrance::Selector => {
+                let why = "it selects other pods than Heliograph's, and a selector cannot be changed; delete it \
+                           with --cascade=orphan, and its pods once those of Heliograph are there";
+                let what = format!("{title}: {why}");
+                (what.clone(), Failure::Garbled(what))
+            }
+        };
+        let trouble = self.troubles.entry(place).or_insert_with(|| Trouble {
+            what: String::new(),
+            backoff: Backoff::default(),
+            until: now,
+        });
+        let wait = u64::try_from(trouble.backoff.after(&failure).as_nanos()).unwrap_or(u64::MAX);
+        trouble.until = now + Span::from_ns(wait);
+        let is_news = trouble.what != what;
+        trouble.what.clone_from(&what);
+        is_news.then_some(News::Failed(what))
+    }
+}
+
+/// What is followed: the resources, and of every kind that we make what carries our label.
+fn collections(namespace: &str, usual: &Options) -> Vec<Collection> {
+    let resources = Collection {
+        path: format!("/apis/metallb.io/v1beta1/namespaces/{namespace}/metallbs"),
+        labels: String::new(),
+        fields: String::new(),
+    };
+    let everything = Options {
+        has_policies: true,
+        ..usual.clone()
+    };
+    let objects = deploy::running(&everything);
+    let ours = objects.iter().map(|object| Collection {
+        path: object.collection(),
+        labels: format!("{LABEL}={}", super::settings::MANAGER),
+        // Rights to objects of the cluster are for this one alone.
+        fields: match object.namespace {
+            Some(_) => String::new(),
+            None => format!("metadata.name={}", object.name),
+        },
+    });
+    let ours: BTreeSet<Collection> = ours.collect();
+    std::iter::once(resources).chain(ours).collect()
+}
+
+/// What a resource asks for.
+fn asks(metallb: &Value) -> (&Value, &Value) {
+    (&metallb["spec"], &metallb["metadata"]["annotations"])
+}
+
+/// An object without what changes by itself.
+fn lasting(object: &Value) -> Value {
+    let mut object = object.clone();
+    let Some(fields) = object.as_object_mut() else {
+        return object;
+    };
+    // Items of a list do not say what they are.
+    for field in ["apiVersion", "kind", "status"] {
+        fields.remove(field);
+    }
+    if let Some(metadata) = fields.get_mut("metadata").and_then(Value::as_object_mut) {
+        for field in ["generation", "managedFields", "resourceVersion"] {
+            metadata.remove(field);
+        }
+    }
+    object
+}
+
+fn name(object: &Value) -> &str {
+    text(&object["metadata"]["name"])
+}
+
+fn version(object: &Value) -> &str {
+    text(&object["metadata"]["resourceVersion"])
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+fn conversion_path() -> String {
+    CRD.to_owned()
+}
+
+/// As what the end of conversion goes.
+fn unconversion() -> String {
+    format!("{CRD}#None")
+}
+
+/// The stanza of the definition of BGPPeer by which its versions are converted.
+pub(super) fn conversion(namespace: &str, by_webhook: bool) -> Value {
+    if !by_webhook {
+        return json!({"strategy": "None", "webhook": null});
+    }
+    let service =
+        json!({"name": "metallb-webhook-service", "namespace": namespace, "path": "/convert"});
+    json!({
+        "strategy": "Webhook",
+        "webhook": {"clientConfig": {"service": service}, "conversionReviewVersions": ["v1beta1", "v1beta2"]},
+    })
+}
+
+/// The definition whose versions are converted.
+pub(super) const CRD: &str =
+    "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/bgppeers.metallb.io";
+/// What MetalLB's operator has beside what we have, by plural and name; whether it may be somebody else's too.
+const LEFTOVERS: [(&str, &str, bool); 5] = [
+    ("deployments", "webhook-server", false),
+    ("deployments", "metallb-operator-webhook-server", false),
+    ("deployments", "frr-k8s-webhook-server", true),
+    ("deployments", "frr-k8s-statuscleaner", true),
+    ("daemonsets", "frr-k8s", true),
+];
+/// What our pods make and nobody owns.
+const LEFT_BY_PODS: [&str; 2] = [
+    "/api/v1/namespaces/{}/secrets/metallb-webhook-cert",
+    "/apis/coordination.k8s.io/v1/namespaces/{}/leases/heliograph-controller",
+];
+
+#[cfg(test)]
+#[path = "desk_tests.rs"]
+mod tests;
