@@ -91,8 +91,8 @@ pub fn apply<'a>(
     Ok(merged)
 }
 
-/// Records in `new` that a manager wrote it by PUT, POST or PATCH. What `new` itself says of owners does not count, except that
-/// `managedFields: [{}]` makes it forget them all.
+/// Records in `new` that a manager wrote it by PUT, POST or PATCH. What `new` itself says of owners counts as what was before, which is
+/// how owners are changed by hand; `managedFields: [{}]` makes it forget them all.
 pub fn own_update<'a>(
     old: Option<&Value>,
     new: &mut Value,
@@ -101,7 +101,10 @@ pub fn own_update<'a>(
 ) {
     let manager = manager.into();
     let is_reset = new["metadata"]["managedFields"] == serde_json::json!([{}]);
-    let mut entries = entry::read(old);
+    let mut entries = entry::read(Some(new));
+    if entries.is_empty() {
+        entries = entry::read(old);
+    }
     if is_reset || (old.is_some() && entries.is_empty()) {
         // An object without owners gets none before the first apply.
         entry::write(new, Vec::new());
