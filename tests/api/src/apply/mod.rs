@@ -123,6 +123,21 @@ pub fn own_update<'a>(
     entry::write(new, entries);
 }
 
+/// Whether two versions of an object differ at most in when their owners wrote: such a write is none, and the older version stays.
+pub fn is_same_but_for_times(one: &Value, other: &Value) -> bool {
+    let timeless = |object: &Value| {
+        let mut object = object.clone();
+        if let Some(entries) = object["metadata"]["managedFields"].as_array_mut() {
+            for entry in entries.iter_mut() {
+                crate::value::take(entry, "time");
+            }
+            entries.sort_by_key(Value::to_string);
+        }
+        object
+    };
+    one == other || timeless(one) == timeless(other)
+}
+
 /// Takes what changed away from those who own it; without force that is a conflict.
 fn take(entries: &mut Vec<Entry>, changes: &Differences, force: bool) -> Result<(), Conflict> {
     let contested = |entry: &Entry| entry.fields.intersection(&changes.changed);

@@ -83,7 +83,8 @@ fn what_nobody_needs_is_refused() {
     let status = request("update", "", "services/status", "default", "web");
     assert!(!allows(&objects, &user("speaker"), &status));
     let stranger = user("default");
-    for &(verbs, group, resource, namespace, name) in ACCOUNTS.iter().flat_map(|(_, calls)| *calls) {
+    for &(verbs, group, resource, namespace, name) in ACCOUNTS.iter().flat_map(|(_, calls)| *calls)
+    {
         let request = request(verbs[0], group, resource, namespace, name);
         assert!(!allows(&objects, &stranger, &request), "{resource}");
     }
