@@ -6,14 +6,20 @@
 //! webhooks, conversion, pods, what pods left, the rest. A resource that cannot be read changes nothing. Knows neither clock nor
 //! connection, nor whether it may write.
 
-use super::settings::LABEL;
+mod collection;
+mod word;
+mod work;
+
+pub(super) use collection::Collection;
+
 use crate::api::Failure;
 use crate::report::retry::Backoff;
 use crate::source::kube::Told;
+use collection::collections;
 use serde_json::{Value, json};
 use speaker_core::crd::MetalLb;
 use speaker_core::crd::metallb::NAME;
-use speaker_core::deploy::{self, Condition, Object, Options, State};
+use speaker_core::deploy::{self, Object, Options};
 use speaker_core::problem::Faults;
 use speaker_proto::{Span, Time};
 use std::collections::{BTreeMap, BTreeSet};
@@ -38,17 +44,6 @@ pub(super) struct Desk {
     done: BTreeSet<String>,
     /// What failed last, by path.
     troubles: BTreeMap<String, Trouble>,
-}
-
-/// Objects that are followed together.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(super) struct Collection {
-    /// Their path.
-    pub(super) path: String,
-    /// Of their labels, what they must carry.
-    pub(super) labels: String,
-    /// Of their fields, what they must have.
-    pub(super) fields: String,
 }
 
 /// What the resource of the right name asks for.
@@ -255,156 +250,6 @@ impl Desk {
         self.troubles.values().map(|trouble| trouble.until).min()
     }
 
-    /// What is to be done for the resource: objects, then conversion, then what is not wanted any more.
-    fn work(&self) -> Vec<Request> {
-        let pending = self.pending().cloned().map(Box::new);
-        let mut work: Vec<Request> = pending.map(Request::Apply).collect();
-        if !self.wanted.is_empty() && !self.done.contains(&conversion_path()) {
-            work.push(Request::Convert { by_webhook: true });
-        }
-        if matches!(self.asked, Asked::Bad(_)) || !work.is_empty() {
-            return work;
-        }
-        let wanted: BTreeSet<String> = self.wanted.iter().map(Object::path).collect();
-        let strays = self.live.keys().filter(|path| !wanted.contains(*path));
-        work.extend(strays.map(|path| Request::Delete {
-            path: path.clone(),
-            with_pods: false,
-        }));
-        // MetalLB's webhooks answer until ours do.
-        if self.missing().is_none() {
-            work.extend(self.leftovers());
-        }
-        work
-    }
-
-    /// What is wanted and not there as it should be.
-    fn pending(&self) -> impl Iterator<Item = &Object> {
-        self.wanted.iter().filter(|object| {
-            let applied = self.applied.get(&object.path());
-            applied.is_none_or(|applied| applied.is_stale || applied.wanted != object.body)
-        })
-    }
-
-    fn leftovers(&self) -> Vec<Request> {
-        let leftovers = LEFTOVERS.iter().map(|(plural, name, is_theirs_alone)| {
-            let path = format!(
-                "/apis/apps/v1/namespaces/{}/{plural}/{name}",
-                self.namespace
-            );
-            Request::Clear {
-                path,
-                is_theirs_alone: *is_theirs_alone,
-            }
-        });
-        leftovers
-            .filter(|request| !self.done.contains(&self.place(request)))
-            .collect()
-    }
-
-    /// What is to be done so that nothing stays: the first stage that is not over.
-    fn removal(&self) -> Vec<Request> {
-        let with = |plural: &str| {
-            let of = format!("/{plural}/");
-            let paths = self.live.keys().filter(move |path| path.contains(&of));
-            paths.cloned().collect::<Vec<String>>()
-        };
-        if self.live.is_empty() {
-            return Vec::new();
-        }
-        let delete = |path: &String, with_pods| Request::Delete {
-            path: path.clone(),
-            with_pods,
-        };
-        let webhooks = with("validatingwebhookconfigurations");
-        if !webhooks.is_empty() {
-            return webhooks.iter().map(|path| delete(path, false)).collect();
-        }
-        if !self.done.contains(&unconversion()) {
-            return vec![Request::Convert { by_webhook: false }];
-        }
-        let pods = [with("deployments"), with("daemonsets")].concat();
-        if !pods.is_empty() {
-            let is_ending =
-                |path: &&String| !self.live[*path]["metadata"]["deletionTimestamp"].is_null();
-            let asked = pods.iter().filter(|path| !is_ending(path));
-            return asked.map(|path| delete(path, true)).collect();
-        }
-        let left = LEFT_BY_PODS
-            .map(|place| place.replace("{}", &self.namespace))
-            .into_iter()
-            .filter(|path| !self.done.contains(path));
-        let left: Vec<String> = left.collect();
-        if !left.is_empty() {
-            return left.iter().map(|path| delete(path, false)).collect();
-        }
-        self.live.keys().map(|path| delete(path, false)).collect()
-    }
-
-    /// What is missing until everything is rolled out.
-    fn missing(&self) -> Option<String> {
-        self.wanted.iter().find_map(|object| {
-            let live = self.live.get(&object.path()).unwrap_or(&Value::Null);
-            deploy::rollout(object, live)
-        })
-    }
-
-    /// The conditions to write into a resource, if they are not there.
-    fn word(&self, metallb: &Value) -> Option<Request> {
-        let state = match name(metallb) {
-            NAME => self.state(metallb)?,
-            other => State::Degraded(Condition {
-                reason: "IncorrectMetalLBResourceName",
-                message: format!(
-                    "Incorrect MetalLB resource name: {other}. Only one named {NAME} is acted on"
-                ),
-            }),
-        };
-        let generation = metallb["metadata"]["generation"].as_u64();
-        let before = &metallb["status"]["conditions"];
-        let generation = generation.unwrap_or_default();
-        // The time is put in by whoever writes; what keeps its time keeps it.
-        let conditions = deploy::conditions(&state, generation, before, "");
-        (conditions != *before).then(|| Request::Say {
-            name: name(metallb).to_owned(),
-            conditions,
-        })
-    }
-
-    /// How it stands; `None` while that is being found out.
-    fn state(&self, metallb: &Value) -> Option<State> {
-        let degraded = |reason, message| Some(State::Degraded(Condition { reason, message }));
-        let metallb_at_hand = match &self.asked {
-            Asked::Nothing => return None,
-            Asked::Bad(faults) => {
-                let place = format!("MetalLB {}/{NAME}", self.namespace);
-                return degraded("InvalidSpec", format!("{place}: {}", faults.brief()));
-            }
-            Asked::Good(metallb) => metallb,
-        };
-        let mut troubles = self.troubles.iter();
-        // That conditions cannot be written is nothing that conditions could say.
-        let trouble = troubles.find(|(place, _)| !place.starts_with(&self.resources()));
-        if let Some((_, trouble)) = trouble {
-            return degraded("FailedToDeploy", trouble.what.clone());
-        }
-        if self.pending().next().is_some() {
-            let is_new = metallb["status"]["conditions"].is_null();
-            let what = "the objects are being applied".to_owned();
-            return is_new.then_some(State::Progressing(what));
-        }
-        if let Some(missing) = self.missing() {
-            return Some(State::Progressing(missing));
-        }
-        Some(State::RolledOut {
-            notes: metallb_at_hand.notes.join(" "),
-            lacks: metallb_at_hand.foreign_bgp().map(|message| Condition {
-                reason: "ForeignBGPSpeaker",
-                message,
-            }),
-        })
-    }
-
     /// What a request is about.
     fn place(&self, request: &Request) -> String {
         match request {
@@ -524,31 +369,6 @@ impl Desk {
     }
 }
 
-/// What is followed: the resources, and of every kind that we make what carries our label.
-fn collections(namespace: &str, usual: &Options) -> Vec<Collection> {
-    let resources = Collection {
-        path: format!("/apis/metallb.io/v1beta1/namespaces/{namespace}/metallbs"),
-        labels: String::new(),
-        fields: String::new(),
-    };
-    let everything = Options {
-        has_policies: true,
-        ..usual.clone()
-    };
-    let objects = deploy::running(&everything);
-    let ours = objects.iter().map(|object| Collection {
-        path: object.collection(),
-        labels: format!("{LABEL}={}", super::settings::MANAGER),
-        // Rights to objects of the cluster are for this one alone.
-        fields: match object.namespace {
-            Some(_) => String::new(),
-            None => format!("metadata.name={}", object.name),
-        },
-    });
-    let ours: BTreeSet<Collection> = ours.collect();
-    std::iter::once(resources).chain(ours).collect()
-}
-
 /// What a resource asks for.
 fn asks(metallb: &Value) -> (&Value, &Value) {
     (&metallb["spec"], &metallb["metadata"]["annotations"])
@@ -609,20 +429,6 @@ pub(super) fn conversion(namespace: &str, by_webhook: bool) -> Value {
 /// The definition whose versions are converted.
 pub(super) const CRD: &str =
     "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/bgppeers.metallb.io";
-/// What MetalLB's operator has beside what we have, by plural and name; whether it may be somebody else's too.
-const LEFTOVERS: [(&str, &str, bool); 5] = [
-    ("deployments", "webhook-server", false),
-    ("deployments", "metallb-operator-webhook-server", false),
-    ("deployments", "frr-k8s-webhook-server", true),
-    ("deployments", "frr-k8s-statuscleaner", true),
-    ("daemonsets", "frr-k8s", true),
-];
-/// What our pods make and nobody owns.
-const LEFT_BY_PODS: [&str; 2] = [
-    "/api/v1/namespaces/{}/secrets/metallb-webhook-cert",
-    "/apis/coordination.k8s.io/v1/namespaces/{}/leases/heliograph-controller",
-];
-
 #[cfg(test)]
 #[path = "desk_tests.rs"]
 mod tests;

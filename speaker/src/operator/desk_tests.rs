@@ -1,6 +1,8 @@
 //! The desk told of a small cluster's objects, with every answer played by the test.
 
+use super::work::LEFTOVERS;
 use super::*;
+use crate::operator::settings::LABEL;
 
 /// What an API server would have, and the requests that came.
 struct Played {

@@ -330,7 +330,14 @@ fn the_operators_pods_are_not_taken_for_others() {
     let services = in_folder("deploy/operator").into_iter();
     let services: Vec<Value> = services.filter(|one| one["kind"] == "Service").collect();
     assert_eq!(services.len(), 1);
-    assert_eq!(services[0]["spec"]["selector"], *labels);
+    let selected = services[0]["spec"]["selector"].as_object().unwrap();
+    assert!(selected.iter().all(|(key, value)| labels[key] == *value));
+    let own = json!({"control-plane": "controller-manager"});
+    assert_eq!(
+        operator()["spec"]["selector"]["matchLabels"],
+        own,
+        "MetalLB's"
+    );
     let webhooks = in_folder("deploy/operator").into_iter();
     let mut webhooks = webhooks.filter(|one| one["kind"] == "ValidatingWebhookConfiguration");
     let client = webhooks.next().unwrap()["webhooks"][0]["clientConfig"].clone();

@@ -551,4 +551,19 @@ const OPERATOR: &[Call] = &[
         "frr-k8s-statuscleaner",
     ),
     (&["get", "delete"], "apps", "daemonsets", OWN, "frr-k8s"),
+    (&["get", "delete"], "", "configmaps", OWN, "frr-startup"),
+    (
+        &["get", "delete"],
+        "networking.k8s.io",
+        "networkpolicies",
+        OWN,
+        "metallb-controller",
+    ),
+    (
+        &["get", "delete"],
+        "networking.k8s.io",
+        "networkpolicies",
+        OWN,
+        "metallb-webhook",
+    ),
 ];

@@ -77,6 +77,16 @@ fn what_metallbs_operator_left_goes() {
     site.put(&theirs("webhook-server"));
     // Somebody else's frr-k8s is none of our business.
     site.put(&theirs("frr-k8s-statuscleaner"));
+    let policies = "/apis/networking.k8s.io/v1/namespaces/metallb-system/networkpolicies";
+    let policy = json!({
+        "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
+        "metadata": {"name": "metallb-controller", "namespace": "metallb-system"},
+        "spec": {"podSelector": {"matchLabels": {"app": "metallb"}}},
+    });
+    let policy_path = format!("{policies}?fieldManager=metallb-operator");
+    let json = "application/json";
+    let (code, answer) = site.double.request("POST", &policy_path, json, &policy);
+    assert_eq!(code, 201, "{answer}");
     let operator = site.operator(&[]);
     site.metallb("metallb", &json!({}));
     has_become_ours(&site);
@@ -84,6 +94,8 @@ fn what_metallbs_operator_left_goes() {
     assert!(site.get(old).is_object(), "it answers until ours does");
     site.until_available();
     site.until("the old webhook server goes", || site.get(old).is_null());
+    let policy = format!("{policies}/metallb-controller");
+    site.until("its policy goes", || site.get(&policy).is_null());
     let foreign = "/apis/apps/v1/namespaces/metallb-system/deployments/frr-k8s-statuscleaner";
     assert!(site.get(foreign).is_object());
     assert_eq!(
