@@ -6,6 +6,7 @@
 //! webhooks, conversion, pods, what pods left, the rest. A resource that cannot be read changes nothing. Knows neither clock nor
 //! connection, nor whether it may write.
 
+mod applied;
 mod collection;
 mod word;
 mod work;
@@ -15,6 +16,7 @@ pub(super) use collection::Collection;
 use crate::api::Failure;
 use crate::report::retry::Backoff;
 use crate::source::kube::Told;
+use applied::{Applied, lasting};
 use collection::collections;
 use serde_json::{Value, json};
 use speaker_core::crd::MetalLb;
@@ -31,6 +33,8 @@ pub(super) struct Desk {
     collections: Vec<Collection>,
     /// What has not been seen whole yet.
     unsynced: BTreeSet<String>,
+    /// Why not, if something stands in the way.
+    obstacle: Option<String>,
     /// The resources, by name.
     metallbs: BTreeMap<String, Value>,
     asked: Asked,
@@ -54,14 +58,6 @@ enum Asked {
     Good(Box<MetalLb>),
     /// Nothing that makes sense.
     Bad(Faults),
-}
-
-struct Applied {
-    wanted: Value,
-    /// The object as it was after that, without what changes by itself.
-    left: Value,
-    /// Somebody changed it since.
-    is_stale: bool,
 }
 
 struct Trouble {
@@ -134,6 +130,7 @@ impl Desk {
             usual,
             unsynced: collections.iter().map(|one| one.path.clone()).collect(),
             collections,
+            obstacle: None,
             metallbs: BTreeMap::new(),
             asked: Asked::Nothing,
             wanted: Vec::new(),
@@ -147,6 +144,11 @@ impl Desk {
     /// What is to be followed.
     pub(super) fn collections(&self) -> &[Collection] {
         &self.collections
+    }
+
+    /// Notes what stands in the way of seeing everything whole.
+    pub(super) fn hear_of(&mut self, obstacle: Option<String>) {
+        self.obstacle = obstacle;
     }
 
     /// Takes what the API server tells of a collection.
@@ -228,15 +230,19 @@ impl Desk {
 
     /// The next thing to do, if one is due.
     pub(super) fn next(&self, now: Time) -> Option<Request> {
-        if !self.unsynced.is_empty() {
+        let is_blind = !self.unsynced.is_empty();
+        if is_blind && (self.obstacle.is_none() || self.unsynced.contains(&self.resources())) {
             return None;
         }
         let is_due = |request: &Request| {
-            let trouble = self.troubles.get(&self.place(request));
-            trouble.is_none_or(|trouble| trouble.until <= now)
+            let place = self.place(request);
+            let trouble = self.troubles.get(&place).map(|trouble| trouble.until);
+            let fight = self.applied.get(&place).map(Applied::due);
+            trouble.max(fight).is_none_or(|until| until <= now)
         };
         let mut words = self.metallbs.values().filter_map(|one| self.word(one));
         let work = match self.asked {
+            _ if is_blind => Vec::new(),
             Asked::Nothing => self.removal(),
             Asked::Good(_) | Asked::Bad(_) => self.work(),
         };
@@ -247,7 +253,9 @@ impl Desk {
 
     /// When something that failed is due again.
     pub(super) fn deadline(&self) -> Option<Time> {
-        self.troubles.values().map(|trouble| trouble.until).min()
+        let troubles = self.troubles.values().map(|trouble| trouble.until);
+        let fights = self.applied.values().filter(|applied| applied.is_stale);
+        troubles.chain(fights.map(Applied::due)).min()
     }
 
     /// What a request is about.
@@ -272,31 +280,15 @@ impl Desk {
         match answer {
             Ok(done) => {
                 self.troubles.remove(&place);
-                self.finish(place, request, done)
+                self.finish(now, place, request, done)
             }
             Err(hindrance) => self.hinder(now, place, request, &hindrance),
         }
     }
 
-    fn finish(&mut self, place: String, request: &Request, done: Done) -> Option<News> {
+    fn finish(&mut self, now: Time, place: String, request: &Request, done: Done) -> Option<News> {
         match (request, done) {
-            (Request::Apply(object), Done::Is(is)) => {
-                let was = self.live.insert(place.clone(), is.clone());
-                let applied = Applied {
-                    wanted: object.body.clone(),
-                    left: lasting(&is),
-                    is_stale: false,
-                };
-                let before = self.applied.insert(place, applied);
-                if was.is_some_and(|was| version(&was) == version(&is)) {
-                    return None;
-                }
-                let is_repair = before.is_some_and(|before| before.wanted == object.body);
-                match is_repair {
-                    true => Some(News::Repaired(object.title())),
-                    false => Some(News::Applied(object.title())),
-                }
-            }
+            (Request::Apply(object), Done::Is(is)) => self.finish_apply(now, place, object, is),
             (Request::Say { name, .. }, Done::Is(is)) => {
                 let conditions = is["status"]["conditions"].as_array();
                 let said = conditions.into_iter().flatten();
@@ -330,6 +322,32 @@ impl Desk {
                 self.done.insert(place);
                 None
             }
+        }
+    }
+
+    fn finish_apply(
+        &mut self,
+        now: Time,
+        place: String,
+        object: &Object,
+        is: Value,
+    ) -> Option<News> {
+        let was = self.live.insert(place.clone(), is.clone());
+        let is_changed = was.is_none_or(|was| version(&was) != version(&is));
+        let before = self.applied.remove(&place);
+        let before = before.filter(|before| before.wanted == object.body);
+        let is_repair = is_changed && before.is_some();
+        let mut applied = before.unwrap_or_else(|| Applied::new(&object.body));
+        applied.left = lasting(&is);
+        applied.is_stale = false;
+        if is_repair {
+            applied.repaired(now);
+        }
+        self.applied.insert(place, applied);
+        match (is_changed, is_repair) {
+            (false, _) => None,
+            (true, true) => Some(News::Repaired(object.title())),
+            (true, false) => Some(News::Applied(object.title())),
         }
     }
 
@@ -372,24 +390,6 @@ impl Desk {
 /// What a resource asks for.
 fn asks(metallb: &Value) -> (&Value, &Value) {
     (&metallb["spec"], &metallb["metadata"]["annotations"])
-}
-
-/// An object without what changes by itself.
-fn lasting(object: &Value) -> Value {
-    let mut object = object.clone();
-    let Some(fields) = object.as_object_mut() else {
-        return object;
-    };
-    // Items of a list do not say what they are.
-    for field in ["apiVersion", "kind", "status"] {
-        fields.remove(field);
-    }
-    if let Some(metadata) = fields.get_mut("metadata").and_then(Value::as_object_mut) {
-        for field in ["generation", "managedFields", "resourceVersion"] {
-            metadata.remove(field);
-        }
-    }
-    object
 }
 
 fn name(object: &Value) -> &str {

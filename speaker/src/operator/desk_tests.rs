@@ -157,6 +157,24 @@ fn nothing_is_done_before_everything_has_been_seen() {
 }
 
 #[test]
+fn what_stands_in_the_way_of_seeing_everything_is_told() {
+    let mut played = Played::unsynced();
+    played.desk.hear_of(Some("x cannot be followed".to_owned()));
+    played.metallb(NAME, json!({}));
+    assert_eq!(played.run(), [""; 0], "there may be other resources");
+    played.desk.take(RESOURCES, Told::Synced);
+    assert_eq!(played.run(), ["say metallb Degraded"]);
+    let said = &played.desk.metallbs[NAME]["status"]["conditions"][3];
+    assert_eq!(said["message"], "x cannot be followed");
+    played.desk.hear_of(None);
+    played.sync();
+    assert_eq!(
+        played.run().last().unwrap(),
+        "say metallb Available Upgradeable"
+    );
+}
+
+#[test]
 fn a_new_resource_is_brought_about_and_then_nothing_is_left_to_do() {
     let mut played = Played::new();
     played.metallb(NAME, json!({}));
@@ -193,8 +211,36 @@ fn what_somebody_changed_is_put_right_and_what_changes_by_itself_is_left_alone()
     assert_eq!(starting(&played.run(), "apply Deployment controller"), 1);
     let repaired = News::Repaired("Deployment controller".to_owned());
     assert!(played.news.contains(&repaired), "{:?}", played.news);
+    played.now = played.now + Span::s(1);
     played.vanish(DEPLOYMENT);
     assert_eq!(starting(&played.run(), "apply Deployment controller"), 1);
+}
+
+#[test]
+fn who_changes_an_object_again_and_again_is_answered_more_and_more_slowly() {
+    let mut played = Played::new();
+    played.metallb(NAME, json!({}));
+    played.run();
+    let mut waits = Vec::new();
+    for replicas in 2..10 {
+        played.edit(DEPLOYMENT, |object| {
+            object["spec"]["replicas"] = json!(replicas)
+        });
+        let begun = played.now;
+        if let Some(due) = played.desk.deadline() {
+            played.now = played.now.max(due);
+        }
+        assert_eq!(played.run(), ["apply Deployment controller"]);
+        waits.push(played.now.since(begun).ns() / 1_000_000_000);
+    }
+    assert_eq!(waits, [0, 1, 2, 4, 8, 16, 32, 32]);
+    played.now = played.now + Span::s(400);
+    played.edit(DEPLOYMENT, |object| object["spec"]["replicas"] = json!(0));
+    assert_eq!(
+        played.run(),
+        ["apply Deployment controller"],
+        "at once again"
+    );
 }
 
 #[test]

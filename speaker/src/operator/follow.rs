@@ -7,7 +7,7 @@ use crate::source::kube::{Told, Watched};
 use anyhow::Result;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 /// What was told of a collection.
@@ -17,13 +17,17 @@ pub(super) struct Item {
     pub(super) told: Told,
 }
 
+/// What stands in the way of following, by path of the collection.
+pub(super) type Obstacles = Vec<(String, watch::Receiver<Option<String>>)>;
+
 /// Begins to follow; the tasks run until `tasks` is dropped.
 pub(super) fn begin(
     api: &Api,
     collections: &[Collection],
     tasks: &mut JoinSet<Result<()>>,
-) -> mpsc::Receiver<Item> {
+) -> (mpsc::Receiver<Item>, Obstacles) {
     let (tell, told) = mpsc::channel(ITEMS_MAX);
+    let mut obstacles = Obstacles::new();
     for Collection {
         path,
         labels,
@@ -40,10 +44,12 @@ pub(super) fn begin(
             collection: Arc::clone(&collection),
             told,
         };
-        let (task, _) = reflect::follow(api.clone(), watched, Duration::ZERO, tell.clone(), shape);
+        let (api, tell) = (api.clone(), tell.clone());
+        let (task, followed) = reflect::follow(api, watched, Duration::ZERO, tell, shape);
+        obstacles.push((path.clone(), followed.trouble));
         tasks.spawn(task);
     }
-    told
+    (told, obstacles)
 }
 
 const ITEMS_MAX: usize = 64; // an installation has less than that

@@ -88,10 +88,14 @@ async fn lead(
     }
     let mut desk = Desk::new(&settings.namespace, settings.usual);
     let mut parts = JoinSet::new();
-    let mut items = follow::begin(&api, desk.collections(), &mut parts);
+    let (mut items, obstacles) = follow::begin(&api, desk.collections(), &mut parts);
     let hands = Hands::new(api, term.clone(), &settings.namespace);
     loop {
         board.turned.touch();
+        desk.hear_of(obstacles.iter().find_map(|(path, trouble)| {
+            let why = trouble.borrow().clone()?;
+            Some(format!("{path} cannot be followed: {why}"))
+        }));
         while !*stopped.borrow() && term.may_write() {
             let Some(request) = desk.next(now()) else {
                 break;

@@ -259,8 +259,11 @@ fn image<'i>(variable: &str, image: &'i str) -> Result<&'i str> {
         !image.is_empty(),
         "{variable} is missing: name the image of Heliograph"
     );
+    let name = image.rsplit('/').next().unwrap_or_default();
+    let name = name.split([':', '@']).next().unwrap_or_default();
+    let is_theirs = ["controller", "speaker"].contains(&name) && image.contains("metallb/");
     ensure!(
-        !image.contains("metallb/"),
+        !is_theirs,
         "{variable} is {image}, which is MetalLB's: name the image of Heliograph"
     );
     Ok(image)
@@ -454,6 +457,8 @@ mod tests {
             &[],
             "SPEAKER_IMAGE is quay.io/metallb/speaker:v0.16.1, which is MetalLB's",
         );
+        let mirrored = "--controller-image=r.example/metallb/heliograph:1 --speaker-image=h";
+        assert!(resolve(mirrored, &[]).is_ok());
         let both = format!("{IMAGES} --deploy-podmonitors --deploy-servicemonitors");
         refused(&both, &[], "choose one");
         let ports = format!("{IMAGES} --metrics-port=5 --operand-liveness-port=5");

@@ -93,6 +93,7 @@ impl MetalLb {
             log_level: self.log_level,
             class: self.class.clone(),
             bgp_type: Some(self.bgp),
+            frrk8s_namespace: self.foreign_bgp.clone(),
             ..usual.clone()
         }
     }
@@ -360,10 +361,9 @@ mod tests {
         let asked = read(spec.clone());
         let why = asked.foreign_bgp().unwrap();
         assert!(why.contains("frr-k8s in namespace frr speaks BGP"), "{why}");
-        assert_eq!(
-            asked.options(&usual()).bgp_type,
-            Some(BgpType::FrrK8sExternal)
-        );
+        let options = asked.options(&usual());
+        assert_eq!(options.bgp_type, Some(BgpType::FrrK8sExternal));
+        assert_eq!(options.frrk8s_namespace.as_deref(), Some("frr"));
         let mut object = object(spec);
         object["metadata"]["annotations"] = json!({OWN_BGP: "true"});
         let asked = MetalLb::read(&object).unwrap();

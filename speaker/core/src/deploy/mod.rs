@@ -3,7 +3,7 @@
 //!
 //! Typed and pure: [`Options`] in, [`Object`]s out. Knows no API server, nothing of what is there already, and no file. Names, labels
 //! and ports are MetalLB's, so that who scripts against them, scrapes them or admits them finds the same; what differs is in
-//! `docs/kubernetes.md`.
+//! `docs/metallb.md`.
 
 mod adopt;
 mod condition;

@@ -20,6 +20,8 @@ pub struct Options {
     pub class: Option<String>,
     /// The BGP of MetalLB's that this stands for; `None`: unsaid, which is the native one's ways.
     pub bgp_type: Option<BgpType>,
+    /// Where somebody else's frr-k8s is, for speakers to look at.
+    pub frrk8s_namespace: Option<String>,
     /// Where both listen.
     pub ports: Ports,
     /// Flags of TLS for both, as `--tls-min-version=VersionTLS12`.
@@ -165,6 +167,7 @@ impl Options {
             log_level: Level::default(),
             class: None,
             bgp_type: None,
+            frrk8s_namespace: None,
             ports: Ports::default(),
             tls: Vec::new(),
             monitors: Monitors::default(),

@@ -102,6 +102,8 @@ fn args(options: &Options) -> Vec<String> {
     if options.ports.members != super::Ports::default().members {
         args.push(format!("--ml-bindport={}", options.ports.members));
     }
+    let foreign = options.frrk8s_namespace.iter();
+    args.extend(foreign.map(|namespace| format!("--frrk8s-namespace={namespace}")));
     // A container sees the node's settings under /proc/sys read-only. Where kube-proxy uses IPVS, its strictARP sets them.
     args.push("--no-arp-announce".to_owned());
     args

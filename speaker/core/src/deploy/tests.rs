@@ -91,6 +91,7 @@ fn both_are_told_the_same_of_what_concerns_both() {
     options.class = Some("example.com/lb".to_owned());
     options.bgp_type = Some(BgpType::FrrK8s);
     options.tls = vec!["--tls-min-version=VersionTLS12".to_owned()];
+    options.frrk8s_namespace = Some("frr".to_owned());
     options.ports = Ports {
         metrics: 1,
         health: 2,
@@ -122,6 +123,8 @@ fn both_are_told_the_same_of_what_concerns_both() {
             .contains(&json!("--ml-bindport=3"))
     );
     assert_eq!(container["ports"][2]["containerPort"], 3);
+    let looks = json!("--frrk8s-namespace=frr");
+    assert!(container["args"].as_array().unwrap().contains(&looks));
 }
 
 #[test]

@@ -47,6 +47,10 @@ impl Desk {
             }
             Asked::Good(metallb) => metallb,
         };
+        if !self.unsynced.is_empty() {
+            let obstacle = self.obstacle.clone().unwrap_or_default();
+            return degraded("FailedToDeploy", obstacle);
+        }
         let mut troubles = self.troubles.iter();
         // That conditions cannot be written is nothing that conditions could say.
         let trouble = troubles.find(|(place, _)| !place.starts_with(&self.resources()));

@@ -163,6 +163,24 @@ fn metallb_1_8_at_rest_and_at_a_restart_nothing_is_written() {
 }
 
 #[test]
+fn of_two_operators_one_writes_and_the_other_follows_it() {
+    let site = Site::new();
+    let first = site.operator(&["--pod-name=operator-a"]);
+    site.until("one leads", || !first.lines("leading").is_empty());
+    let second = site.operator(&["--pod-name=operator-b"]);
+    site.until("the other waits", || !second.lines("following").is_empty());
+    site.metallb("metallb", &json!({}));
+    site.until_available();
+    assert_eq!(second.lines("objectApplied"), [Value::Null; 0]);
+    first.stop();
+    site.until("the other leads", || !second.lines("leading").is_empty());
+    site.edit(DEPLOYMENT, &json!({"spec": {"replicas": 0}}));
+    site.until("the replicas", || {
+        site.get(DEPLOYMENT)["spec"]["replicas"] == 1
+    });
+}
+
+#[test]
 fn metallb_1_8_a_wrong_name_is_told_and_the_right_one_beside_it_is_acted_on() {
     let site = Site::new();
     let _operator = site.operator(&[]);
@@ -275,6 +293,17 @@ fn without_the_resource_nothing_stays_and_webhooks_go_first() {
 #[test]
 fn monitors_are_made_where_they_are_asked_for() {
     let site = Site::new();
+    let flags = [
+        "--deploy-servicemonitors=true",
+        "--disable-network-policies=true",
+    ];
+    let _operator = site.operator(&flags);
+    site.metallb("metallb", &json!({}));
+    site.until("the missing kind is told", || {
+        let conditions = site.conditions("metallb");
+        let told = "Degraded FailedToDeploy /apis/monitoring.coreos.com/v1/";
+        conditions.iter().any(|one| one.starts_with(told))
+    });
     site.put(&json!({
         "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
         "metadata": {"name": "servicemonitors.monitoring.coreos.com"},
@@ -287,12 +316,6 @@ fn monitors_are_made_where_they_are_asked_for() {
             }],
         },
     }));
-    let flags = [
-        "--deploy-servicemonitors=true",
-        "--disable-network-policies=true",
-    ];
-    let _operator = site.operator(&flags);
-    site.metallb("metallb", &json!({}));
     site.until_available();
     let monitors = "/apis/monitoring.coreos.com/v1/namespaces/metallb-system/servicemonitors";
     let list = site.get(monitors);
