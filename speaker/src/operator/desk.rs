@@ -223,6 +223,7 @@ impl Desk {
 
     fn forget(&mut self, path: &str) {
         self.live.remove(path);
+        self.troubles.remove(path);
         if let Some(applied) = self.applied.get_mut(path) {
             applied.is_stale = true;
         }
@@ -251,11 +252,12 @@ impl Desk {
             .or_else(|| words.find(|request| is_due(request)))
     }
 
-    /// When something that failed is due again.
-    pub(super) fn deadline(&self) -> Option<Time> {
+    /// When something that failed, or must wait, is due. What was due and is not done by now waits for something else.
+    pub(super) fn deadline(&self, now: Time) -> Option<Time> {
         let troubles = self.troubles.values().map(|trouble| trouble.until);
         let fights = self.applied.values().filter(|applied| applied.is_stale);
-        troubles.chain(fights.map(Applied::due)).min()
+        let due = troubles.chain(fights.map(Applied::due));
+        due.filter(|at| *at > now).min()
     }
 
     /// What a request is about.

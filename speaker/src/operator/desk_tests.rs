@@ -185,7 +185,7 @@ fn a_new_resource_is_brought_about_and_then_nothing_is_left_to_do() {
     assert_eq!(starting(&done, "clear "), LEFTOVERS.len());
     assert_eq!(done.last().unwrap(), "say metallb Available Upgradeable");
     assert_eq!(played.run(), [""; 0]);
-    assert_eq!(played.desk.deadline(), None);
+    assert_eq!(played.desk.deadline(played.now), None);
 }
 
 #[test]
@@ -227,7 +227,7 @@ fn who_changes_an_object_again_and_again_is_answered_more_and_more_slowly() {
             object["spec"]["replicas"] = json!(replicas)
         });
         let begun = played.now;
-        if let Some(due) = played.desk.deadline() {
+        if let Some(due) = played.desk.deadline(played.now) {
             played.now = played.now.max(due);
         }
         assert_eq!(played.run(), ["apply Deployment controller"]);
@@ -306,16 +306,39 @@ fn a_failure_is_told_once_and_tried_again_later() {
     assert_eq!(done.last().unwrap(), "say metallb Degraded");
     let said = &played.desk.metallbs[NAME]["status"]["conditions"][3];
     assert_eq!(said["message"], "DaemonSet speaker: no (403)");
-    played.now = played.desk.deadline().unwrap();
+    played.now = played.desk.deadline(played.now).unwrap();
     let request = played.desk.next(played.now).unwrap();
     played.news.clear();
     played.answer(&request, Err(failure()));
     assert_eq!(played.news, []);
-    played.now = played.desk.deadline().unwrap();
+    played.now = played.desk.deadline(played.now).unwrap();
     assert_eq!(
         played.run().last().unwrap(),
         "say metallb Available Upgradeable"
     );
+}
+
+#[test]
+fn what_went_by_itself_is_no_trouble_any_more() {
+    let mut played = Played::new();
+    let policies = "/apis/networking.k8s.io/v1/namespaces/metallb-system/networkpolicies";
+    let told = Told::Put(json!({"metadata": {"name": "default-deny"}}));
+    played.desk.take(policies, told);
+    played.metallb(NAME, json!({}));
+    loop {
+        let request = played.desk.next(played.now).unwrap();
+        if matches!(request, Request::Delete { .. }) {
+            let failure = Failure::told(403, "Forbidden".into(), "no".into(), None);
+            played.answer(&request, Err(Hindrance::Failed(failure)));
+            break;
+        }
+        let answer = played.obey(&request);
+        played.answer(&request, Ok(answer));
+    }
+    assert_eq!(played.run().last().unwrap(), "say metallb Degraded");
+    played.vanish(&format!("{policies}/default-deny"));
+    assert_eq!(played.run(), ["say metallb Available Upgradeable"]);
+    assert_eq!(played.desk.deadline(played.now), None);
 }
 
 #[test]

@@ -107,7 +107,9 @@ async fn lead(
             }
             take_all(&mut desk, &mut items);
         }
-        let due = desk.deadline().map(|at| Duration::from(at.since(now())));
+        let present = now();
+        let due = desk.deadline(present);
+        let due = due.map(|at| Duration::from(at.since(present)));
         let wait = due.map_or(LOOK_MAX, |due| due.clamp(PAUSE_MIN, LOOK_MAX));
         tokio::select! {
             item = items.recv() => match item {
