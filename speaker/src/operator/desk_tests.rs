@@ -211,7 +211,7 @@ fn what_somebody_changed_is_put_right_and_what_changes_by_itself_is_left_alone()
     assert_eq!(starting(&played.run(), "apply Deployment controller"), 1);
     let repaired = News::Repaired("Deployment controller".to_owned());
     assert!(played.news.contains(&repaired), "{:?}", played.news);
-    played.now = played.now + Span::s(1);
+    played.now += Span::s(1);
     played.vanish(DEPLOYMENT);
     assert_eq!(starting(&played.run(), "apply Deployment controller"), 1);
 }
@@ -234,7 +234,7 @@ fn who_changes_an_object_again_and_again_is_answered_more_and_more_slowly() {
         waits.push(played.now.since(begun).ns() / 1_000_000_000);
     }
     assert_eq!(waits, [0, 1, 2, 4, 8, 16, 32, 32]);
-    played.now = played.now + Span::s(400);
+    played.now += Span::s(400);
     played.edit(DEPLOYMENT, |object| object["spec"]["replicas"] = json!(0));
     assert_eq!(
         played.run(),
