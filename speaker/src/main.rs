@@ -9,7 +9,9 @@ mod ctl;
 mod dataplane;
 mod drive;
 mod edge;
+mod leader;
 mod netlink;
+mod operator;
 mod privileges;
 mod report;
 mod run;
@@ -18,6 +20,7 @@ mod source;
 #[cfg(test)]
 mod testnet;
 mod tls;
+mod webhook;
 
 use anyhow::Result;
 use clap::Parser;
@@ -58,6 +61,15 @@ fn obey(command: Command) -> Result<()> {
                 tracing::info!(op = "startup", "{note}");
             }
             controller::run(settings)
+        }
+        Command::Operator(args) => {
+            let settings = operator::Settings::read(*args)?;
+            let _log =
+                report::log::init(settings.log_level, settings.log_format, drive::clock::wall)?;
+            for note in &settings.notes {
+                tracing::info!(op = "startup", "{note}");
+            }
+            operator::run(settings)
         }
         Command::Ctl(args) => ctl::run(&args),
         Command::Cleanup(args) => cleanup::run(&args),

@@ -72,6 +72,11 @@ pub fn is_set(annotations: &BTreeMap<String, String>, name: &str) -> bool {
     value.is_some_and(|value| value == "true")
 }
 
+/// What is wrong with the annotations of a MetalLB.
+pub(crate) fn check_metallb(annotations: &BTreeMap<String, String>) -> Faults {
+    faults(On::MetalLb, annotations)
+}
+
 fn faults(on: On, annotations: &BTreeMap<String, String>) -> Faults {
     let mut faults = Faults::default();
     for (key, value) in annotations.range(PREFIX.to_owned()..) {

@@ -11,6 +11,7 @@ pub mod annotations;
 pub mod config;
 pub mod convergence;
 pub mod crd;
+pub mod deploy;
 pub mod diff;
 pub mod duration;
 pub mod election;

@@ -1,15 +1,15 @@
 //! What metrics and health of the controller are made from.
 
 use super::desk::{Desk, Passed};
-use super::leader::{Standing, Term};
 use super::settings::Settings;
-use super::webhook::Webhooks;
 use crate::api::Api;
 use crate::drive::clock::{Stamp, now};
 use crate::drive::reflect::Followed;
+use crate::leader::{Standing, Term};
 use crate::report::http;
 use crate::report::secure::{self, Gate};
 use crate::report::{Check, ControllerFigures, PoolFigures};
+use crate::webhook::Webhooks;
 use anyhow::Result;
 use speaker_core::{Kind, Problem, allocator};
 use speaker_proto::Time;

@@ -5,7 +5,6 @@
 
 use super::board::Board;
 use super::desk::{Desk, News, Request};
-use super::leader::Term;
 use super::pools::PoolStatuses;
 use super::settings::Settings;
 use super::takeover::{FIELD_MANAGER, Rival, Writers};
@@ -13,6 +12,7 @@ use super::tell::{self, tell};
 use crate::api::{Api, Call, Failure};
 use crate::drive::chance;
 use crate::drive::clock::{now, pause};
+use crate::leader::Term;
 use crate::report::events::{EventSender, Severity, Subject};
 use crate::report::own_pod::OwnPod;
 use crate::source::kube::{Item, Told};

@@ -7,18 +7,18 @@ use super::board::{self, Board};
 use super::clerk::{Clerk, Outlets};
 use super::desk::KINDS;
 use super::gossip;
-use super::leader::{Leader, Term};
 use super::settings::Settings;
 use super::takeover::Lookout;
-use super::webhook::{WebhookMode, Webhooks};
 use crate::api::{self, Api};
 use crate::drive::clock::pause;
 use crate::drive::reflect;
+use crate::leader::{Leader, Seat, Term};
 use crate::report::config_state::{Component, ConfigState};
 use crate::report::events::{EventSender, Events};
 use crate::report::own_pod::OwnPod;
 use crate::report::secure::Gate;
 use crate::source::kube::Scope;
+use crate::webhook::{WebhookMode, Webhooks};
 use anyhow::{Context, Result};
 use speaker_proto::lease::REQUEST_MAX;
 use std::sync::Arc;
@@ -46,7 +46,8 @@ async fn serve(settings: Settings) -> Result<()> {
     let api = api::connect(&settings.access).await?;
     let pod = settings.pod.clone().unwrap_or_default();
     let events = Events::spawn(api.clone(), COMPONENT, pod);
-    let (leader, term) = Leader::new(api.clone(), &settings.namespace, settings.pod.as_deref());
+    let pod = settings.pod.as_deref();
+    let (leader, term) = Leader::new(api.clone(), SEAT, &settings.namespace, pod);
     let mut parts = JoinSet::new();
     let is_alone = settings.webhook.mode == WebhookMode::OnlyWebhook;
     let leads = match is_alone {
@@ -54,7 +55,14 @@ async fn serve(settings: Settings) -> Result<()> {
         true => watch::channel(true).1,
         false => term.leads(),
     };
-    let webhooks = Webhooks::spawn(&settings, api.clone(), leads, events.clone(), &mut parts);
+    let webhooks = Webhooks::spawn(
+        settings.webhook.clone(),
+        &settings.namespace,
+        api.clone(),
+        leads,
+        events.clone(),
+        &mut parts,
+    );
     let board = Board::new(api.clone(), term.clone(), webhooks.clone());
     parts.spawn({
         let (settings, gate, board) = (settings.clone(), Gate::new(api.clone()), board.clone());
@@ -192,6 +200,11 @@ async fn keep_secret(
     }
 }
 
+/// By which Lease it leads.
+const SEAT: Seat = Seat {
+    lease: "heliograph-controller",
+    what: "controller",
+};
 /// What selectors on an event's source go by; MetalLB's.
 const COMPONENT: &str = "metallb-controller";
 const FLUSH_MAX: Duration = Duration::from_secs(2); // within a short grace period

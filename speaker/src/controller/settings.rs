@@ -3,12 +3,12 @@
 //! Flags and environment are MetalLB's (its reference of the controller's flags), so that its manifests start this
 //! controller unchanged. Those of the webhooks are the webhooks' own.
 
-use super::webhook::{self, WebhookArgs};
 use crate::api::Access;
 use crate::report::log::{Format, Level};
 use crate::report::secure::Secure;
 use crate::settings::shared::{Shared, given};
 use crate::tls::{Options, TlsArgs};
+use crate::webhook::{self, WebhookArgs};
 use anyhow::{Result, ensure};
 use clap::Args;
 use std::net::{Ipv6Addr, SocketAddr};
@@ -160,10 +160,10 @@ const OWN_NAMESPACE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/names
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::controller::webhook::{CertificateKeeping, WebhookMode};
     use crate::settings::args::{Cli, Command};
     use crate::settings::command_line;
     use crate::tls::CertDir;
+    use crate::webhook::{CertificateKeeping, WebhookMode};
     use clap::Parser;
 
     fn resolve(typed: &str, own: Option<&str>) -> Result<Settings> {

@@ -11,6 +11,7 @@ use crate::cleanup::CleanupArgs;
 use crate::controller::ControllerArgs;
 use crate::ctl::CtlArgs;
 use crate::dataplane::{AnswerRate, AttachMode};
+use crate::operator::OperatorArgs;
 use crate::tls::TlsArgs;
 use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
@@ -43,6 +44,8 @@ pub(crate) enum Command {
     Run(Box<RunArgs>),
     /// Give the load balancers of a Kubernetes cluster their addresses
     Controller(Box<ControllerArgs>),
+    /// Install controller and speakers in a Kubernetes cluster as its MetalLB resource asks for
+    Operator(Box<OperatorArgs>),
     /// Ask a running speaker what it does and why
     Ctl(CtlArgs),
     /// Take back what speakers that are gone left in the kernel

@@ -223,6 +223,7 @@ const CORE: &[&str] = &[
     "apps/v1 deployments Deployment namespaced status deploy",
     "coordination.k8s.io/v1 leases Lease namespaced -",
     "discovery.k8s.io/v1 endpointslices EndpointSlice namespaced -",
+    "networking.k8s.io/v1 networkpolicies NetworkPolicy namespaced - netpol",
     "rbac.authorization.k8s.io/v1 clusterrolebindings ClusterRoleBinding cluster -",
     "rbac.authorization.k8s.io/v1 clusterroles ClusterRole cluster -",
     "rbac.authorization.k8s.io/v1 rolebindings RoleBinding namespaced -",

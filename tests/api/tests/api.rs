@@ -20,6 +20,8 @@ mod kubectl;
 mod matching;
 #[path = "api/metrics.rs"]
 mod metrics;
+#[path = "api/operator/mod.rs"]
+mod operator;
 #[path = "api/outside.rs"]
 mod outside;
 #[path = "api/random.rs"]

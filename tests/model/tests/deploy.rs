@@ -8,6 +8,8 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use serde::de::DeserializeOwned;
 use serde::{Deserialize as _, Serialize};
 use serde_json::{Value, json};
+use speaker_core::crd::MetalLb;
+use speaker_core::{admission, deploy};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -240,7 +242,8 @@ fn webhooks_have_metallbs_names_and_no_authority() {
 #[test]
 fn no_field_is_misspelt() {
     let mut objects: Vec<Value> = objects().into_values().collect();
-    objects.extend(files("deploy/crds").iter().flat_map(|file| documents(file)));
+    objects.extend(in_folder("deploy/crds"));
+    objects.extend(in_folder("deploy/operator"));
     for object in objects {
         let read = match object["kind"].as_str().unwrap() {
             "ClusterRole" => through::<rbac::ClusterRole>(&object),
@@ -288,8 +291,11 @@ fn every_command_flag_and_variable_exists() {
     let (flags, sources) = (flags(), sources());
     assert!(flags.contains("log-level"), "{flags:?}");
     let commands = commands(&sources);
-    for (kind, name) in [("Deployment", "controller"), ("DaemonSet", "speaker")] {
-        let object = object(kind, name);
+    let both = [("Deployment", "controller"), ("DaemonSet", "speaker")];
+    let mut objects = both.map(|(kind, name)| object(kind, name)).to_vec();
+    objects.push(operator());
+    for object in objects {
+        let name = &object["metadata"]["name"];
         let container = container(&object);
         let args = container["args"].as_array().unwrap();
         let command = args[0].as_str().unwrap();
@@ -305,6 +311,53 @@ fn every_command_flag_and_variable_exists() {
             assert!(is_read, "{name}: nothing reads {}", variable["name"]);
         }
     }
+}
+
+#[test]
+fn metallb_1_8_the_operator_has_metallbs_name_and_little_privilege() {
+    let pod = &operator()["spec"]["template"]["spec"];
+    assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
+    let context = &pod["containers"][0]["securityContext"];
+    assert_eq!(context["readOnlyRootFilesystem"], true);
+    assert_eq!(context["capabilities"], json!({"drop": ["ALL"]}));
+}
+
+/// One account is of one program: else the webhooks' Service would lead to the operator, or it would be cut off by the policies.
+#[test]
+fn the_operators_pods_are_not_taken_for_others() {
+    let labels = &operator()["spec"]["template"]["metadata"]["labels"];
+    assert_ne!(labels["app"], "metallb");
+    let services = in_folder("deploy/operator").into_iter();
+    let services: Vec<Value> = services.filter(|one| one["kind"] == "Service").collect();
+    assert_eq!(services.len(), 1);
+    let selected = services[0]["spec"]["selector"].as_object().unwrap();
+    assert!(selected.iter().all(|(key, value)| labels[key] == *value));
+    let own = json!({"control-plane": "controller-manager"});
+    assert_eq!(
+        operator()["spec"]["selector"]["matchLabels"],
+        own,
+        "MetalLB's"
+    );
+    let webhooks = in_folder("deploy/operator").into_iter();
+    let mut webhooks = webhooks.filter(|one| one["kind"] == "ValidatingWebhookConfiguration");
+    let client = webhooks.next().unwrap()["webhooks"][0]["clientConfig"].clone();
+    let service = &services[0]["metadata"]["name"];
+    assert_eq!(client["service"]["name"], *service);
+    assert_eq!(client["service"]["path"], admission::METALLB);
+}
+
+/// What is asked for in the example is what is usual.
+#[test]
+fn the_sample_of_a_metallb_is_good() {
+    let samples = in_folder("deploy/operator/samples");
+    let usual = deploy::Options::new("metallb-system", "c", "s");
+    let asked = MetalLb::read(&samples[0]).unwrap();
+    assert_eq!(asked.notes, [""; 0]);
+    assert_eq!(
+        asked.options(&usual).speaker.image,
+        usual.speaker.image,
+        "images are the operator's"
+    );
 }
 
 #[test]
@@ -388,6 +441,23 @@ fn container(object: &Value) -> &Value {
     &object["spec"]["template"]["spec"]["containers"][0]
 }
 
+/// The operator's Deployment.
+fn operator() -> Value {
+    let objects = in_folder("deploy/operator").into_iter();
+    let mut found = objects.filter(|one| one["kind"] == "Deployment");
+    let operator = found.next().unwrap();
+    assert_eq!(
+        operator["metadata"]["name"],
+        "metallb-operator-controller-manager"
+    );
+    operator
+}
+
+fn in_folder(folder: &str) -> Vec<Value> {
+    let files = files(folder);
+    files.iter().flat_map(|file| documents(file)).collect()
+}
+
 fn object(kind: &str, name: &str) -> Value {
     let key = (kind.to_owned(), name.to_owned());
     objects()
@@ -421,7 +491,8 @@ fn documents(file: &Path) -> Vec<Value> {
 fn files(folder: &str) -> Vec<PathBuf> {
     let folder = root().join(folder);
     let files = fs::read_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
-    let mut files: Vec<PathBuf> = files.map(|file| file.unwrap().path()).collect();
+    let files = files.map(|file| file.unwrap().path());
+    let mut files: Vec<PathBuf> = files.filter(|path| path.is_file()).collect();
     files.sort();
     files
 }

@@ -7,6 +7,7 @@
 mod admission;
 mod allocation;
 mod bgp;
+mod built;
 mod deploy;
 mod frames;
 mod hex;

@@ -38,6 +38,9 @@ pub enum Given {
 /// The path at which BGPPeers are converted.
 pub const CONVERT: &str = "/convert";
 
+/// The path at which a MetalLB is judged: the operator's, since it alone acts on one.
+pub const METALLB: &str = "/validate-metallb-io-v1beta1-metallb";
+
 /// The paths at which objects are judged, with their kind.
 pub const PATHS: [(&str, Kind); 6] = [
     ("/validate-metallb-io-v1beta1-ipaddresspool", Kind::Pool),
@@ -58,6 +61,9 @@ pub const PATHS: [(&str, Kind); 6] = [
 pub fn answer(path: &str, body: &[u8], given: &Given, namespace: &str) -> Answer {
     if path == CONVERT {
         return convert::answer(body);
+    }
+    if path == METALLB {
+        return review::answer_metallb(body);
     }
     match kind_at(path) {
         Some(kind) => review::answer(kind, body, given, namespace),

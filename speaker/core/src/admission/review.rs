@@ -12,8 +12,35 @@ struct Envelope {
     uid: String,
 }
 
+/// What is to be done with an object, before it is known what it is.
+pub(super) struct Asked {
+    pub(super) operation: Operation,
+    pub(super) namespace: String,
+    pub(super) name: String,
+    pub(super) object: Map<String, Value>,
+    /// Whether the object is on its way out and its `spec` stays.
+    pub(super) is_leaving: bool,
+}
+
 /// Judges the object in a review.
 pub(super) fn answer(kind: Kind, body: &[u8], given: &Given, namespace: &str) -> Answer {
+    judged(kind.as_str(), body, |asked| {
+        let request = Request {
+            operation: asked.operation,
+            key: ObjectKey::new(kind, asked.namespace, asked.name),
+            object: asked.object,
+            is_leaving: asked.is_leaving,
+        };
+        verdict::judge(request, given, namespace)
+    })
+}
+
+/// Judges the MetalLB in a review.
+pub(super) fn answer_metallb(body: &[u8]) -> Answer {
+    judged(METALLB, body, verdict::judge_metallb)
+}
+
+fn judged(kind: &str, body: &[u8], judge: impl FnOnce(Asked) -> Verdict) -> Answer {
     if body.is_empty() {
         return malformed("request body is empty");
     }
@@ -27,7 +54,7 @@ pub(super) fn answer(kind: Kind, body: &[u8], given: &Given, namespace: &str) ->
         Err(why) => return malformed(&why),
     };
     let verdict = match read(kind, &mut request) {
-        Ok(Some(request)) => verdict::judge(request, given, namespace),
+        Ok(Some(asked)) => judge(asked),
         Ok(None) => Verdict::allowed(),
         Err(why) => Verdict::Undecodable(why),
     };
@@ -63,7 +90,7 @@ fn open(mut review: Map<String, Value>) -> Result<(Envelope, Map<String, Value>)
 }
 
 /// The object to be judged, or `None` for an operation that asks for no judgement.
-fn read(kind: Kind, request: &mut Map<String, Value>) -> Result<Option<Request>, String> {
+fn read(kind: &str, request: &mut Map<String, Value>) -> Result<Option<Asked>, String> {
     let operation = match request.get("operation").and_then(Value::as_str) {
         Some("CREATE") => Operation::Create,
         Some("UPDATE") => Operation::Update,
@@ -80,20 +107,13 @@ fn read(kind: Kind, request: &mut Map<String, Value>) -> Result<Option<Request>,
         }
     };
     let found = object.get("kind").and_then(Value::as_str).unwrap_or("");
-    if found != kind.as_str() {
-        return Err(format!(
-            "the object is a {found:?} and no {}",
-            kind.as_str()
-        ));
+    if found != kind {
+        return Err(format!("the object is a {found:?} and no {kind}"));
     }
-    let key = ObjectKey::new(
-        kind,
-        named("namespace", &object, request),
-        named("name", &object, request),
-    );
-    Ok(Some(Request {
+    Ok(Some(Asked {
         operation,
-        key,
+        namespace: named("namespace", &object, request),
+        name: named("name", &object, request),
         object,
         is_leaving,
     }))
@@ -165,4 +185,6 @@ pub(super) fn json_answer(body: &Value) -> Answer {
     }
 }
 
+/// The kind that the operator judges.
+const METALLB: &str = "MetalLB";
 const VERSIONS: [&str; 2] = ["admission.k8s.io/v1", "admission.k8s.io/v1beta1"];

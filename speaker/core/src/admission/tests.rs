@@ -1,6 +1,6 @@
 //! Texts, malformed reviews, and that nothing makes an answer fall; verdicts are compared with MetalLB's in the model suite.
 
-use super::{Answer, CONVERT, Given, PATHS, answer, needs_given};
+use super::{Answer, CONVERT, Given, METALLB, PATHS, answer, needs_given};
 use crate::World;
 use crate::manifest::{DEFAULT_NAMESPACE, read};
 use proptest::prelude::*;
@@ -62,7 +62,8 @@ fn answered(operation: &str, new: &Value, old: &Value, given: &Given) -> Value {
         .into_iter()
         .find_map(|object| object["kind"].as_str());
     let kind = kind.unwrap();
-    let (path, _) = PATHS.iter().find(|(_, k)| k.as_str() == kind).unwrap();
+    let path = PATHS.iter().find(|(_, k)| k.as_str() == kind);
+    let path = path.map_or(METALLB, |(path, _)| path);
     let review =
         json!({"request": {"uid": "u", "operation": operation, "object": new, "oldObject": old}});
     let answer = answer(
@@ -362,6 +363,19 @@ fn our_annotations_are_judged_too() {
 }
 
 #[test]
+fn metallb_5_6_the_operators_resource_is_judged_alone() {
+    let metallb = |spec| object("MetalLB", "any", spec);
+    let good = metallb(json!({"logLevel": "debug"}));
+    allowed("CREATE", &good, &Given::Unknown);
+    allowed("UPDATE", &good, &Given::Unknown);
+    let bad = metallb(json!({"bgpBackend": "bird"}));
+    let why = "MetalLB metallb-system/any: spec.bgpBackend: \"bird\" is none of native, frr, frr-k8s, frr-k8s-external";
+    refused("CREATE", &bad, &Given::Unknown, why);
+    refused("UPDATE", &bad, &Given::Unknown, why);
+    allowed("DELETE", &bad, &Given::Unknown);
+}
+
+#[test]
 fn what_needs_other_objects_waits_for_them() {
     let waits = |operation: &str, object: &Value| {
         let response = response(operation, object, &Given::Unknown);
@@ -425,7 +439,10 @@ fn what_is_no_review_is_told_so() {
 }
 
 fn any_path() -> impl Strategy<Value = &'static str> {
-    let paths = PATHS.iter().map(|(path, _)| *path).chain([CONVERT, "/"]);
+    let paths = PATHS
+        .iter()
+        .map(|(path, _)| *path)
+        .chain([CONVERT, METALLB, "/"]);
     prop::sample::select(paths.collect::<Vec<_>>())
 }
 
@@ -498,10 +515,11 @@ proptest! {
     /// A request with something of everything in it, damaged in one place.
     #[test]
     fn no_field_makes_it_fall(spec in any_json(), field in prop::sample::select(vec!["spec", "metadata", "kind"])) {
-        for (_, kind) in PATHS {
-            let mut object = object(kind.as_str(), "x", json!({}));
+        let kinds = PATHS.iter().map(|(_, kind)| kind.as_str());
+        for kind in kinds.chain(["MetalLB"]) {
+            let mut object = object(kind, "x", json!({}));
             object[field] = spec.clone();
-            object["kind"] = kind.as_str().into();
+            object["kind"] = kind.into();
             response("CREATE", &object, &known(&[]));
         }
     }

@@ -3,9 +3,10 @@
 //! First what needs no other object: the namespace, the form, the fields, our annotations. Then what stands between it
 //! and others. References to what may come later (a BFD profile, a Secret, a community's name) are not followed.
 
+use super::review::Asked;
 use super::{Given, between};
 use crate::annotations;
-use crate::crd::{self, Unread};
+use crate::crd::{self, MetalLb, Unread};
 use crate::object::{Kind, Object, ObjectKey};
 use crate::problem::Faults;
 use crate::world::World;
@@ -87,6 +88,22 @@ pub(super) fn judge(request: Request, given: &Given, namespace: &str) -> Verdict
             Ok(object) => written(&key, &object, given),
             Err(faults) => Verdict::refused(&key, &faults),
         },
+    }
+}
+
+/// Judges a MetalLB, wherever it is and whatever its name: one that does not count says so in its status.
+pub(super) fn judge_metallb(asked: Asked) -> Verdict {
+    if asked.operation == Operation::Delete || asked.is_leaving {
+        return Verdict::allowed();
+    }
+    match MetalLb::read(&Value::Object(asked.object)) {
+        Ok(_) => Verdict::allowed(),
+        Err(faults) => Verdict::Refused(format!(
+            "MetalLB {}/{}: {}",
+            asked.namespace,
+            asked.name,
+            faults.brief()
+        )),
     }
 }
 

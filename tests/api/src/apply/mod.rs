@@ -91,8 +91,8 @@ pub fn apply<'a>(
     Ok(merged)
 }
 
-/// Records in `new` that a manager wrote it by PUT, POST or PATCH. What `new` itself says of owners does not count, except that
-/// `managedFields: [{}]` makes it forget them all.
+/// Records in `new` that a manager wrote it by PUT, POST or PATCH. What `new` itself says of owners counts as what was before, which is
+/// how owners are changed by hand; `managedFields: [{}]` makes it forget them all.
 pub fn own_update<'a>(
     old: Option<&Value>,
     new: &mut Value,
@@ -101,7 +101,10 @@ pub fn own_update<'a>(
 ) {
     let manager = manager.into();
     let is_reset = new["metadata"]["managedFields"] == serde_json::json!([{}]);
-    let mut entries = entry::read(old);
+    let mut entries = entry::read(Some(new));
+    if entries.is_empty() {
+        entries = entry::read(old);
+    }
     if is_reset || (old.is_some() && entries.is_empty()) {
         // An object without owners gets none before the first apply.
         entry::write(new, Vec::new());
@@ -118,6 +121,21 @@ pub fn own_update<'a>(
         entries.push(Entry::update(&manager, new, fields));
     }
     entry::write(new, entries);
+}
+
+/// Whether two versions of an object differ at most in when their owners wrote: such a write is none, and the older version stays.
+pub fn is_same_but_for_times(one: &Value, other: &Value) -> bool {
+    let timeless = |object: &Value| {
+        let mut object = object.clone();
+        if let Some(entries) = object["metadata"]["managedFields"].as_array_mut() {
+            for entry in entries.iter_mut() {
+                crate::value::take(entry, "time");
+            }
+            entries.sort_by_key(Value::to_string);
+        }
+        object
+    };
+    one == other || timeless(one) == timeless(other)
 }
 
 /// Takes what changed away from those who own it; without force that is a conflict.

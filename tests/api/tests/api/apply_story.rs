@@ -41,6 +41,32 @@ fn the_recorded_story_of_apply_is_ours() {
     assert!(exchanges >= EXCHANGES_MIN, "only {exchanges} exchanges");
 }
 
+/// As tools do that go over from client-side to server-side apply.
+#[test]
+fn owners_that_a_write_names_are_the_owners() {
+    let lists = Lists::of_kind("ConfigMap");
+    let mut before = json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}, "data": {"a": "1", "b": "2"},
+    });
+    apply::own_update(None, &mut before, "helm", &lists);
+    let mut moved = before.clone();
+    let entry = &mut moved["metadata"]["managedFields"][0];
+    entry["manager"] = json!("ours");
+    entry["operation"] = json!("Apply");
+    apply::own_update(Some(&before), &mut moved, "someone", &lists);
+    let mut wanted = before.clone();
+    wanted["metadata"] = json!({"name": "c"});
+    wanted["data"] = json!({"a": "1"});
+    let applied = apply::apply(Some(&moved), &wanted, "ours", true, &lists).unwrap();
+    assert_eq!(applied["data"], json!({"a": "1"}));
+    let kept = apply::apply(Some(&before), &wanted, "ours", true, &lists).unwrap();
+    assert_eq!(
+        kept["data"],
+        json!({"a": "1", "b": "2"}),
+        "while it is another's"
+    );
+}
+
 #[test]
 fn who_makes_an_object_owns_all_of_it() {
     let mut pool = json!({

@@ -142,6 +142,9 @@ fn the_shipped_manifests_apply() {
     assert_eq!(deployment["metadata"]["name"], "controller");
     let again = cluster.apply(manifests.to_str().unwrap());
     assert!(again.contains("serverside-applied"), "{again}");
+    let operator = cluster.apply(root().join("deploy/operator").to_str().unwrap());
+    let name = "deployment.apps/metallb-operator-controller-manager serverside-applied";
+    assert!(operator.contains(name), "{operator}");
 }
 
 /// A double with the shipped definitions, and the kubectl for it.

@@ -22,7 +22,7 @@ type Call = (
 #[test]
 fn every_call_is_granted() {
     let objects = shipped();
-    for (account, calls) in [("controller", CONTROLLER), ("speaker", SPEAKER)] {
+    for (account, calls) in ACCOUNTS {
         for &(verbs, group, resource, namespace, name) in calls {
             for verb in verbs {
                 let request = request(verb, group, resource, namespace, name);
@@ -58,7 +58,7 @@ fn every_right_is_needed() {
 #[test]
 fn what_nobody_needs_is_refused() {
     let objects = shipped();
-    for account in ["controller", "speaker"] {
+    for (account, _) in ACCOUNTS {
         for (verb, resource, namespace, name) in [
             ("list", "secrets", "metallb-system", ""),
             ("watch", "secrets", "metallb-system", ""),
@@ -85,7 +85,8 @@ fn what_nobody_needs_is_refused() {
     let status = request("update", "", "services/status", "default", "web");
     assert!(!allows(&objects, &user("speaker"), &status));
     let stranger = user("default");
-    for &(verbs, group, resource, namespace, name) in CONTROLLER.iter().chain(SPEAKER) {
+    for &(verbs, group, resource, namespace, name) in ACCOUNTS.iter().flat_map(|(_, calls)| *calls)
+    {
         let request = request(verbs[0], group, resource, namespace, name);
         assert!(!allows(&objects, &stranger, &request), "{resource}");
     }
@@ -97,10 +98,9 @@ pub(super) fn judge(log: &[Logged]) {
         let account = logged
             .user
             .strip_prefix("system:serviceaccount:metallb-system:");
-        let calls = match account {
-            Some("controller") => CONTROLLER,
-            Some("speaker") => SPEAKER,
-            Some(_) | None => continue,
+        let known = ACCOUNTS.iter().find(|(known, _)| account == Some(known));
+        let Some((_, calls)) = known else {
+            continue;
         };
         let Some((group, resource)) = resource_of(&logged.path) else {
             continue;
@@ -140,8 +140,7 @@ fn resource_of(path: &str) -> Option<(String, String)> {
 }
 
 fn is_missed(objects: &[Value]) -> bool {
-    let accounts = [("controller", CONTROLLER), ("speaker", SPEAKER)];
-    accounts.into_iter().any(|(account, calls)| {
+    ACCOUNTS.into_iter().any(|(account, calls)| {
         calls
             .iter()
             .any(|&(verbs, group, resource, namespace, name)| {
@@ -215,10 +214,15 @@ fn user(account: &str) -> User {
 }
 
 fn shipped() -> Vec<Value> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/manifests");
+    let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy");
+    let folders = ["manifests", "operator"].map(|name| fs::read_dir(deploy.join(name)).unwrap());
+    let files = folders
+        .into_iter()
+        .flatten()
+        .map(|file| file.unwrap().path());
     let mut objects = Vec::new();
-    for file in fs::read_dir(folder).unwrap() {
-        let content = fs::read_to_string(file.unwrap().path()).unwrap();
+    for file in files.filter(|file| file.is_file()) {
+        let content = fs::read_to_string(file).unwrap();
         for document in serde_norway::Deserializer::from_str(&content) {
             objects.push(Value::deserialize(document).unwrap());
         }
@@ -228,6 +232,12 @@ fn shipped() -> Vec<Value> {
 
 const OWN: &str = "metallb-system";
 const FOLLOW: &[&str] = &["list", "watch"];
+
+const ACCOUNTS: [(&str, &[Call]); 3] = [
+    ("controller", CONTROLLER),
+    ("speaker", SPEAKER),
+    ("metallb-operator", OPERATOR),
+];
 
 const CONTROLLER: &[Call] = &[
     (FOLLOW, "", "services", "", ""),
@@ -351,4 +361,216 @@ const SPEAKER: &[Call] = &[
     ),
     (&["get"], "", "pods", OWN, "speaker-1"),
     (&["get"], "apps", "daemonsets", OWN, "speaker"),
+];
+
+/// Of what it makes it reads each before it takes it over.
+const OPERATOR: &[Call] = &[
+    (
+        &["create"],
+        "admissionregistration.k8s.io",
+        "validatingwebhookconfigurations",
+        "",
+        "",
+    ),
+    (
+        &["list", "watch", "get", "patch", "delete"],
+        "admissionregistration.k8s.io",
+        "validatingwebhookconfigurations",
+        "",
+        "metallb-webhook-configuration",
+    ),
+    (
+        &["list", "watch", "patch"],
+        "admissionregistration.k8s.io",
+        "validatingwebhookconfigurations",
+        "",
+        "metallb-operator-webhook-configuration",
+    ),
+    (
+        &["get", "patch"],
+        "apiextensions.k8s.io",
+        "customresourcedefinitions",
+        "",
+        "bgppeers.metallb.io",
+    ),
+    (&["create", "patch"], "", "events", "default", "e.1"),
+    (FOLLOW, "metallb.io", "metallbs", OWN, ""),
+    (&["patch"], "metallb.io", "metallbs/status", OWN, "any"),
+    (&["create"], "coordination.k8s.io", "leases", OWN, ""),
+    (
+        &["get", "update"],
+        "coordination.k8s.io",
+        "leases",
+        OWN,
+        "metallb.io.metallboperator",
+    ),
+    (
+        &["delete"],
+        "coordination.k8s.io",
+        "leases",
+        OWN,
+        "heliograph-controller",
+    ),
+    (&["create"], "", "secrets", OWN, ""),
+    (
+        &["get", "list", "watch", "patch"],
+        "",
+        "secrets",
+        OWN,
+        "metallb-operator-webhook-cert",
+    ),
+    (&["delete"], "", "secrets", OWN, "metallb-webhook-cert"),
+    (&["list", "watch", "create"], "", "configmaps", OWN, ""),
+    (
+        &["get", "patch", "delete"],
+        "",
+        "configmaps",
+        OWN,
+        "metallb-excludel2",
+    ),
+    (&["list", "watch", "create"], "", "services", OWN, ""),
+    (
+        &["get", "patch", "delete"],
+        "",
+        "services",
+        OWN,
+        "metallb-webhook-service",
+    ),
+    (
+        &["get", "patch", "delete"],
+        "",
+        "services",
+        OWN,
+        "controller-monitor-service",
+    ),
+    (
+        &["get", "patch", "delete"],
+        "",
+        "services",
+        OWN,
+        "speaker-monitor-service",
+    ),
+    (&["list", "watch", "create"], "apps", "deployments", OWN, ""),
+    (
+        &["get", "patch", "delete"],
+        "apps",
+        "deployments",
+        OWN,
+        "controller",
+    ),
+    (&["list", "watch", "create"], "apps", "daemonsets", OWN, ""),
+    (
+        &["get", "patch", "delete"],
+        "apps",
+        "daemonsets",
+        OWN,
+        "speaker",
+    ),
+    (
+        &["list", "watch", "create"],
+        "networking.k8s.io",
+        "networkpolicies",
+        OWN,
+        "",
+    ),
+    (
+        &["get", "patch", "delete"],
+        "networking.k8s.io",
+        "networkpolicies",
+        OWN,
+        "controller",
+    ),
+    (
+        &["get", "patch", "delete"],
+        "networking.k8s.io",
+        "networkpolicies",
+        OWN,
+        "default-deny",
+    ),
+    (
+        &["list", "watch", "create"],
+        "monitoring.coreos.com",
+        "podmonitors",
+        OWN,
+        "",
+    ),
+    (
+        &["get", "patch", "delete"],
+        "monitoring.coreos.com",
+        "podmonitors",
+        OWN,
+        "controller-monitor",
+    ),
+    (
+        &["get", "patch", "delete"],
+        "monitoring.coreos.com",
+        "podmonitors",
+        OWN,
+        "speaker-monitor",
+    ),
+    (
+        &["list", "watch", "create"],
+        "monitoring.coreos.com",
+        "servicemonitors",
+        OWN,
+        "",
+    ),
+    (
+        &["get", "patch", "delete"],
+        "monitoring.coreos.com",
+        "servicemonitors",
+        OWN,
+        "controller-monitor",
+    ),
+    (
+        &["get", "patch", "delete"],
+        "monitoring.coreos.com",
+        "servicemonitors",
+        OWN,
+        "speaker-monitor",
+    ),
+    (
+        &["get", "delete"],
+        "apps",
+        "deployments",
+        OWN,
+        "webhook-server",
+    ),
+    (
+        &["get", "delete"],
+        "apps",
+        "deployments",
+        OWN,
+        "metallb-operator-webhook-server",
+    ),
+    (
+        &["get", "delete"],
+        "apps",
+        "deployments",
+        OWN,
+        "frr-k8s-webhook-server",
+    ),
+    (
+        &["get", "delete"],
+        "apps",
+        "deployments",
+        OWN,
+        "frr-k8s-statuscleaner",
+    ),
+    (&["get", "delete"], "apps", "daemonsets", OWN, "frr-k8s"),
+    (&["get", "delete"], "", "configmaps", OWN, "frr-startup"),
+    (
+        &["get", "delete"],
+        "networking.k8s.io",
+        "networkpolicies",
+        OWN,
+        "metallb-controller",
+    ),
+    (
+        &["get", "delete"],
+        "networking.k8s.io",
+        "networkpolicies",
+        OWN,
+        "metallb-webhook",
+    ),
 ];

@@ -1,4 +1,4 @@
-//! Keeps the Lease by which one of the controller's replicas writes, and says for how long it may.
+//! Keeps the Lease by which one of several replicas writes, and says for how long it may.
 //!
 //! The rules are [`speaker_proto::lease`]'s; this task carries its requests to the API server. Knows nothing of what a
 //! leader does.
@@ -47,7 +47,7 @@ impl Term {
     }
 
     /// The same for whoever writes by it.
-    pub(super) fn leave(&self) -> Leave {
+    pub(crate) fn leave(&self) -> Leave {
         let term = self.clone();
         Leave::while_so(move || term.may_write())
     }
@@ -81,6 +81,7 @@ impl Term {
 /// The task that keeps the Lease.
 pub(crate) struct Leader {
     api: Api,
+    seat: Seat,
     paths: Paths,
     identity: String,
     lease: Lease,
@@ -99,7 +100,7 @@ struct Paths {
 
 impl Leader {
     /// A process of the namespace that wants to lead. `pod` names it for people.
-    pub(crate) fn new(api: Api, namespace: &str, pod: Option<&str>) -> (Self, Term) {
+    pub(crate) fn new(api: Api, seat: Seat, namespace: &str, pod: Option<&str>) -> (Self, Term) {
         let (standing, seen) = watch::channel(Standing::Unknown);
         let until = Arc::<AtomicU64>::default();
         let term = Term {
@@ -110,13 +111,14 @@ impl Leader {
         let chance = u64::from_le_bytes(chance::bytes());
         let leader = Self {
             api,
+            seat,
             paths: Paths {
                 namespace: namespace.to_owned(),
-                one: format!("{all}/{NAME}"),
+                one: format!("{all}/{}", seat.lease),
                 all,
             },
             // A pod that was started again is another process with the same name.
-            identity: format!("{}_{chance:016x}", pod.unwrap_or("controller")),
+            identity: format!("{}_{chance:016x}", pod.unwrap_or(seat.what)),
             lease: Lease::new(now()),
             seen: Value::Null,
             until,
@@ -144,7 +146,8 @@ impl Leader {
                         tracing::info!(
                             event = "leading",
                             identity = self.identity,
-                            "this controller leads"
+                            "this {} leads",
+                            self.seat.what
                         );
                         self.standing.send_replace(Standing::Leads);
                     }
@@ -153,9 +156,10 @@ impl Leader {
                         tracing::warn!(
                             event = "deposed",
                             reason = why,
-                            "this controller leads no more, and ends"
+                            "this {} leads no more, and ends",
+                            self.seat.what
                         );
-                        bail!("this controller leads no more: {why}");
+                        bail!("this {} leads no more: {why}", self.seat.what);
                     }
                     Output::Resigned => return Ok(()),
                 }
@@ -199,7 +203,7 @@ impl Leader {
         json!({
             "apiVersion": "coordination.k8s.io/v1",
             "kind": "Lease",
-            "metadata": {"name": NAME, "namespace": self.paths.namespace},
+            "metadata": {"name": self.seat.lease, "namespace": self.paths.namespace},
             "spec": {
                 "holderIdentity": self.identity,
                 "leaseDurationSeconds": DURATION.ns() / 1_000_000_000,
@@ -258,7 +262,7 @@ impl Leader {
                 if !std::mem::replace(&mut self.is_in_trouble, true) {
                     tracing::warn!(
                         event = "leaseFailed",
-                        lease = format!("{}/{NAME}", self.paths.namespace),
+                        lease = format!("{}/{}", self.paths.namespace, self.seat.lease),
                         error = %failure,
                         "the Lease can be neither read nor written; without it nothing is written"
                     );
@@ -298,12 +302,22 @@ impl Leader {
                 tracing::info!(
                     event = "following",
                     holder,
-                    "another controller leads; waiting"
+                    "another {} leads; waiting",
+                    self.seat.what
                 );
             }
             self.standing.send_replace(follows);
         }
     }
+}
+
+/// What is led, and by which Lease.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seat {
+    /// The Lease's name.
+    pub(crate) lease: &'static str,
+    /// What the log calls a process that leads.
+    pub(crate) what: &'static str,
 }
 
 /// A request to the API server that is under way.
@@ -330,6 +344,4 @@ fn micros() -> String {
     now.strftime("%Y-%m-%dT%H:%M:%S%.6fZ").to_string()
 }
 
-/// The Lease's name.
-pub(crate) const NAME: &str = "heliograph-controller";
 const LOOK_MAX: Duration = Duration::from_secs(2); // a machine that was suspended is late by no more than that

@@ -15,9 +15,11 @@ use std::collections::{BTreeSet, VecDeque};
 
 /// Which object it is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Target {
-    /// The ValidatingWebhookConfiguration.
+pub(crate) enum Target {
+    /// The ValidatingWebhookConfiguration of the configuration.
     Webhooks,
+    /// The one of the operator's own resource.
+    OperatorWebhooks,
     /// The CRD of BGPPeer, whose versions we convert.
     Conversion,
 }
@@ -129,7 +131,7 @@ impl Target {
     /// Its kind.
     pub(super) const fn kind(self) -> &'static str {
         match self {
-            Self::Webhooks => "ValidatingWebhookConfiguration",
+            Self::Webhooks | Self::OperatorWebhooks => "ValidatingWebhookConfiguration",
             Self::Conversion => "CustomResourceDefinition",
         }
     }
@@ -137,7 +139,7 @@ impl Target {
     /// Its group and version.
     pub(super) const fn api_version(self) -> &'static str {
         match self {
-            Self::Webhooks => "admissionregistration.k8s.io/v1",
+            Self::Webhooks | Self::OperatorWebhooks => "admissionregistration.k8s.io/v1",
             Self::Conversion => "apiextensions.k8s.io/v1",
         }
     }
@@ -146,6 +148,7 @@ impl Target {
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Webhooks => "metallb-webhook-configuration",
+            Self::OperatorWebhooks => "metallb-operator-webhook-configuration",
             Self::Conversion => "bgppeers.metallb.io",
         }
     }
@@ -153,7 +156,7 @@ impl Target {
     /// The path of all of its kind.
     pub(super) fn collection(self) -> String {
         let plural = match self {
-            Self::Webhooks => "validatingwebhookconfigurations",
+            Self::Webhooks | Self::OperatorWebhooks => "validatingwebhookconfigurations",
             Self::Conversion => "customresourcedefinitions",
         };
         format!("/apis/{}/{plural}", self.api_version())
@@ -168,7 +171,7 @@ impl Target {
     pub(super) fn read(self, object: &Value) -> Seen {
         let metadata = &object["metadata"];
         let places = match self {
-            Self::Webhooks => webhook_places(object),
+            Self::Webhooks | Self::OperatorWebhooks => webhook_places(object),
             Self::Conversion => conversion_place(object).into_iter().collect(),
         };
         Seen {

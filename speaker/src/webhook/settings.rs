@@ -1,5 +1,6 @@
 //! The webhook server's flags, which are MetalLB's, and what they mean together.
 
+use super::bundle::Target;
 use crate::tls::{CertDir, Options};
 use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args, ValueEnum};
@@ -76,6 +77,10 @@ pub(crate) struct Settings {
     pub(crate) server_name: String,
     /// Who keeps the certificates.
     pub(crate) keeping: Keeping,
+    /// Which objects are told the certificate's authority, in the order of writing.
+    pub(crate) targets: &'static [Target],
+    /// Whether verdicts depend on configuration, which is followed then.
+    pub(crate) judges_configuration: bool,
     /// What of TLS is allowed.
     pub(crate) tls: Options,
     /// What was given and has no effect, to be logged.
@@ -95,6 +100,8 @@ impl Settings {
             } else {
                 Keeping::Secret(args.webhook_secret)
             },
+            targets: &[Target::Webhooks, Target::Conversion],
+            judges_configuration: true,
             tls,
             notes: args
                 .webhook_http2

@@ -15,9 +15,11 @@ use crate::tls::Certificate;
 use anyhow::{Context, Result};
 use serde_json::Value;
 use speaker_proto::{Span, Time};
+use std::future::poll_fn;
 use std::slice::from_ref;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::Poll;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -33,7 +35,7 @@ pub(super) struct Keeping {
     leads: watch::Receiver<bool>,
     ready: watch::Sender<bool>,
     secret: Followed,
-    bundles: [Bundle; 2],
+    bundles: Vec<Bundle>,
     /// The tasks that follow these objects; they end with this.
     following: JoinSet<Result<()>>,
     /// Failures that were told, so that each is told once.
@@ -51,21 +53,23 @@ impl Keeping {
     pub(super) fn new(
         place: Place,
         kept: Kept,
+        targets: &[Target],
         leads: watch::Receiver<bool>,
         ready: watch::Sender<bool>,
     ) -> Self {
-        // The order of writing: a webhook that is refused stops a write, a conversion that fails stops every list as well.
+        // The order is that of writing: a webhook that is refused stops a write, a conversion that fails stops every list as well.
         let mut following = JoinSet::new();
         let mut follow = |collection: &str, name: &str| {
             let (followed, task) = Followed::begin(place.api.clone(), collection, name);
             following.spawn(task);
             followed
         };
-        let bundles = [Target::Webhooks, Target::Conversion].map(|target| Bundle {
-            target,
+        let bundle = |target: &Target| Bundle {
+            target: *target,
             followed: follow(&target.collection(), target.name()),
             keeper: Keeper::default(),
-        });
+        };
+        let bundles = targets.iter().map(bundle).collect();
         let secret = follow(&place.secrets(), &place.secret);
         Self {
             secret,
@@ -84,11 +88,9 @@ impl Keeping {
     pub(super) async fn run(mut self) -> Result<()> {
         loop {
             let wait = self.turn().await;
-            let [webhooks, conversion] = &mut self.bundles;
             tokio::select! {
                 () = self.secret.changed() => {}
-                () = webhooks.followed.changed() => {}
-                () = conversion.followed.changed() => {}
+                () = one_changed(&mut self.bundles) => {}
                 () = changed(&mut self.leads) => {}
                 Some(ended) = self.following.join_next() => {
                     ended.context("an object is not followed any more")??;
@@ -305,6 +307,24 @@ impl Keeping {
             }
         }
     }
+}
+
+/// Waits until one of them changed.
+async fn one_changed(bundles: &mut [Bundle]) {
+    let mut changes: Vec<_> = bundles
+        .iter_mut()
+        .map(|bundle| Box::pin(bundle.followed.changed()))
+        .collect();
+    poll_fn(|context| {
+        let is_one = changes
+            .iter_mut()
+            .any(|change| change.as_mut().poll(context).is_ready());
+        match is_one {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
+    })
+    .await;
 }
 
 /// Waits for a change; for ever when nobody can make one any more.

@@ -1,4 +1,5 @@
-//! The webhooks of MetalLB's resources: validation and conversion, over TLS, by a certificate that keeps itself.
+//! The webhooks of MetalLB's resources: validation and conversion, over TLS, by a certificate that keeps itself. The controller serves those of
+//! the configuration, the operator its own; which of them follow objects, and where their authority is written, is in [`Settings`].
 //!
 //! The order of a start is Secret, listening, `caBundle` of the webhooks, `caBundle` of the conversion, ready, and only then the objects
 //! that verdicts depend on: a list of objects in an older version needs the conversion, so that nothing here may wait for one.
@@ -16,7 +17,8 @@ mod pages;
 mod place;
 mod settings;
 
-pub(super) use settings::{Keeping as CertificateKeeping, Settings, WebhookArgs, WebhookMode};
+pub(crate) use bundle::Target;
+pub(crate) use settings::{Keeping as CertificateKeeping, Settings, WebhookArgs, WebhookMode};
 
 use crate::api::Api;
 use crate::drive::clock::pause;
@@ -95,15 +97,16 @@ pub(crate) struct Webhooks {
 
 impl Webhooks {
     /// Goes on answering at the end, until the API server has heard to ask another replica.
-    pub(super) async fn linger(&self) {
+    pub(crate) async fn linger(&self) {
         if self.is_served {
             pause(LINGER).await;
         }
     }
 
     /// Starts serving them as one of the parts.
-    pub(super) fn spawn(
-        settings: &super::Settings,
+    pub(crate) fn spawn(
+        settings: Settings,
+        namespace: &str,
         api: Api,
         leads: watch::Receiver<bool>,
         events: EventSender,
@@ -111,10 +114,11 @@ impl Webhooks {
     ) -> Self {
         let (ready, seen) = watch::channel(false);
         let counts = Arc::<Counts>::default();
+        let is_served = settings.mode != WebhookMode::Disabled;
         parts.spawn(run(Hooks {
             api,
-            namespace: settings.namespace.clone(),
-            settings: settings.webhook.clone(),
+            namespace: namespace.to_owned(),
+            settings,
             leads,
             ready,
             events,
@@ -123,7 +127,7 @@ impl Webhooks {
         Self {
             ready: seen,
             counts,
-            is_served: settings.webhook.mode != WebhookMode::Disabled,
+            is_served,
         }
     }
 }
@@ -146,8 +150,12 @@ async fn serve(hooks: Hooks) -> Result<()> {
     let (given_in, given) = watch::channel(Arc::new(Given::Unknown));
     let following = {
         let (api, namespace) = (hooks.api.clone(), hooks.namespace.clone());
+        let is_alone = !hooks.settings.judges_configuration;
         let mut ready = hooks.ready.subscribe();
         async move {
+            if is_alone {
+                return std::future::pending().await;
+            }
             if ready.wait_for(|ready| *ready).await.is_err() {
                 return Ok(());
             }
@@ -181,7 +189,14 @@ async fn by_secret(hooks: Hooks, secret: String, pages: Pages, served: &Arc<Serv
     };
     let kept = place.take().await;
     let listener = listen(hooks.settings.port).await?;
-    let keeping = Keeping::new(place, kept, hooks.leads.clone(), hooks.ready.clone());
+    let targets = hooks.settings.targets;
+    let keeping = Keeping::new(
+        place,
+        kept,
+        targets,
+        hooks.leads.clone(),
+        hooks.ready.clone(),
+    );
     tokio::select! {
         ended = answer(&hooks.settings, listener, pages, served) => ended,
         ended = keeping.run() => ended,

@@ -1,0 +1,41 @@
+//! What is followed.
+
+use super::super::settings::{LABEL, MANAGER};
+use speaker_core::deploy::{self, Options};
+use std::collections::BTreeSet;
+
+/// Objects that are followed together.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(in crate::operator) struct Collection {
+    /// Their path.
+    pub(in crate::operator) path: String,
+    /// Of their labels, what they must carry.
+    pub(in crate::operator) labels: String,
+    /// Of their fields, what they must have.
+    pub(in crate::operator) fields: String,
+}
+
+/// What is followed: the resources, and of every kind that we make what carries our label.
+pub(super) fn collections(namespace: &str, usual: &Options) -> Vec<Collection> {
+    let resources = Collection {
+        path: format!("/apis/metallb.io/v1beta1/namespaces/{namespace}/metallbs"),
+        labels: String::new(),
+        fields: String::new(),
+    };
+    let everything = Options {
+        has_policies: true,
+        ..usual.clone()
+    };
+    let objects = deploy::running(&everything);
+    let ours = objects.iter().map(|object| Collection {
+        path: object.collection(),
+        labels: format!("{LABEL}={}", MANAGER),
+        // Rights to objects of the cluster are for this one alone.
+        fields: match object.namespace {
+            Some(_) => String::new(),
+            None => format!("metadata.name={}", object.name),
+        },
+    });
+    let ours: BTreeSet<Collection> = ours.collect();
+    std::iter::once(resources).chain(ours).collect()
+}

@@ -1,0 +1,169 @@
+//! Where the operator's parts meet.
+//!
+//! Every replica answers the webhook; one leads, and alone follows objects and writes, from fresh lists on.
+
+use super::board::{self, Board};
+use super::desk::{Desk, News};
+use super::follow::{self, Item};
+use super::hands::Hands;
+use super::settings::Settings;
+use crate::api::{self, Api};
+use crate::drive::clock::{now, pause};
+use crate::leader::{Leader, Seat, Term};
+use crate::report::events::Events;
+use crate::webhook::Webhooks;
+use anyhow::{Context, Result, bail};
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+
+/// Runs the operator until SIGTERM or SIGINT; then the Lease is given back. What is installed stays.
+///
+/// # Errors
+/// When it cannot begin, when a part ends that must not, or when the Lease is lost.
+pub(crate) fn run(settings: Settings) -> Result<()> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("failed to start the runtime")?
+        .block_on(serve(settings))
+}
+
+async fn serve(settings: Settings) -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("failed to watch signals")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("failed to watch signals")?;
+    let api = api::connect(&settings.access).await?;
+    let pod = settings.pod.clone().unwrap_or_default();
+    let events = Events::spawn(api.clone(), COMPONENT, pod);
+    let pod = settings.pod.as_deref();
+    let (leader, term) = Leader::new(api.clone(), SEAT, &settings.namespace, pod);
+    let mut parts = JoinSet::new();
+    let webhooks = Webhooks::spawn(
+        settings.webhook.clone(),
+        &settings.namespace,
+        api.clone(),
+        term.leads(),
+        events.clone(),
+        &mut parts,
+    );
+    let board = Board::new(webhooks.clone());
+    parts.spawn(board::serve(settings.health, board.clone()));
+    let (resign, resigning) = oneshot::channel();
+    let mut lease = tokio::spawn(leader.run(resigning));
+    let (stop, stopped) = watch::channel(false);
+    let mut work = tokio::spawn(lead(settings, api, term, board, stopped));
+    let ended = tokio::select! {
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+        ended = &mut lease => return ended.context("the Lease's task failed").flatten(),
+        ended = &mut work => ended.context("the operator's task failed").flatten(),
+        Some(ended) = parts.join_next() => ended.context("a part of the operator failed").flatten(),
+    };
+    stop.send_replace(true);
+    if !work.is_finished() {
+        work.await.context("the operator's task failed").flatten()?;
+    }
+    // Nothing of this process writes any more.
+    let _lease_ends_anyway = resign.send(());
+    lease.await.context("the Lease's task failed").flatten()?;
+    if ended.is_ok() {
+        webhooks.linger().await;
+    }
+    tracing::info!(op = "shutdown", "operator stopped");
+    ended
+}
+
+/// Waits to lead, then leads until it is stopped.
+async fn lead(
+    settings: Settings,
+    api: Api,
+    term: Term,
+    board: Board,
+    mut stopped: watch::Receiver<bool>,
+) -> Result<()> {
+    tokio::select! {
+        begun = term.begun() => begun?,
+        _ = stopped.wait_for(|stopped| *stopped) => return Ok(()),
+    }
+    let mut desk = Desk::new(&settings.namespace, settings.usual);
+    let mut parts = JoinSet::new();
+    let (mut items, obstacles) = follow::begin(&api, desk.collections(), &mut parts);
+    let hands = Hands::new(api, term.clone(), &settings.namespace);
+    loop {
+        board.turned.touch();
+        desk.hear_of(obstacles.iter().find_map(|(path, trouble)| {
+            let why = trouble.borrow().clone()?;
+            Some(format!("{path} cannot be followed: {why}"))
+        }));
+        while !*stopped.borrow() && term.may_write() {
+            let Some(request) = desk.next(now()) else {
+                break;
+            };
+            let answer = hands.carry_out(&request).await;
+            board.turned.touch();
+            if let Some(news) = desk.answer(now(), &request, answer) {
+                tell(&news);
+            }
+            take_all(&mut desk, &mut items);
+        }
+        let present = now();
+        let due = desk.deadline(present);
+        let due = due.map(|at| Duration::from(at.since(present)));
+        let wait = due.map_or(LOOK_MAX, |due| due.clamp(PAUSE_MIN, LOOK_MAX));
+        tokio::select! {
+            item = items.recv() => match item {
+                Some(item) => desk.take(&item.collection, item.told),
+                None => bail!("objects are followed no more"),
+            },
+            Some(ended) = parts.join_next() => ended.context("objects are followed no more").flatten()?,
+            _ = stopped.wait_for(|stopped| *stopped) => return Ok(()),
+            () = pause(wait) => {}
+        }
+        take_all(&mut desk, &mut items);
+    }
+}
+
+fn take_all(desk: &mut Desk, items: &mut mpsc::Receiver<Item>) {
+    while let Ok(item) = items.try_recv() {
+        desk.take(&item.collection, item.told);
+    }
+}
+
+fn tell(news: &News) {
+    match news {
+        News::Applied(what) => {
+            tracing::info!(event = "objectApplied", object = what, "object applied");
+        }
+        News::Repaired(what) => tracing::warn!(
+            event = "objectRepaired",
+            object = what,
+            "somebody changed the object; it is as it should be again"
+        ),
+        News::Removed(what) => {
+            tracing::info!(event = "objectRemoved", object = what, "object taken away");
+        }
+        News::Failed(what) => tracing::error!(
+            event = "notDeployed",
+            error = what,
+            "this cannot be done; trying again"
+        ),
+        News::Said(name, conditions) => tracing::info!(
+            event = "conditionsWritten",
+            name,
+            conditions,
+            "the resource's conditions changed"
+        ),
+    }
+}
+
+/// By which Lease it leads; that of MetalLB's operator, so that the two never write at the same time.
+const SEAT: Seat = Seat {
+    lease: "metallb.io.metallboperator",
+    what: "operator",
+};
+/// What selectors on an event's source go by.
+const COMPONENT: &str = "metallb-operator";
+/// The health of a loop that waits is that it turns.
+const LOOK_MAX: Duration = Duration::from_secs(5);
+const PAUSE_MIN: Duration = Duration::from_millis(50);

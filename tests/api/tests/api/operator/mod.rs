@@ -1,0 +1,328 @@
+//! The operator as a process against the double, with no more rights than its own roles give it: from the resource to objects, and what
+//! it does when somebody changes them, when the resource makes no sense, and when it goes.
+
+mod site;
+mod takeover;
+
+use serde_json::{Value, json};
+use site::{CRD, DAEMON_SET, DEPLOYMENT, METALLBS, Site, WEBHOOKS};
+use speaker_core::crd::MetalLb;
+use speaker_core::deploy;
+use std::collections::BTreeMap;
+
+/// What the operator of a site makes of a spec.
+fn wanted(spec: &Value) -> Vec<deploy::Object> {
+    let mut usual = deploy::Options::new("metallb-system", "heliograph:c", "heliograph:s");
+    let label = ("heliograph.io/operated-by", "metallb-operator");
+    usual.labels = BTreeMap::from([(label.0.to_owned(), label.1.to_owned())]);
+    usual.has_policies = true;
+    let metallb = MetalLb::read(&json!({"metadata": {"name": "metallb"}, "spec": spec})).unwrap();
+    deploy::running(&metallb.options(&usual))
+}
+
+/// Whether all of `wanted` is in `live`, which has defaults beside it.
+fn holds(live: &Value, wanted: &Value) -> bool {
+    match (live, wanted) {
+        (Value::Object(live), Value::Object(wanted)) => wanted
+            .iter()
+            .all(|(key, value)| live.get(key).is_some_and(|live| holds(live, value))),
+        (Value::Array(live), Value::Array(wanted)) => {
+            live.len() == wanted.len() && live.iter().zip(wanted).all(|(a, b)| holds(a, b))
+        }
+        _leaves => live == wanted,
+    }
+}
+
+#[test]
+fn metallb_1_8_a_resource_becomes_every_object_and_is_available_once_pods_are_there() {
+    let site = Site::new();
+    let operator = site.operator(&[]);
+    site.metallb("metallb", &json!({}));
+    site.until("it is on its way", || {
+        let conditions = site.conditions("metallb");
+        let waits = "Progressing Progressing DaemonSet speaker";
+        conditions.iter().any(|one| one.starts_with(waits))
+            || conditions
+                .iter()
+                .any(|one| one.contains("Deployment controller"))
+    });
+    for object in wanted(&json!({})) {
+        let live = site.get(&object.path());
+        assert!(holds(&live, &object.body), "{}: {live:#}", object.title());
+    }
+    assert_eq!(site.operated().len(), wanted(&json!({})).len());
+    site.until_available();
+    let expected = ["Available Available", "Upgradeable Upgradeable"];
+    assert_eq!(site.conditions("metallb"), expected);
+    assert!(!operator.lines("objectApplied").is_empty());
+    assert_eq!(operator.lines("notDeployed"), [Value::Null; 0]);
+}
+
+#[test]
+fn metallb_1_8_every_field_of_the_spec_reaches_its_object() {
+    let site = Site::new();
+    let _operator = site.operator(&[]);
+    let pods = json!({
+        "priorityClassName": "high", "runtimeClassName": "kata", "annotations": {"a": "b"},
+        "affinity": {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [
+            {"weight": 1, "preference": {"matchExpressions": [{"key": "k", "operator": "Exists"}]}},
+        ]}},
+        "resources": {"requests": {"cpu": "100m"}},
+    });
+    let tolerations = json!([{"key": "k", "operator": "Exists"}]);
+    let mut spec = json!({});
+    for (field, value) in [
+        ("nodeSelector", json!({"disk": "ssd"})),
+        ("controllerNodeSelector", json!({"disk": "hdd"})),
+        ("speakerTolerations", tolerations.clone()),
+        ("controllerTolerations", tolerations),
+        ("speakerConfig", pods.clone()),
+        ("controllerConfig", pods),
+        ("logLevel", json!("debug")),
+        ("loadBalancerClass", json!("example.com/lb")),
+        ("bgpBackend", json!("frr-k8s")),
+    ] {
+        spec[field] = value;
+        site.metallb("metallb", &spec);
+        site.until(field, || {
+            let objects = wanted(&spec);
+            let mut objects = objects.iter();
+            objects.all(|object| holds(&site.get(&object.path()), &object.body))
+        });
+    }
+    // And back: what is asked for no more goes.
+    site.metallb("metallb", &json!({}));
+    site.until("the usual", || {
+        let pod = &site.get(DAEMON_SET)["spec"]["template"];
+        pod["spec"]["affinity"].is_null() && pod["metadata"]["annotations"].is_null()
+    });
+}
+
+#[test]
+fn metallb_1_8_a_change_by_hand_is_put_right() {
+    let site = Site::new();
+    let operator = site.operator(&[]);
+    site.metallb("metallb", &json!({}));
+    site.until_available();
+    site.edit(DEPLOYMENT, &json!({"spec": {"replicas": 0}}));
+    site.until("the replicas", || {
+        site.get(DEPLOYMENT)["spec"]["replicas"] == 1
+    });
+    let config = "/api/v1/namespaces/metallb-system/configmaps/metallb-excludel2";
+    site.edit(config, &json!({"data": {"excludel2.yaml": "x"}}));
+    site.until("the links", || {
+        let text = &site.get(config)["data"]["excludel2.yaml"];
+        text.as_str().unwrap().contains("^docker")
+    });
+    for path in [DAEMON_SET, WEBHOOKS] {
+        assert_eq!(site.double.delete(path), 200);
+        site.until("what was deleted", || site.get(path).is_object());
+    }
+    assert!(operator.lines("objectRepaired").len() >= 3);
+    // Fields that are not the operator's are their owners'.
+    let bundle = json!({"metadata": {"annotations": {"someone.example/note": "x"}}});
+    site.edit(WEBHOOKS, &bundle);
+    site.edit(DEPLOYMENT, &json!({"spec": {"replicas": 2}}));
+    site.until("the replicas again", || {
+        site.get(DEPLOYMENT)["spec"]["replicas"] == 1
+    });
+    let note = &site.get(WEBHOOKS)["metadata"]["annotations"]["someone.example/note"];
+    assert_eq!(note, "x");
+}
+
+#[test]
+fn metallb_1_8_at_rest_and_at_a_restart_nothing_is_written() {
+    let site = Site::new();
+    let operator = site.operator(&[]);
+    site.metallb("metallb", &json!({}));
+    site.until_available();
+    let before = site.double.revision();
+    operator.stop();
+    let operator = site.operator(&[]);
+    site.until("the next one leads", || {
+        !operator.lines("leading").is_empty()
+    });
+    site.until("it looked at everything", || {
+        let requests = site.double.requests();
+        let looked = requests
+            .iter()
+            .filter(|one| one.path == WEBHOOKS && one.verb == "patch");
+        looked.count() >= 2
+    });
+    let written = site.double.written(before).unwrap();
+    let written: Vec<String> = written
+        .iter()
+        .filter(|one| one.key.resource != "leases.coordination.k8s.io")
+        .map(|one| format!("{} {}", one.key.resource, one.key.name))
+        .collect();
+    assert_eq!(written, [""; 0]);
+    site.double.forget_requests();
+    // A whole turn of what it does by the clock.
+    std::thread::sleep(std::time::Duration::from_secs(6));
+    assert_eq!(site.writes(), [""; 0]);
+}
+
+#[test]
+fn of_two_operators_one_writes_and_the_other_follows_it() {
+    let site = Site::new();
+    let first = site.operator(&["--pod-name=operator-a"]);
+    site.until("one leads", || !first.lines("leading").is_empty());
+    let second = site.operator(&["--pod-name=operator-b"]);
+    site.until("the other waits", || !second.lines("following").is_empty());
+    site.metallb("metallb", &json!({}));
+    site.until_available();
+    assert_eq!(second.lines("objectApplied"), [Value::Null; 0]);
+    first.stop();
+    site.until("the other leads", || !second.lines("leading").is_empty());
+    site.edit(DEPLOYMENT, &json!({"spec": {"replicas": 0}}));
+    site.until("the replicas", || {
+        site.get(DEPLOYMENT)["spec"]["replicas"] == 1
+    });
+}
+
+#[test]
+fn metallb_1_8_a_wrong_name_is_told_and_the_right_one_beside_it_is_acted_on() {
+    let site = Site::new();
+    let _operator = site.operator(&[]);
+    site.metallb("other", &json!({}));
+    let told = "Degraded IncorrectMetalLBResourceName Incorrect MetalLB resource name: other. Only one named metallb is acted on";
+    site.until("its status", || site.conditions("other") == [told]);
+    assert_eq!(site.operated(), [""; 0]);
+    site.metallb("metallb", &json!({}));
+    site.until_available();
+    assert_eq!(site.conditions("other"), [told]);
+    assert_eq!(site.double.delete(&format!("{METALLBS}/other")), 200);
+    site.edit(DEPLOYMENT, &json!({"spec": {"replicas": 0}}));
+    site.until("the replicas", || {
+        site.get(DEPLOYMENT)["spec"]["replicas"] == 1
+    });
+}
+
+#[test]
+fn metallb_5_6_a_spec_that_makes_no_sense_is_refused_by_the_webhook_and_else_told() {
+    let site = Site::new();
+    let _operator = site.operator(&[]);
+    site.metallb("metallb", &json!({"logLevel": "debug"}));
+    site.until_available();
+    let (code, answer) = site.ask("metallb", &json!({"bgpBackend": "bird"}));
+    assert_eq!(code, 403, "{answer}");
+    let why = "admission webhook \"metallbvalidationwebhook.metallb.io\" denied the request: MetalLB metallb-system/metallb: \
+               spec.bgpBackend: \"bird\" is none of native, frr, frr-k8s, frr-k8s-external";
+    assert_eq!(answer["message"], why);
+    // As it was stored before there was a webhook.
+    let own = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/metallb-operator-webhook-configuration";
+    assert_eq!(site.double.delete(own), 200);
+    site.metallb("metallb", &json!({"bgpBackend": "bird"}));
+    let told = "Degraded InvalidSpec MetalLB metallb-system/metallb: spec.bgpBackend: \"bird\" is none of native, frr, frr-k8s, frr-k8s-external";
+    site.until("its status", || site.conditions("metallb") == [told]);
+    site.edit(DEPLOYMENT, &json!({"spec": {"replicas": 0}}));
+    site.until("the last good one is kept up", || {
+        site.get(DEPLOYMENT)["spec"]["replicas"] == 1
+    });
+    let args = &site.get(DEPLOYMENT)["spec"]["template"]["spec"]["containers"][0]["args"];
+    assert!(
+        args.as_array()
+            .unwrap()
+            .contains(&json!("--log-level=debug"))
+    );
+}
+
+#[test]
+fn metallb_1_8_a_foreign_bgp_speaker_is_told_beside_what_runs() {
+    let site = Site::new();
+    let _operator = site.operator(&[]);
+    let spec = json!({"bgpBackend": "frr-k8s-external", "frrk8sConfig": {"namespace": "frr"}});
+    site.metallb("metallb", &spec);
+    site.until_available();
+    let conditions = site.conditions("metallb");
+    let told = "Degraded ForeignBGPSpeaker spec.bgpBackend: frr-k8s in namespace frr speaks BGP";
+    assert!(conditions[2].starts_with(told), "{conditions:?}");
+    let metallb = format!("{METALLBS}/metallb");
+    let dial = json!({"metadata": {"annotations": {"heliograph.io/own-bgp": "true"}}});
+    site.edit(&metallb, &dial);
+    site.until("it may dial", || {
+        site.roll_out();
+        site.conditions("metallb") == ["Available Available", "Upgradeable Upgradeable"]
+    });
+    let env = &site.get(DAEMON_SET)["spec"]["template"]["spec"]["containers"][0]["env"];
+    let told = json!({"name": "METALLB_BGP_TYPE", "value": "frr-k8s"});
+    assert!(env.as_array().unwrap().contains(&told), "{env}");
+}
+
+#[test]
+fn without_the_resource_nothing_stays_and_webhooks_go_first() {
+    let site = Site::new();
+    let _operator = site.operator(&[]);
+    site.metallb("metallb", &json!({}));
+    site.until_available();
+    // What a controller makes.
+    site.put(&json!({
+        "apiVersion": "v1", "kind": "Secret",
+        "metadata": {"name": "metallb-webhook-cert", "namespace": "metallb-system"},
+    }));
+    site.put(&json!({
+        "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+        "metadata": {"name": "heliograph-controller", "namespace": "metallb-system"},
+    }));
+    site.double.forget_requests();
+    assert_eq!(site.double.delete(&format!("{METALLBS}/metallb")), 200);
+    for path in [DAEMON_SET, DEPLOYMENT] {
+        site.until("pods are told to go", || {
+            site.get(path)["metadata"]["deletionTimestamp"].is_string()
+        });
+        assert!(site.get(WEBHOOKS).is_null(), "they go before");
+        assert_eq!(site.get(CRD)["spec"]["conversion"]["strategy"], "None");
+        let secret = "/api/v1/namespaces/metallb-system/secrets/metallb-webhook-cert";
+        assert!(site.get(secret).is_object(), "while pods may use it");
+    }
+    for path in [DAEMON_SET, DEPLOYMENT] {
+        site.let_go(path);
+    }
+    site.until("nothing is left", || site.operated().is_empty());
+    for path in [
+        "/api/v1/namespaces/metallb-system/secrets/metallb-webhook-cert",
+        "/apis/coordination.k8s.io/v1/namespaces/metallb-system/leases/heliograph-controller",
+    ] {
+        assert!(site.get(path).is_null(), "{path}");
+    }
+    site.metallb("metallb", &json!({}));
+    site.until_available();
+    assert_eq!(site.get(CRD)["spec"]["conversion"]["strategy"], "Webhook");
+}
+
+#[test]
+fn monitors_are_made_where_they_are_asked_for() {
+    let site = Site::new();
+    let flags = [
+        "--deploy-servicemonitors=true",
+        "--disable-network-policies=true",
+    ];
+    let _operator = site.operator(&flags);
+    site.metallb("metallb", &json!({}));
+    site.until("the missing kind is told", || {
+        let conditions = site.conditions("metallb");
+        let told = "Degraded FailedToDeploy /apis/monitoring.coreos.com/v1/";
+        conditions.iter().any(|one| one.starts_with(told))
+    });
+    site.put(&json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "servicemonitors.monitoring.coreos.com"},
+        "spec": {
+            "group": "monitoring.coreos.com", "scope": "Namespaced",
+            "names": {"plural": "servicemonitors", "kind": "ServiceMonitor"},
+            "versions": [{
+                "name": "v1", "served": true, "storage": true,
+                "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}},
+            }],
+        },
+    }));
+    site.until_available();
+    let monitors = "/apis/monitoring.coreos.com/v1/namespaces/metallb-system/servicemonitors";
+    let list = site.get(monitors);
+    assert_eq!(list["items"].as_array().unwrap().len(), 2);
+    let operated = site.operated();
+    assert!(
+        operated.iter().all(|one| !one.starts_with("NetworkPolicy")),
+        "{operated:?}"
+    );
+}

@@ -1,0 +1,147 @@
+//! Objects that MetalLB's operator, Helm or kubectl made become what they should be, and what they have beside that goes.
+
+use super::site::{DAEMON_SET, DEPLOYMENT, Site};
+use serde_json::{Value, json};
+
+/// MetalLB's speaker in its FRR mode, as far as it is more than ours, with the fields of all of it.
+fn frr_speaker() -> Value {
+    let container =
+        |name: &str| json!({"name": name, "image": format!("quay.io/metallb/{name}:v0.16.1")});
+    let template = json!({
+        "metadata": {"labels": {"app": "metallb", "component": "speaker"}},
+        "spec": {
+            "shareProcessNamespace": true,
+            "initContainers": [container("cp-frr-files")],
+            "containers": [container("speaker"), container("frr"), container("reloader"), container("frr-metrics")],
+            "volumes": [{"name": "frr-sockets", "emptyDir": {}}],
+        },
+    });
+    json!({
+        "apiVersion": "apps/v1", "kind": "DaemonSet",
+        "metadata": {"name": "speaker", "namespace": "metallb-system", "labels": {"app": "metallb"}},
+        "spec": {
+            "selector": {"matchLabels": {"app": "metallb", "component": "speaker"}},
+            "template": template,
+        },
+    })
+}
+
+fn has_become_ours(site: &Site) {
+    site.until("the speaker is ours", || {
+        let pod = &site.get(DAEMON_SET)["spec"]["template"]["spec"];
+        pod["containers"][0]["image"] == "heliograph:s"
+    });
+    let pod = site.get(DAEMON_SET)["spec"]["template"]["spec"].clone();
+    let names = |list: &Value| -> Vec<String> {
+        let list = list.as_array().into_iter().flatten();
+        let names = list.map(|one| one["name"].as_str().unwrap().to_owned());
+        names.collect()
+    };
+    assert_eq!(names(&pod["containers"]), ["speaker"], "{pod:#}");
+    assert_eq!(names(&pod["initContainers"]), [""; 0]);
+    assert!(!names(&pod["volumes"]).contains(&"frr-sockets".to_owned()));
+    assert_eq!(pod["shareProcessNamespace"], Value::Null);
+}
+
+/// Writes as that manager, by the way that tools of its kind have.
+fn installed_by(site: &Site, manager: &str, applies: bool) {
+    let (path, object) = (DAEMON_SET, frr_speaker());
+    let (collection, _) = path.rsplit_once('/').unwrap();
+    let (method, path, content) = match applies {
+        true => (
+            "PATCH",
+            format!("{path}?fieldManager={manager}&force=true"),
+            "application/apply-patch+yaml",
+        ),
+        false => (
+            "POST",
+            format!("{collection}?fieldManager={manager}"),
+            "application/json",
+        ),
+    };
+    let (code, answer) = site.double.request(method, &path, content, &object);
+    assert_eq!(code, 201, "{answer}");
+}
+
+#[test]
+fn what_metallbs_operator_left_goes() {
+    let site = Site::new();
+    installed_by(&site, "metallb-operator", true);
+    let theirs = |name: &str| {
+        json!({
+            "apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": {"name": name, "namespace": "metallb-system"},
+            "spec": {"selector": {"matchLabels": {"a": "b"}}, "template": {"metadata": {"labels": {"a": "b"}}}},
+        })
+    };
+    site.put(&theirs("webhook-server"));
+    // Somebody else's frr-k8s is none of our business.
+    site.put(&theirs("frr-k8s-statuscleaner"));
+    let policies = "/apis/networking.k8s.io/v1/namespaces/metallb-system/networkpolicies";
+    let policy = json!({
+        "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
+        "metadata": {"name": "metallb-controller", "namespace": "metallb-system"},
+        "spec": {"podSelector": {"matchLabels": {"app": "metallb"}}},
+    });
+    let policy_path = format!("{policies}?fieldManager=metallb-operator");
+    let json = "application/json";
+    let (code, answer) = site.double.request("POST", &policy_path, json, &policy);
+    assert_eq!(code, 201, "{answer}");
+    let operator = site.operator(&[]);
+    site.metallb("metallb", &json!({}));
+    has_become_ours(&site);
+    let old = "/apis/apps/v1/namespaces/metallb-system/deployments/webhook-server";
+    assert!(site.get(old).is_object(), "it answers until ours does");
+    site.until_available();
+    site.until("the old webhook server goes", || site.get(old).is_null());
+    let policy = format!("{policies}/metallb-controller");
+    site.until("its policy goes", || site.get(&policy).is_null());
+    let foreign = "/apis/apps/v1/namespaces/metallb-system/deployments/frr-k8s-statuscleaner";
+    assert!(site.get(foreign).is_object());
+    assert_eq!(
+        operator.lines("objectAdopted"),
+        [Value::Null; 0],
+        "it was ours by name"
+    );
+}
+
+#[test]
+fn what_kubectl_applied_becomes_ours() {
+    let site = Site::new();
+    installed_by(&site, "kubectl", true);
+    let operator = site.operator(&[]);
+    site.metallb("metallb", &json!({}));
+    has_become_ours(&site);
+    assert_eq!(operator.lines("objectAdopted").len(), 1);
+}
+
+#[test]
+fn what_helm_made_becomes_ours() {
+    let site = Site::new();
+    installed_by(&site, "helm", false);
+    let operator = site.operator(&[]);
+    site.metallb("metallb", &json!({}));
+    has_become_ours(&site);
+    assert_eq!(operator.lines("objectAdopted").len(), 1);
+}
+
+#[test]
+fn another_selector_is_told_and_nothing_is_broken() {
+    let site = Site::new();
+    let labels = json!({"app.kubernetes.io/component": "controller"});
+    site.put(&json!({
+        "apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": {"name": "controller", "namespace": "metallb-system"},
+        "spec": {"selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels}}},
+    }));
+    let _operator = site.operator(&[]);
+    site.metallb("metallb", &json!({}));
+    site.until("it is told", || {
+        let conditions = site.conditions("metallb");
+        let told = "Degraded FailedToDeploy Deployment controller: it selects other pods";
+        conditions.iter().any(|one| one.starts_with(told))
+    });
+    site.until("the rest is there", || site.get(DAEMON_SET).is_object());
+    assert_eq!(site.double.delete(DEPLOYMENT), 200);
+    site.until_available();
+}
