@@ -13,6 +13,7 @@ pub mod command;
 pub mod net;
 mod place;
 pub mod proxy;
+mod rack;
 mod record;
 pub mod router;
 mod show;

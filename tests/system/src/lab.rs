@@ -395,14 +395,17 @@ pub fn left_behind(prefix: &str) -> Vec<String> {
     left
 }
 
-/// Speakers and backends that run; of another lab there is none while this suite runs.
+/// Speakers, backends and routers that run; of another lab there is none while this suite runs.
 fn processes() -> impl Iterator<Item = String> {
     let lines = fs::read_dir("/proc").into_iter().flatten().flatten();
     let lines = lines.filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
     let lines = lines.map(|line| String::from_utf8_lossy(&line).replace('\0', " "));
     let ours = tools::target().display().to_string();
     lines.filter(move |line| {
-        line.starts_with(&ours) && (line.contains(" lab-backend ") || line.contains("speaker run "))
+        line.starts_with(&ours)
+            && ["/routers/usr/", " lab-backend ", "speaker run "]
+                .iter()
+                .any(|word| line.contains(word))
     })
 }
 

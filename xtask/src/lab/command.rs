@@ -1,6 +1,7 @@
 //! `cargo xtask lab`: the lab on the sample manifests, shown to a person or lent to a command.
 
 use super::cluster::Binaries;
+use super::rack::{self, Rack};
 use super::{Lab, Options, chaos, down, net, show};
 use crate::ebpf::{self, Object};
 use crate::{kubectl, tools};
@@ -35,6 +36,14 @@ pub struct Request {
     /// that works against it (target/lab/hg/kubectl).
     #[arg(long, global = true)]
     api: bool,
+    /// Add a router (FRR) that speaks BGP with every node, and a client behind it that reaches the VIPs of `deploy/samples-bgp` by its
+    /// routes; --exec runs there.
+    #[arg(long, global = true)]
+    bgp: bool,
+    /// With --bgp: drain a node, kill a speaker and let a node die while traffic runs, count what is lost, and end. It fails when
+    /// something is lost that must not be.
+    #[arg(long, global = true, requires = "bgp", conflicts_with = "exec")]
+    tour: bool,
     /// Show the commands that make the lab.
     #[arg(short, long, global = true)]
     verbose: bool,
@@ -57,8 +66,8 @@ impl Request {
     pub fn run(self) -> Result<ExitCode> {
         let mut options = Options::sample();
         options.backend = std::env::current_exe().context("failed to find the own binary")?;
-        if let Some(manifests) = self.manifests {
-            options.manifests = manifests;
+        if let Some(manifests) = &self.manifests {
+            options.manifests.clone_from(manifests);
         }
         net::show_commands(self.verbose);
         match &self.action {
@@ -66,29 +75,57 @@ impl Request {
             Some(Action::Chaos(chaos)) => return chaos.run(options),
             Some(Action::Up) | None => build()?,
         }
+        if self.bgp {
+            options.has_router = true;
+            if self.manifests.is_none() {
+                options.manifests = tools::root().join("deploy/samples-bgp");
+            }
+        }
         if self.api {
             options.cluster = Some(build_cluster()?);
         }
+        self.show(options)
+    }
+
+    fn show(self, options: Options) -> Result<ExitCode> {
         let mut signals =
             Signals::new([SIGHUP, SIGINT, SIGTERM]).context("failed to catch signals")?;
         tools::say("making a client, a switch, three nodes, their pods; starting the speakers");
-        let mut lab = Lab::up(options)?;
+        let mut lab = Lab::without_speakers(options)?;
+        let rack = self.bgp.then(|| Rack::start(&mut lab)).transpose()?;
+        lab.start_speakers()?;
         let vips = show::wait_until_served(&mut lab, || signals.pending().next().is_some())?;
         let Some(vips) = vips else {
             lab.down()?;
             return Ok(ExitCode::from(INTERRUPTED));
         };
+        if let Some(rack) = &rack {
+            rack.settle(&lab)?;
+        }
         if let Some(command) = self.exec {
             let status = exec(&lab, &command, &vips, &mut signals);
             lab.down()?;
             return status.map(code);
         }
-        show::everything(&lab)?;
-        signals.forever().next();
+        match &rack {
+            Some(rack) => show::routed::everything(&lab, rack)?,
+            None => show::everything(&lab)?,
+        }
+        let code = match &rack {
+            Some(rack) if self.tour => {
+                let interrupted = || signals.pending().next().is_some();
+                let is_well = rack::tour(&mut lab, rack, interrupted)?;
+                is_well.map_or(INTERRUPTED, |is_well| u8::from(!is_well))
+            }
+            Some(_) | None => {
+                signals.forever().next();
+                0
+            }
+        };
         tools::say("taking the lab down");
         lab.down()?;
         tools::say("the lab is gone");
-        Ok(ExitCode::SUCCESS)
+        Ok(ExitCode::from(code))
     }
 }
 
@@ -102,11 +139,11 @@ fn take_down(options: &Options) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Runs the command in the client's namespace to its end.
+/// Runs the command in the asking client's namespace to its end.
 fn exec(lab: &Lab, command: &str, vips: &show::Vips, signals: &mut Signals) -> Result<ExitStatus> {
     let mut child = lab
         .topology()
-        .client
+        .asker()
         .command("sh")
         .args(["-c", command])
         .env("HELIOGRAPH_VIPS", &vips.http)

@@ -2,6 +2,7 @@
 
 mod evidence;
 mod picture;
+pub(super) mod routed;
 
 use super::Lab;
 use super::client::ask;
@@ -37,7 +38,7 @@ pub(super) fn wait_until_served(
     while !interrupted() {
         lab.check_speakers()?;
         let frontends = lab.frontends()?;
-        let client = &lab.topology().client;
+        let client = lab.topology().asker();
         let silent = client.enter(|| frontends.iter().find(|frontend| ask(frontend).is_err()))?;
         if !frontends.is_empty() && silent.is_none() {
             return Ok(Some(vips(&frontends)));
@@ -93,7 +94,7 @@ pub(super) fn everything(lab: &Lab) -> Result<()> {
 }
 
 /// Prints a line. Whoever asked for it may have stopped reading, which must not take the lab down without care.
-fn out(line: &str) {
+pub(super) fn out(line: &str) {
     let _ = writeln!(std::io::stdout(), "{line}");
 }
 
@@ -104,7 +105,7 @@ fn forget_neighbours(lab: &Lab) -> Result<()> {
 
 /// One question and its answer; HTTP by `curl`, as anybody would.
 fn line(lab: &Lab, frontend: &Frontend) -> Result<String> {
-    let client = &lab.topology().client;
+    let client = lab.topology().asker();
     let at = frontend.address();
     let service = &frontend.service;
     if frontend.is_http {

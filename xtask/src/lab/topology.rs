@@ -6,6 +6,12 @@
 //!                      │  (bridge)  └── n3 192.0.2.13 ── pods 10.244.3.11, .12
 //! ```
 //!
+//! With a router there is a second client, behind it, from where the nodes' link is another network:
+//!
+//! ```text
+//!   visitor 203.0.113.2 ── 203.0.113.1 router 192.0.2.1 ── switch
+//! ```
+//!
 //! Every address has an IPv6 sibling. Pod networks are routed: a pod hangs on a link of its own behind its node, and
 //! nodes know each other's pod networks by route. No interface anywhere carries a VIP. What runs in the namespaces is
 //! not known here.
@@ -27,6 +33,8 @@ pub struct Topology {
     pub control: Option<Netns>,
     /// Where a router speaks BGP, if there is one.
     pub router: Option<Netns>,
+    /// A client behind the router, if there is one.
+    pub visitor: Option<Netns>,
 }
 
 /// A node of the lab.
@@ -68,6 +76,7 @@ impl Topology {
                 .collect(),
             control: None,
             router: None,
+            visitor: None,
         }
     }
 
@@ -77,10 +86,16 @@ impl Topology {
         self
     }
 
-    /// The same with a namespace for a router.
+    /// The same with namespaces for a router and a client behind it.
     pub fn with_router(mut self, prefix: &str) -> Self {
         self.router = Some(Netns::named(format!("{prefix}-router")));
+        self.visitor = Some(Netns::named(format!("{prefix}-visitor")));
         self
+    }
+
+    /// From where services are asked: from behind the router if there is one.
+    pub fn asker(&self) -> &Netns {
+        self.visitor.as_ref().unwrap_or(&self.client)
     }
 
     /// Every namespace, in the order in which they are made.
@@ -88,6 +103,7 @@ impl Topology {
         let mut all = vec![&self.switch, &self.client];
         all.extend(&self.control);
         all.extend(&self.router);
+        all.extend(&self.visitor);
         for node in &self.nodes {
             all.push(&node.netns);
             all.extend(node.pods.iter().map(|pod| &pod.netns));
@@ -112,16 +128,31 @@ impl Topology {
             self.plug(control, "control", "eth0")?;
             control.ip(&addresses("eth0", CONTROL_V4, CONTROL_V6))?;
         }
-        if let Some(router) = &self.router {
-            self.plug(router, "router", "eth0")?;
-            router.sysctl(ROUTER)?;
-            router.ip(&addresses("eth0", ROUTER_V4, ROUTER_V6))?;
-        }
         for node in &self.nodes {
             self.plug(&node.netns, &node.name, "eth0")?;
             node.wire(&self.nodes)?;
         }
-        Ok(())
+        match (&self.router, &self.visitor) {
+            (Some(router), Some(visitor)) => self.wire_router(router, visitor),
+            (None, _) | (_, None) => Ok(()),
+        }
+    }
+
+    /// The visitor reaches everything by the router, and so do the nodes what they have no other way to.
+    fn wire_router(&self, router: &Netns, visitor: &Netns) -> Result<()> {
+        self.plug(router, "router", "eth0")?;
+        router.sysctl(ROUTER)?;
+        router.ip(&addresses("eth0", ROUTER_V4, ROUTER_V6))?;
+        router.ip(&format!(
+            "link add eth1 type veth peer name eth0 netns {}\nlink set eth1 up\n{}",
+            visitor.name(),
+            addresses("eth1", BEHIND_V4, BEHIND_V6)
+        ))?;
+        visitor.ip("link set eth0 up")?;
+        visitor.ip(&addresses("eth0", VISITOR_V4, VISITOR_V6))?;
+        visitor.ip(&defaults(BEHIND_V4, BEHIND_V6))?;
+        let mut nodes = self.nodes.iter();
+        nodes.try_for_each(|node| node.netns.ip(&defaults(ROUTER_V4, ROUTER_V6)))
     }
 
     /// Joins a namespace to the switch by a new link, `port` at the switch and `link` in the namespace.
@@ -243,6 +274,10 @@ pub(super) fn addresses(link: &str, v4: Ipv4Addr, v6: Ipv6Addr) -> String {
     format!("address add {v4}/24 dev {link}\naddress add {v6}/64 dev {link} nodad")
 }
 
+fn defaults(v4: Ipv4Addr, v6: Ipv6Addr) -> String {
+    format!("route add default via {v4}\nroute add default via {v6}")
+}
+
 /// The client's addresses.
 pub const CLIENT_V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
 /// The client's addresses.
@@ -251,6 +286,14 @@ pub const CLIENT_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 2);
 pub const ROUTER_V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 /// The router's addresses.
 pub const ROUTER_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
+/// The router's addresses on the visitor's link.
+const BEHIND_V4: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
+/// The router's addresses on the visitor's link.
+const BEHIND_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0x113, 0, 0, 0, 0, 1);
+/// The visitor's addresses.
+pub const VISITOR_V4: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 2);
+/// The visitor's addresses.
+pub const VISITOR_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0x113, 0, 0, 0, 0, 2);
 /// The control plane's addresses.
 pub const CONTROL_V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 3);
 /// The control plane's addresses.
@@ -268,8 +311,13 @@ pub(super) const EVERYWHERE: &[(&str, &str)] = &[
     ("ipv6.conf.default.accept_ra", "0"),
 ];
 
-/// What a router has: it forwards.
-const ROUTER: &[(&str, &str)] = &[("ipv4.ip_forward", "1"), ("ipv6.conf.all.forwarding", "1")];
+/// What a router has: it forwards, and spreads over equal ways by ports too, so that connections of one client to one address part.
+const ROUTER: &[(&str, &str)] = &[
+    ("ipv4.ip_forward", "1"),
+    ("ipv6.conf.all.forwarding", "1"),
+    ("ipv4.fib_multipath_hash_policy", "1"),
+    ("ipv6.fib_multipath_hash_policy", "1"),
+];
 /// What a Kubernetes node has: it forwards, and checks the way back of what comes in.
 const NODE: &[(&str, &str)] = &[
     ("ipv4.ip_forward", "1"),

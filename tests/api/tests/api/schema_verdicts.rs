@@ -106,9 +106,11 @@ fn recorded_writes_of_custom_resources_are_judged_alike() {
 #[test]
 fn our_samples_apply() {
     let schemas = Schemas::shipped();
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/samples");
+    let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy");
     let mut applied = BTreeSet::new();
-    for file in fs::read_dir(folder).unwrap() {
+    let folders =
+        ["samples", "samples-bgp"].map(|folder| fs::read_dir(deploy.join(folder)).unwrap());
+    for file in folders.into_iter().flatten() {
         let content = fs::read_to_string(file.unwrap().path()).unwrap();
         for object in documents(&content) {
             let mut stored = object.clone();
@@ -118,7 +120,7 @@ fn our_samples_apply() {
             }
         }
     }
-    assert!(applied.len() >= 2, "only {applied:?}");
+    assert!(applied.len() >= 5, "only {applied:?}");
 }
 
 /// The object as it is stored, and what was pruned; or what is wrong with it.

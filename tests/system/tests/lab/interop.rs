@@ -8,6 +8,8 @@ mod frr;
 mod kubernetes;
 #[path = "interop/others.rs"]
 mod others;
+#[path = "interop/rack.rs"]
+mod rack;
 #[path = "interop/unnumbered.rs"]
 mod unnumbered;
 

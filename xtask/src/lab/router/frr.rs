@@ -10,6 +10,10 @@ use crate::tools::within;
 use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
 use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fs::{self, Permissions};
+use std::net::IpAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -103,13 +107,59 @@ impl Frr {
     /// # Errors
     /// When it cannot be asked.
     pub fn vtysh(&self, commands: &[&str]) -> Result<String> {
-        let mut command: Command = self.routers.command(&self.netns, "usr/bin/vtysh");
-        command.arg("--vty_socket").arg(self.folder());
-        command.arg("--config_dir").arg(self.folder());
+        let mut command = self.shell();
         for line in commands {
             command.args(["-c", line]);
         }
         net::output(&mut command)
+    }
+
+    fn shell(&self) -> Command {
+        let mut command = self.routers.command(&self.netns, "usr/bin/vtysh");
+        command.arg("--vty_socket").arg(self.folder());
+        command.arg("--config_dir").arg(self.folder());
+        command
+    }
+
+    /// Writes a command that works as its vtysh to a file of the lab; where that is.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn lend_shell(&self, lab: &Lab) -> Result<PathBuf> {
+        let shell = self.shell();
+        let words = std::iter::once(shell.get_program()).chain(shell.get_args());
+        let words = words.map(|word| format!("'{}'", word.to_string_lossy()));
+        let script = format!(
+            "#!/bin/sh\nexec {} \"$@\"\n",
+            words.collect::<Vec<_>>().join(" ")
+        );
+        let file = lab.folder().join("vtysh");
+        fs::write(&file, script)
+            .and_then(|()| fs::set_permissions(&file, Permissions::from_mode(0o755)))
+            .with_context(|| format!("failed to write {}", file.display()))?;
+        Ok(file)
+    }
+
+    /// The next hops in the kernel's table for each prefix that was learned by BGP, of both families.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn routes(&self) -> Result<BTreeMap<String, Vec<IpAddr>>> {
+        let mut routes = BTreeMap::new();
+        for family in ["ip", "ipv6"] {
+            let table = self.show(&format!("show {family} route bgp json"))?;
+            for (prefix, ways) in table.as_object().into_iter().flatten() {
+                let ways = ways.as_array().into_iter().flatten();
+                let hops = ways.flat_map(|way| way["nexthops"].as_array().into_iter().flatten());
+                let used = hops.filter(|hop| hop["fib"] == true);
+                let mut hops: Vec<IpAddr> = used
+                    .filter_map(|hop| hop["ip"].as_str()?.parse().ok())
+                    .collect();
+                hops.sort();
+                routes.insert(prefix.clone(), hops);
+            }
+        }
+        Ok(routes)
     }
 
     /// What it knows of one neighbour of BGP, by address or interface.
