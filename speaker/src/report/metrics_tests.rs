@@ -58,13 +58,24 @@ fn figures() -> Figures {
         unanswered: 3,
         unwatched: 1,
         heard: BTreeMap::from([("lost", 1)]),
-        api: Some(ApiFigures {
-            requests: 9,
-            failures: 1,
-            events_lost: 3,
-            stale_s: 0.5,
-            ages_s: BTreeMap::from([("Node", 2.0)]),
-        }),
+        api: Some(api()),
+        ..routers()
+    }
+}
+
+fn api() -> ApiFigures {
+    ApiFigures {
+        requests: 9,
+        failures: 1,
+        events_lost: 3,
+        stale_s: 0.5,
+        ages_s: BTreeMap::from([("Node", 2.0)]),
+    }
+}
+
+/// A service that is announced by BGP, a BGP peer and the BFD session with it.
+fn routers() -> Figures {
+    Figures {
         routed: BTreeMap::from([(
             "default/web".to_owned(),
             vec!["198.51.100.1".parse().unwrap()],
@@ -100,6 +111,7 @@ fn figures() -> Figures {
             ups: 2,
             downs: 1,
         }],
+        ..Figures::default()
     }
 }
 
