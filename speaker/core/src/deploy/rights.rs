@@ -1,5 +1,5 @@
-//! What controller and speakers may do: each rule is followed from the call that needs it. Nodes are read and never written, and of
-//! Secrets the controller reads its own alone.
+//! What controller and speakers may do: each rule is followed from the call that needs it. Nodes are read and never written, and
+//! Secrets are read by name and never listed.
 //!
 //! Names are MetalLB's, so that applying this over MetalLB replaces its wider roles.
 
@@ -110,6 +110,14 @@ fn rule(&(group, resources, names, verbs): &Rule) -> PolicyRule {
 
 const FOLLOW: &[&str] = &["list", "watch"];
 const MAKE: &[&str] = &["create"];
+const CONFIGURATION: &[&str] = &[
+    "ipaddresspools",
+    "l2advertisements",
+    "bgpadvertisements",
+    "bgppeers",
+    "bfdprofiles",
+    "communities",
+];
 
 /// Asks who wants to read /metrics, and whether they may.
 const WHO_ASKS: Rule = ("authentication.k8s.io", &["tokenreviews"], &[], MAKE);
@@ -158,19 +166,7 @@ const CONTROLLER_EVERYWHERE: &[Rule] = &[
 
 const CONTROLLER_AT_HOME: &[Rule] = &[
     // The configuration: to allocate by, and to judge new objects beside the others.
-    (
-        "metallb.io",
-        &[
-            "ipaddresspools",
-            "l2advertisements",
-            "bgpadvertisements",
-            "bgppeers",
-            "bfdprofiles",
-            "communities",
-        ],
-        &[],
-        FOLLOW,
-    ),
+    ("metallb.io", CONFIGURATION, &[], FOLLOW),
     // Counters of pools.
     ("metallb.io", &["ipaddresspools/status"], &[], &["update"]),
     STATES,
@@ -210,12 +206,9 @@ const SPEAKER_EVERYWHERE: &[Rule] = &[
 
 const SPEAKER_AT_HOME: &[Rule] = &[
     // The configuration.
-    (
-        "metallb.io",
-        &["ipaddresspools", "l2advertisements"],
-        &[],
-        FOLLOW,
-    ),
+    ("metallb.io", CONFIGURATION, &[], FOLLOW),
+    // Passwords of BGP peers, each by the name that its BGPPeer gives.
+    ("", &["secrets"], &[], &["get"]),
     // Who announces which service: followed, made and removed by the node that does, its status patched.
     (
         "metallb.io",
