@@ -30,7 +30,7 @@ pub(crate) const NEEDS: [Need; 4] = [
     },
     Need {
         cap: Capability::CAP_NET_RAW,
-        what_for: "gratuitous ARP, unsolicited neighbour advertisements, probes and hearing their answers",
+        what_for: "gratuitous ARP, unsolicited neighbour advertisements, probes and hearing their answers, router advertisements of BGP peers, VRFs",
         kept: true,
     },
     Need {

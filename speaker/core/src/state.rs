@@ -1,7 +1,8 @@
 //! What outlives the process while no API server can be asked: the objects in force, as text.
 //!
 //! One line says what the text is, one line each holds an object as a manifest, so that what reads manifests reads this
-//! too. Secrets cannot be in it, since nothing of them is in a [`World`]. A text of another form or of another node is refused as a
+//! too. Secrets cannot be in it, since nothing of them is in a [`World`]; a password that stands in a BGPPeer is, so that the text is closed to others.
+//! A text of another form or of another node is refused as a
 //! whole: half a world would withdraw the other half.
 
 use crate::manifest;

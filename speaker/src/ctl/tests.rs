@@ -433,7 +433,7 @@ fn bgp_tells_of_each_peer_whether_there_is_a_session_and_why_not() {
     bench.check(
         about(None),
         "\
-PEER    REMOTE         AS     STATE        FOR  TOLD  NOTE
+PEER    REMOTE            AS  STATE        FOR  TOLD  NOTE
 router  192.0.2.1:179  64513  Established  61s  2/3
 spine   192.0.2.5:179  64513  Active       0ns  0/0   cannot connect: refused
 ",

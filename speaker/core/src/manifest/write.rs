@@ -3,6 +3,9 @@
 //! Reading what was written gives the same object, but for ways of writing the same thing that the parser folds into one. Used
 //! for what outlives the process; people's manifests are never written.
 
+#[path = "write_bgp.rs"]
+mod bgp;
+
 use crate::crd::{AddressRange, Community, L2Advertisement, Pool, ServiceAllocation};
 use crate::node::{AUTOSCALER_TAINT, Ending, Namespace, Node, SHUTDOWN_MESSAGE};
 use crate::selector::{Operator, Selector};
@@ -31,6 +34,14 @@ pub fn write(world: &World) -> impl Iterator<Item = Value> {
         .chain(pools)
         .chain(ads)
         .chain(communities)
+        .chain(
+            world
+                .bgp_advertisements
+                .values()
+                .map(|o| bgp::advertisement(o)),
+        )
+        .chain(world.bgp_peers.values().map(|o| bgp::peer(o)))
+        .chain(world.bfd_profiles.values().map(|o| bgp::bfd_profile(o)))
 }
 
 fn namespace(o: &Namespace) -> Value {
