@@ -46,15 +46,15 @@ use crate::source::{self, Allocations};
 use anyhow::{Context, Result, bail};
 use attend::Around;
 use bgp::Bgp;
-use board::Board;
+use board::{Board, Updates};
 use cluster::InCluster;
 use feed::Feed;
 use intake::Intake;
 use keep::Keeper;
 use membership::Meeting;
-use speaker_core::Local;
 use speaker_core::agent::{self, Agent, Event, Input};
 use speaker_core::tables::Tables;
+use speaker_core::{Local, Problem};
 use speaker_ebpf::abi::{Entry, Mode, VipKey};
 use speaker_proto::{Epoch, Time, Vip};
 use std::collections::BTreeMap;
@@ -326,21 +326,9 @@ async fn tasks(settings: &Settings, speaker: Speaker, parts: Parts) -> Result<Ru
     let suspicion = Arc::clone(&speaker.suspicion);
     tasks.spawn(audit::run(tables, speaker.views.clone(), suspicion));
     let opened = open(settings, &mut tasks).await?;
-    let (allocates_in, allocates) = watch::channel(false);
     let (changes, _) = broadcast::channel(CHANGES);
-    let feed = Feed {
-        inbox: speaker.inbox.clone(),
-        allocates: allocates_in,
-        updates: Arc::default(),
-        changes: changes.clone(),
-    };
-    let updates = Arc::clone(&feed.updates);
-    tasks.spawn(feed.spawn(opened.intake)?);
-    let (problems_in, problems) = watch::channel(Vec::new());
-    if let Some(writer) = opened.writer {
-        let allocator = Allocator::new(writer, settings.rules.class.clone(), problems_in);
-        tasks.spawn(allocator.run(speaker.views.clone(), allocates.clone()));
-    }
+    let (intake, writer) = (opened.intake, opened.writer);
+    let fed = feed(settings, &speaker, (intake, writer), &changes, &mut tasks)?;
     let link = opened.cluster.as_ref().map(|cluster| cluster.link.clone());
     let meeting = Meeting::new(settings, &speaker, link.clone());
     let inbox = speaker.inbox.clone();
@@ -350,17 +338,10 @@ async fn tasks(settings: &Settings, speaker: Speaker, parts: Parts) -> Result<Ru
         changes: changes.clone(),
     };
     let api = opened.cluster.as_ref().map(|cluster| cluster.api().clone());
-    let is_successor = parts.is_successor;
+    let from = (api, parts.is_successor);
     let attended = attend::links(settings, parts, around, &mut tasks)?;
     let links = attended.links.clone();
-    let bgp = Bgp::spawn(
-        settings,
-        &speaker.views,
-        links,
-        api,
-        is_successor,
-        &mut tasks,
-    )?;
+    let bgp = Bgp::spawn(settings, &speaker.views, links, from, &mut tasks)?;
     let own = opened.cluster.as_ref().map(InCluster::own_objects);
     meeting.spawn(attended.links, &mut tasks);
     let written = opened
@@ -373,13 +354,13 @@ async fn tasks(settings: &Settings, speaker: Speaker, parts: Parts) -> Result<Ru
         attached: attended.attached,
         members: speaker.members,
         secret: settings.members.secret.as_ref().map(ToString::to_string),
-        allocates,
+        allocates: fed.allocates,
         gratuitous: attended.gratuitous,
         probed: attended.probed,
         sight: Arc::new(Sight::open(&settings.pin_dir)?),
         decided: speaker.decided,
-        updates,
-        problems,
+        updates: fed.updates,
+        problems: fed.problems,
         link,
         events,
         elections: Arc::default(),
@@ -400,6 +381,42 @@ async fn tasks(settings: &Settings, speaker: Speaker, parts: Parts) -> Result<Ru
         tasks,
         stopping,
         keeper,
+    })
+}
+
+/// What is to be seen of the way from objects to the deciding thread.
+struct Fed {
+    updates: Arc<Updates>,
+    allocates: watch::Receiver<bool>,
+    problems: watch::Receiver<Vec<Problem>>,
+}
+
+/// Starts what brings objects to the deciding thread, and in a directory what gives addresses.
+fn feed(
+    settings: &Settings,
+    speaker: &Speaker,
+    (intake, writer): (Intake, Option<Allocations>),
+    changes: &broadcast::Sender<ctl::Event>,
+    tasks: &mut JoinSet<Result<()>>,
+) -> Result<Fed> {
+    let (allocates_in, allocates) = watch::channel(false);
+    let feed = Feed {
+        inbox: speaker.inbox.clone(),
+        allocates: allocates_in,
+        updates: Arc::default(),
+        changes: changes.clone(),
+    };
+    let updates = Arc::clone(&feed.updates);
+    tasks.spawn(feed.spawn(intake)?);
+    let (problems_in, problems) = watch::channel(Vec::new());
+    if let Some(writer) = writer {
+        let allocator = Allocator::new(writer, settings.rules.class.clone(), problems_in);
+        tasks.spawn(allocator.run(speaker.views.clone(), allocates.clone()));
+    }
+    Ok(Fed {
+        updates,
+        allocates,
+        problems,
     })
 }
 

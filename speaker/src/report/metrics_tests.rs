@@ -65,6 +65,13 @@ fn figures() -> Figures {
             stale_s: 0.5,
             ages_s: BTreeMap::from([("Node", 2.0)]),
         }),
+        ..routers()
+    }
+}
+
+/// A service that is announced by BGP, a BGP peer and the BFD session with it.
+fn routers() -> Figures {
+    Figures {
         routed: BTreeMap::from([(
             "default/web".to_owned(),
             vec!["198.51.100.1".parse().unwrap()],
@@ -100,6 +107,7 @@ fn figures() -> Figures {
             ups: 2,
             downs: 1,
         }],
+        ..Figures::default()
     }
 }
 

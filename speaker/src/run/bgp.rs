@@ -45,8 +45,7 @@ impl Bgp {
         settings: &Settings,
         views: &watch::Receiver<Option<Arc<View>>>,
         links: watch::Receiver<Links>,
-        api: Option<Api>,
-        is_successor: bool,
+        (api, is_successor): (Option<Api>, bool),
         tasks: &mut JoinSet<Result<()>>,
     ) -> Result<Self> {
         let (sights_in, sights) = watch::channel(Sights::new());
