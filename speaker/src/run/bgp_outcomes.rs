@@ -69,7 +69,7 @@ fn stories(before: &Outcomes, after: &Outcomes) -> Vec<Story> {
         }
         Change::Remove(id) => {
             let words = "it is gone, or no BGPAdvertisement is there any more".to_owned();
-            was(&id).then(|| Story::Ended(id, "serviceDeleted", words))
+            was(&id).then_some(Story::Ended(id, "serviceDeleted", words))
         }
     };
     diff(before, after).into_iter().filter_map(story).collect()

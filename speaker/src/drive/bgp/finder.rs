@@ -81,9 +81,7 @@ impl Finder {
         if self.socket.is_none() && !wanted.is_empty() {
             self.socket = Some(Routers::open()?);
         }
-        let up = wanted
-            .iter()
-            .filter_map(|name| Some(links.announcing.get(name)?));
+        let up = wanted.iter().filter_map(|name| links.announcing.get(name));
         let up = up.filter(|link| link.is_usable() && link.has_ndp);
         let up: BTreeMap<u32, Mac> = up.map(|link| (link.ifindex, link.mac)).collect();
         self.machine.input(now(), Input::Links(up));

@@ -60,6 +60,7 @@ pub(crate) struct Sessions {
 }
 
 /// A peer with a session, or with what stands in its way.
+#[derive(Default)]
 struct Peer {
     settings: Option<Arc<PeerSettings>>,
     obstacle: Option<Obstacle>,
@@ -252,17 +253,6 @@ impl Sessions {
         let sight = |(name, peer): (&PeerName, &Peer)| (name.clone(), peer.sight());
         let sights = self.peers.iter().map(sight).collect();
         self.means.sights.send_replace(sights);
-    }
-}
-
-impl Default for Peer {
-    fn default() -> Self {
-        Self {
-            settings: None,
-            obstacle: None,
-            routes: Arc::default(),
-            session: None,
-        }
     }
 }
 
