@@ -195,9 +195,6 @@ fn object(
     let faults = match parsed {
         Ok(Parsed::Aside(why)) => return note(why.to_owned()),
         Ok(Parsed::Object(object)) => {
-            if is_idle(key.kind) {
-                note(IDLE.to_owned());
-            }
             let faults = annotations::check(&object);
             let stays = matches!(object, Object::Service(_)) || faults.is_empty();
             into.objects.extend(stays.then_some(Ok(object)));
@@ -269,21 +266,6 @@ const READ: [(&str, &[&str], Kind); 10] = [
     (METALLB_GROUP, &["v1beta2", "v1beta1"], Kind::BgpPeer),
     (METALLB_GROUP, &["v1beta1"], Kind::BfdProfile),
 ];
-
-/// Whether the kind is read and checked, and nothing comes of it yet.
-const fn is_idle(kind: Kind) -> bool {
-    match kind {
-        Kind::BgpAdvertisement | Kind::BgpPeer | Kind::BfdProfile => true,
-        Kind::Namespace
-        | Kind::Node
-        | Kind::Service
-        | Kind::EndpointSlice
-        | Kind::Pool
-        | Kind::L2Advertisement
-        | Kind::Community
-        | Kind::Document => false,
-    }
-}
 
 const IDLE: &str = "this version does not act on it";
 

@@ -139,7 +139,7 @@ fn what_is_not_ours_is_left_aside() {
 }
 
 #[test]
-fn what_is_only_for_bgp_is_checked_and_has_no_effect() {
+fn what_is_for_bgp_is_checked_as_all_else() {
     let of = |version: &str, kind: &str, spec: &str| {
         format!(
             "apiVersion: metallb.io/{version}\nkind: {kind}\nmetadata: {{name: x}}\nspec: {{{spec}}}\n---\n"
@@ -152,8 +152,6 @@ fn what_is_only_for_bgp_is_checked_and_has_no_effect() {
         &[
             "BGPPeer metallb-system/x",
             "BGPAdvertisement metallb-system/x",
-            "- f.yaml#1: BGPPeer metallb-system/x: this version does not act on it",
-            "- f.yaml#2: BGPAdvertisement metallb-system/x: this version does not act on it",
         ],
     );
     let bad = of(
