@@ -58,14 +58,18 @@ fn figures() -> Figures {
         unanswered: 3,
         unwatched: 1,
         heard: BTreeMap::from([("lost", 1)]),
-        api: Some(ApiFigures {
-            requests: 9,
-            failures: 1,
-            events_lost: 3,
-            stale_s: 0.5,
-            ages_s: BTreeMap::from([("Node", 2.0)]),
-        }),
+        api: Some(api()),
         ..routers()
+    }
+}
+
+fn api() -> ApiFigures {
+    ApiFigures {
+        requests: 9,
+        failures: 1,
+        events_lost: 3,
+        stale_s: 0.5,
+        ages_s: BTreeMap::from([("Node", 2.0)]),
     }
 }
 
