@@ -29,7 +29,7 @@ pub struct Options {
     pub cluster: Option<Binaries>,
     /// Further flags of every speaker.
     pub speaker_flags: &'static [&'static str],
-    /// Whether there is a namespace for a router at the switch.
+    /// Whether there are a router at the switch and a client behind it.
     pub has_router: bool,
 }
 

@@ -130,11 +130,11 @@ fn change(lab: &Lab, node: &str) -> String {
             let kubectl = short(&kubectl);
             format!(
                 "{kubectl} get services -A   # and events, ipaddresspools, servicel2statuses, configurationstates\n  \
-                 {kubectl} delete node {node}   # its VIPs move to others"
+                 {kubectl} delete node {node}   # the others serve its VIPs"
             )
         }
         None => format!(
-            "rm {}/node-{node}.yaml   # its VIPs move to others",
+            "rm {}/node-{node}.yaml   # the others serve its VIPs",
             short(&lab.manifests())
         ),
     }
