@@ -1,7 +1,8 @@
-//! `cargo xtask check`: format, lints, house rules and dependencies, each as one step that passes or fails.
+//! `cargo xtask check`: format, lints, house rules, alerts and dependencies, each as one step that passes or fails.
 //!
 //! What the rules are is in [`crate::tidy`]; this runs them and the tools, and adds up.
 
+use crate::alerts;
 use crate::ebpf::{self, Object};
 use crate::test::Tally;
 use crate::tidy::{self, Finding, Help, RATCHET, Tree};
@@ -10,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use std::process::{Command, ExitCode};
 
-/// Check format, lints, house rules and dependencies.
+/// Check format, lints, house rules, alerts and dependencies.
 ///
 /// Ends with one line `N passed, N failed`; each step and each house rule counts as one.
 #[derive(Args)]
@@ -43,6 +44,8 @@ pub enum Step {
     Fmt,
     /// The house rules hold.
     Tidy,
+    /// Alerts fire when they should, and promtool reads every query of the dashboard.
+    Alerts,
     /// Licences, sources and versions of dependencies, and which crate may link which.
     Deny,
     /// No warning of clippy, on the host's code and the kernel's.
@@ -58,6 +61,7 @@ pub fn run(steps: &[Step]) -> Tally {
         match step {
             Step::Fmt => tally.count("fmt", fmt()),
             Step::Tidy => tidy(&mut tally),
+            Step::Alerts => tally.count("alerts", alerts::check()),
             Step::Deny => tally.count("deny", deny()),
             Step::Clippy => {
                 tally.count("clippy", clippy());

@@ -11,7 +11,7 @@ mod story;
 mod watching;
 
 pub use message::{Event, Input, Output, Seen};
-pub use story::{Story, seen_story, story};
+pub use story::{STORIES, Story, seen_story, story};
 
 use crate::crd::Pool;
 use crate::diff::{Change, diff};

@@ -56,6 +56,8 @@ pub(crate) struct Figures {
     pub(crate) won: u64,
     /// Services that it ceased to announce.
     pub(crate) lost: u64,
+    /// What happened to groups of VIPs, by the event's name in the log.
+    pub(crate) groups: BTreeMap<&'static str, u64>,
     /// The other speakers.
     pub(crate) members: MemberFigures,
     /// Probes, by what became of them.

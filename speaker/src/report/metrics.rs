@@ -26,6 +26,7 @@ pub(super) fn render(figures: &Figures, process: &Process, log_lines_lost: u64) 
     page.vips(figures)?;
     page.node(figures)?;
     page.work(figures)?;
+    page.groups(&figures.groups)?;
     page.members(&figures.members)?;
     page.probing(figures)?;
     page.bgp(&figures.bgp)?;
@@ -173,8 +174,11 @@ impl Page {
         )?;
         for (ip, vip) in &figures.vips {
             let ip = ip.to_string();
-            for (outcome, count) in vip.outcomes.iter().filter(|(_, count)| **count > 0) {
-                frames.with_label_values(&[&ip, *outcome]).inc_by(*count);
+            for (outcome, count) in &vip.outcomes {
+                // What is to alarm at its first rise has to be there before it rises.
+                if *count > 0 || *outcome == "foreign" {
+                    frames.with_label_values(&[&ip, *outcome]).inc_by(*count);
+                }
             }
             packets.with_label_values(&[&ip]).inc_by(vip.packets);
             bytes.with_label_values(&[&ip]).inc_by(vip.bytes);

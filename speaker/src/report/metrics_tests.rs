@@ -1,9 +1,10 @@
 //! The page of metrics, line by line.
 
+use super::controller::{ControllerFigures, WebhookFigures};
 use super::*;
 use crate::report::{ApiFigures, BfdFigures, BgpFigures, MemberFigures, VipFigures};
 use speaker_proto::bgp::session::Messages;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 fn figures() -> Figures {
     let vip = VipFigures {
@@ -53,6 +54,7 @@ fn figures() -> Figures {
         reaction_s: 0.004,
         won: 5,
         lost: 4,
+        groups: BTreeMap::from([("vipContest", 2), ("vipDisagree", 0)]),
         members: members(),
         probes: BTreeMap::from([("sent", 8), ("group_unanswered", 2)]),
         unanswered: 3,
@@ -210,6 +212,8 @@ fn our_own_figures_have_our_name() {
         "heliograph_event_to_kernel_seconds 0.004",
         "heliograph_elections_won_total 5",
         "heliograph_elections_lost_total 4",
+        r#"heliograph_group_events_total{event="vipContest"} 2"#,
+        r#"heliograph_group_events_total{event="vipDisagree"} 0"#,
         r#"heliograph_members{standing="alive"} 2"#,
         r#"heliograph_members{standing="dead"} 1"#,
         "heliograph_member_observers 2",
@@ -272,3 +276,66 @@ fn what_is_gone_is_gone() {
         .collect();
     assert_eq!(left, [] as [&String; 0]);
 }
+
+#[test]
+fn every_figure_stands_in_its_document_with_its_type_and_its_labels() {
+    let of_controller = ControllerFigures {
+        webhooks: WebhookFigures {
+            certificate_until_s: Some(1),
+            ..WebhookFigures::default()
+        },
+        ..ControllerFigures::default()
+    };
+    let pages = [
+        render(&figures(), &Process::default(), 0).unwrap(),
+        render_controller(&of_controller, &Process::default(), 0).unwrap(),
+    ];
+    let shown = pages.iter().flat_map(|page| on_page(page)).collect();
+    let documents = [METRICS, CONTROLLER];
+    let told = documents.iter().flat_map(|text| in_document(text));
+    let told: BTreeMap<_, _> = told.collect();
+    assert_eq!(told, shown);
+}
+
+/// Type and labels by name.
+type Kinds = BTreeMap<String, (String, BTreeSet<String>)>;
+
+fn on_page(page: &str) -> Kinds {
+    let mut kinds = Kinds::new();
+    for line in page.lines() {
+        if let Some(rest) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = rest.split_once(' ').unwrap();
+            kinds.insert(name.to_owned(), (kind.to_owned(), BTreeSet::new()));
+        } else if let Some((name, labels)) = line.split_once('{') {
+            let labels = labels.split("\",").map(|label| label.split('=').next());
+            let labels = labels.map(|name| name.unwrap().to_owned()).collect();
+            kinds.get_mut(name).unwrap().1 = labels;
+        }
+    }
+    kinds
+}
+
+/// The rows of tables that begin with a metric: names, type, and labels where there is a column for them.
+fn in_document(text: &str) -> Kinds {
+    let mut kinds = Kinds::new();
+    for line in text.lines().filter(|line| line.starts_with("| `")) {
+        let cells: Vec<&str> = line.split(" | ").collect();
+        let is_kind = |cell: &&&str| [&"gauge", &"counter"].contains(cell);
+        let Some(kind) = cells.get(1).filter(is_kind) else {
+            continue;
+        };
+        let words = |cell: &str| -> BTreeSet<String> {
+            let words = cell.split('`').skip(1).step_by(2);
+            words.map(str::to_owned).collect()
+        };
+        let labels = cells.get(3).map(|_| words(cells[2]));
+        for name in words(cells[0]) {
+            let labels = labels.clone().unwrap_or_default();
+            kinds.insert(name, ((*kind).to_owned(), labels));
+        }
+    }
+    kinds
+}
+
+const METRICS: &str = include_str!("../../../docs/metrics.md");
+const CONTROLLER: &str = include_str!("../../../docs/controller.md");

@@ -119,6 +119,7 @@ impl Board {
             deadline_s: (deadline > Time::default()).then(|| seconds(deadline, now())),
             won: self.elections.won.load(Ordering::Relaxed),
             lost: self.elections.lost.load(Ordering::Relaxed),
+            groups: self.elections.groups(),
             members: members::figures(&self.members.read()),
             api: self.link.as_ref().map(|link| self.api(link)),
             bgp: self.bgp.figures(),

@@ -1,23 +1,52 @@
 //! What this node does about a service: counted, and told as events on the service, in the words of MetalLB's speaker.
+//! What happens to its group is counted by the name that it has in the log.
 //!
 //! MetalLB repeats `nodeAssigned` at every look; here it is told when a node begins to announce, and no more.
 
 use crate::report::events::{EventSender, Severity, Subject};
 use speaker_core::LinkName;
-use speaker_core::agent::Event;
+use speaker_core::agent::{Event, STORIES, seen_story, story};
 use speaker_core::plan::{Outcome, Reason};
 use speaker_core::service::ServiceId;
 use speaker_proto::NodeName;
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
-/// Services that this node began and ceased to announce.
+/// Services that this node began and ceased to announce, and what happened to groups.
 #[derive(Debug, Default)]
 pub(super) struct Elections {
     /// Begun.
     pub(super) won: AtomicU64,
     /// Ceased.
     pub(super) lost: AtomicU64,
+    /// By the event's name in the log.
+    groups: Mutex<BTreeMap<&'static str, u64>>,
+}
+
+impl Elections {
+    /// What happened to groups, by the event's name in the log; what never happened is there too, with 0.
+    pub(super) fn groups(&self) -> BTreeMap<&'static str, u64> {
+        let mut groups: BTreeMap<_, _> = STORIES.map(|name| (name, 0)).into();
+        groups.extend(&*self.groups.lock().unwrap_or_else(PoisonError::into_inner));
+        groups
+    }
+
+    fn count(&self, event: &Event) {
+        let story = match event {
+            Event::Hold { event, with } => story(event, with.as_ref()),
+            Event::Seen { group, with, seen } => seen_story(*group, with.as_ref(), *seen),
+            Event::Outcome { .. }
+            | Event::Problem(_)
+            | Event::Resolved(_)
+            | Event::Lapsed { .. }
+            | Event::NotApplied(_)
+            | Event::NameTaken(_)
+            | Event::Drain(_) => return,
+        };
+        let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
+        *groups.entry(story.event).or_default() += 1;
+    }
 }
 
 /// Tells events of one node.
@@ -41,6 +70,7 @@ struct Said {
 impl Teller {
     /// Tells of a change, if a service's owner wants to hear of it.
     pub(super) fn tell(&self, event: &Event) {
+        self.elections.count(event);
         let Event::Outcome {
             service,
             uid,
@@ -111,7 +141,7 @@ fn missing(outcome: &Outcome) -> &[LinkName] {
 mod tests {
     use super::*;
     use speaker_core::plan::Announced;
-    use speaker_proto::{Epoch, GroupKey};
+    use speaker_proto::{Epoch, GroupKey, hold};
     use std::net::{IpAddr, Ipv4Addr};
 
     fn announced(epoch: u64, missing: &[&str]) -> Outcome {
@@ -156,6 +186,23 @@ mod tests {
             (said[0].message.as_str(), said[0].severity),
             (words, Severity::Normal)
         );
+    }
+
+    #[test]
+    fn what_happens_to_a_group_is_counted_by_its_name_in_the_log() {
+        let teller = Teller {
+            node: "n1".parse().unwrap(),
+            events: None,
+            elections: Arc::default(),
+        };
+        let group = GroupKey(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)));
+        for with in [None, "n2".parse().ok()] {
+            let event = hold::Event::MovesSpent { group };
+            teller.tell(&Event::Hold { event, with });
+        }
+        let groups = teller.elections.groups();
+        assert_eq!((groups["vipMovesSpent"], groups["vipContest"]), (2, 0));
+        assert_eq!(groups.len(), STORIES.len());
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod deploy;
 mod frames;
 mod hex;
 mod manifests;
+mod monitoring;
 mod reviews;
 mod scenario;
 mod schemas;

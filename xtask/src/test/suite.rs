@@ -38,7 +38,7 @@ enum Work {
 pub(super) const SUITES: &[Suite] = &[
     Suite {
         name: "check",
-        about: "format, lints, house rules, dependencies, commands in documents",
+        about: "format, lints, house rules, alerts, dependencies, commands in documents",
         work: Work::Check,
         needs_speaker: true,
         needs_routers: false,

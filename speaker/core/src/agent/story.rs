@@ -128,6 +128,22 @@ pub fn seen_story(group: GroupKey, with: Option<&NodeName>, seen: Seen) -> Story
     }
 }
 
+/// The names that [`story`] and [`seen_story`] give, each once.
+pub const STORIES: [&str; 12] = [
+    "vipTaken",
+    "vipGiven",
+    "vipReleased",
+    "vipDisagree",
+    "vipStranger",
+    "vipContest",
+    "vipSpoofed",
+    "vipMovesSpent",
+    "vipUnanswered",
+    "vipAnswered",
+    "vipConflict",
+    "vipUnheard",
+];
+
 const fn on(ground: Ground) -> &'static str {
     match ground {
         Ground::Yielded => "its holder gave it",
@@ -136,5 +152,52 @@ const fn on(ground: Ground) -> &'static str {
         Ground::Adopted => "the last process of this node held it",
         Ground::Contest => "a contest is over",
         Ground::Refused => "the node that it was given to does not want it",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use speaker_proto::{Epoch, Mac, NodeId};
+    use std::collections::BTreeSet;
+    use std::net::{IpAddr, Ipv4Addr};
+
+    #[test]
+    fn every_name_is_listed_once() {
+        let group = GroupKey(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)));
+        let (with, mac) = (NodeId(2), Mac([2, 0, 0, 0, 0, 1]));
+        let given = |to| Event::Given { group, to };
+        let taken = Event::Taken {
+            group,
+            epoch: Epoch(1),
+            ground: Ground::Dead,
+        };
+        let contest = |is_kept| Event::Contest {
+            group,
+            with,
+            is_kept,
+        };
+        let events = [
+            taken,
+            given(Some(with)),
+            given(None),
+            Event::Disagree { group, with },
+            Event::Stranger { group, mac },
+            contest(true),
+            contest(false),
+            Event::Spoofed { group, mac },
+            Event::MovesSpent { group },
+        ];
+        let seen = [
+            Seen::Unanswered { is_certain: true },
+            Seen::Unanswered { is_certain: false },
+            Seen::Answering,
+            Seen::Stranger(mac),
+            Seen::Unheard,
+        ];
+        let seen = seen.map(|seen| seen_story(group, None, seen).event);
+        let told = events.iter().map(|event| story(event, None).event);
+        let names: BTreeSet<_> = told.chain(seen).collect();
+        assert_eq!(names, BTreeSet::from(STORIES));
     }
 }

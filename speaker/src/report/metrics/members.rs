@@ -1,10 +1,23 @@
-//! Figures of membership.
+//! Figures of membership, and of what members hold.
 
 use super::Page;
 use crate::report::MemberFigures;
 use anyhow::Result;
+use std::collections::BTreeMap;
 
 impl Page {
+    pub(super) fn groups(&self, events: &BTreeMap<&'static str, u64>) -> Result<()> {
+        let groups = self.counters(
+            "heliograph_group_events_total",
+            "What happened to groups of VIPs here, by the event's name in the log",
+            &["event"],
+        )?;
+        for (event, count) in events {
+            groups.with_label_values(&[*event]).inc_by(*count);
+        }
+        Ok(())
+    }
+
     pub(super) fn members(&self, figures: &MemberFigures) -> Result<()> {
         let number = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
         let members = self.gauges(
