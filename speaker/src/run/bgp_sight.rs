@@ -48,6 +48,7 @@ fn figures(settings: &PeerSettings, status: Option<&Status>, wanted: usize) -> B
     let vrf = settings.vrf.as_ref();
     let mut figures = BgpFigures {
         peer: label(settings),
+        address: settings.remote.to_string(),
         vrf: vrf.map_or_else(|| "default".to_owned(), ToString::to_string),
         ..BgpFigures::default()
     };
