@@ -5,6 +5,7 @@
 
 mod attend;
 mod bfd_keep;
+mod bfd_sight;
 mod bgp;
 mod bgp_keys;
 mod bgp_outcomes;

@@ -22,7 +22,9 @@ use std::path::PathBuf;
 
 pub(crate) use client::run;
 pub(crate) use event::{Event, Kind, draining, name_taken};
-pub(crate) use peers::{BfdSight, BgpPeerSight, BgpSight, NegotiatedSight, Said};
+pub(crate) use peers::{
+    BfdSessionSight, BfdSideSight, BfdSight, BgpPeerSight, BgpSight, NegotiatedSight, Said,
+};
 pub(crate) use server::{Orders, Server, States};
 pub(crate) use show::drain::{Progress, announced};
 pub(crate) use snapshot::{ApiState, MemberSight, MembersSight, Snapshot};
@@ -95,8 +97,12 @@ pub(crate) enum Question {
         #[arg(value_name = "PEER")]
         peer: Option<String>,
     },
-    /// BFD sessions with BGP peers
-    Bfd,
+    /// BFD sessions with BGP peers: whether they are up, and why not
+    Bfd {
+        /// All there is to say of this one, by its name or address
+        #[arg(value_name = "PEER")]
+        peer: Option<String>,
+    },
     /// The routes that BGP peers are told
     Routes {
         /// Those of this one

@@ -82,15 +82,32 @@ pub(crate) struct Said {
     pub(crate) ms_ago: u64,
 }
 
-/// One BFD session.
+/// BFD as a whole.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
 pub(crate) struct BfdSight {
-    /// The peer's address.
-    pub(crate) peer: String,
+    /// Every session that is wanted and has room.
+    pub(crate) sessions: Vec<BfdSessionSight>,
+    /// Packets that were not taken, by cause; causes that never came are left out.
+    pub(crate) discarded: BTreeMap<&'static str, u64>,
+    /// Sessions that are wanted beyond the bound.
+    pub(crate) refused: usize,
+    /// How often the thread was held up itself.
+    pub(crate) late_turns: u64,
+}
+
+/// One BFD session.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+pub(crate) struct BfdSessionSight {
+    /// The BGPPeers that it watches.
+    pub(crate) peers: Vec<String>,
+    /// The other side's address.
+    pub(crate) address: String,
     /// Ours; empty: whichever leads there.
     pub(crate) local: String,
     /// The link; empty: whichever leads there.
     pub(crate) link: String,
+    /// Its VRF; empty: the main one.
+    pub(crate) vrf: String,
     /// Over several hops (RFC 5883).
     pub(crate) is_multihop: bool,
     /// The state of RFC 5880.
@@ -99,16 +116,37 @@ pub(crate) struct BfdSight {
     pub(crate) for_ms: u64,
     /// Why it is not up.
     pub(crate) because: Option<String>,
-    /// Milliseconds between our packets; `None`: there are none.
+    /// Milliseconds between our packets as both sides have agreed; `None`: there are none.
     pub(crate) interval_ms: Option<u64>,
-    /// How long the peer may be silent.
+    /// How long the other side may be silent, as both sides have agreed, in milliseconds.
     pub(crate) detection_ms: u64,
+    /// What is asked for here.
+    pub(crate) ours: BfdSideSight,
+    /// What the other side said last; `None`: it was not heard.
+    pub(crate) theirs: Option<BfdSideSight>,
     /// Packets sent and received.
     pub(crate) packets: [u64; 2],
+    /// Packets that the network stack did not take.
+    pub(crate) unsent: u64,
     /// How often it came up, and went down.
     pub(crate) ups_downs: [u64; 2],
-    /// Why it has no socket.
-    pub(crate) trouble: Option<String>,
+    /// Detection times that were given again because this side was held up.
+    pub(crate) late: u64,
+}
+
+/// What one side of a BFD session says of itself.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+pub(crate) struct BfdSideSight {
+    /// Its number for the session.
+    pub(crate) discriminator: u32,
+    /// Its state.
+    pub(crate) state: String,
+    /// Milliseconds between packets that it wants to send.
+    pub(crate) transmit_ms: u64,
+    /// Milliseconds between packets that it can take.
+    pub(crate) receive_ms: u64,
+    /// How many of its packets in a row may be lost.
+    pub(crate) multiplier: u8,
 }
 
 /// BGP as a whole.

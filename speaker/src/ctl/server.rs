@@ -158,7 +158,7 @@ impl Desk {
             | Question::Links
             | Question::Members
             | Question::Bgp { .. }
-            | Question::Bfd
+            | Question::Bfd { .. }
             | Question::Routes { .. }
             | Question::Maps
             | Question::Counters => {

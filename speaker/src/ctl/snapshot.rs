@@ -42,8 +42,8 @@ pub(crate) struct Snapshot {
     pub(crate) members: MembersSight,
     /// BGP peers.
     pub(crate) bgp: BgpSight,
-    /// BFD sessions.
-    pub(crate) bfd: Vec<BfdSight>,
+    /// BFD, which watches them.
+    pub(crate) bfd: BfdSight,
     /// What was done so far, by name.
     pub(crate) work: BTreeMap<&'static str, u64>,
 }

@@ -1,7 +1,9 @@
 //! Answers as people and programs see them, over a real socket.
 
 use super::client::ask;
-use super::peers::{BgpPeerSight, BgpSight, NegotiatedSight};
+use super::peers::{
+    BfdSessionSight, BfdSideSight, BfdSight, BgpPeerSight, BgpSight, NegotiatedSight,
+};
 use super::server::{Orders, Server, States};
 use super::snapshot::{MemberSight, MembersSight, Sight, Snapshot};
 use super::{Event, Form, Kind, Question};
@@ -145,6 +147,46 @@ fn router() -> BgpSight {
     }
 }
 
+/// One session that is up, and one whose peer is silent.
+fn watchman() -> BfdSight {
+    let side = |discriminator| BfdSideSight {
+        discriminator,
+        state: "up".to_owned(),
+        transmit_ms: 100,
+        receive_ms: 50,
+        multiplier: 3,
+    };
+    let up = BfdSessionSight {
+        peers: vec!["router".to_owned()],
+        address: "192.0.2.1".to_owned(),
+        local: "192.0.2.11".to_owned(),
+        state: "up".to_owned(),
+        for_ms: 60_500,
+        interval_ms: Some(100),
+        detection_ms: 300,
+        ours: side(7),
+        theirs: Some(side(8)),
+        packets: [600, 599],
+        ups_downs: [1, 0],
+        ..BfdSessionSight::default()
+    };
+    let down = BfdSessionSight {
+        peers: vec!["spine".to_owned()],
+        address: "192.0.2.5".to_owned(),
+        link: "eth1".to_owned(),
+        state: "down".to_owned(),
+        because: Some("the peer was not heard yet".to_owned()),
+        interval_ms: Some(1000),
+        ..BfdSessionSight::default()
+    };
+    BfdSight {
+        sessions: vec![up, down],
+        discarded: BTreeMap::from([("ttl", 3), ("unknown-peer", 5)]),
+        refused: 0,
+        late_turns: 2,
+    }
+}
+
 /// A speaker on `n1` that holds 192.0.2.10.
 fn snapshot() -> Snapshot {
     snapshot_of(MANIFESTS)
@@ -216,7 +258,7 @@ fn snapshot_of(manifests: &str) -> Snapshot {
         api: None,
         members: others(),
         bgp: router(),
-        bfd: Vec::new(),
+        bfd: watchman(),
         work: BTreeMap::from([("plans", 3), ("writes", 4)]),
     }
 }
@@ -444,6 +486,51 @@ spine   192.0.2.5:179  64513  Active       0ns  0/0   cannot connect: refused
     }
     let why = bench.ask(about(Some("leaf")), Form::Table).unwrap_err();
     assert_eq!(why.to_string(), "this node has no BGPPeer leaf");
+}
+
+#[test]
+fn bfd_tells_of_each_session_whether_it_is_up_and_what_was_not_taken() {
+    let bench = Bench::new();
+    let about = |peer: Option<&str>| Question::Bfd {
+        peer: peer.map(str::to_owned),
+    };
+    bench.check(
+        about(None),
+        "\
+PEER    ADDRESS    LINK  STATE  FOR  INTERVAL  DETECTION  NOTE
+router  192.0.2.1  -     up     60s  100ms     300ms
+spine   192.0.2.5  eth1  down   0ns  1s        0ns        the peer was not heard yet
+
+packets not taken  ttl 3, unknown-peer 5
+held up ourselves  2 times
+",
+    );
+    bench.check(
+        about(Some("192.0.2.1")),
+        "\
+peer                  router
+address               192.0.2.1, over one hop
+state                 up for 60s
+from                  192.0.2.11
+we send every         100ms
+it may be silent for  300ms
+we say                up, discriminator 0x00000007, sends every 100ms, takes every 50ms, multiplier 3
+it says               up, discriminator 0x00000008, sends every 100ms, takes every 50ms, multiplier 3
+packets               600 sent, 599 received
+came up               1 times, went down 0
+",
+    );
+    let silent = bench.ask(about(Some("spine")), Form::Table).unwrap();
+    assert!(
+        silent.contains("it says               not heard"),
+        "{silent}"
+    );
+    let json = bench.ask(about(Some("router")), Form::Json).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["sessions"][0]["theirs"]["discriminator"], 8);
+    assert_eq!(json["discarded"]["ttl"], 3);
+    let why = bench.ask(about(Some("leaf")), Form::Table).unwrap_err();
+    assert_eq!(why.to_string(), "no BFD session of this node is with leaf");
 }
 
 #[test]

@@ -74,6 +74,8 @@ pub(crate) struct Figures {
     pub(crate) bgp: Vec<BgpFigures>,
     /// BFD sessions.
     pub(crate) bfd: Vec<BfdFigures>,
+    /// Sessions also have the names that frr-k8s gives them.
+    pub(crate) has_frr_k8s_names: bool,
 }
 
 /// One BFD session.
@@ -100,6 +102,8 @@ pub(crate) struct BfdFigures {
 pub(crate) struct BgpFigures {
     /// The peer's address and port.
     pub(crate) peer: String,
+    /// Its address alone, or its link.
+    pub(crate) address: String,
     /// Its VRF.
     pub(crate) vrf: String,
     /// Whether the session is up.

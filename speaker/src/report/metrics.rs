@@ -29,8 +29,7 @@ pub(super) fn render(figures: &Figures, process: &Process, log_lines_lost: u64) 
     page.groups(&figures.groups)?;
     page.members(&figures.members)?;
     page.probing(figures)?;
-    page.bgp(&figures.bgp)?;
-    page.bfd(&figures.bfd)?;
+    page.sessions(figures)?;
     if let Some(api) = &figures.api {
         page.api(api)?;
     }

@@ -84,6 +84,7 @@ fn routers() -> Figures {
         )]),
         bgp: vec![BgpFigures {
             peer: "192.0.2.1:179".to_owned(),
+            address: "192.0.2.1".to_owned(),
             vrf: "default".to_owned(),
             is_up: true,
             announced: 3,
@@ -176,6 +177,9 @@ fn metallb_5_3_names_labels_and_values() {
         r#"metallb_bfd_control_packet_output{peer="192.0.2.1",vrf="default"} 21"#,
         r#"metallb_bfd_session_up_events{peer="192.0.2.1",vrf="default"} 2"#,
         r#"metallb_bfd_session_down_events{peer="192.0.2.1",vrf="default"} 1"#,
+        r#"metallb_bfd_echo_packet_input{peer="192.0.2.1",vrf="default"} 0"#,
+        r#"metallb_bfd_echo_packet_output{peer="192.0.2.1",vrf="default"} 0"#,
+        r#"metallb_bfd_zebra_notifications{peer="192.0.2.1",vrf="default"} 3"#,
         r#"heliograph_bgp_session_losses_total{peer="192.0.2.1:179",vrf="default"} 6"#,
         r#"heliograph_bgp_forgiven_updates_total{peer="192.0.2.1:179",vrf="default"} 5"#,
     ] {
@@ -185,6 +189,35 @@ fn metallb_5_3_names_labels_and_values() {
             page.join("\n")
         );
     }
+}
+
+#[test]
+fn metallb_5_3_sessions_also_have_the_names_of_frr_k8s_where_that_is_the_type() {
+    let all = page(&Figures {
+        has_frr_k8s_names: true,
+        ..figures()
+    });
+    for line in [
+        r#"frrk8s_bgp_session_up{peer="192.0.2.1",vrf="default"} 1"#,
+        r#"frrk8s_bgp_received_prefixes_total{peer="192.0.2.1",vrf="default"} 7"#,
+        r#"frrk8s_bgp_updates_total{peer="192.0.2.1",vrf="default"} 4"#,
+        r#"frrk8s_bfd_session_up{peer="192.0.2.1",vrf="default"} 1"#,
+        r#"frrk8s_bfd_control_packet_output{peer="192.0.2.1",vrf="default"} 21"#,
+    ] {
+        assert!(
+            all.iter().any(|found| found == line),
+            "{line} is not in {all:#?}"
+        );
+    }
+    let ours: Vec<String> = page(&figures());
+    assert!(!ours.iter().any(|line| line.starts_with("frrk8s_")));
+    let (mine, theirs): (Vec<_>, Vec<_>) = all
+        .into_iter()
+        .partition(|line| !line.starts_with("frrk8s_"));
+    assert_eq!(mine, ours, "they stand beside MetalLB's");
+    let named_so =
+        |line: &&String| line.starts_with("metallb_bgp_") || line.starts_with("metallb_bfd_");
+    assert_eq!(theirs.len(), ours.iter().filter(named_so).count());
 }
 
 #[test]

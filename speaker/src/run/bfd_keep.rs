@@ -1,7 +1,8 @@
 //! BFD sessions for the next process, in a file of the node's run directory.
 //!
-//! Times count from the boot, and so does the directory: of an earlier boot there is no file. What cannot be read is left, and the sessions begin
-//! anew.
+//! They are read once, at the start, so that a file does what a pinned map would, and can be read by people; root alone may, for the
+//! directory is closed to others. Times count from the boot: whose boot it was, the caller knows. What cannot be read is left, and the
+//! sessions begin anew.
 
 use crate::drive::bfd::{Kept, SessionKey};
 use anyhow::{Context, Result};

@@ -14,7 +14,7 @@ use speaker_proto::Span;
 use speaker_proto::bgp::session::{
     CLOSE_FLUSH, DRAIN_ANNOUNCE, DRAIN_WITHDRAW, State, Status, Stop,
 };
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,8 +55,10 @@ impl Bgp {
         let (places_in, places) = watch::channel(Places::new());
         tasks.spawn(Finder::new(views.clone(), links, places_in).run());
         tasks.spawn(bgp_keys::follow(views.clone(), api, keys_in));
-        let started = bfd::start(bfd_keep::take(&settings.run_dir))
-            .context("failed to start the BFD thread")?;
+        let kept = bfd_keep::take(&settings.run_dir);
+        // What is kept counts times from the boot, as the pins do that a successor found.
+        let kept = if is_successor { kept } else { BTreeMap::new() };
+        let started = bfd::start(kept).context("failed to start the BFD thread")?;
         let (watcher, lost) = started;
         let (bfd_in, bfd) = watch::channel(bfd::Figures::default());
         let means = Means {
@@ -85,7 +87,8 @@ impl Bgp {
 impl Bgp {
     /// Ends all sessions in this way, and waits until they have, for as long as that may take.
     pub(super) async fn stop(&self, stop: Stop) {
-        if stop == Stop::Restart {
+        let is_restart = stop == Stop::Restart;
+        if is_restart {
             self.keep_bfd().await;
         }
         let (done_in, done) = oneshot::channel();
@@ -100,7 +103,12 @@ impl Bgp {
                 drop(done.await);
             }
         };
-        if timeout(STOP_MAX, commanded).await.is_err() {
+        let ended = timeout(STOP_MAX, commanded).await;
+        if ended.is_ok() && !is_restart {
+            // Only now: BIRD drops a BGP session whose BFD is AdminDown.
+            self.watcher.leave().await;
+        }
+        if ended.is_err() {
             tracing::warn!(
                 op = "shutdown",
                 event = "sessionsLeft",
@@ -115,7 +123,8 @@ impl Bgp {
     /// told nothing else.
     async fn keep_bfd(&self) {
         let (run_dir, grace) = &self.keeping;
-        let kept = self.watcher.stretch(*grace).await;
+        let grace = Span::from_ns(grace.ns() + self.closing().ns());
+        let kept = self.watcher.stretch(grace).await;
         if let Err(error) = bfd_keep::save(run_dir, &kept) {
             let error = format!("{error:#}");
             tracing::warn!(
@@ -124,6 +133,22 @@ impl Bgp {
                 event = "bfdNotKept",
                 "BFD sessions are not kept over the restart"
             );
+        }
+    }
+}
+
+impl Bgp {
+    /// How long this process will go on for the peers that keep no routes: BFD with the others must bear that too.
+    fn closing(&self) -> Span {
+        let sights = self.sights.borrow();
+        let mut statuses = sights.values().filter_map(|sight| sight.status.as_ref());
+        let is_drained = |status: &Status| {
+            let negotiated = status.negotiated.as_ref();
+            negotiated.is_some_and(|negotiated| !negotiated.has_graceful_restart)
+        };
+        match statuses.any(|status| is_drained(&status.borrow())) {
+            true => DRAINED,
+            false => Span::from_ns(0),
         }
     }
 }
@@ -186,10 +211,11 @@ fn changed(up: &mut BTreeSet<PeerName>, peer: PeerName, status: &Status) {
     }
 }
 
+/// So long a peer is drained that keeps no routes over a restart.
+const DRAINED: Span = Span::from_ns(DRAIN_ANNOUNCE.ns() + DRAIN_WITHDRAW.ns());
 /// A drain, its last words, and some.
-const STOP_MAX: Duration = Duration::from_nanos(
-    DRAIN_ANNOUNCE.ns() + DRAIN_WITHDRAW.ns() + CLOSE_FLUSH.ns() + Span::s(2).ns(),
-);
+pub(super) const STOP_MAX: Duration =
+    Duration::from_nanos(DRAINED.ns() + CLOSE_FLUSH.ns() + Span::s(2).ns());
 /// Fresh enough for people and scrapes.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// Orders of operators that were not taken yet.

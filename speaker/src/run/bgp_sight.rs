@@ -1,15 +1,13 @@
 //! The BGP sessions as figures and as what `speaker ctl` shows.
 
 use super::bgp::Bgp;
-use crate::ctl::{BfdSight, BgpPeerSight, BgpSight, NegotiatedSight, Said};
-use crate::drive::bfd::{SessionKey, View};
+use crate::ctl::{BgpPeerSight, BgpSight, NegotiatedSight, Said};
 use crate::drive::bgp::{PeerSight, label};
 use crate::edge::bgp::Md5Counts;
-use crate::report::{BfdFigures, BgpFigures};
+use crate::report::BgpFigures;
 use speaker_core::crd::PeerAsn;
 use speaker_core::plan::{PeerName, PeerSettings};
 use speaker_proto::Time;
-use speaker_proto::bfd;
 use speaker_proto::bgp::session::{Counters, State, Status, Words};
 use speaker_proto::bgp::{Family, Notification};
 use std::collections::BTreeMap;
@@ -24,35 +22,6 @@ impl Bgp {
             Some(figures(settings, status.as_ref(), sight.wanted))
         };
         sights.values().filter_map(figures).collect()
-    }
-
-    /// What the metrics say of BFD.
-    pub(super) fn bfd_figures(&self) -> Vec<BfdFigures> {
-        let figures = self.bfd.borrow();
-        let sessions = figures.sessions.iter();
-        sessions
-            .map(|(key, view)| BfdFigures {
-                peer: key.peer.to_string(),
-                vrf: key
-                    .vrf
-                    .as_ref()
-                    .map_or_else(|| "default".to_owned(), ToString::to_string),
-                is_up: view.state == bfd::State::Up,
-                received: view.counts.received,
-                sent: view.counts.sent,
-                ups: view.counts.ups,
-                downs: view.counts.downs,
-            })
-            .collect()
-    }
-
-    /// BFD sessions as `speaker ctl` shows them.
-    pub(super) fn bfd_sight(&self, now: Time) -> Vec<BfdSight> {
-        let figures = self.bfd.borrow();
-        let sessions = figures.sessions.iter();
-        sessions
-            .map(|(key, view)| bfd_sight(key, view, now))
-            .collect()
     }
 
     /// What `speaker ctl` shows.
@@ -75,28 +44,11 @@ impl Bgp {
     }
 }
 
-fn bfd_sight(key: &SessionKey, view: &View, now: Time) -> BfdSight {
-    let text = |text: Option<String>| text.unwrap_or_default();
-    BfdSight {
-        peer: key.peer.to_string(),
-        local: text(key.local.map(|ip| ip.to_string())),
-        link: text(key.interface.as_ref().map(ToString::to_string)),
-        is_multihop: key.is_multihop,
-        state: format!("{:?}", view.state),
-        for_ms: now.since(view.since).ns() / 1_000_000,
-        because: (view.state != bfd::State::Up).then(|| view.diagnostic.to_string()),
-        interval_ms: view.interval.map(|span| span.ns() / 1_000_000),
-        detection_ms: view.detection.ns() / 1_000_000,
-        packets: [view.counts.sent, view.counts.received],
-        ups_downs: [view.counts.ups, view.counts.downs],
-        trouble: view.trouble.clone(),
-    }
-}
-
 fn figures(settings: &PeerSettings, status: Option<&Status>, wanted: usize) -> BgpFigures {
     let vrf = settings.vrf.as_ref();
     let mut figures = BgpFigures {
         peer: label(settings),
+        address: settings.remote.to_string(),
         vrf: vrf.map_or_else(|| "default".to_owned(), ToString::to_string),
         ..BgpFigures::default()
     };

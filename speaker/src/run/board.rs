@@ -17,7 +17,7 @@ use crate::report::http::{self, FactsNow};
 use crate::report::secure::{self, Secure};
 use crate::report::{ApiFigures, Facts, Figures, PoolFigures, VipFigures};
 use anyhow::Result;
-use speaker_core::plan::{BgpOutcome, Outcome};
+use speaker_core::plan::{BgpOutcome, BgpType, Outcome};
 use speaker_core::{Kind, Problem, World, allocator};
 use speaker_proto::{NodeName, Time, Vip};
 use std::collections::BTreeMap;
@@ -228,6 +228,7 @@ fn tell_view(figures: &mut Figures, view: &View, of_allocator: &[Problem]) {
     figures.is_draining = view.local.is_draining;
     figures.unanswered = view.unanswered.len() as u64;
     figures.unwatched = view.unwatched as u64;
+    figures.has_frr_k8s_names = view.local.bgp_type == BgpType::FrrK8s;
     figures.entries = view.tables.vips.len() as u64;
     figures.plans = view.work.plans;
     figures.plan_failures = view.work.failures;

@@ -1,6 +1,6 @@
 //! BGP peers: each in a line, or one with all there is to say, and the routes that they are told.
 
-use super::super::peers::{BfdSight, BgpPeerSight, BgpSight, Said};
+use super::super::peers::{BgpPeerSight, BgpSight, Said};
 use super::super::table::{pairs, table};
 use super::{Known, Shown};
 use anyhow::{Context, Result};
@@ -145,47 +145,8 @@ fn traffic(peer: &BgpPeerSight) -> Vec<(&'static str, String)> {
     rows
 }
 
-fn whole_seconds(ms: u64) -> String {
+pub(super) fn whole_seconds(ms: u64) -> String {
     format!("{:?}", Duration::from_secs(ms / 1000))
-}
-
-/// BFD sessions, each in a line.
-pub(super) fn bfd<'a>(known: &Known<'a>) -> Shown<&'a [BfdSight]> {
-    let data = known.snapshot.bfd.as_slice();
-    let rows: Vec<[String; 7]> = data.iter().map(bfd_row).collect();
-    let head = [
-        "PEER",
-        "LINK",
-        "STATE",
-        "FOR",
-        "INTERVAL",
-        "DETECTION",
-        "NOTE",
-    ];
-    let text = match rows.is_empty() {
-        true => "no BGP peer is watched by BFD\n".to_owned(),
-        false => table(head, &rows),
-    };
-    Shown { data, text }
-}
-
-fn bfd_row(session: &BfdSight) -> [String; 7] {
-    let ms = |ms: u64| format!("{:?}", Duration::from_millis(ms));
-    let note = session.trouble.clone().or_else(|| session.because.clone());
-    [
-        session.peer.clone(),
-        if session.link.is_empty() {
-            "-"
-        } else {
-            &session.link
-        }
-        .to_owned(),
-        session.state.clone(),
-        whole_seconds(session.for_ms),
-        session.interval_ms.map_or_else(|| "-".to_owned(), ms),
-        ms(session.detection_ms),
-        note.unwrap_or_default(),
-    ]
 }
 
 /// A route that peers are told.

@@ -2,6 +2,7 @@
 //!
 //! Pure but for the reading of the kernel's maps.
 
+mod bfd;
 mod bgp;
 mod counters;
 pub(super) mod drain;
@@ -55,7 +56,7 @@ pub(super) fn answer(known: &Known<'_>, question: &Question, as_text: bool) -> R
         Question::Links => links::show(known)?.into_answer(as_text),
         Question::Members => members::show(known).into_answer(as_text),
         Question::Bgp { peer } => bgp::show(known, peer.as_deref())?.into_answer(as_text),
-        Question::Bfd => bgp::bfd(known).into_answer(as_text),
+        Question::Bfd { peer } => bfd::show(known, peer.as_deref())?.into_answer(as_text),
         Question::Routes { peer } => bgp::routes(known, peer.as_deref()).into_answer(as_text),
         Question::Maps => maps(known)?.into_answer(as_text),
         Question::Counters => counters::show(known)?.into_answer(as_text),

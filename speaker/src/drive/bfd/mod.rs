@@ -128,6 +128,13 @@ impl Handle {
         answer.await_for(wait).await.unwrap_or_default()
     }
 
+    /// Wants no session any more, and waits until the other sides were told so for a detection time each, as far as that fits into
+    /// [`LEAVE_MAX`].
+    pub(crate) async fn leave(&self) {
+        self.want(BTreeMap::new());
+        let _told_or_late = self.ask(Ask::Leave).await_for(LEAVE_MAX.into()).await;
+    }
+
     /// What the thread shows. `None`: it does not answer.
     pub(crate) async fn figures(&self) -> Option<Figures> {
         self.ask(Ask::Look).await_for(ANSWER_WAIT).await
@@ -175,6 +182,9 @@ impl<T> Answer<T> {
 
 /// Sessions at most: each costs a socket and up to a hundred packets a second each way.
 pub(crate) const SESSIONS_MAX: usize = 256;
+/// What a stop waits for AdminDown to be told: thrice a second apart. Who bears silence for longer finds us gone by it, after its BGP
+/// session has ended, which then costs nothing.
+pub(crate) const LEAVE_MAX: Span = Span::s(3);
 /// A turn that comes later than this after it was due is counted.
 pub(crate) const LATE: Span = Span::ms(20);
 /// Questions that may wait for the thread's next turn.

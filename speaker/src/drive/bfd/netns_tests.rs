@@ -304,6 +304,28 @@ fn rfc5880_6_8_16_admin_down_is_told_and_understood_both_ways() {
 }
 
 #[test]
+fn who_leaves_has_told_so_and_is_not_waited_for_when_there_is_nobody() {
+    let net = net();
+    let router = Frr::start(&net.there, &frr(300, ""));
+    let mut speaker = Speaker::start(&net.here);
+    speaker.runtime.block_on(speaker.handle.leave());
+    speaker.want(&key(), settings(300));
+    speaker.comes_up(&key());
+    until("FRR's view", || router.session()["status"] == "up");
+    let asked = now();
+    speaker.runtime.block_on(speaker.handle.leave());
+    let took = now().since(asked);
+    assert!(
+        took >= Span::ms(900),
+        "a detection time was given: {took:?}"
+    );
+    assert_eq!(speaker.change(&key()).state, State::AdminDown);
+    assert_eq!(speaker.event(), Event::Left(key()), "it is over by now");
+    let session = router.session();
+    assert_eq!(session["remote-diagnostic"], "administratively down");
+}
+
+#[test]
 fn rfc5883_sessions_over_several_hops_come_up() {
     let net = net();
     let far = SessionKey {

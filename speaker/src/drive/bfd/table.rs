@@ -96,6 +96,11 @@ impl<M> Table<M> {
         self.entries.keys().copied().collect()
     }
 
+    /// Whether none is wanted, and none leaves.
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
     /// Whether so many may be wanted.
     pub(super) fn has_room(&self) -> bool {
         self.keys.len() < SESSIONS_MAX

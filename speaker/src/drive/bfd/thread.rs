@@ -21,6 +21,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 pub(super) enum Ask {
     /// Have the other sides bear so long without us.
     Stretch(Span, oneshot::Sender<BTreeMap<SessionKey, Kept>>),
+    /// Tell when no session is there any more, wanted or leaving.
+    Leave(oneshot::Sender<()>),
     /// Show yourself.
     Look(oneshot::Sender<Figures>),
 }
@@ -37,6 +39,8 @@ pub(super) struct Thread {
     refused: usize,
     asked: Receiver<Ask>,
     stretching: Option<Stretching>,
+    /// Who waits until all have left.
+    left: Option<oneshot::Sender<()>>,
     outbox: Outbox,
     wake: Wake,
     discarded: BTreeMap<Discard, u64>,
@@ -67,6 +71,7 @@ impl Thread {
             refused: 0,
             asked,
             stretching: None,
+            left: None,
             outbox: Outbox::new(events),
             wake,
             discarded: BTreeMap::new(),
@@ -93,6 +98,9 @@ impl Thread {
         }
         while let Some(id) = self.table.expire(turn) {
             self.drain(turn, id);
+        }
+        if let Some(done) = self.left.take_if(|_| self.table.is_empty()) {
+            let _nobody_waits_any_more = done.send(());
         }
         self.outbox.flush();
         true
@@ -150,6 +158,7 @@ impl Thread {
         loop {
             match self.asked.try_recv() {
                 Ok(Ask::Stretch(grace, done)) => self.stretch(turn, grace, done),
+                Ok(Ask::Leave(done)) => self.left = Some(done),
                 Ok(Ask::Look(done)) => {
                     let _nobody_waits_any_more = done.send(self.figures());
                 }

@@ -1,36 +1,57 @@
 //! Figures of BGP and BFD, by the names of MetalLB's FRR mode, which are those of its own mode and some more.
 
 use super::Page;
-use crate::report::{BfdFigures, BgpFigures};
+use crate::report::{BfdFigures, BgpFigures, Figures};
 use anyhow::Result;
 
 type Figure = fn(&BgpFigures) -> u64;
 
 impl Page {
-    pub(super) fn bgp(&self, peers: &[BgpFigures]) -> Result<()> {
+    /// Sessions with routers, and with `has_frr_k8s_names` the same by the names of frr-k8s.
+    pub(super) fn sessions(&self, figures: &Figures) -> Result<()> {
+        let (bgp, bfd) = (&figures.bgp, &figures.bfd);
+        self.bgp("metallb_bgp", bgp, |peer| &peer.peer)?;
+        self.bfd("metallb_bfd", bfd)?;
+        if figures.has_frr_k8s_names {
+            self.bgp("frrk8s_bgp", bgp, |peer| &peer.address)?;
+            self.bfd("frrk8s_bfd", bfd)?;
+        }
+        self.counted("heliograph_bgp", OWN, bgp, |peer| &peer.peer)
+    }
+
+    fn bgp(&self, prefix: &str, peers: &[BgpFigures], label: Label) -> Result<()> {
         for (name, help, figure) in GAUGES {
-            let gauges = self.gauges(&format!("metallb_bgp_{name}"), help, LABELS)?;
+            let gauges = self.gauges(&format!("{prefix}_{name}"), help, LABELS)?;
             for peer in peers {
                 let value = i64::try_from(figure(peer)).unwrap_or(i64::MAX);
-                let labels = [peer.peer.as_str(), peer.vrf.as_str()];
-                gauges.with_label_values(&labels).set(value);
+                gauges
+                    .with_label_values(&[label(peer), &peer.vrf])
+                    .set(value);
             }
         }
-        for (prefix, figures) in [("metallb_bgp", COUNTERS), ("heliograph_bgp", OWN)] {
-            for (name, help, figure) in figures {
-                let counters = self.counters(&format!("{prefix}_{name}"), help, LABELS)?;
-                for peer in peers {
-                    let labels = [peer.peer.as_str(), peer.vrf.as_str()];
-                    counters.with_label_values(&labels).inc_by(figure(peer));
-                }
+        self.counted(prefix, COUNTERS, peers, label)
+    }
+
+    fn counted(
+        &self,
+        prefix: &str,
+        figures: &[(&str, &str, Figure)],
+        peers: &[BgpFigures],
+        label: Label,
+    ) -> Result<()> {
+        for (name, help, figure) in figures {
+            let counters = self.counters(&format!("{prefix}_{name}"), help, LABELS)?;
+            for peer in peers {
+                let counter = counters.with_label_values(&[label(peer), &peer.vrf]);
+                counter.inc_by(figure(peer));
             }
         }
         Ok(())
     }
 
-    pub(super) fn bfd(&self, sessions: &[BfdFigures]) -> Result<()> {
+    fn bfd(&self, prefix: &str, sessions: &[BfdFigures]) -> Result<()> {
         let up = self.gauges(
-            "metallb_bfd_session_up",
+            &format!("{prefix}_session_up"),
             "BFD session state (1 is up, 0 is down)",
             LABELS,
         )?;
@@ -39,7 +60,7 @@ impl Page {
             up.with_label_values(&labels).set(session.is_up.into());
         }
         for (name, help, figure) in BFD {
-            let counters = self.counters(&format!("metallb_bfd_{name}"), help, LABELS)?;
+            let counters = self.counters(&format!("{prefix}_{name}"), help, LABELS)?;
             for session in sessions {
                 let labels = [session.peer.as_str(), session.vrf.as_str()];
                 counters.with_label_values(&labels).inc_by(figure(session));
@@ -49,6 +70,8 @@ impl Page {
     }
 }
 
+/// How a peer is named.
+type Label = fn(&BgpFigures) -> &str;
 type BfdFigure = fn(&BfdFigures) -> u64;
 
 const BFD: &[(&str, &str, BfdFigure)] = &[
@@ -71,6 +94,22 @@ const BFD: &[(&str, &str, BfdFigure)] = &[
         "session_down_events",
         "Number of BFD session down events",
         |session| session.downs,
+    ),
+    // No echo is sent or taken, and BGP stands where FRR has zebra.
+    (
+        "echo_packet_input",
+        "Number of received BFD echo packets; none is taken",
+        |_| 0,
+    ),
+    (
+        "echo_packet_output",
+        "Number of sent BFD echo packets; none is sent",
+        |_| 0,
+    ),
+    (
+        "zebra_notifications",
+        "Number of BFD changes that others were told of",
+        |session| session.ups + session.downs,
     ),
 ];
 

@@ -2,8 +2,8 @@
 
 use super::{peer, routed, service};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
-
 use std::time::{Duration, Instant};
 use system_tests::lab::TestLab;
 use xtask::lab::client::ask;
@@ -161,23 +161,9 @@ fn rfc4271_6_5_a_router_that_falls_silent_is_missed_after_the_hold_time() {
 
 #[test]
 fn rfc9384_3_bfd_ends_a_session_long_before_the_hold_time() {
-    let (lab, mut frr) = up(
-        "  bfdProfile: fast\n",
-        " neighbor {N} bfd\n neighbor {N} bfd profile fast\n",
-        "bfd\n profile fast\n  receive-interval 100\n  transmit-interval 100\n",
-    );
+    let (lab, mut frr) = up("  bfdProfile: fast\n", BFD_NEIGHBOUR, BFDD);
     let web = lab.frontends_of("default/web")[0].vip;
-    announced_by_all(&lab, &frr, web);
-    lab.eventually("FRR sees BFD of all six sessions up", || {
-        let seen = frr.show("show bfd peers json").unwrap();
-        let up = seen
-            .as_array()
-            .unwrap()
-            .iter()
-            .filter(|peer| peer["status"] == "up");
-        if up.count() == 6 { Ok(()) } else { Err(seen) }
-    });
-    announced_by_all(&lab, &frr, web);
+    watched(&lab, &frr, web);
     frr.freeze(true);
     let because = lab.eventually("BFD ends the session", || {
         let seen = lab.speakers()["n1"]
@@ -190,6 +176,39 @@ fn rfc9384_3_bfd_ends_a_session_long_before_the_hold_time() {
     assert!(because.contains("BFD down"), "{because}");
     frr.freeze(false);
     announced_by_all(&lab, &frr, web);
+}
+
+#[test]
+fn rfc5882_4_3_a_restart_keeps_the_route_and_the_router_sees_no_bfd_session_go_down() {
+    let spec = "  enableGracefulRestart: true\n  bfdProfile: fast\n";
+    let (mut lab, frr) = up(spec, BFD_NEIGHBOUR, BFDD);
+    let web = lab.frontends_of("default/web")[0].vip;
+    watched(&lab, &frr, web);
+    let watch = Watch::new(&frr, web);
+    let had = settled(&lab, &watch);
+    let before = bfd_losses(&frr);
+    lab.speaker("n1").unwrap().stop().unwrap();
+    lab.eventually("the connection is closed", || {
+        let neighbour = frr.neighbour("192.0.2.11").unwrap();
+        match neighbour["bgpState"] == "Established" {
+            true => Err(neighbour["bgpState"].clone()),
+            false => Ok(()),
+        }
+    });
+    assert_eq!(watch.look(), 3, "the stale route stays");
+    lab.start_speaker("n1").unwrap();
+    lab.speaker("n1").unwrap().wait_until_ready().unwrap();
+    established(&lab, &frr, "192.0.2.11");
+    let has = settled(&lab, &watch);
+    let number = |session: &Value| session["ours"]["discriminator"].clone();
+    assert_eq!(number(&has), number(&had), "it is the same session");
+    assert_eq!(has["ups_downs"], serde_json::json!([1, 0]), "{has}");
+    assert_eq!(bfd_losses(&frr), before, "FRR saw none go down");
+    let page = lab.netns("n1");
+    let page = page.output("curl", &["-sS", "http://127.0.0.1:7472/metrics"]);
+    let page = page.unwrap();
+    let up = r#"metallb_bfd_session_up{peer="192.0.2.1",vrf="default"} 1"#;
+    assert!(page.contains(up), "{page}");
 }
 
 /// FRR and speakers on all nodes, each with a session for each family. `spec` are further lines of the peers, `neighbour` of FRR's
@@ -241,6 +260,49 @@ pub(super) fn announced_by_all(lab: &TestLab, frr: &Frr, vip: IpAddr) -> Vec<IpA
         let hops = next_hops(frr, vip);
         if hops.len() == 3 { Ok(hops) } else { Err(hops) }
     })
+}
+
+/// Waits until FRR has BFD up with all nodes by both families, and their routes to an address.
+#[track_caller]
+fn watched(lab: &TestLab, frr: &Frr, vip: IpAddr) {
+    announced_by_all(lab, frr, vip);
+    lab.eventually("FRR sees BFD of all six sessions up", || {
+        let seen = frr.show("show bfd peers json").unwrap();
+        let up = seen
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|peer| peer["status"] == "up");
+        if up.count() == 6 { Ok(()) } else { Err(seen) }
+    });
+    announced_by_all(lab, frr, vip);
+}
+
+/// Waits until `n1` has BFD up with the router at the ordinary intervals, while no way to the service is missing; that session.
+#[track_caller]
+fn settled(lab: &TestLab, watch: &Watch<'_>) -> Value {
+    lab.eventually("BFD is up, at the ordinary intervals", || {
+        assert_eq!(watch.look(), 3, "no way is ever gone");
+        let seen = lab.speakers()["n1"].ctl_json(&["bfd", "router-v4"]);
+        let mut seen = seen.map_err(|error| error.to_string())?;
+        let session = seen["sessions"][0].take();
+        let is_up = session["state"] == "up" && session["theirs"]["state"] == "up";
+        match is_up && session["interval_ms"] == 100 {
+            true => Ok(session),
+            false => Err(session.to_string()),
+        }
+    })
+}
+
+/// How often FRR saw each BFD session go down, by the node's address.
+fn bfd_losses(frr: &Frr) -> BTreeMap<String, u64> {
+    let seen = frr.show("show bfd peers counters json").unwrap();
+    let peers = seen.as_array().unwrap().iter();
+    let losses = |peer: &Value| {
+        let address = peer["peer"].as_str().unwrap().to_owned();
+        (address, peer["session-down"].as_u64().unwrap())
+    };
+    peers.map(losses).collect()
 }
 
 #[track_caller]
@@ -314,3 +376,7 @@ impl<'a> Watch<'a> {
         next_hops(self.frr, self.vip).len()
     }
 }
+
+/// Lines of a neighbour that BFD watches.
+const BFD_NEIGHBOUR: &str = " neighbor {N} bfd\n neighbor {N} bfd profile fast\n";
+const BFDD: &str = "bfd\n profile fast\n  receive-interval 100\n  transmit-interval 100\n";
