@@ -81,11 +81,17 @@ impl Plant {
             Self::RenewsUndecided => vec![fault(Kind::HangDecide(victim), 5 * S, 3 * S)],
             Self::AgesFromVote => vec![fault(Kind::Kill(victim), 8 * S, 4 * S)],
             Self::TakesEarly => vec![fault(Kind::Stop(victim), 5 * S, 2 * S)],
-            Self::PromisesUnheard => vec![
-                fault(Kind::FilterGratuitous, 4 * S, 9 * S),
-                fault(Kind::CutGossip(alone, all), 5 * S, 400 * MS),
-                fault(Kind::Restart(victim), 5 * S, 8 * S),
-            ],
+            // Nobody's frames may end it: neither who takes the VIP, nor an heir that asks for it.
+            Self::PromisesUnheard => {
+                let others = (0..whole.nodes).filter(|node| *node != victim);
+                let mute = others.map(|node| fault(Kind::HangWork(node), 5 * S, 8 * S));
+                let faults = [
+                    fault(Kind::FilterGratuitous, 4 * S, 9 * S),
+                    fault(Kind::CutGossip(alone, all), 5 * S, 400 * MS),
+                    fault(Kind::Restart(victim), 5 * S, 8 * S),
+                ];
+                faults.into_iter().chain(mute).collect()
+            }
             Self::LosesClaims => vec![fault(Kind::Spoof(vip, victim, 10), 5 * S, S)],
             // The winner dies where its death is no news, since it was cut off before.
             Self::StopsProbing => vec![
