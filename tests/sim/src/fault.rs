@@ -3,7 +3,7 @@
 //! Each is undone by its own record, so that faults of one kind may overlap: what two hold is free when both are over.
 
 use crate::history::{Begins, Kind, Nodes, Way};
-use crate::node::Thread;
+use crate::node::{Grip, Thread};
 use crate::queue::{MS, Ns, S};
 use crate::world::{Event, World};
 use speaker_core::plan::Hold;
@@ -98,15 +98,15 @@ impl World {
         self.calm_from = self.calm_from.max(ends);
         self.strikes += 1;
         match &kind {
-            Kind::Stop(node) => self.hold_threads(*node, &Self::all_threads()),
+            Kind::Stop(node) => self.hold_threads(*node, Grip::Stopped),
             Kind::Tear(node) => {
                 if let Some(process) = &mut self.nodes[*node].process {
                     process.tear = true;
                 }
             }
-            Kind::HangPulse(node) => self.hold_threads(*node, &[Thread::Pulse]),
-            Kind::HangDecide(node) => self.hold_threads(*node, &[Thread::Decide]),
-            Kind::HangWork(node) => self.hold_threads(*node, &[Thread::Work]),
+            Kind::HangPulse(node) => self.hold_threads(*node, Grip::Hung(Thread::Pulse)),
+            Kind::HangDecide(node) => self.hold_threads(*node, Grip::Hung(Thread::Decide)),
+            Kind::HangWork(node) => self.hold_threads(*node, Grip::Hung(Thread::Work)),
             Kind::Kill(node) => self.kill(*node),
             Kind::Restart(node) => self.stop(*node),
             Kind::CutGossip(from, to) => self.cut_gossip(*from, *to, true),
@@ -143,11 +143,11 @@ impl World {
         let kind = self.kinds[number].clone();
         self.tell(|| format!("end of {kind:?}"));
         match &kind {
-            Kind::Stop(node) => self.release_threads(*node, &Self::all_threads()),
+            Kind::Stop(node) => self.release_threads(*node, Grip::Stopped),
             Kind::Tear(node) => self.mend(*node),
-            Kind::HangPulse(node) => self.release_threads(*node, &[Thread::Pulse]),
-            Kind::HangDecide(node) => self.release_threads(*node, &[Thread::Decide]),
-            Kind::HangWork(node) => self.release_threads(*node, &[Thread::Work]),
+            Kind::HangPulse(node) => self.release_threads(*node, Grip::Hung(Thread::Pulse)),
+            Kind::HangDecide(node) => self.release_threads(*node, Grip::Hung(Thread::Decide)),
+            Kind::HangWork(node) => self.release_threads(*node, Grip::Hung(Thread::Work)),
             Kind::Kill(node) | Kind::Restart(node) | Kind::Upgrade(node) => self.start(*node),
             Kind::CutGossip(from, to) => self.cut_gossip(*from, *to, false),
             Kind::Loss(per_mille) => self.net.loss -= per_mille,
@@ -262,7 +262,7 @@ impl World {
         };
         process.tear = false;
         if process.torn.is_some() {
-            self.release_threads(node, &Self::all_threads());
+            self.release_threads(node, Grip::Torn);
             self.want_soon(node, Thread::Pulse);
         }
     }

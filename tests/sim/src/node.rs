@@ -168,14 +168,51 @@ pub struct Torn {
 /// Whether a thread runs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct State {
-    /// How many faults hold it.
-    pub held: u8,
+    /// How many faults of each sort hold it. Each sort ends its own: one that began on an earlier process of the node holds nothing of
+    /// the next, and so lets nothing of it go.
+    pub held: [u8; 3],
     /// Something would have woken it.
     pub is_wanted: bool,
     /// The earliest planned wake-up.
     pub wake: Option<Ns>,
     /// The moment of the node's clock that it is planned for, if any.
     pub due: Option<Time>,
+}
+
+impl State {
+    /// Whether nothing holds it.
+    pub fn is_free(&self) -> bool {
+        self.held == [0; 3]
+    }
+}
+
+/// What holds threads of a process.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Grip {
+    /// The process is stopped.
+    Stopped,
+    /// One thread hangs.
+    Hung(Thread),
+    /// The process is stopped in the middle of a turn.
+    Torn,
+}
+
+impl Grip {
+    pub(crate) const fn number(self) -> usize {
+        match self {
+            Self::Stopped => 0,
+            Self::Hung(_) => 1,
+            Self::Torn => 2,
+        }
+    }
+
+    /// The threads that it holds.
+    pub(crate) fn threads(self) -> Vec<Thread> {
+        match self {
+            Self::Stopped | Self::Torn => THREADS.to_vec(),
+            Self::Hung(thread) => vec![thread],
+        }
+    }
 }
 
 impl Process {
@@ -186,7 +223,7 @@ impl Process {
 
     /// Whether a thread runs.
     pub fn runs(&self, thread: Thread) -> bool {
-        self.threads[thread as usize].held == 0
+        self.threads[thread as usize].is_free()
     }
 }
 

@@ -1,6 +1,6 @@
 //! The pulse's thread: the socket first, then what is due, then the deadline; and heartbeats before the deadline, from one `now`.
 
-use crate::node::{Node, Process, Said, Thread, Torn};
+use crate::node::{Grip, Node, Process, Said, Thread, Torn};
 use crate::plant::Plant;
 use crate::queue::MS;
 use crate::world::{Event, World};
@@ -72,7 +72,7 @@ impl World {
         self.judge_deadline(node, &process);
         self.nodes[node].process = Some(process);
         if is_torn {
-            self.hold_threads(node, &Self::all_threads());
+            self.hold_threads(node, Grip::Torn);
         }
         if has_said {
             // The pulse cannot wake the deciding thread, which looks each turn.

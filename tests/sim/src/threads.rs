@@ -2,7 +2,7 @@
 //!
 //! A thread that hangs misses its wake-ups and takes one when it goes on; a process that is stopped holds all its threads.
 
-use crate::node::{State, THREADS, Thread};
+use crate::node::{Grip, State, Thread};
 use crate::queue::Ns;
 use crate::world::{Event, World};
 use speaker_proto::Time;
@@ -25,7 +25,7 @@ impl World {
         }
         state.wake = None;
         state.due = None;
-        if state.held > 0 {
+        if !state.is_free() {
             state.is_wanted = true;
             return;
         }
@@ -76,42 +76,37 @@ impl World {
         }
     }
 
-    /// One more fault holds these threads.
-    pub(crate) fn hold_threads(&mut self, node: usize, threads: &[Thread]) {
+    /// One more fault holds threads.
+    pub(crate) fn hold_threads(&mut self, node: usize, grip: Grip) {
         let time = self.nodes[node].time(self.now);
         let Some(process) = &mut self.nodes[node].process else {
             return;
         };
-        for thread in threads {
-            let state = process.thread(*thread);
-            state.held += 1;
-            if *thread == Thread::Decide && state.held == 1 {
+        for thread in grip.threads() {
+            let state = process.thread(thread);
+            let was_free = state.is_free();
+            state.held[grip.number()] += 1;
+            if thread == Thread::Decide && was_free {
                 process.decided = time;
             }
         }
     }
 
     /// That fault is over.
-    pub(crate) fn release_threads(&mut self, node: usize, threads: &[Thread]) {
+    pub(crate) fn release_threads(&mut self, node: usize, grip: Grip) {
         let mut woken = Vec::new();
         if let Some(process) = &mut self.nodes[node].process {
-            for thread in threads {
-                let State {
-                    held, is_wanted, ..
-                } = process.thread(*thread);
+            for thread in grip.threads() {
+                let state: &mut State = process.thread(thread);
+                let held = &mut state.held[grip.number()];
                 *held = held.saturating_sub(1);
-                if *held == 0 && std::mem::take(is_wanted) {
-                    woken.push(*thread);
+                if state.is_free() && std::mem::take(&mut state.is_wanted) {
+                    woken.push(thread);
                 }
             }
         }
         for thread in woken {
             self.want_soon(node, thread);
         }
-    }
-
-    /// The threads that a stopped process holds.
-    pub(crate) const fn all_threads() -> [Thread; 3] {
-        THREADS
     }
 }
