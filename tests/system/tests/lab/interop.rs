@@ -13,6 +13,7 @@ mod rack;
 #[path = "interop/unnumbered.rs"]
 mod unnumbered;
 
+use serde_json::Value;
 use system_tests::lab::TestLab;
 
 /// The lab with a router's namespace, and these lines more in the manifest of BGP.
@@ -27,6 +28,22 @@ fn routed(more: &str) -> TestLab {
             "  namespace: default\n  annotations:\n    metallb.io/address-pool: routed\nspec:\n  type: LoadBalancer",
         ),
     ])
+}
+
+/// Waits until `n1` has BFD up with a peer, at the ordinary intervals; that session. `look` asserts what must hold all the time.
+#[track_caller]
+fn bfd_settled(lab: &TestLab, peer: &str, look: impl Fn()) -> Value {
+    lab.eventually("BFD is up, at the ordinary intervals", || {
+        look();
+        let seen = lab.speakers()["n1"].ctl_json(&["bfd", peer]);
+        let mut seen = seen.map_err(|error| error.to_string())?;
+        let session = seen["sessions"][0].take();
+        let is_up = session["state"] == "up" && session["theirs"]["state"] == "up";
+        match is_up && session["interval_ms"] == 100 {
+            true => Ok(session),
+            false => Err(session.to_string()),
+        }
+    })
 }
 
 /// A peer by name, address and further lines of its spec.

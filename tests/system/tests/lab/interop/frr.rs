@@ -1,6 +1,6 @@
 //! FRR as the router.
 
-use super::{peer, routed, service};
+use super::{bfd_settled, peer, routed, service};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -185,7 +185,9 @@ fn rfc5882_4_3_a_restart_keeps_the_route_and_the_router_sees_no_bfd_session_go_d
     let web = lab.frontends_of("default/web")[0].vip;
     watched(&lab, &frr, web);
     let watch = Watch::new(&frr, web);
-    let had = settled(&lab, &watch);
+    let had = bfd_settled(&lab, "router-v4", || {
+        assert_eq!(watch.look(), 3, "no way is ever gone")
+    });
     let before = bfd_losses(&frr);
     lab.speaker("n1").unwrap().stop().unwrap();
     lab.eventually("the connection is closed", || {
@@ -199,7 +201,9 @@ fn rfc5882_4_3_a_restart_keeps_the_route_and_the_router_sees_no_bfd_session_go_d
     lab.start_speaker("n1").unwrap();
     lab.speaker("n1").unwrap().wait_until_ready().unwrap();
     established(&lab, &frr, "192.0.2.11");
-    let has = settled(&lab, &watch);
+    let has = bfd_settled(&lab, "router-v4", || {
+        assert_eq!(watch.look(), 3, "no way is ever gone")
+    });
     let number = |session: &Value| session["ours"]["discriminator"].clone();
     assert_eq!(number(&has), number(&had), "it is the same session");
     assert_eq!(has["ups_downs"], serde_json::json!([1, 0]), "{has}");
@@ -276,22 +280,6 @@ fn watched(lab: &TestLab, frr: &Frr, vip: IpAddr) {
         if up.count() == 6 { Ok(()) } else { Err(seen) }
     });
     announced_by_all(lab, frr, vip);
-}
-
-/// Waits until `n1` has BFD up with the router at the ordinary intervals, while no way to the service is missing; that session.
-#[track_caller]
-fn settled(lab: &TestLab, watch: &Watch<'_>) -> Value {
-    lab.eventually("BFD is up, at the ordinary intervals", || {
-        assert_eq!(watch.look(), 3, "no way is ever gone");
-        let seen = lab.speakers()["n1"].ctl_json(&["bfd", "router-v4"]);
-        let mut seen = seen.map_err(|error| error.to_string())?;
-        let session = seen["sessions"][0].take();
-        let is_up = session["state"] == "up" && session["theirs"]["state"] == "up";
-        match is_up && session["interval_ms"] == 100 {
-            true => Ok(session),
-            false => Err(session.to_string()),
-        }
-    })
 }
 
 /// How often FRR saw each BFD session go down, by the node's address.

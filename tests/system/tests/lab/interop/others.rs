@@ -1,6 +1,6 @@
 //! BIRD, GoBGP and ExaBGP as routers: one session a node that carries both families.
 
-use super::{peer, routed, service};
+use super::{bfd_settled, peer, routed, service};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,7 +12,7 @@ use xtask::lab::router::gobgp::GoBgp;
 #[test]
 fn bird_takes_the_routes_of_both_families_and_drops_those_that_are_withdrawn() {
     let mut lab = dual_stack("  password: secret\n");
-    let config = bird_conf(&lab);
+    let config = bird_conf(&lab, "");
     let bird = Bird::start(&mut lab, &config).unwrap();
     lab.start_speakers().unwrap();
     let told = |prefix: &str| {
@@ -31,6 +31,54 @@ fn bird_takes_the_routes_of_both_families_and_drops_those_that_are_withdrawn() {
     });
     let protocols = bird.ask("show protocols all n1").unwrap();
     assert!(protocols.contains("Established"), "{protocols}");
+}
+
+#[test]
+fn rfc5882_4_3_bird_sees_neither_the_route_nor_bfd_go_when_a_speaker_restarts() {
+    let spec = "  password: secret\n  enableGracefulRestart: true\n  bfdProfile: fast\n";
+    let mut lab = dual_stack(spec);
+    let config = bird_conf(&lab, "  bfd yes;\n");
+    let bird = Bird::start(&mut lab, &config).unwrap();
+    lab.start_speakers().unwrap();
+    let web = prefixes(&lab, "default/web");
+    let ways = |prefix: &String| {
+        let text = bird.ask(&format!("show route all {prefix}"));
+        text.unwrap_or_default()
+            .matches("BGP.as_path: 64512")
+            .count()
+    };
+    for prefix in &web {
+        lab.eventually("all nodes announce it", || match ways(prefix) {
+            3 => Ok(()),
+            other => Err(other),
+        });
+    }
+    let look = || assert!(web.iter().all(|prefix| ways(prefix) == 3), "a way is gone");
+    let session = || {
+        let sessions = bird.ask("show bfd sessions").unwrap();
+        let line = sessions.lines().find(|line| line.contains("192.0.2.11 "));
+        let words = line.unwrap_or_default().split_whitespace();
+        // Address, link, state, since when.
+        words.take(4).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let had = bfd_settled(&lab, "router", look);
+    let before = session();
+    assert_eq!(before[2], "Up", "{before:?}");
+    lab.speaker("n1").unwrap().stop().unwrap();
+    look();
+    lab.start_speaker("n1").unwrap();
+    lab.speaker("n1").unwrap().wait_until_ready().unwrap();
+    lab.eventually("the session is up again", || {
+        look();
+        let seen = lab.speakers()["n1"].ctl_json(&["bgp", "router"]).unwrap();
+        match seen["peers"][0]["state"] == "Established" {
+            true => Ok(()),
+            false => Err(seen),
+        }
+    });
+    let has = bfd_settled(&lab, "router", look);
+    assert_eq!(has["ours"]["discriminator"], had["ours"]["discriminator"]);
+    assert_eq!(session(), before, "BIRD has it up since then");
 }
 
 #[test]
@@ -153,8 +201,10 @@ fn prefixes(lab: &TestLab, service: &str) -> Vec<String> {
         .collect()
 }
 
-fn bird_conf(lab: &TestLab) -> String {
+/// `more` are further lines of each session.
+fn bird_conf(lab: &TestLab, more: &str) -> String {
     let mut text = "router id 192.0.2.1;\nprotocol device {}\n".to_owned();
+    text += "protocol bfd { interface \"*\" { interval 100 ms; multiplier 3; }; }\n";
     for node in &lab.topology().nodes {
         text += &format!(
             "protocol bgp {} {{
@@ -164,7 +214,7 @@ fn bird_conf(lab: &TestLab) -> String {
   connect delay time 1; connect retry time 1; error wait time 1,2;
   ipv4 {{ import all; export none; }};
   ipv6 {{ import all; export none; }};
-}}\n",
+{more}}}\n",
             node.name,
             node.v4()
         );
