@@ -5,7 +5,7 @@
 
 use super::intake::FromCluster;
 use super::keep::Keeper;
-use super::l2_statuses::Statuses;
+use super::statuses::{OfPlan, Place, Statuses};
 use super::stop::OwnObjects;
 use super::{judge, private_dir};
 use crate::api::{self, Api};
@@ -22,6 +22,7 @@ use crate::source::StateFile;
 use crate::source::kube::Scope;
 use anyhow::Result;
 use speaker_core::Kind;
+use speaker_core::status_objects::service;
 use speaker_proto::{Span, Time};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -122,8 +123,17 @@ impl InCluster {
             Box::new(move || reflect::obstacle(&followed)),
             judged,
         ));
-        let statuses = Statuses::open(self.api.clone(), self.pod, node, views.clone(), tasks);
-        tasks.spawn(statuses.run());
+        let place = Place {
+            api: self.api.clone(),
+            pod: self.pod,
+            node: node.clone(),
+        };
+        let of_plan = |say| OfPlan {
+            node: node.clone(),
+            views: views.clone(),
+            say,
+        };
+        Statuses::spawn(&service::LAYER2, place, of_plan(service::layer2), tasks);
         let keeper = Keeper::new(self.file, views.clone(), self.link);
         tasks.spawn(Arc::clone(&keeper).run());
         let instance = settings.node.as_str();

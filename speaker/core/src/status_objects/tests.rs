@@ -1,20 +1,21 @@
 //! Nodes against what an API server keeps: how many writes, and where they end.
 
 use super::*;
+use service::LAYER2;
 
-fn id(name: &str) -> ServiceId {
-    ServiceId {
-        namespace: "default".into(),
-        name: name.into(),
-    }
+fn id(name: &str) -> Subject {
+    ["default".to_owned(), name.to_owned()]
 }
 
-fn wanted_of(services: &[(&str, &[&str])]) -> Wanted {
-    let links = |links: &[&str]| links.iter().map(|&link| link.to_owned()).collect();
-    services
-        .iter()
-        .map(|(name, of)| (id(name), links(of)))
-        .collect()
+fn wanted_of(node: &str, services: &[(&str, &[&str])]) -> Wanted {
+    let said = |&(name, links): &(&str, &[&str])| {
+        let links: Vec<Value> = links.iter().map(|link| json!({"name": link})).collect();
+        let status = json!({
+            "node": node, "serviceName": name, "serviceNamespace": "default", "interfaces": links,
+        });
+        (id(name), status)
+    };
+    services.iter().map(said).collect()
 }
 
 fn owner(uid: &str) -> Value {
@@ -37,7 +38,8 @@ impl Server {
                 None
             }
             Write::Make(object) => {
-                let name = format!("l2-{}", self.version);
+                let prefix = object["metadata"]["generateName"].as_str().unwrap();
+                let name = format!("{prefix}{}", self.version);
                 let mut object = object.clone();
                 object["metadata"]["name"] = json!(name);
                 object["metadata"]["resourceVersion"] = json!(self.version.to_string());
@@ -61,7 +63,7 @@ impl Server {
     }
 
     /// Writes until nothing is left to write, and counts.
-    fn settle(&mut self, node: &mut L2Statuses, wanted: &Wanted, uid: &str) -> usize {
+    fn settle(&mut self, node: &mut StatusObjects, wanted: &Wanted, uid: &str) -> usize {
         let mut count = 0;
         loop {
             let writes = node.writes(wanted, Some(&owner(uid)));
@@ -80,19 +82,19 @@ impl Server {
         }
     }
 
-    fn told(&self, node: &mut L2Statuses) {
+    fn told(&self, node: &mut StatusObjects) {
         self.objects.values().for_each(|object| node.put(object));
     }
 }
 
-fn node(name: &str) -> L2Statuses {
-    L2Statuses::new(name.parse().unwrap())
+fn node(name: &str) -> StatusObjects {
+    StatusObjects::new(&LAYER2, name.parse().unwrap())
 }
 
 #[test]
 fn metallb_1_6_an_announced_service_costs_two_writes_and_then_none() {
     let (mut server, mut n1) = (Server::default(), node("n1"));
-    let wanted = wanted_of(&[("web", &["eth0"])]);
+    let wanted = wanted_of("n1", &[("web", &["eth0"])]);
     assert_eq!(server.settle(&mut n1, &wanted, "u1"), 2);
     assert_eq!(n1.writes(&wanted, Some(&owner("u1"))), []);
     let [object] = &server.objects.values().cloned().collect::<Vec<_>>()[..] else {
@@ -118,7 +120,7 @@ fn metallb_1_6_an_announced_service_costs_two_writes_and_then_none() {
 #[test]
 fn metallb_1_6_all_links_are_said_by_naming_none() {
     let (mut server, mut n1) = (Server::default(), node("n1"));
-    server.settle(&mut n1, &wanted_of(&[("web", &[])]), "u1");
+    server.settle(&mut n1, &wanted_of("n1", &[("web", &[])]), "u1");
     let object = server.objects.values().next().unwrap();
     assert_eq!(object["status"]["interfaces"], json!([]));
 }
@@ -126,15 +128,22 @@ fn metallb_1_6_all_links_are_said_by_naming_none() {
 #[test]
 fn metallb_1_6_a_node_that_lost_takes_its_own_away() {
     let (mut server, mut n1) = (Server::default(), node("n1"));
-    server.settle(&mut n1, &wanted_of(&[("web", &[]), ("db", &[])]), "u1");
-    assert_eq!(server.settle(&mut n1, &wanted_of(&[("db", &[])]), "u1"), 1);
+    server.settle(
+        &mut n1,
+        &wanted_of("n1", &[("web", &[]), ("db", &[])]),
+        "u1",
+    );
+    assert_eq!(
+        server.settle(&mut n1, &wanted_of("n1", &[("db", &[])]), "u1"),
+        1
+    );
     assert_eq!(server.objects.len(), 1);
 }
 
 #[test]
 fn metallb_1_6_the_elected_node_takes_those_of_others_away() {
     let mut server = Server::default();
-    server.settle(&mut node("n1"), &wanted_of(&[("web", &[])]), "u1");
+    server.settle(&mut node("n1"), &wanted_of("n1", &[("web", &[])]), "u1");
     let mut n2 = node("n2");
     server.told(&mut n2);
     assert_eq!(
@@ -142,20 +151,20 @@ fn metallb_1_6_the_elected_node_takes_those_of_others_away() {
         [],
         "it announces nothing"
     );
-    assert_eq!(n2.fresh(&wanted_of(&[("web", &[])])), [&id("web")]);
-    server.settle(&mut n2, &wanted_of(&[("web", &[])]), "u2");
+    assert_eq!(n2.fresh(&wanted_of("n2", &[("web", &[])])), [&id("web")]);
+    server.settle(&mut n2, &wanted_of("n2", &[("web", &[])]), "u2");
     assert_eq!(server.objects.len(), 1);
     assert_eq!(
         server.objects.values().next().unwrap()["status"]["node"],
         "n2"
     );
-    assert!(n2.fresh(&wanted_of(&[("web", &[])])).is_empty());
+    assert!(n2.fresh(&wanted_of("n2", &[("web", &[])])).is_empty());
 }
 
 #[test]
 fn a_new_pod_takes_over_what_its_predecessor_made() {
     let mut server = Server::default();
-    let wanted = wanted_of(&[("web", &[])]);
+    let wanted = wanted_of("n1", &[("web", &[])]);
     server.settle(&mut node("n1"), &wanted, "u1");
     let mut again = node("n1");
     server.told(&mut again);
@@ -167,7 +176,7 @@ fn a_new_pod_takes_over_what_its_predecessor_made() {
 #[test]
 fn of_two_objects_for_one_service_one_stays() {
     let (mut server, mut n1) = (Server::default(), node("n1"));
-    let wanted = wanted_of(&[("web", &[])]);
+    let wanted = wanted_of("n1", &[("web", &[])]);
     server.settle(&mut node("n1"), &wanted, "u1");
     server.settle(&mut node("n1"), &wanted, "u1");
     assert_eq!(server.objects.len(), 2);
@@ -179,7 +188,7 @@ fn of_two_objects_for_one_service_one_stays() {
 #[test]
 fn what_no_write_may_change_is_made_anew() {
     let (mut server, mut n1) = (Server::default(), node("n1"));
-    let wanted = wanted_of(&[("web", &[])]);
+    let wanted = wanted_of("n1", &[("web", &[])]);
     server.settle(&mut n1, &wanted, "u1");
     let object = server.objects.values_mut().next().unwrap();
     object["status"]["serviceName"] = json!("other");
@@ -193,7 +202,7 @@ fn what_no_write_may_change_is_made_anew() {
 #[test]
 fn late_news_is_no_news() {
     let (mut server, mut n1) = (Server::default(), node("n1"));
-    let wanted = wanted_of(&[("web", &[])]);
+    let wanted = wanted_of("n1", &[("web", &[])]);
     let made = server
         .write(&n1.writes(&wanted, Some(&owner("u1")))[0])
         .unwrap();
