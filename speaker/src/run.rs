@@ -7,7 +7,6 @@ mod attend;
 mod bfd_keep;
 mod bgp;
 mod bgp_keys;
-mod bgp_outcomes;
 mod bgp_sight;
 mod board;
 mod cached;
@@ -437,12 +436,6 @@ fn show(
         events: board.events.clone(),
         elections: Arc::clone(&board.elections),
     };
-    let (views, node, told) = (
-        board.views.clone(),
-        board.node.clone(),
-        board.events.clone(),
-    );
-    tasks.spawn(bgp_outcomes::follow(views, node, told));
     tasks.spawn(tell_events(events, changes, teller));
     let secure = match &settings.origin {
         Origin::Directory(_) => None,
