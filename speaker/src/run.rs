@@ -20,6 +20,7 @@ mod link_changes;
 mod members;
 mod membership;
 mod notes;
+mod session_states;
 mod snapshot;
 mod statuses;
 mod stop;
@@ -345,7 +346,7 @@ async fn tasks(settings: &Settings, speaker: Speaker, parts: Parts) -> Result<Ru
     meeting.spawn(attended.links, &mut tasks);
     let written = opened
         .cluster
-        .map(|cluster| cluster.write(settings, &speaker.views, &mut tasks));
+        .map(|cluster| cluster.write(settings, &speaker.views, &bgp, &mut tasks));
     let (events, keeper) = written.unzip();
     let board = Board {
         node: settings.node.clone(),

@@ -3,8 +3,10 @@
 //! Nothing of it stands between objects and the kernel's tables: while the API server is away the writers wait and try
 //! again, and what is announced stays announced.
 
+use super::bgp::Bgp;
 use super::intake::FromCluster;
 use super::keep::Keeper;
+use super::session_states::OfSessions;
 use super::statuses::{OfPlan, Place, Statuses};
 use super::stop::OwnObjects;
 use super::{judge, private_dir};
@@ -22,7 +24,8 @@ use crate::source::StateFile;
 use crate::source::kube::Scope;
 use anyhow::Result;
 use speaker_core::Kind;
-use speaker_core::status_objects::service;
+use speaker_core::plan::BgpType;
+use speaker_core::status_objects::{service, session};
 use speaker_proto::{Span, Time};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -107,6 +110,7 @@ impl InCluster {
         self,
         settings: &Settings,
         views: &watch::Receiver<Option<Arc<View>>>,
+        bgp: &Bgp,
         tasks: &mut JoinSet<Result<()>>,
     ) -> (EventSender, Arc<Keeper>) {
         let node = settings.node.clone();
@@ -133,7 +137,14 @@ impl InCluster {
             views: views.clone(),
             say,
         };
-        Statuses::spawn(&service::LAYER2, place, of_plan(service::layer2), tasks);
+        let (layer2, by_bgp) = (of_plan(service::layer2), of_plan(service::bgp));
+        Statuses::spawn(&service::LAYER2, place.clone(), layer2, tasks);
+        Statuses::spawn(&service::BGP, place.clone(), by_bgp, tasks);
+        // Whoever looks for them has MetalLB's frr-k8s mode, and else they would be new to everybody.
+        if settings.bgp_type == BgpType::FrrK8s {
+            let sessions = OfSessions::new(node.clone(), views.clone(), bgp.clone());
+            Statuses::spawn(&session::SESSION, place, sessions, tasks);
+        }
         let keeper = Keeper::new(self.file, views.clone(), self.link);
         tasks.spawn(Arc::clone(&keeper).run());
         let instance = settings.node.as_str();

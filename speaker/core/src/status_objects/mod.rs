@@ -2,9 +2,10 @@
 //!
 //! An object says one thing of one node: its labels say of what, its status says what. Everything here is a function of what is wanted
 //! and of the objects that were seen, so that a lost answer or a late event costs a write more and nothing else. What the
-//! kinds look like is in [`service`]; how objects are seen and written is the shell's affair.
+//! kinds look like is in [`service`] and [`session`]; how objects are seen and written is the shell's affair.
 
 pub mod service;
+pub mod session;
 
 use serde_json::{Value, json};
 use speaker_proto::NodeName;
@@ -19,12 +20,14 @@ pub struct Form {
     pub kind: &'static str,
     /// Its collection.
     pub plural: &'static str,
-    /// What the server's names for objects begin with.
-    pub prefix: &'static str,
+    /// What the server's names for objects begin with; `None`: the node and a dash.
+    pub prefix: Option<&'static str>,
     /// The label that names the node.
     pub node_label: &'static str,
     /// The labels that name what it is about.
     pub subject_labels: [&'static str; 2],
+    /// A label that ours have besides: objects of the kind without it are somebody else's and left alone.
+    pub mark: Option<(&'static str, &'static str)>,
     /// Fields of the status that no write may change once they are there.
     pub fixed: &'static [&'static str],
     /// Only one node says this of a subject at a time: it takes away the objects of others.
@@ -85,7 +88,11 @@ impl StatusObjects {
 
     /// The label selector of this node's objects.
     pub fn own_labels(&self) -> String {
-        format!("{}={}", self.form.node_label, self.node)
+        let own = format!("{}={}", self.form.node_label, self.node);
+        match self.form.mark {
+            Some((label, ours)) => format!("{own},{label}={ours}"),
+            None => own,
+        }
     }
 
     /// The label selector of other nodes' objects.
@@ -171,11 +178,12 @@ impl StatusObjects {
     fn object(&self, subject: &Subject, owner: Option<&Value>) -> Value {
         let form = self.form;
         let [first, second] = form.subject_labels;
+        let own_prefix = || format!("{}-", self.node);
         let mut object = json!({
             "apiVersion": format!("{}/v1beta1", form.group),
             "kind": form.kind,
             "metadata": {
-                "generateName": form.prefix,
+                "generateName": form.prefix.map_or_else(own_prefix, str::to_owned),
                 "labels": {
                     form.node_label: self.node.as_str(),
                     first: subject[0],
@@ -183,6 +191,9 @@ impl StatusObjects {
                 },
             },
         });
+        if let Some((label, ours)) = form.mark {
+            object["metadata"]["labels"][label] = json!(ours);
+        }
         if let Some(owner) = owner {
             object["metadata"]["ownerReferences"] = json!([owner]);
         }
@@ -213,11 +224,16 @@ impl Form {
         fixed.all(|field| from[field].is_null() || from[field] == to[field])
     }
 
-    /// Name and content; `None` if it lacks a label, since then it is not one of ours.
+    /// Name and content; `None` if it lacks a label or our mark, since then it is not one of ours.
     fn read(&self, object: &Value) -> Option<(String, Seen)> {
         let metadata = &object["metadata"];
         let label = |key: &str| metadata["labels"][key].as_str().map(str::to_owned);
         let [first, second] = self.subject_labels;
+        if let Some((mark, ours)) = self.mark
+            && label(mark).as_deref() != Some(ours)
+        {
+            return None;
+        }
         let seen = Seen {
             node: label(self.node_label)?,
             subject: [label(first)?, label(second)?],

@@ -1,7 +1,8 @@
 //! Nodes against what an API server keeps: how many writes, and where they end.
 
 use super::*;
-use service::LAYER2;
+use service::{BGP, LAYER2};
+use session::SESSION;
 
 fn id(name: &str) -> Subject {
     ["default".to_owned(), name.to_owned()]
@@ -218,4 +219,74 @@ fn an_object_without_our_labels_is_left_alone() {
     n1.put(&json!({"metadata": {"name": "l2-x", "labels": {"metallb.io/node": "n1"}}}));
     n1.put(&json!({"metadata": {}}));
     assert_eq!(n1.writes(&Wanted::new(), None), []);
+}
+
+fn statuses_of(form: &'static Form, name: &str) -> StatusObjects {
+    StatusObjects::new(form, name.parse().unwrap())
+}
+
+#[test]
+fn metallb_1_6_in_bgp_each_node_has_an_object_of_its_own() {
+    let mut server = Server::default();
+    let said = |node: &str, peers: Value| {
+        let status = json!({
+            "node": node, "serviceName": "web", "serviceNamespace": "default", "peers": peers,
+        });
+        Wanted::from([(id("web"), status)])
+    };
+    let (mut n1, mut n2) = (statuses_of(&BGP, "n1"), statuses_of(&BGP, "n2"));
+    assert_eq!(server.settle(&mut n1, &said("n1", json!(["tor"])), "u1"), 2);
+    server.told(&mut n2);
+    let wanted = said("n2", json!(["tor"]));
+    assert!(n2.fresh(&wanted).is_empty(), "nobody else's matter to it");
+    assert_eq!(server.settle(&mut n2, &wanted, "u2"), 2);
+    assert_eq!(server.objects.len(), 2);
+    let object = server.objects.values().next().unwrap();
+    assert_eq!(object["kind"], "ServiceBGPStatus");
+    assert_eq!(object["metadata"]["generateName"], "bgp-");
+
+    // Another peer is another status, and nobody to tell is no object.
+    assert_eq!(
+        server.settle(&mut n1, &said("n1", json!(["spine", "tor"])), "u1"),
+        1
+    );
+    assert_eq!(server.settle(&mut n1, &Wanted::new(), "u1"), 1);
+    assert_eq!(server.objects.len(), 1);
+}
+
+#[test]
+fn metallb_1_7_objects_of_frr_k8s_are_left_alone() {
+    let mut server = Server::default();
+    let mut n1 = statuses_of(&SESSION, "n1");
+    let labels = json!({
+        "frrk8s.metallb.io/node": "n1", "frrk8s.metallb.io/peer": "192.0.2.1", "frrk8s.metallb.io/vrf": "",
+    });
+    n1.put(&json!({"metadata": {"name": "n1-x", "labels": labels}}));
+    assert_eq!(n1.writes(&Wanted::new(), None), []);
+
+    let subject = ["", "192.0.2.1"].map(str::to_owned);
+    let wanted = Wanted::from([(subject, json!({"bgpStatus": "Idle"}))]);
+    assert_eq!(server.settle(&mut n1, &wanted, "u1"), 2);
+    let object = server.objects.values().next().unwrap();
+    assert_eq!(object["apiVersion"], "frrk8s.metallb.io/v1beta1");
+    assert_eq!(object["metadata"]["generateName"], "n1-");
+    let mut marked = labels;
+    marked["app.kubernetes.io/managed-by"] = json!("heliograph");
+    assert_eq!(object["metadata"]["labels"], marked);
+    assert_eq!(
+        n1.own_labels(),
+        "frrk8s.metallb.io/node=n1,app.kubernetes.io/managed-by=heliograph"
+    );
+}
+
+#[test]
+fn what_a_later_version_says_besides_is_left_alone() {
+    let (mut server, mut n1) = (Server::default(), node("n1"));
+    let wanted = wanted_of("n1", &[("web", &[])]);
+    server.settle(&mut n1, &wanted, "u1");
+    let object = server.objects.values_mut().next().unwrap();
+    object["status"]["since"] = json!("yesterday");
+    object["metadata"]["resourceVersion"] = json!("99");
+    server.told(&mut n1);
+    assert_eq!(n1.writes(&wanted, Some(&owner("u1"))), []);
 }
