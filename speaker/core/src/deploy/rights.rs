@@ -110,6 +110,7 @@ fn rule(&(group, resources, names, verbs): &Rule) -> PolicyRule {
 
 const FOLLOW: &[&str] = &["list", "watch"];
 const MAKE: &[&str] = &["create"];
+const KEEP: &[&str] = &["list", "watch", "create", "patch", "delete"];
 
 /// Asks who wants to read /metrics, and whether they may.
 const WHO_ASKS: Rule = ("authentication.k8s.io", &["tokenreviews"], &[], MAKE);
@@ -212,18 +213,40 @@ const SPEAKER_AT_HOME: &[Rule] = &[
     // The configuration.
     (
         "metallb.io",
-        &["ipaddresspools", "l2advertisements"],
+        &[
+            "ipaddresspools",
+            "l2advertisements",
+            "bgpadvertisements",
+            "bgppeers",
+            "bfdprofiles",
+            "communities",
+        ],
         &[],
         FOLLOW,
     ),
-    // Who announces which service: followed, made and removed by the node that does, its status patched.
+    // Passwords of BGP peers, each by the name that its BGPPeer gives.
+    ("", &["secrets"], &[], &["get"]),
+    // Who announces which service, and to which peers: followed, made and removed by the node that does, their status patched.
     (
         "metallb.io",
-        &["servicel2statuses"],
+        &["servicel2statuses", "servicebgpstatuses"],
         &[],
-        &["list", "watch", "create", "patch", "delete"],
+        KEEP,
     ),
-    ("metallb.io", &["servicel2statuses/status"], &[], &["patch"]),
+    (
+        "metallb.io",
+        &["servicel2statuses/status", "servicebgpstatuses/status"],
+        &[],
+        &["patch"],
+    ),
+    // How each BGP session fares, where METALLB_BGP_TYPE is frr-k8s: likewise.
+    ("frrk8s.metallb.io", &["bgpsessionstates"], &[], KEEP),
+    (
+        "frrk8s.metallb.io",
+        &["bgpsessionstates/status"],
+        &[],
+        &["patch"],
+    ),
     STATES,
     STATES_STATUS,
     // Its own pod, which owns what it makes, and says at the end whether it is deleted.
