@@ -8,7 +8,6 @@ mod bfd_keep;
 mod bfd_sight;
 mod bgp;
 mod bgp_keys;
-mod bgp_outcomes;
 mod bgp_sight;
 mod board;
 mod cached;
@@ -18,12 +17,13 @@ mod feed;
 mod intake;
 mod judge;
 mod keep;
-mod l2_statuses;
 mod link_changes;
 mod members;
 mod membership;
 mod notes;
+mod session_states;
 mod snapshot;
+mod statuses;
 mod stop;
 mod tell;
 mod teller;
@@ -347,7 +347,7 @@ async fn tasks(settings: &Settings, speaker: Speaker, parts: Parts) -> Result<Ru
     meeting.spawn(attended.links, &mut tasks);
     let written = opened
         .cluster
-        .map(|cluster| cluster.write(settings, &speaker.views, &mut tasks));
+        .map(|cluster| cluster.write(settings, &speaker.views, &bgp, &mut tasks));
     let (events, keeper) = written.unzip();
     let board = Board {
         node: settings.node.clone(),
@@ -438,12 +438,6 @@ fn show(
         events: board.events.clone(),
         elections: Arc::clone(&board.elections),
     };
-    let (views, node, told) = (
-        board.views.clone(),
-        board.node.clone(),
-        board.events.clone(),
-    );
-    tasks.spawn(bgp_outcomes::follow(views, node, told));
     tasks.spawn(tell_events(events, changes, teller));
     let secure = match &settings.origin {
         Origin::Directory(_) => None,

@@ -7,14 +7,13 @@
 
 mod membership;
 mod message;
+mod outcomes;
 mod story;
 mod watching;
 
 pub use message::{Event, Input, Output, Seen};
 pub use story::{STORIES, Story, seen_story, story};
 
-use crate::crd::Pool;
-use crate::diff::{Change, diff};
 use crate::election::precedence;
 use crate::failures::Failures;
 use crate::local::Local;
@@ -22,7 +21,6 @@ use crate::members::{Members, node_id};
 use crate::object::Object;
 use crate::plan::{self, Held, Memo, Plan, Wishes};
 use crate::problem::Problem;
-use crate::service::ServiceId;
 use crate::world::World;
 use speaker_proto::hold::{self, Holds};
 use speaker_proto::member::Roster;
@@ -279,40 +277,6 @@ impl Agent {
         self.outputs
             .push_back(Output::Apply(Arc::clone(&self.plan)));
         self.watch_later(now);
-    }
-
-    fn pool(&self, id: &ServiceId) -> Option<String> {
-        if let Some(assignments) = &self.world.assignments {
-            return Some(assignments.get(id)?.pool.clone());
-        }
-        let ingress = &self.world.services.get(id)?.ingress;
-        let holds = |pool: &&Arc<Pool>| {
-            let mut ips = ingress.iter().flatten();
-            !ingress.is_empty() && ips.all(|ip| pool.contains(*ip))
-        };
-        Some(self.world.pools.values().find(holds)?.name.clone())
-    }
-
-    fn uid(&self, id: &ServiceId) -> String {
-        let service = self.world.services.get(id);
-        service.map_or_else(String::new, |service| service.uid.clone())
-    }
-
-    fn tell(&mut self, plan: &Plan) {
-        let before = Arc::clone(&self.plan);
-        for change in diff(&before.outcomes, &plan.outcomes) {
-            let (service, after) = match change {
-                Change::Put(service, outcome) => (service, Some(outcome)),
-                Change::Remove(service) => (service, None),
-            };
-            self.event(Event::Outcome {
-                before: before.outcomes.get(&service).cloned(),
-                pool: self.pool(&service),
-                uid: self.uid(&service),
-                service,
-                after,
-            });
-        }
     }
 }
 

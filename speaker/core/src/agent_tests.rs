@@ -6,7 +6,8 @@ use crate::election::Election;
 use crate::local::Link;
 use crate::manifest;
 use crate::object::{Kind, ObjectKey};
-use crate::plan::Outcome;
+use crate::plan::{BgpOutcome, Outcome};
+use crate::service::ServiceId;
 use speaker_ebpf::abi::Mode;
 use speaker_proto::{Mac, NodeName};
 
@@ -378,6 +379,83 @@ fn a_change_of_outcome_is_told_once_with_its_reason() {
     assert!(matches!(before, Some(Outcome::Announced(_))));
     assert!(matches!(after, Some(Outcome::Silent(_))));
     assert_eq!(pool.as_deref(), Some("p"));
+}
+
+const BGP: &str = r"
+apiVersion: metallb.io/v1beta1
+kind: BGPAdvertisement
+metadata: {name: ad, namespace: metallb-system}
+spec: {aggregationLength: 28}
+---
+apiVersion: metallb.io/v1beta2
+kind: BGPPeer
+metadata: {name: tor, namespace: metallb-system}
+spec: {myASN: 64512, peerASN: 64513, peerAddress: 192.0.2.254}
+";
+
+/// What became of services in BGP, told by what is done at a time: before, from then on, and the pool.
+fn told_of_bgp(
+    agent: &mut Agent,
+    at: Time,
+    inputs: impl IntoIterator<Item = Input>,
+) -> Vec<(Option<BgpOutcome>, Option<BgpOutcome>, Option<String>)> {
+    inputs.into_iter().for_each(|input| agent.input(at, input));
+    let outputs = settle(agent, at).into_iter();
+    let told = outputs.filter_map(|output| match output {
+        Output::Event(Event::BgpOutcome {
+            before,
+            after,
+            pool,
+            ..
+        }) => Some((before, after, pool)),
+        _ => None,
+    });
+    told.collect()
+}
+
+#[test]
+fn metallb_2_9_what_bgp_announces_is_told_apart_with_its_addresses_and_reasons() {
+    let mut agent = holding(Time::ms(1000));
+    let objects = manifest::read("bgp.yaml", BGP, "metallb-system").objects;
+    let told = told_of_bgp(
+        &mut agent,
+        Time::ms(9000),
+        objects.into_iter().map(Input::Object),
+    );
+    let (_, Some(BgpOutcome::Announced(announced)), Some(pool)) = told.last().unwrap() else {
+        panic!("it is announced, not {told:?}");
+    };
+    assert_eq!(
+        (announced.vips.as_slice(), pool.as_str()),
+        ([vip()].as_slice(), "p")
+    );
+
+    let gone = |kind, name: &str| Input::Gone(ObjectKey::new(kind, "metallb-system", name));
+    let gone = [gone(Kind::BgpAdvertisement, "ad")];
+    let told = told_of_bgp(&mut agent, Time::ms(19_000), gone);
+    let [(Some(BgpOutcome::Announced(_)), Some(BgpOutcome::Silent(why)), _)] = told.as_slice()
+    else {
+        panic!("it is withdrawn, and why, not {told:?}");
+    };
+    assert_eq!(why.metallb_name(), "notOwner");
+    assert_eq!(why.to_string(), "no BGPAdvertisement is for pool p");
+}
+
+#[test]
+fn a_service_that_goes_is_withdrawn_from_bgp_without_a_reason() {
+    let mut agent = holding(Time::ms(1000));
+    let objects = manifest::read("bgp.yaml", BGP, "metallb-system").objects;
+    told_of_bgp(
+        &mut agent,
+        Time::ms(9000),
+        objects.into_iter().map(Input::Object),
+    );
+    let gone = Input::Gone(ObjectKey::new(Kind::Service, "default", "web"));
+    let told = told_of_bgp(&mut agent, Time::ms(19_000), [gone]);
+    assert!(
+        matches!(told.as_slice(), [(Some(BgpOutcome::Announced(_)), None, _)]),
+        "{told:?}"
+    );
 }
 
 #[test]

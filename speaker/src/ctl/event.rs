@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use speaker_core::agent;
-use speaker_core::plan::{Outcome, Reason};
+use speaker_core::plan::{BgpOutcome, Outcome, Reason};
 use std::fmt;
 
 /// One change.
@@ -74,6 +74,12 @@ impl From<&agent::Event> for Event {
                 after,
                 ..
             } => outcome(&service.to_string(), before.as_ref(), after.as_ref()),
+            agent::Event::BgpOutcome {
+                service,
+                before,
+                after,
+                ..
+            } => bgp_outcome(&service.to_string(), before.as_ref(), after.as_ref()),
             agent::Event::Problem(problem) => Self::new(
                 Kind::Problem,
                 problem.object.to_string(),
@@ -146,6 +152,22 @@ fn outcome(service: &str, before: Option<&Outcome>, after: Option<&Outcome>) -> 
         subject: service.to_owned(),
         because,
         reason,
+    }
+}
+
+fn bgp_outcome(service: &str, before: Option<&BgpOutcome>, after: Option<&BgpOutcome>) -> Event {
+    let was_announced = matches!(before, Some(BgpOutcome::Announced(_)));
+    let Some(after) = after else {
+        return Event::new(Kind::Gone, service, "by BGP: the service is gone");
+    };
+    let (event, reason) = match after {
+        BgpOutcome::Announced(_) => (Kind::Announced, None),
+        BgpOutcome::Silent(reason) if was_announced => (Kind::Withdrawn, Some(reason)),
+        BgpOutcome::Silent(reason) => (Kind::Silent, Some(reason)),
+    };
+    Event {
+        reason: reason.map(Reason::metallb_name),
+        ..Event::new(event, service, format!("by BGP: {after}"))
     }
 }
 

@@ -211,8 +211,8 @@ fn tell_view(figures: &mut Figures, view: &View, of_allocator: &[Problem]) {
     }
     for (service, outcome) in &view.plan.bgp_outcomes {
         if let BgpOutcome::Announced(announced) = outcome {
-            let ips = announced.prefixes.iter().map(|prefix| prefix.address());
-            figures.routed.insert(service.to_string(), ips.collect());
+            let ips = announced.vips.iter().map(|Vip(ip)| *ip).collect();
+            figures.routed.insert(service.to_string(), ips);
         }
     }
     let world = view.world.problems.values();

@@ -3,9 +3,11 @@
 //! Nothing of it stands between objects and the kernel's tables: while the API server is away the writers wait and try
 //! again, and what is announced stays announced.
 
+use super::bgp::Bgp;
 use super::intake::FromCluster;
 use super::keep::Keeper;
-use super::l2_statuses::Statuses;
+use super::session_states::OfSessions;
+use super::statuses::{OfPlan, Place, Statuses};
 use super::stop::OwnObjects;
 use super::{judge, private_dir};
 use crate::api::{self, Api};
@@ -22,6 +24,8 @@ use crate::source::StateFile;
 use crate::source::kube::Scope;
 use anyhow::Result;
 use speaker_core::Kind;
+use speaker_core::plan::BgpType;
+use speaker_core::status_objects::{service, session};
 use speaker_proto::{Span, Time};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -106,6 +110,7 @@ impl InCluster {
         self,
         settings: &Settings,
         views: &watch::Receiver<Option<Arc<View>>>,
+        bgp: &Bgp,
         tasks: &mut JoinSet<Result<()>>,
     ) -> (EventSender, Arc<Keeper>) {
         let node = settings.node.clone();
@@ -122,8 +127,24 @@ impl InCluster {
             Box::new(move || reflect::obstacle(&followed)),
             judged,
         ));
-        let statuses = Statuses::open(self.api.clone(), self.pod, node, views.clone(), tasks);
-        tasks.spawn(statuses.run());
+        let place = Place {
+            api: self.api.clone(),
+            pod: self.pod,
+            node: node.clone(),
+        };
+        let of_plan = |say| OfPlan {
+            node: node.clone(),
+            views: views.clone(),
+            say,
+        };
+        let (layer2, by_bgp) = (of_plan(service::layer2), of_plan(service::bgp));
+        Statuses::spawn(&service::LAYER2, place.clone(), layer2, tasks);
+        Statuses::spawn(&service::BGP, place.clone(), by_bgp, tasks);
+        // Whoever looks for them has MetalLB's frr-k8s mode, and else they would be new to everybody.
+        if settings.bgp_type == BgpType::FrrK8s {
+            let sessions = OfSessions::new(node.clone(), views.clone(), bgp.clone());
+            Statuses::spawn(&session::SESSION, place, sessions, tasks);
+        }
         let keeper = Keeper::new(self.file, views.clone(), self.link);
         tasks.spawn(Arc::clone(&keeper).run());
         let instance = settings.node.as_str();

@@ -3,7 +3,7 @@
 use crate::ctl::{draining, name_taken};
 use crate::report::log::list;
 use speaker_core::agent::{Event, Story, seen_story, story};
-use speaker_core::plan::{Announced, Outcome};
+use speaker_core::plan::{Announced, BgpAnnounced, BgpOutcome, Outcome};
 use speaker_core::service::ServiceId;
 
 /// Logs one event.
@@ -18,6 +18,13 @@ pub(super) fn log(event: &Event) {
         } => {
             outcome(service, before.as_ref(), after.as_ref(), pool.as_deref());
         }
+        Event::BgpOutcome {
+            service,
+            uid: _,
+            before,
+            after,
+            pool,
+        } => bgp_outcome(service, before.as_ref(), after.as_ref(), pool.as_deref()),
         Event::Problem(problem) => tracing::warn!(
             origin = problem.origin,
             object = %problem.object,
@@ -107,6 +114,46 @@ fn outcome(
             tracing::debug!(event = "shouldannounce", reason = reason.metallb_name(), %service, "{reason}");
         }
         (Some(Outcome::Silent(_)) | None, None) => {}
+    }
+}
+
+fn bgp_outcome(
+    service: &ServiceId,
+    before: Option<&BgpOutcome>,
+    after: Option<&BgpOutcome>,
+    pool: Option<&str>,
+) {
+    let withdrawn = |announced: &BgpAnnounced, reason: &str, why: &str| {
+        tracing::info!(
+            event = "serviceWithdrawn",
+            ip = list(&announced.vips),
+            reason,
+            protocol = "bgp",
+            %service,
+            "withdrawing service announcement: {why}"
+        );
+    };
+    match (before, after) {
+        (_, Some(BgpOutcome::Announced(announced))) => tracing::info!(
+            event = "serviceAnnounced",
+            ips = list(&announced.vips),
+            pool = pool.unwrap_or_default(),
+            protocol = "bgp",
+            prefixes = list(&announced.prefixes),
+            %service,
+            "service has IP, announcing {announced}"
+        ),
+        (Some(BgpOutcome::Announced(announced)), Some(BgpOutcome::Silent(reason))) => {
+            withdrawn(announced, reason.metallb_name(), &reason.to_string());
+        }
+        (Some(BgpOutcome::Announced(announced)), None) => {
+            withdrawn(announced, "serviceDeleted", "the service is gone");
+        }
+        (_, Some(BgpOutcome::Silent(reason))) => {
+            let name = reason.metallb_name();
+            tracing::debug!(event = "shouldannounce", reason = name, protocol = "bgp", %service, "{reason}");
+        }
+        (Some(BgpOutcome::Silent(_)) | None, None) => {}
     }
 }
 

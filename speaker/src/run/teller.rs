@@ -6,14 +6,14 @@
 use crate::report::events::{EventSender, Severity, Subject};
 use speaker_core::LinkName;
 use speaker_core::agent::{Event, STORIES, seen_story, story};
-use speaker_core::plan::{Outcome, Reason};
+use speaker_core::plan::{BgpOutcome, Outcome, Reason};
 use speaker_core::service::ServiceId;
 use speaker_proto::NodeName;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Services that this node began and ceased to announce, and what happened to groups.
+/// Services that this node began and ceased to announce in layer 2, and what happened to groups.
 #[derive(Debug, Default)]
 pub(super) struct Elections {
     /// Begun.
@@ -37,6 +37,7 @@ impl Elections {
             Event::Hold { event, with } => story(event, with.as_ref()),
             Event::Seen { group, with, seen } => seen_story(*group, with.as_ref(), *seen),
             Event::Outcome { .. }
+            | Event::BgpOutcome { .. }
             | Event::Problem(_)
             | Event::Resolved(_)
             | Event::Lapsed { .. }
@@ -71,26 +72,54 @@ impl Teller {
     /// Tells of a change, if a service's owner wants to hear of it.
     pub(super) fn tell(&self, event: &Event) {
         self.elections.count(event);
-        let Event::Outcome {
-            service,
-            uid,
-            before,
-            after,
-            pool: _,
-        } = event
-        else {
-            return;
-        };
-        match (announces(before.as_ref()), announces(after.as_ref())) {
+        match event {
+            Event::Outcome {
+                service,
+                uid,
+                before,
+                after,
+                pool: _,
+            } => {
+                self.count(before.as_ref(), after.as_ref());
+                let said = said(&self.node, before.as_ref(), after.as_ref());
+                self.say(service, uid, said);
+            }
+            Event::BgpOutcome {
+                service,
+                uid,
+                before,
+                after,
+                pool: _,
+            } => {
+                let is_begun = !is_routed(before.as_ref()) && is_routed(after.as_ref());
+                let said = is_begun.then(|| assigned(&self.node, "bgp"));
+                self.say(service, uid, said);
+            }
+            Event::Problem(_)
+            | Event::Resolved(_)
+            | Event::Lapsed { .. }
+            | Event::NotApplied(_)
+            | Event::Hold { .. }
+            | Event::Seen { .. }
+            | Event::NameTaken(_)
+            | Event::Drain(_) => {}
+        }
+    }
+
+    fn count(&self, before: Option<&Outcome>, after: Option<&Outcome>) {
+        match (announces(before), announces(after)) {
             (false, true) => self.elections.won.fetch_add(1, Ordering::Relaxed),
             (true, false) => self.elections.lost.fetch_add(1, Ordering::Relaxed),
             (false, false) | (true, true) => 0,
         };
+    }
+
+    fn say(&self, service: &ServiceId, uid: &str, said: impl IntoIterator<Item = Said>) {
         let Some(events) = &self.events else {
             return;
         };
         let ServiceId { namespace, name } = service;
-        for said in said(&self.node, before.as_ref(), after.as_ref()) {
+        for said in said {
             let subject = Subject::service(namespace, name, uid);
             events.tell(subject, said.severity, said.reason, said.message);
         }
@@ -103,11 +132,7 @@ fn said(node: &NodeName, before: Option<&Outcome>, after: Option<&Outcome>) -> V
     };
     let mut told = Vec::new();
     if announces(Some(after)) && !announces(before) {
-        told.push(Said {
-            severity: Severity::Normal,
-            reason: "nodeAssigned",
-            message: format!("announcing from node \"{node}\" with protocol \"layer2\""),
-        });
+        told.push(assigned(node, "layer2"));
     }
     let lacking = missing(after);
     if !lacking.is_empty() && before.map(missing) != Some(lacking) {
@@ -122,6 +147,18 @@ fn said(node: &NodeName, before: Option<&Outcome>, after: Option<&Outcome>) -> V
         });
     }
     told
+}
+
+fn assigned(node: &NodeName, protocol: &str) -> Said {
+    Said {
+        severity: Severity::Normal,
+        reason: "nodeAssigned",
+        message: format!("announcing from node \"{node}\" with protocol \"{protocol}\""),
+    }
+}
+
+const fn is_routed(outcome: Option<&BgpOutcome>) -> bool {
+    matches!(outcome, Some(BgpOutcome::Announced(_)))
 }
 
 const fn announces(outcome: Option<&Outcome>) -> bool {
@@ -203,6 +240,15 @@ mod tests {
         let groups = teller.elections.groups();
         assert_eq!((groups["vipMovesSpent"], groups["vipContest"]), (2, 0));
         assert_eq!(groups.len(), STORIES.len());
+    }
+
+    #[test]
+    fn metallb_2_8_bgp_is_told_by_its_own_name() {
+        let said = assigned(&"n1".parse().unwrap(), "bgp");
+        assert_eq!(
+            said.message,
+            "announcing from node \"n1\" with protocol \"bgp\""
+        );
     }
 
     #[test]

@@ -17,9 +17,6 @@ fn the_custom_resources_are_those_of_metallb() {
     let mut versions = 0;
     for theirs in recorded() {
         let kind = text(&theirs, "kind");
-        if kind == "BGPSessionState" {
-            continue; // belongs to frr-k8s
-        }
         let ours = shipped
             .get(text(&theirs, "crd"))
             .unwrap_or_else(|| panic!("{kind} is not shipped"));

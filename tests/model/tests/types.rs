@@ -46,7 +46,7 @@ impl Type {
     }
 }
 
-/// Every kind and version but BGPSessionState, which belongs to frr-k8s.
+/// Every kind and version but BGPSessionState, which is written and never read as a type.
 fn types() -> Vec<Type> {
     let types = vec![
         Type::of::<schema::IPAddressPool>("IPAddressPool", "v1beta1"),

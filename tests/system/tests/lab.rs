@@ -45,6 +45,8 @@ mod probe;
 mod process;
 #[path = "lab/restart.rs"]
 mod restart;
+#[path = "lab/sight.rs"]
+mod sight;
 #[path = "lab/whole.rs"]
 mod whole;
 

@@ -3,7 +3,7 @@
 use crate::allocator::Assignments;
 use crate::local::{Link, LinkName};
 use crate::object::{Kind, Object, ObjectKey};
-use crate::plan::{Outcome, Plan};
+use crate::plan::{BgpOutcome, Outcome, Plan};
 use crate::problem::Problem;
 use crate::service::ServiceId;
 use speaker_proto::hold;
@@ -133,7 +133,7 @@ pub enum Output {
 /// A change that an operator wants to see.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Event {
-    /// A service's outcome changed; `None`: it is gone.
+    /// A service's outcome in layer 2 changed.
     Outcome {
         /// The service.
         service: ServiceId,
@@ -141,8 +141,21 @@ pub enum Event {
         uid: String,
         /// Before.
         before: Option<Outcome>,
-        /// From now on.
+        /// From now on; `None`: it is gone.
         after: Option<Outcome>,
+        /// The pool that its addresses come from, if it holds any.
+        pool: Option<String>,
+    },
+    /// The same in BGP. Where the last BGPAdvertisement goes, that is why.
+    BgpOutcome {
+        /// The service.
+        service: ServiceId,
+        /// Its UID; empty if it is gone, or where there is no API server.
+        uid: String,
+        /// Before; `None` also while there was no BGPAdvertisement.
+        before: Option<BgpOutcome>,
+        /// From now on; `None`: it is gone.
+        after: Option<BgpOutcome>,
         /// The pool that its addresses come from, if it holds any.
         pool: Option<String>,
     },

@@ -118,6 +118,7 @@ const CONFIGURATION: &[&str] = &[
     "bfdprofiles",
     "communities",
 ];
+const KEEP: &[&str] = &["list", "watch", "create", "patch", "delete"];
 
 /// Asks who wants to read /metrics, and whether they may.
 const WHO_ASKS: Rule = ("authentication.k8s.io", &["tokenreviews"], &[], MAKE);
@@ -209,14 +210,27 @@ const SPEAKER_AT_HOME: &[Rule] = &[
     ("metallb.io", CONFIGURATION, &[], FOLLOW),
     // Passwords of BGP peers, each by the name that its BGPPeer gives.
     ("", &["secrets"], &[], &["get"]),
-    // Who announces which service: followed, made and removed by the node that does, its status patched.
+    // Who announces which service, and to which peers: followed, made and removed by the node that does, their status patched.
     (
         "metallb.io",
-        &["servicel2statuses"],
+        &["servicel2statuses", "servicebgpstatuses"],
         &[],
-        &["list", "watch", "create", "patch", "delete"],
+        KEEP,
     ),
-    ("metallb.io", &["servicel2statuses/status"], &[], &["patch"]),
+    (
+        "metallb.io",
+        &["servicel2statuses/status", "servicebgpstatuses/status"],
+        &[],
+        &["patch"],
+    ),
+    // How each BGP session fares, where METALLB_BGP_TYPE is frr-k8s: likewise.
+    ("frrk8s.metallb.io", &["bgpsessionstates"], &[], KEEP),
+    (
+        "frrk8s.metallb.io",
+        &["bgpsessionstates/status"],
+        &[],
+        &["patch"],
+    ),
     STATES,
     STATES_STATUS,
     // Its own pod, which owns what it makes, and says at the end whether it is deleted.

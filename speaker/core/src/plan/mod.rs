@@ -131,6 +131,8 @@ pub enum BgpOutcome {
 /// What peers are told of a service.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct BgpAnnounced {
+    /// Its addresses of which some peer is told, in the order of the status.
+    pub vips: Vec<Vip>,
     /// The prefixes in which its addresses are announced, rising.
     pub prefixes: Vec<Prefix>,
     /// The peers that are told of some of them. Shared by services that have the same.

@@ -275,7 +275,7 @@ fn ip(last: u8) -> IpAddr {
     IpAddr::from([192, 0, 2, last])
 }
 
-fn labels(node: &str, service: &str) -> Value {
+pub(super) fn labels(node: &str, service: &str) -> Value {
     json!({
         "metallb.io/node": node,
         "metallb.io/service-name": service,
@@ -292,7 +292,7 @@ fn pool(addresses: &str) -> Value {
     })
 }
 
-fn statuses(cluster: &OneNode) -> Vec<Value> {
+pub(super) fn statuses(cluster: &OneNode) -> Vec<Value> {
     cluster.list(&format!(
         "/apis/metallb.io/v1beta1/namespaces/{NAMESPACE}/servicel2statuses"
     ))
@@ -302,18 +302,18 @@ fn said(object: &Value) -> Value {
     object["status"].clone()
 }
 
-fn events(cluster: &OneNode) -> Vec<Value> {
+pub(super) fn events(cluster: &OneNode) -> Vec<Value> {
     cluster.list("/api/v1/namespaces/default/events")
 }
 
-fn state(cluster: &OneNode) -> Value {
+pub(super) fn state(cluster: &OneNode) -> Value {
     let path =
         format!("/apis/metallb.io/v1beta1/namespaces/{NAMESPACE}/configurationstates/speaker-n1");
     cluster.double.get(&path).unwrap_or_default()
 }
 
 /// What was written besides events.
-fn writes(cluster: &OneNode) -> Vec<String> {
+pub(super) fn writes(cluster: &OneNode) -> Vec<String> {
     let requests = cluster.double.requests().into_iter();
     let written = requests.filter(|request| {
         let is_write = ["create", "update", "patch", "delete"].contains(&request.verb.as_str());

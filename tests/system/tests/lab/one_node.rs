@@ -69,9 +69,8 @@ impl OneNode {
     fn fill(&self) {
         let rights = tools::root().join("deploy/manifests/2-speaker-rights.yaml");
         let rights = manifests(&rights).into_iter();
-        for object in manifests_of(BASIS).into_iter().chain(rights) {
-            self.put(&object);
-        }
+        self.apply(BASIS);
+        rights.for_each(|object| self.put(&object));
         let written = self.double.kubeconfig_of_files(self.home.path(), ACCOUNT);
         written.expect("the folder can be written");
     }
@@ -89,7 +88,21 @@ impl OneNode {
         written.expect("the folder can be written");
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    /// Makes or replaces all objects of a manifest.
+    #[track_caller]
+    pub(super) fn apply(&self, text: &str) {
+        manifests_of(text)
+            .iter()
+            .for_each(|object| self.put(object));
+    }
+
+    /// The namespace of the client, at [`CLIENT`].
+    pub(super) const fn client(&self) -> &Netns {
+        &self.client
+    }
+
+    /// A place for files, which goes with the cluster.
+    pub(super) fn path(&self, name: &str) -> PathBuf {
         self.home.path().join(name)
     }
 
@@ -103,9 +116,7 @@ impl OneNode {
     /// A service of type LoadBalancer with an endpoint, and an address as the controller would give it.
     #[track_caller]
     pub(super) fn serve(&self, name: &str, ip: IpAddr) {
-        for object in manifests_of(&SERVICE.replace("NAME", name)) {
-            self.put(&object);
-        }
+        self.apply(&SERVICE.replace("NAME", name));
         let path = format!("/api/v1/namespaces/default/services/{name}/status");
         let status = json!({"status": {"loadBalancer": {"ingress": [{"ip": ip}]}}});
         let (code, answer) =
@@ -117,6 +128,12 @@ impl OneNode {
     /// Starts the speaker.
     #[track_caller]
     pub(super) fn start(&mut self) {
+        self.start_with(&[]);
+    }
+
+    /// Starts the speaker with these arguments besides.
+    #[track_caller]
+    pub(super) fn start_with(&mut self, arguments: &[&str]) {
         assert!(self.speaker.is_none(), "it runs already");
         let log = File::options()
             .create(true)
@@ -134,6 +151,7 @@ impl OneNode {
             .arg("--bpffs")
             .arg(self.path("bpf"))
             .arg("--insecure-gossip")
+            .args(arguments)
             .stdout(log.try_clone().expect("a file can be opened twice"))
             .stderr(log);
         self.speaker = Some(command.spawn().expect("the speaker can be started"));
@@ -287,7 +305,8 @@ pub(super) const ACCOUNT: &str = "system:serviceaccount:metallb-system:speaker";
 pub(super) const POD: &str = "speaker-x";
 const TOKEN: &str = "speaker";
 const NODE: &str = "192.0.2.11";
-const CLIENT: &str = "192.0.2.2";
+/// The client's address.
+pub(super) const CLIENT: &str = "192.0.2.2";
 const PATIENCE: Duration = Duration::from_secs(60); // a write that failed is tried again after 48 s at most
 const ANSWERED_MAX: Duration = Duration::from_millis(600);
 

@@ -222,8 +222,11 @@ impl Drawn {
             true => [weight(true), weight(false)],
             false => [0; 2],
         };
+        let told = demand.vips.iter().copied();
+        let told = told.filter(|vip| !self.left_out.contains(vip));
         Ok(Offer {
             announced: Arc::new(BgpAnnounced {
+                vips: told.collect(),
                 prefixes: prefixes.into_iter().collect(),
                 peers: setting.told(audiences),
                 left_out: self.left_out,

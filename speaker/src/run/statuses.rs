@@ -1,8 +1,8 @@
-//! Writes the ServiceL2Status objects of this node, as few as may be.
+//! Writes status objects of this node, as few as may be: one writer for each kind.
 //!
-//! What to write is up to [`L2Statuses`]; here is when, and what an answer means. Own objects are watched. Those of other nodes are
-//! looked for only when this node begins to announce a service, since their nodes take them away themselves unless they
-//! died.
+//! What to write is up to [`StatusObjects`], what is wanted is told by a [`Wishes`]; here is when, and what an answer means. Own objects are
+//! watched. Those of other nodes are looked for only when this node begins to say what one node only says at a time, since their
+//! nodes take them away themselves unless they died.
 
 use crate::api::{Api, Call, Failure};
 use crate::drive::clock::pause;
@@ -13,57 +13,102 @@ use crate::report::retry::Backoff;
 use crate::source::kube::{Told, Watched};
 use anyhow::{Context, Result};
 use serde_json::Value;
-use speaker_core::l2_status::{
-    L2Statuses, NODE_LABEL, SERVICE_NAME_LABEL, SERVICE_NAMESPACE_LABEL, Wanted, Write, wanted,
-};
-use speaker_core::service::ServiceId;
+use speaker_core::Plan;
+use speaker_core::status_objects::{Form, StatusObjects, Subject, Wanted, Write};
 use speaker_proto::NodeName;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-/// The writer.
-pub(super) struct Statuses {
+/// What a kind of object is to say.
+pub(super) trait Wishes: Send + 'static {
+    /// Waits until that may have changed.
+    ///
+    /// # Errors
+    /// When it never will again.
+    fn changed(&mut self) -> impl Future<Output = Result<()>> + Send;
+
+    /// Whether it may have changed since [`Self::wanted`].
+    fn have_changed(&self) -> bool;
+
+    /// What is wanted now; `None`: that is not known yet.
+    fn wanted(&mut self) -> Option<Wanted>;
+}
+
+/// What follows from the plan alone.
+pub(super) struct OfPlan {
+    pub(super) node: NodeName,
+    pub(super) views: watch::Receiver<Option<Arc<View>>>,
+    pub(super) say: fn(&NodeName, &Plan) -> Wanted,
+}
+
+impl Wishes for OfPlan {
+    async fn changed(&mut self) -> Result<()> {
+        self.views.changed().await.context("the views ended")
+    }
+
+    fn have_changed(&self) -> bool {
+        self.views.has_changed().unwrap_or(false)
+    }
+
+    fn wanted(&mut self) -> Option<Wanted> {
+        let view = self.views.borrow_and_update().clone();
+        let view = view.filter(|view| view.plan.is_complete)?;
+        Some((self.say)(&self.node, &view.plan))
+    }
+}
+
+/// Where and as whom objects are written. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Place {
+    pub(super) api: Api,
+    pub(super) pod: Arc<OwnPod>,
+    pub(super) node: NodeName,
+}
+
+/// The writer of one kind.
+pub(super) struct Statuses<W> {
     api: Api,
     pod: Arc<OwnPod>,
-    node: NodeName,
-    views: watch::Receiver<Option<Arc<View>>>,
+    wishes: W,
     told: mpsc::Receiver<Told>,
-    objects: L2Statuses,
+    objects: StatusObjects,
     is_synced: bool,
 }
 
-impl Statuses {
-    /// Starts to watch the objects of this node.
-    pub(super) fn open(
-        api: Api,
-        pod: Arc<OwnPod>,
-        node: NodeName,
-        views: watch::Receiver<Option<Arc<View>>>,
+impl<W: Wishes> Statuses<W> {
+    /// Starts to watch the objects of this node, and to write what is wanted of them.
+    pub(super) fn spawn(
+        form: &'static Form,
+        place: Place,
+        wishes: W,
         tasks: &mut JoinSet<Result<()>>,
-    ) -> Self {
+    ) {
+        let Place { api, pod, node } = place;
+        let objects = StatusObjects::new(form, node);
         let watched = Watched {
-            path: all(&pod),
-            labels: format!("{NODE_LABEL}={node}"),
+            path: all(form, &pod),
+            labels: objects.own_labels(),
             fields: String::new(),
         };
         let (tell, told) = mpsc::channel(TOLD_MAX);
         let (task, _followed) = reflect::follow(api.clone(), watched, SPREAD, tell, |told| told);
         tasks.spawn(task);
-        Self {
+        let statuses = Self {
             api,
             pod,
-            objects: L2Statuses::new(node.clone()),
-            node,
-            views,
+            wishes,
             told,
+            objects,
             is_synced: false,
-        }
+        };
+        tasks.spawn(statuses.run());
     }
 
-    /// Writes what the views and the API server call for; never ends.
-    pub(super) async fn run(mut self) -> Result<()> {
+    /// Writes what the wishes and the API server call for; never ends.
+    async fn run(mut self) -> Result<()> {
         let mut backoff = Backoff::default();
         loop {
             self.hear();
@@ -75,10 +120,12 @@ impl Statuses {
                 Err(failure) => {
                     let wait = backoff.after(&failure);
                     if backoff.is_first() {
+                        let kind = self.objects.form().kind;
                         tracing::warn!(
-                            event = "serviceL2StatusNotWritten",
+                            event = "statusNotWritten",
+                            kind,
                             error = %failure,
-                            "failed to write ServiceL2Status objects; trying again"
+                            "failed to write {kind} objects; trying again"
                         );
                     }
                     Some(wait)
@@ -91,7 +138,7 @@ impl Statuses {
                 }
             };
             tokio::select! {
-                changed = self.views.changed() => changed.context("the views ended")?,
+                changed = self.wishes.changed() => changed?,
                 told = self.told.recv() => self.take(told.context("the watch ended")?),
                 () = again => {}
             }
@@ -115,11 +162,9 @@ impl Statuses {
 
     /// Does what is to be done now, until it is done or something changed.
     async fn round(&mut self) -> Result<(), Failure> {
-        let view = self.views.borrow_and_update().clone();
-        let Some(view) = view.filter(|view| self.is_synced && view.plan.is_complete) else {
+        let Some(wanted) = self.wishes.wanted().filter(|_| self.is_synced) else {
             return Ok(());
         };
-        let wanted = wanted(&view.plan);
         self.look(&wanted).await?;
         let pod = Arc::clone(&self.pod);
         let owner = pod.reference(&self.api).await?;
@@ -132,7 +177,7 @@ impl Statuses {
                     Err(failure) if is_refusal(&failure) => refused = Err(failure),
                     Err(failure) => return Err(failure),
                 }
-                if self.views.has_changed().unwrap_or(false) {
+                if self.wishes.have_changed() {
                     return refused;
                 }
             }
@@ -141,16 +186,14 @@ impl Statuses {
         refused
     }
 
-    /// Looks for objects of other nodes for the services that this one announces anew.
+    /// Looks for objects of other nodes about what this one has to say anew.
     async fn look(&mut self, wanted: &Wanted) -> Result<(), Failure> {
-        let fresh: Vec<ServiceId> = self.objects.fresh(wanted).into_iter().cloned().collect();
+        let fresh: Vec<Subject> = self.objects.fresh(wanted).into_iter().cloned().collect();
         if fresh.len() > LOOKS_MAX {
-            return self.list(&format!("{NODE_LABEL}!={}", self.node)).await;
+            return self.list(&self.objects.others_labels()).await;
         }
-        for ServiceId { namespace, name } in fresh {
-            let labels =
-                format!("{SERVICE_NAME_LABEL}={name},{SERVICE_NAMESPACE_LABEL}={namespace}");
-            self.list(&labels).await?;
+        for subject in fresh {
+            self.list(&self.objects.labels_of(&subject)).await?;
         }
         Ok(())
     }
@@ -163,10 +206,7 @@ impl Statuses {
             .replace('!', "%21");
         let mut next = String::new();
         for _ in 0..PAGES_MAX {
-            let path = format!(
-                "{}?labelSelector={labels}&limit={PAGE}{next}",
-                all(&self.pod)
-            );
+            let path = format!("{}?labelSelector={labels}&limit={PAGE}{next}", self.all());
             let page = self.api.call(Call::get(path)).await?;
             let items = page["items"].as_array().into_iter().flatten();
             items.for_each(|object| self.objects.put(object));
@@ -179,7 +219,7 @@ impl Statuses {
     }
 
     async fn write(&mut self, write: Write) -> Result<(), Failure> {
-        let all = all(&self.pod);
+        let all = self.all();
         let (name, call) = match write {
             Write::Make(object) => (None, Call::post(all, object)),
             Write::Own(name, patch) => {
@@ -209,6 +249,10 @@ impl Statuses {
         }
     }
 
+    fn all(&self) -> String {
+        all(self.objects.form(), &self.pod)
+    }
+
     fn is_gone(&mut self, name: &str, answer: Result<Value, Failure>) -> Result<(), Failure> {
         match answer {
             Err(failure) if !failure.is_not_found() => Err(failure),
@@ -226,10 +270,11 @@ fn is_refusal(failure: &Failure) -> bool {
 }
 
 /// The collection.
-fn all(pod: &OwnPod) -> String {
+fn all(form: &Form, pod: &OwnPod) -> String {
+    let (group, namespace) = (form.group, pod.namespace());
     format!(
-        "/apis/metallb.io/v1beta1/namespaces/{}/servicel2statuses",
-        pod.namespace()
+        "/apis/{group}/v1beta1/namespaces/{namespace}/{}",
+        form.plural
     )
 }
 
