@@ -5,8 +5,9 @@
 
 use super::schema::operator::{MetalLB, MetalLBSpec, Workload};
 use crate::annotations::check_metallb;
-use crate::deploy::{BgpType, Component, Level, Options};
+use crate::deploy::{Component, Level, Options};
 use crate::manifest;
+use crate::plan::BgpType;
 use crate::problem::Faults;
 use ipnet::IpNet;
 use k8s_openapi::api::core::v1::{

@@ -19,7 +19,7 @@ mod webhooks;
 
 pub use adopt::{Adoption, adoption};
 pub use condition::{Condition, Kind as ConditionKind, State, conditions};
-pub use options::{BgpType, Component, Level, Monitors, Options, Ports};
+pub use options::{Component, Level, Monitors, Options, Ports};
 pub use rollout::rollout;
 
 use k8s_openapi::api::core::v1::Namespace;

@@ -1,5 +1,6 @@
 //! What an installation depends on. The default is that of the manifests that are shipped.
 
+use crate::plan::BgpType;
 use k8s_openapi::api::core::v1::{Affinity, ResourceRequirements, Toleration};
 use std::collections::BTreeMap;
 
@@ -91,34 +92,6 @@ impl Level {
             Self::Warn => "warn",
             Self::Error => "error",
             Self::None => "none",
-        }
-    }
-}
-
-/// MetalLB's ways to speak BGP. Here is one; what is named decides defaults and webhook rules.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum BgpType {
-    /// MetalLB's own.
-    Native,
-    /// FRR in the speaker's pod.
-    Frr,
-    /// FRR in a DaemonSet of its own.
-    FrrK8s,
-    /// FRR of somebody else.
-    FrrK8sExternal,
-}
-
-impl BgpType {
-    /// All of them.
-    pub const ALL: [Self; 4] = [Self::Native, Self::Frr, Self::FrrK8s, Self::FrrK8sExternal];
-
-    /// Its word in `METALLB_BGP_TYPE` and `spec.bgpBackend`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Native => "native",
-            Self::Frr => "frr",
-            Self::FrrK8s => "frr-k8s",
-            Self::FrrK8sExternal => "frr-k8s-external",
         }
     }
 }

@@ -127,7 +127,8 @@ pub struct BfdSettings {
     pub minimum_ttl: u8,
 }
 
-/// Which speaker of MetalLB's the values that a BGPPeer or BGPAdvertisement leaves out come from: `METALLB_BGP_TYPE`.
+/// Which of MetalLB's ways to speak BGP is asked for: `METALLB_BGP_TYPE`, and `spec.bgpBackend` of a MetalLB. Here is one way; the name decides what
+/// is filled in where a BGPPeer or BGPAdvertisement says nothing.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub enum BgpType {
     /// `native`, or nothing: 90 s of hold time, LOCAL_PREF 0.
@@ -137,14 +138,29 @@ pub enum BgpType {
     Frr,
     /// `frr-k8s`: as `frr`.
     FrrK8s,
+    /// `frr-k8s-external`: somebody else's frr-k8s speaks BGP on these nodes; only peers that say so have a session of ours.
+    FrrK8sExternal,
 }
 
 impl BgpType {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Native, Self::Frr, Self::FrrK8s, Self::FrrK8sExternal];
+
+    /// Its word in `METALLB_BGP_TYPE` and `spec.bgpBackend`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::Frr => "frr",
+            Self::FrrK8s => "frr-k8s",
+            Self::FrrK8sExternal => "frr-k8s-external",
+        }
+    }
+
     /// The hold time of a BGPPeer that gives no timers.
     pub(super) const fn hold_seconds(self) -> u16 {
         match self {
             Self::Native => 90,
-            Self::Frr | Self::FrrK8s => 180,
+            Self::Frr | Self::FrrK8s | Self::FrrK8sExternal => 180,
         }
     }
 
@@ -152,7 +168,7 @@ impl BgpType {
     pub(super) const fn local_pref(self) -> u32 {
         match self {
             Self::Native => 0,
-            Self::Frr | Self::FrrK8s => 100,
+            Self::Frr | Self::FrrK8s | Self::FrrK8sExternal => 100,
         }
     }
 }
@@ -161,22 +177,20 @@ impl std::str::FromStr for BgpType {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "" | "native" => Ok(Self::Native),
-            "frr" => Ok(Self::Frr),
-            "frr-k8s" => Ok(Self::FrrK8s),
-            other => Err(format!("{other:?} is none of native, frr, frr-k8s")),
+        if text.is_empty() {
+            return Ok(Self::default());
         }
+        let known = Self::ALL.into_iter().find(|known| known.as_str() == text);
+        known.ok_or_else(|| {
+            let known = Self::ALL.map(Self::as_str).join(", ");
+            format!("{text:?} is none of {known}")
+        })
     }
 }
 
 impl fmt::Display for BgpType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Native => "native",
-            Self::Frr => "frr",
-            Self::FrrK8s => "frr-k8s",
-        })
+        f.write_str(self.as_str())
     }
 }
 
@@ -193,6 +207,8 @@ pub enum Obstacle {
     SourceFamily(IpAddr),
     /// Another BGPPeer, first by name, is for the same peer, so that the peer would refuse one of two sessions.
     SameAs(PeerName),
+    /// `METALLB_BGP_TYPE` says that another speaker has the sessions, and the BGPPeer does not say that there is to be one of ours all the same.
+    ForeignSpeaker,
 }
 
 impl Obstacle {
@@ -204,6 +220,7 @@ impl Obstacle {
             Self::RouterId(_) => "spec.routerID",
             Self::SourceFamily(_) => "spec.sourceAddress",
             Self::SameAs(_) => "spec.peerAddress",
+            Self::ForeignSpeaker => "metadata.annotations",
         }
     }
 }
@@ -220,6 +237,9 @@ impl fmt::Display for Obstacle {
             Self::SameAs(other) => {
                 write!(f, "BGPPeer {other} is for the same peer on this node")
             }
+            Self::ForeignSpeaker => f.write_str(
+                "somebody else's frr-k8s speaks to it (METALLB_BGP_TYPE is frr-k8s-external), and there is no heliograph.io/own-bgp: \"true\"",
+            ),
         }
     }
 }

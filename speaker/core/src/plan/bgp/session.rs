@@ -46,14 +46,14 @@ pub(super) fn sessions(
     sessions
 }
 
-/// What the operator should know of a peer whose session cannot be started.
-pub(super) fn problem(peer: &BgpPeer, obstacle: &Obstacle) -> Problem {
-    Problem {
+/// What is wrong with a peer whose session cannot be started; nothing where that is what was asked for.
+pub(super) fn problem(peer: &BgpPeer, obstacle: &Obstacle) -> Option<Problem> {
+    (*obstacle != Obstacle::ForeignSpeaker).then(|| Problem {
         object: ObjectKey::new(Kind::BgpPeer, &peer.namespace, &peer.name),
         origin: "plan".into(),
         field: obstacle.field().into(),
         why: obstacle.to_string(),
-    }
+    })
 }
 
 fn settings(
@@ -62,6 +62,10 @@ fn settings(
     me: &Node,
     peer: &BgpPeer,
 ) -> Result<PeerSettings, Obstacle> {
+    let has = |key: &str, value: &str| peer.annotations.get(key).is_some_and(|v| v == value);
+    if local.bgp_type == BgpType::FrrK8sExternal && !has("heliograph.io/own-bgp", "true") {
+        return Err(Obstacle::ForeignSpeaker);
+    }
     let remote = remote(&peer.remote);
     if let (PeerRemote::Address(ip), Some(source)) = (&remote, peer.source)
         && Family::of(*ip) != Family::of(source)
@@ -69,7 +73,6 @@ fn settings(
         return Err(Obstacle::SourceFamily(source));
     }
     let (hold_seconds, keepalive_seconds) = timers(peer, local.bgp_type);
-    let has = |key: &str, value: &str| peer.annotations.get(key).is_some_and(|v| v == value);
     Ok(PeerSettings {
         my_asn: peer.local_asn.unwrap_or(peer.my_asn),
         peer_asn: peer.peer_asn,

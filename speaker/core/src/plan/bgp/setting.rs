@@ -172,7 +172,7 @@ impl Setting {
         let mut problems = Vec::new();
         for (name, session) in &self.sessions {
             if let (Err(obstacle), Some(peer)) = (session, world.bgp_peers.get(&*name.0)) {
-                problems.push(session::problem(peer, obstacle));
+                problems.extend(session::problem(peer, obstacle));
             }
         }
         for (ad, terms) in self.terms.iter().enumerate() {

@@ -366,6 +366,31 @@ fn a_source_of_another_family_is_an_obstacle() {
 }
 
 #[test]
+fn where_somebody_elses_frr_k8s_speaks_only_peers_that_say_so_have_a_session() {
+    let mut local = local("n1");
+    local.bgp_type = BgpType::FrrK8sExternal;
+    let mut own = peer("own", "10.0.0.253");
+    let key = "heliograph.io/own-bgp".to_owned();
+    own.annotations = BTreeMap::from([(key, "true".to_owned())]);
+    let plan = plan_of(&with_peer(announcing(), own), &local);
+    let session = |name: &str| plan.bgp[&PeerName::from(name)].settings.clone();
+    assert_eq!(session("tor"), Err(Obstacle::ForeignSpeaker));
+    assert!(session("own").is_ok());
+    assert_eq!(plan.problems, BTreeSet::new(), "it is what was asked for");
+}
+
+#[test]
+fn every_type_is_read_by_its_word_and_no_word_is_native() {
+    for known in BgpType::ALL {
+        assert_eq!(known.as_str().parse(), Ok(known));
+    }
+    assert_eq!("".parse(), Ok(BgpType::Native));
+    let refused = "bird".parse::<BgpType>();
+    let why = "\"bird\" is none of native, frr, frr-k8s, frr-k8s-external";
+    assert_eq!(refused, Err(why.to_owned()));
+}
+
+#[test]
 fn annotations_of_a_peer_are_in_its_settings() {
     let mut tor = peer("tor", "10.0.0.254");
     tor.annotations = BTreeMap::from([
