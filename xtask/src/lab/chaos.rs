@@ -21,7 +21,7 @@ use clap::{Args, ValueEnum};
 use fault::{FAULTS, Fault, PLANTED, Target};
 use frame::{Asker, Mac};
 use judge::Answer;
-use report::{Round, Verdict};
+use report::{Round, Tally, Verdict};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
@@ -101,19 +101,17 @@ impl Request {
             [] => fault.name != PLANTED.name,
             some => some.contains(&fault.name),
         };
-        let mut broken = 0;
-        let mut done = 0;
+        let mut tally = Tally::default();
         for round in 1..=self.rounds {
             for fault in everything().filter(chosen) {
                 let verdict = scene.suffer(fault, self)?;
-                done += 1;
-                broken += usize::from(!verdict.is_well());
+                tally.count(fault, &verdict);
                 report::show(round, fault, &verdict, self.output == Form::Json);
             }
         }
         scene.lab.down()?;
-        report::close(done, broken, self.output == Form::Json);
-        Ok(ExitCode::from(u8::from(broken > 0)))
+        tally.show(self.output == Form::Json);
+        Ok(ExitCode::from(u8::from(!tally.is_well())))
     }
 }
 

@@ -196,13 +196,57 @@ pub(super) fn show(round: u32, fault: &Fault, verdict: &Verdict, is_json: bool) 
     }
 }
 
-/// The last line.
-pub(super) fn close(done: usize, broken: usize, is_json: bool) {
-    if is_json {
-        println!("{}", serde_json::json!({ "done": done, "broken": broken }));
-    } else {
-        println!("\n{done} faults, {broken} of them broke a rule");
+/// All verdicts of a run.
+#[derive(Default)]
+pub(super) struct Tally {
+    done: usize,
+    broken: usize,
+    /// The longest time without an answer in each run of a fault.
+    gaps: BTreeMap<&'static str, Vec<Duration>>,
+}
+
+impl Tally {
+    pub(super) fn count(&mut self, fault: &Fault, verdict: &Verdict) {
+        self.done += 1;
+        self.broken += usize::from(!verdict.is_well());
+        self.gaps.entry(fault.name).or_default().push(verdict.gap);
     }
+
+    pub(super) fn is_well(&self) -> bool {
+        self.broken == 0
+    }
+
+    /// The distribution of each fault that was done more than once, and the last line.
+    pub(super) fn show(&mut self, is_json: bool) {
+        for (fault, gaps) in self.gaps.iter_mut().filter(|(_, gaps)| gaps.len() > 1) {
+            gaps.sort_unstable();
+            let ms = |percent| at(gaps, percent).as_secs_f64() * 1000.0;
+            let [p50, p99, most] = [ms(50), ms(99), ms(100)];
+            let runs = gaps.len();
+            if is_json {
+                let line = serde_json::json!({
+                    "fault": fault, "runs": runs, "gap_ms": {"p50": p50, "p99": p99, "max": most},
+                });
+                println!("{line}");
+            } else {
+                println!(
+                    "{fault:<12} {runs} runs, longest without an answer: p50 {p50:.0} ms, p99 {p99:.0} ms, max {most:.0} ms"
+                );
+            }
+        }
+        let (done, broken) = (self.done, self.broken);
+        if is_json {
+            println!("{}", serde_json::json!({ "done": done, "broken": broken }));
+        } else {
+            println!("\n{done} faults, {broken} of them broke a rule");
+        }
+    }
+}
+
+/// The smallest of sorted values that so many percent do not exceed.
+fn at(sorted: &[Duration], percent: usize) -> Duration {
+    let rank = (sorted.len() * percent).div_ceil(100).max(1);
+    sorted.get(rank - 1).copied().unwrap_or_default()
 }
 
 /// L5.2: a claim silences at the very frame, and each of two claims when it hears the other; between their views lies a round
@@ -210,3 +254,18 @@ pub(super) fn close(done: usize, broken: usize, is_json: bool) {
 const FENCED_MAX: Duration = Duration::from_millis(1500);
 /// Nanoseconds.
 const ANSWERED_AT_END: u64 = 500_000_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_percentile_is_a_value_that_was_seen() {
+        let sorted: Vec<Duration> = (1..=300).map(Duration::from_millis).collect();
+        assert_eq!(at(&sorted, 50).as_millis(), 150);
+        assert_eq!(at(&sorted, 99).as_millis(), 297);
+        assert_eq!(at(&sorted, 100).as_millis(), 300);
+        assert_eq!(at(&sorted[..1], 50).as_millis(), 1);
+        assert_eq!(at(&[], 99), Duration::ZERO);
+    }
+}
