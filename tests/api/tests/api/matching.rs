@@ -67,7 +67,8 @@ impl Meanings {
                 self.compare_text(expected, got, place)
             }
             (Value::Array(expected), Value::Array(got)) if expected.len() == got.len() => {
-                let mut pairs = expected.iter().zip(got).enumerate();
+                let expected = self.ordered(expected);
+                let mut pairs = expected.into_iter().zip(got).enumerate();
                 pairs.try_for_each(|(at, (one, other))| {
                     self.compare(one, other, &format!("{place}[{at}]"))
                 })
@@ -93,6 +94,22 @@ impl Meanings {
             (one, other) if one == other => Ok(()),
             _different => differ(),
         }
+    }
+
+    /// Lists come in the order of names, and where one was generated it is another in every run.
+    fn ordered<'a>(&self, list: &'a [Value]) -> Vec<&'a Value> {
+        let name = |item: &'a Value| {
+            let name = ["/metadata/name", "/object/metadata/name"];
+            name.iter().find_map(|at| item.pointer(at)?.as_str())
+        };
+        let mut ordered: Vec<&Value> = list.iter().collect();
+        if list
+            .iter()
+            .any(|item| name(item).is_some_and(|name| name.contains("<gen:")))
+        {
+            ordered.sort_by_key(|item| name(item).map(|name| self.fill_text(name)));
+        }
+        ordered
     }
 
     fn compare_text(&mut self, expected: &str, got: &str, place: &str) -> Result<(), String> {
