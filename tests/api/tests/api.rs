@@ -6,6 +6,8 @@
 
 #[path = "api/apply_story.rs"]
 mod apply_story;
+#[path = "api/chart/mod.rs"]
+mod chart;
 #[path = "api/controller/mod.rs"]
 mod controller;
 #[path = "api/faults.rs"]

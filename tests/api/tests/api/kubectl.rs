@@ -147,6 +147,30 @@ fn the_shipped_manifests_apply() {
     assert!(operator.contains(name), "{operator}");
 }
 
+/// A strategy that is there already ends, as in an upgrade of a release of MetalLB's.
+#[test]
+fn what_the_chart_renders_applies() {
+    let cluster = Cluster::start();
+    cluster.double.put(
+        &json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "metallb-system"}}),
+    );
+    let rolled = json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1}});
+    for (values, strategy) in [
+        (json!({"controller": {"strategy": rolled}}), rolled.clone()),
+        (json!({}), json!({"type": "Recreate"})),
+    ] {
+        let file = cluster.file("chart.yaml", &crate::chart::rendered(values));
+        let applied = cluster.apply(&file);
+        let speakers = "daemonset.apps/metallb-speaker serverside-applied";
+        assert!(applied.contains(speakers), "{applied}");
+        let path = "jsonpath={.spec.strategy}";
+        let own = ["-n", "metallb-system", "get", "deployment", "-o", path];
+        let found = cluster.run(&[&own[..], &["metallb-controller"]].concat());
+        let found: Value = serde_json::from_str(&found).unwrap();
+        assert_eq!(found, strategy);
+    }
+}
+
 /// A double with the shipped definitions, and the kubectl for it.
 struct Cluster {
     double: Double,
