@@ -171,9 +171,11 @@ impl Scene {
         let start =
             |(netns, asker): &(Netns, Asker)| Station::start(netns, *asker, &self.vips, interval);
         let stations = [start(&self.stations[0])?, start(&self.stations[1])?];
-        let holder = self.settle(&stations)?;
+        let settled = self.settle(&stations)?;
         let begun = now();
         thread::sleep(LEAD);
+        // A better node may have come home meanwhile.
+        let holder = self.present(&stations).unwrap_or(settled);
         let mut target = Target {
             holder: holder.clone(),
             vips: &self.vips,
