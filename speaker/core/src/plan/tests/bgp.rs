@@ -396,9 +396,11 @@ fn annotations_of_a_peer_are_in_its_settings() {
     tor.annotations = BTreeMap::from([
         ("heliograph.io/gtsm".to_owned(), "require".to_owned()),
         ("heliograph.io/own-bgp".to_owned(), "true".to_owned()),
+        ("heliograph.io/drain-prepend".to_owned(), "3".to_owned()),
     ]);
     let settings = settings(&with_peer(world(), tor), "tor").unwrap();
     assert!(settings.requires_ttl_255 && settings.dials_anyway);
+    assert_eq!(settings.drain_prepends, 3);
 }
 
 #[test]
