@@ -342,7 +342,8 @@ async fn tasks(settings: &Settings, speaker: Speaker, parts: Parts) -> Result<Ru
     let from = (api, parts.is_successor);
     let attended = attend::links(settings, parts, around, &mut tasks)?;
     let links = attended.links.clone();
-    let bgp = Bgp::spawn(settings, &speaker.views, links, from, &mut tasks)?;
+    let watching = changes.clone();
+    let bgp = Bgp::spawn(settings, &speaker.views, links, from, watching, &mut tasks)?;
     let own = opened.cluster.as_ref().map(InCluster::own_objects);
     meeting.spawn(attended.links, &mut tasks);
     let written = opened
@@ -429,7 +430,11 @@ fn show(
     (events, changes): (mpsc::Receiver<Event>, broadcast::Sender<ctl::Event>),
     tasks: &mut JoinSet<Result<()>>,
 ) -> Result<()> {
-    let (states, orders) = (Arc::clone(&stopping.states), Arc::clone(&stopping.orders));
+    let states = Arc::clone(&stopping.states);
+    let orders = ctl::Orders {
+        drain: Arc::clone(&stopping.orders),
+        peers: stopping.bgp.pauses(),
+    };
     let (socket, sight) = (settings.ctl_socket(), Arc::clone(&board.sight));
     let server = ctl::Server::open(&socket, states, orders, sight, changes.clone(), now)?;
     tasks.spawn(server.run());

@@ -124,6 +124,7 @@ impl Board {
             api: self.link.as_ref().map(|link| self.api(link)),
             bgp: self.bgp.figures(),
             bfd: self.bgp.bfd_figures(),
+            bfd_discarded: self.bgp.bfd_discarded(),
             ..Figures::default()
         };
         if let Some(view) = self.views.borrow().as_deref() {

@@ -55,12 +55,16 @@ pub(super) fn answer(known: &Known<'_>, question: &Question, as_text: bool) -> R
         Question::Vips => vips::show(known)?.into_answer(as_text),
         Question::Links => links::show(known)?.into_answer(as_text),
         Question::Members => members::show(known).into_answer(as_text),
-        Question::Bgp { peer } => bgp::show(known, peer.as_deref())?.into_answer(as_text),
+        Question::Bgp { peer, order: None } => {
+            bgp::show(known, peer.as_deref())?.into_answer(as_text)
+        }
         Question::Bfd { peer } => bfd::show(known, peer.as_deref())?.into_answer(as_text),
         Question::Routes { peer } => bgp::routes(known, peer.as_deref()).into_answer(as_text),
         Question::Maps => maps(known)?.into_answer(as_text),
         Question::Counters => counters::show(known)?.into_answer(as_text),
-        Question::Watch | Question::Drain { .. } => bail!("this has no single answer"),
+        Question::Watch | Question::Drain { .. } | Question::Bgp { order: Some(_), .. } => {
+            bail!("this has no single answer")
+        }
     }
 }
 
