@@ -7,7 +7,7 @@ use crate::plan::{BgpOutcome, Outcome, Plan};
 use crate::problem::Problem;
 use crate::service::ServiceId;
 use speaker_proto::hold;
-use speaker_proto::member::{HeldSet, HeldVersion, Roster};
+use speaker_proto::member::{Directory, HeldSet, HeldVersion, Roster};
 use speaker_proto::watch::Watchlist;
 use speaker_proto::{GroupKey, Mac, NodeId, NodeName, Time, Vip};
 use std::collections::{BTreeMap, BTreeSet};
@@ -46,6 +46,8 @@ pub enum Input {
     Applied(Result<(), String>),
     /// What is known of the other members.
     Roster(Arc<Roster>),
+    /// What others published of themselves, where it changed.
+    Published(Arc<Directory>),
     /// A message from another member's agent.
     Told(NodeId, Vec<u8>),
     /// An [`Output::Probe`] is over.
