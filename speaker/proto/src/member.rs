@@ -138,6 +138,9 @@ pub struct Member {
     pub acked: HeldVersion,
     /// It was heard within the last 200 ms, or need not be, since this node does not observe it and its observers are content.
     pub is_reachable: bool,
+    /// Its speaker promised to be back and is not heard, and this node observes it: whether its kernel still answers is for this node to
+    /// find out (L6.3).
+    pub is_in_grace: bool,
 }
 
 impl Member {

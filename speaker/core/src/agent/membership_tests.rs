@@ -36,6 +36,7 @@ pub(crate) fn member(name: &NodeName) -> Member {
         held_version: HeldVersion(1),
         acked: HeldVersion(1 << 32),
         is_reachable: true,
+        is_in_grace: false,
     }
 }
 
