@@ -14,6 +14,7 @@ mod cached;
 mod claims;
 mod cluster;
 mod feed;
+mod hardware;
 mod intake;
 mod judge;
 mod keep;
@@ -333,6 +334,10 @@ async fn tasks(settings: &Settings, speaker: Speaker, parts: Parts) -> Result<Ru
     let link = opened.cluster.as_ref().map(|cluster| cluster.link.clone());
     let meeting = Meeting::new(settings, &speaker, link.clone());
     let inbox = speaker.inbox.clone();
+    let published = hardware::Ends {
+        macs: meeting.macs(),
+        inbox: inbox.clone(),
+    };
     let around = Around {
         inbox: speaker.inbox,
         views: speaker.views.clone(),
@@ -348,7 +353,7 @@ async fn tasks(settings: &Settings, speaker: Speaker, parts: Parts) -> Result<Ru
     meeting.spawn(attended.links, &mut tasks);
     let written = opened
         .cluster
-        .map(|cluster| cluster.write(settings, &speaker.views, &bgp, &mut tasks));
+        .map(|cluster| cluster.write(settings, &speaker.views, &bgp, published, &mut tasks));
     let (events, keeper) = written.unzip();
     let board = Board {
         node: settings.node.clone(),

@@ -17,6 +17,7 @@ pub mod duration;
 pub mod election;
 pub mod failures;
 pub mod fence;
+pub mod hardware;
 pub mod local;
 pub mod manifest;
 pub mod meeting;

@@ -26,6 +26,8 @@ mod metrics;
 mod operator;
 #[path = "api/outside.rs"]
 mod outside;
+#[path = "api/policy.rs"]
+mod policy;
 #[path = "api/random.rs"]
 mod random;
 #[path = "api/real.rs"]

@@ -12,6 +12,7 @@ mod monitoring;
 mod network;
 mod options;
 mod pods;
+mod policy;
 mod rights;
 mod rollout;
 mod speaker;
@@ -94,12 +95,13 @@ pub fn objects(options: &Options) -> Vec<Object> {
 /// The same without the namespace and the rights, which the operator finds there: it grants nothing to anybody. Webhooks come last, so
 /// that they refuse nothing for want of somebody who answers.
 pub fn running(options: &Options) -> Vec<Object> {
-    let mut objects = vec![
-        speaker::excluded_links(options),
+    let mut objects = vec![speaker::excluded_links(options)];
+    objects.extend(policy::objects(options));
+    objects.extend([
         controller::deployment(options),
         controller::service(options),
         speaker::daemon_set(options),
-    ];
+    ]);
     objects.extend(monitoring::objects(options));
     objects.extend(network::objects(options));
     objects.push(webhooks::configuration(options));

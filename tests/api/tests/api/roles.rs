@@ -210,6 +210,7 @@ fn user(account: &str) -> User {
     User {
         name: format!("system:serviceaccount:{OWN}:{account}"),
         groups: vec!["system:serviceaccounts".to_owned()],
+        ..User::default()
     }
 }
 
@@ -389,6 +390,8 @@ const SPEAKER: &[Call] = &[
         OWN,
         "speaker-n1",
     ),
+    (FOLLOW, "", "configmaps", OWN, ""),
+    (&["create", "patch"], "", "configmaps", OWN, "speaker-n1"),
     (&["get"], "", "pods", OWN, "speaker-1"),
     (&["get"], "apps", "daemonsets", OWN, "speaker"),
 ];
@@ -415,6 +418,34 @@ const OPERATOR: &[Call] = &[
         "validatingwebhookconfigurations",
         "",
         "metallb-operator-webhook-configuration",
+    ),
+    (
+        &["create"],
+        "admissionregistration.k8s.io",
+        "validatingadmissionpolicies",
+        "",
+        "",
+    ),
+    (
+        &["list", "watch", "get", "patch", "delete"],
+        "admissionregistration.k8s.io",
+        "validatingadmissionpolicies",
+        "",
+        "heliograph-speaker-configmaps",
+    ),
+    (
+        &["create"],
+        "admissionregistration.k8s.io",
+        "validatingadmissionpolicybindings",
+        "",
+        "",
+    ),
+    (
+        &["list", "watch", "get", "patch", "delete"],
+        "admissionregistration.k8s.io",
+        "validatingadmissionpolicybindings",
+        "",
+        "heliograph-speaker-configmaps",
     ),
     (
         &["get", "patch"],
