@@ -8,6 +8,7 @@ mod leaders;
 mod recorded;
 mod site;
 mod verdict;
+mod writes;
 
 use serde_json::json;
 use site::{Site, pool, service};
