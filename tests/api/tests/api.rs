@@ -8,6 +8,8 @@
 mod apply_story;
 #[path = "api/chart/mod.rs"]
 mod chart;
+#[path = "api/cluster.rs"]
+mod cluster;
 #[path = "api/controller/mod.rs"]
 mod controller;
 #[path = "api/faults.rs"]
