@@ -29,6 +29,9 @@ pub(crate) type Orders = Arc<dyn Fn(bool) -> bool + Send + Sync>;
 /// The newest snapshot; `None` before the first.
 pub(crate) type States = Arc<dyn Fn() -> Option<Snapshot> + Send + Sync>;
 
+/// The page of metrics of now; it may block.
+pub(crate) type Pages = Arc<dyn Fn() -> Result<String> + Send + Sync>;
+
 /// Answers on one socket.
 pub(crate) struct Server {
     listener: UnixListener,
@@ -40,6 +43,7 @@ pub(crate) struct Server {
 struct Desk {
     states: States,
     orders: Orders,
+    pages: Option<Pages>,
     sight: Arc<dyn Sight>,
     events: broadcast::Sender<Event>,
     clock: fn() -> Time,
@@ -69,6 +73,7 @@ impl Server {
         let desk = Desk {
             states,
             orders,
+            pages: None,
             sight,
             events,
             clock,
@@ -80,6 +85,14 @@ impl Server {
             path: path.to_owned(),
             desk: Arc::new(desk),
         })
+    }
+
+    /// Has the page of metrics to give, too.
+    pub(crate) fn with_metrics(mut self, pages: Pages) -> Self {
+        let desk = Arc::get_mut(&mut self.desk);
+        desk.expect("no client's task shares it before it runs")
+            .pages = Some(pages);
+        self
     }
 
     /// Answers until the socket fails.
@@ -151,6 +164,7 @@ impl Desk {
                 let order = Order { undo, wait };
                 self.drain(write, order, request.as_text).await
             }
+            Question::Metrics => send(write, &self.metrics().await?).await,
             Question::Status
             | Question::Plan
             | Question::Why { .. }
@@ -161,7 +175,9 @@ impl Desk {
             | Question::Bfd { .. }
             | Question::Routes { .. }
             | Question::Maps
-            | Question::Counters => {
+            | Question::Counters
+            | Question::Facts
+            | Question::Objects => {
                 let answer = self.answer(question, request.as_text).await?;
                 send(write, &answer).await
             }
@@ -182,6 +198,12 @@ impl Desk {
         })
         .await
         .context("the answer was not finished")?
+    }
+
+    async fn metrics(&self) -> Result<Answer> {
+        let pages = self.pages.clone().context("this speaker has no metrics")?;
+        let page = tokio::task::spawn_blocking(move || pages()).await;
+        Ok(Answer::Text(page.context("the page was not finished")??))
     }
 
     /// Gives the order and tells how far it is: once when it is obeyed, or at each step until all is done.
