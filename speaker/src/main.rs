@@ -4,6 +4,7 @@
 
 mod api;
 mod cleanup;
+mod completion;
 mod controller;
 mod ctl;
 mod dataplane;
@@ -14,6 +15,8 @@ mod leader;
 mod netlink;
 mod operator;
 mod privileges;
+#[cfg(test)]
+mod reference_tests;
 mod report;
 mod run;
 mod settings;
@@ -75,6 +78,7 @@ fn obey(command: Command) -> Result<ExitCode> {
         }
         Command::Ctl(args) => return ctl::run(&args),
         Command::Cleanup(args) => cleanup::run(&args)?,
+        Command::Completion(args) => completion::run(&args)?,
     }
     Ok(ExitCode::SUCCESS)
 }
