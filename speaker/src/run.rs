@@ -442,7 +442,7 @@ fn show(
     };
     let (socket, sight) = (settings.ctl_socket(), Arc::clone(&board.sight));
     let server = ctl::Server::open(&socket, states, orders, sight, changes.clone(), now)?;
-    tasks.spawn(server.run());
+    tasks.spawn(server.with_metrics(board::page(board.clone())).run());
     let teller = Teller {
         node: settings.node.clone(),
         events: board.events.clone(),

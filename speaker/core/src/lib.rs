@@ -13,6 +13,7 @@ pub mod convergence;
 pub mod crd;
 pub mod deploy;
 pub mod diff;
+pub mod doctor;
 pub mod duration;
 pub mod election;
 pub mod failures;

@@ -15,6 +15,7 @@ use crate::dataplane::{
 use anyhow::Result;
 use rustix::process::Uid;
 use rustix::thread::set_thread_res_uid;
+use speaker_core::doctor::facts::SpeakerFacts;
 use speaker_core::plan::{Held, Hold, Holding, Memo, plan};
 use speaker_core::{Kind as ObjectKind, Link, Local, ObjectKey, Problem, World, manifest};
 use speaker_proto::{Epoch, GroupKey, Mac, NodeName, Time};
@@ -1030,4 +1031,50 @@ fn a_socket_that_nobody_answers_on_is_replaced_and_a_living_one_is_not() {
         error.to_string().contains("no socket: remove it"),
         "{error:#}"
     );
+}
+
+#[test]
+fn the_doctor_is_told_what_only_the_speaker_knows() {
+    let bench = Bench::new();
+    let facts = bench.ask(Question::Facts, Form::Json).unwrap();
+    let facts: SpeakerFacts = serde_json::from_str(&facts).unwrap();
+    assert_eq!(facts.state, "serving");
+    assert_eq!(facts.version, env!("CARGO_PKG_VERSION"));
+    assert_eq!(facts.secret.as_deref(), Some("/etc/ml_secret_key"));
+    assert_eq!(facts.unheard, ["192.0.2.3:7946"]);
+    assert_eq!(facts.other_rules, ["n2"]);
+    assert_eq!(facts.problems.len(), 1);
+    let vips = ["192.0.2.10", "192.0.2.11"].map(|vip| vip.parse().unwrap());
+    assert_eq!(facts.vips, vips.into());
+    assert_eq!(facts.pools.keys().collect::<Vec<_>>(), ["lan"]);
+    assert!(facts.unattached.is_empty());
+
+    let mut state = snapshot();
+    state.attached[0].hook = None;
+    let bench = Bench::with(Arc::new(move || Some(state.clone())));
+    let facts = bench.ask(Question::Facts, Form::Json).unwrap();
+    let facts: SpeakerFacts = serde_json::from_str(&facts).unwrap();
+    assert!(facts.unattached.contains_key("eth0"));
+}
+
+#[test]
+fn objects_are_shown_without_secrets() {
+    let peer = "
+---
+apiVersion: metallb.io/v1beta2
+kind: BGPPeer
+metadata: {name: tor, namespace: metallb-system}
+spec: {myASN: 64512, peerASN: 64513, peerAddress: 192.0.2.1, password: hunter2}
+";
+    let state = snapshot_of(&format!("{MANIFESTS}{peer}"));
+    let bench = Bench::with(Arc::new(move || Some(state.clone())));
+    for form in [Form::Table, Form::Json, Form::Yaml] {
+        let text = bench.ask(Question::Objects, form).unwrap();
+        assert!(
+            text.contains("BGPPeer") && !text.contains("hunter2"),
+            "{text}"
+        );
+    }
+    let refusal = bench.refusal(Question::Metrics);
+    assert_eq!(refusal, "this speaker has no metrics");
 }
