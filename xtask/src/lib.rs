@@ -10,6 +10,7 @@ pub mod ebpf;
 pub mod kubectl;
 pub mod lab;
 pub mod machine;
+mod packages;
 pub mod routers;
 pub mod sim;
 pub mod test;

@@ -18,7 +18,7 @@ mod tests;
 mod words;
 
 pub(crate) use commands::{Help, commands_exist};
-pub(crate) use deny::{dependencies, parse_packages};
+pub(crate) use deny::dependencies;
 pub(crate) use sizes::{RATCHET, rises};
 
 use anyhow::{Context, Result};
