@@ -8,6 +8,7 @@ use serde_json::Value;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
+use std::sync::OnceLock;
 use std::time::Duration;
 use system_tests::lab::{Turn, turn, within};
 use xtask::image::{self, Architecture, Layout, Program, Source};
@@ -35,23 +36,19 @@ fn the_image_starts_and_says_what_it_is() {
 fn a_speaker_from_the_image_answers_for_addresses() {
     let image = Image::unpacked();
     let mut node = Node::started(&image);
-    within(
-        "the speaker answers for addresses",
-        Duration::from_secs(60),
-        || {
-            if let Some(ended) = node.speaker.try_wait().unwrap() {
-                panic!("it ended with {ended}:\n{}", node.log());
-            }
-            let asked =
-                output(&mut image.speaker(&["ctl", "--node", "n1", "status", "-o", "json"]));
-            let status: Value =
-                serde_json::from_str(&asked.map_err(|why| why.to_string())?).unwrap();
-            match status["vips"].as_u64() {
-                Some(vips) if vips > 0 => Ok(()),
-                _none => Err(format!("{status}\n{}", node.log())),
-            }
-        },
-    );
+    let answers = within(Duration::from_secs(60), || {
+        if let Some(ended) = node.speaker.try_wait().unwrap() {
+            panic!("it ended with {ended}:\n{}", node.log());
+        }
+        let mut ask = image.speaker(&["ctl", "--node", "n1", "status", "-o", "json"]);
+        let said = output(&mut ask).map_err(|why| why.to_string())?;
+        let status: Value = serde_json::from_str(&said).unwrap();
+        match status["vips"].as_u64() {
+            Some(vips) if vips > 0 => Ok(()),
+            _none => Err(said),
+        }
+    });
+    answers.unwrap_or_else(|why| panic!("it answers for nothing: {why}\n{}", node.log()));
 }
 
 /// Another program reads the same documents: a registry will.
@@ -89,7 +86,7 @@ impl Image {
         let home = tempfile::tempdir().unwrap();
         let (layout, archive) = match std::env::var_os("HELIOGRAPH_IMAGE") {
             Some(made) => made_before(Path::new(&made)),
-            None => packed(home.path()),
+            None => packed(),
         };
         let root = home.path().join("root");
         fs::create_dir(&root).unwrap();
@@ -146,19 +143,30 @@ fn made_before(layout: &Path) -> (PathBuf, PathBuf) {
     (layout.to_owned(), archive)
 }
 
-fn packed(home: &Path) -> (PathBuf, PathBuf) {
-    let source = Source {
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        commit: "tested".to_owned(),
-        moment: 1_700_000_000,
+/// Packed once, without what debuggers read: most of the time would go into that.
+fn packed() -> (PathBuf, PathBuf) {
+    static PACKED: OnceLock<(PathBuf, PathBuf)> = OnceLock::new();
+    let pack = || {
+        let out = Options::sample().home.join("image");
+        fs::create_dir_all(&out).unwrap();
+        let bare = out.join("speaker");
+        let mut strip = Command::new("strip");
+        strip.arg("--strip-debug").arg("-o").arg(&bare);
+        run(strip.arg(Options::sample().speaker)).unwrap();
+        let source = Source {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            commit: "tested".to_owned(),
+            moment: 1_700_000_000,
+        };
+        let program = Program {
+            architecture: Architecture::own().unwrap(),
+            bytes: fs::read(bare).unwrap(),
+        };
+        let licences = image::own_licences().unwrap();
+        let layout = Layout::of("example/heliograph", &source, vec![program], &licences).unwrap();
+        image::put(&layout, &source, &out).unwrap()
     };
-    let program = Program {
-        architecture: Architecture::own().unwrap(),
-        bytes: fs::read(Options::sample().speaker).unwrap(),
-    };
-    let licences = image::own_licences().unwrap();
-    let layout = Layout::of("example/heliograph", &source, vec![program], &licences).unwrap();
-    image::put(&layout, &source, home).unwrap()
+    PACKED.get_or_init(pack).clone()
 }
 
 /// What `ldd` says that the program asks for; a static one asks for nothing.
