@@ -12,6 +12,7 @@ pub mod kubectl;
 pub mod lab;
 pub mod machine;
 mod packages;
+pub mod release;
 pub mod routers;
 pub mod sim;
 pub mod test;

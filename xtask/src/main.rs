@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
-use xtask::{bench, check, ebpf, image, lab, sim, test};
+use xtask::{bench, check, ebpf, image, lab, release, sim, test};
 
 fn main() -> ExitCode {
     match obey(Cli::parse().command) {
@@ -22,6 +22,7 @@ fn obey(command: Command) -> Result<ExitCode> {
         Command::Check(request) => request.run(),
         Command::Image(request) => request.run().map(|()| ExitCode::SUCCESS),
         Command::Lab(request) => request.run(),
+        Command::Release(request) => request.run().map(|()| ExitCode::SUCCESS),
         Command::Sim(request) => request.run().map(|()| ExitCode::SUCCESS),
         Command::Test(request) => request.run(),
         Command::LabBackend(backend) => backend.serve().map(|()| ExitCode::SUCCESS),
@@ -43,6 +44,7 @@ enum Command {
     Check(check::Request),
     Image(image::Request),
     Lab(lab::command::Request),
+    Release(release::Request),
     Sim(sim::Request),
     Test(test::Request),
     /// What a pod of the lab runs.

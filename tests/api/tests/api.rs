@@ -30,6 +30,8 @@ mod outside;
 mod random;
 #[path = "api/real.rs"]
 mod real;
+#[path = "api/release.rs"]
+mod release;
 #[path = "api/replay.rs"]
 mod replay;
 #[path = "api/roles.rs"]
