@@ -18,6 +18,8 @@ mod hook;
 mod http;
 #[path = "api/kubectl.rs"]
 mod kubectl;
+#[path = "api/kustomize.rs"]
+mod kustomize;
 #[path = "api/matching.rs"]
 mod matching;
 #[path = "api/metrics.rs"]

@@ -519,6 +519,20 @@ const OPERATOR: &[Call] = &[
     ),
     (
         &["list", "watch", "create"],
+        "policy",
+        "poddisruptionbudgets",
+        OWN,
+        "",
+    ),
+    (
+        &["get", "patch", "delete"],
+        "policy",
+        "poddisruptionbudgets",
+        OWN,
+        "controller",
+    ),
+    (
+        &["list", "watch", "create"],
         "monitoring.coreos.com",
         "podmonitors",
         OWN,
