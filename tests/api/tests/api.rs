@@ -10,6 +10,8 @@ mod apply_story;
 mod chart;
 #[path = "api/controller/mod.rs"]
 mod controller;
+#[path = "api/documents.rs"]
+mod documents;
 #[path = "api/faults.rs"]
 mod faults;
 #[path = "api/hook.rs"]
