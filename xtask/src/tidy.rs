@@ -130,6 +130,10 @@ pub(crate) const RULES: &[Rule] = &[
         find: docs::links,
     },
     Rule {
+        name: "paths in documents exist",
+        find: docs::paths,
+    },
+    Rule {
         name: "documents that sources name exist",
         find: docs::mentions,
     },
