@@ -7,6 +7,7 @@
 pub mod count;
 pub mod l2;
 pub mod moves;
+pub mod steer;
 
 pub use count::{Global, Outcome, Passage, SlotStats, Traffic};
 pub use l2::{
@@ -14,6 +15,9 @@ pub use l2::{
     Mode, NodeValue, VipKey,
 };
 pub use moves::{FlowKey, FlowKind, FlowValue, MoveValue};
+pub use steer::{
+    Bucket, Chunk, ShareKey, SteerValue, Steered, StreamKey, StreamValue, TargetKey, TargetValue,
+};
 
 /// One map of the object: how it is called in the kernel and which layout it has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

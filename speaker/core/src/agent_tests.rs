@@ -92,6 +92,7 @@ fn agent_with(
         local,
         adopted,
         is_armed,
+        spread: BTreeSet::new(),
         drain_window: Span::s(30),
         seed: 1,
     };

@@ -31,6 +31,7 @@ pub mod service;
 pub mod shared_map;
 pub mod state;
 pub mod status_objects;
+pub mod steering;
 pub mod stop;
 pub mod tables;
 pub mod world;

@@ -6,6 +6,7 @@ use crate::object::{Kind, Object, ObjectKey};
 use crate::plan::{BgpOutcome, Outcome, Plan};
 use crate::problem::Problem;
 use crate::service::ServiceId;
+use crate::steering::{Neighbourhood, Prospects};
 use speaker_proto::hold;
 use speaker_proto::member::{HeldSet, HeldVersion, Roster};
 use speaker_proto::watch::Watchlist;
@@ -46,6 +47,8 @@ pub enum Input {
     Applied(Result<(), String>),
     /// What is known of the other members.
     Roster(Arc<Roster>),
+    /// What is known of the segments that the links are on, after everybody of the last [`Output::LookFor`] was asked.
+    Neighbourhood(Arc<Neighbourhood>),
     /// A message from another member's agent.
     Told(NodeId, Vec<u8>),
     /// An [`Output::Probe`] is over.
@@ -120,6 +123,8 @@ pub enum Output {
     },
     /// Ask for all of these again and again, and for nothing else, and tell what becomes of it.
     Watch(Arc<Watchlist>),
+    /// See of all of these whether they are there, again and again, and answer with [`Input::Neighbourhood`].
+    LookFor(Arc<Prospects>),
     /// Lower the fences of these VIPs on all links.
     Unfence(BTreeSet<Vip>),
     /// Announce these places again.
