@@ -29,6 +29,8 @@ mod drain;
 mod hang;
 #[path = "lab/heirs.rs"]
 mod heirs;
+#[path = "lab/image.rs"]
+mod image;
 #[path = "lab/interop.rs"]
 mod interop;
 #[path = "lab/links.rs"]
