@@ -75,6 +75,13 @@ impl SteerValue {
         self.flag(WAS_STACK, was_stack)
     }
 
+    /// The same, where connections may be remembered in any slot, also in one that names the same node twice: from an earlier table, or from
+    /// when the VIP was not spread. It costs every TCP segment a lookup.
+    #[inline(always)]
+    pub const fn remembering(self, is_remembering: bool) -> Self {
+        self.flag(REMEMBERING, is_remembering)
+    }
+
     #[inline(always)]
     const fn flag(self, flag: u32, is_set: bool) -> Self {
         let flags = if is_set {
@@ -108,11 +115,18 @@ impl SteerValue {
     pub const fn is_from_stack(&self) -> bool {
         self.flags & WAS_STACK != 0
     }
+
+    /// Whether every TCP segment is looked up among the connections that are remembered.
+    #[inline(always)]
+    pub const fn is_remembering(&self) -> bool {
+        self.flags & REMEMBERING != 0
+    }
 }
 
 /// Flags of a [`SteerValue`].
 const BY_CLIENT: u32 = 1;
 const WAS_STACK: u32 = 2;
+const REMEMBERING: u32 = 4;
 
 /// One slot of a Maglev table: numbers of nodes, keys of `TARGETS`.
 #[repr(C)]
