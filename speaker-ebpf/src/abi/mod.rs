@@ -5,6 +5,7 @@
 //! pinned at; a change of key, value or meaning raises it.
 
 pub mod count;
+pub mod hash;
 pub mod l2;
 pub mod moves;
 pub mod steer;
