@@ -22,6 +22,9 @@ pub const TABLES_MAX: u32 = 64;
 /// Nodes that packets are spread over at most, on one link of one node.
 pub const TARGETS_MAX: u32 = 1_024;
 
+/// Rows of targets on all links: eight links with as many nodes as there may be.
+pub const TARGET_ROWS_MAX: u32 = 8 * TARGETS_MAX;
+
 /// Rows of VIPs that are spread, on all links.
 pub const STEERED_MAX: u32 = 16_384;
 
