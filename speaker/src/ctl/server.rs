@@ -160,6 +160,7 @@ impl Desk {
             | Question::Bgp { .. }
             | Question::Bfd { .. }
             | Question::Routes { .. }
+            | Question::Steer { .. }
             | Question::Maps
             | Question::Counters => {
                 let answer = self.answer(question, request.as_text).await?;

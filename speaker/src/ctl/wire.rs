@@ -10,7 +10,7 @@ use serde_json::Value;
 pub(super) struct Request {
     /// The name of the question.
     pub(super) ask: String,
-    /// The service or the peer that it is about.
+    /// The service, the peer or the VIP that it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) service: Option<String>,
     /// Whether the answer is a text for people.
@@ -43,6 +43,7 @@ impl Request {
             Question::Bgp { peer } => ("bgp", peer.clone()),
             Question::Bfd { peer } => ("bfd", peer.clone()),
             Question::Routes { peer } => ("routes", peer.clone()),
+            Question::Steer { vip } => ("steer", vip.clone()),
             Question::Maps => ("maps", None),
             Question::Counters => ("counters", None),
             Question::Watch => ("watch", None),
@@ -72,6 +73,7 @@ impl Request {
             ("bgp", peer) => Question::Bgp { peer: peer.clone() },
             ("bfd", peer) => Question::Bfd { peer: peer.clone() },
             ("routes", peer) => Question::Routes { peer: peer.clone() },
+            ("steer", vip) => Question::Steer { vip: vip.clone() },
             ("maps", None) => Question::Maps,
             ("counters", None) => Question::Counters,
             ("watch", None) => Question::Watch,

@@ -26,8 +26,9 @@ pub(crate) use askers::Askers;
 pub(crate) use attach::{AttachMode, AttachReport, Hook, Step, StepResult};
 pub(crate) use claims::Claims;
 use deadline::DeadlineCell;
+pub(crate) use offload::merges_segments;
 pub(crate) use pins::{all_pins, pin_dir, pinned_nodes};
-pub(crate) use sight::{GlobalCount, LinkSight, MapSight, Sight, SlotSight};
+pub(crate) use sight::{GlobalCount, LinkSight, MapSight, ShareSight, Sight, SlotSight};
 pub(crate) use tables::KernelTables;
 
 use crate::netlink::Client;

@@ -1,13 +1,22 @@
-//! Whether a link's hardware takes VLAN tags off received frames.
+//! What a link's hardware does to received frames: whether it takes VLAN tags off, and whether it merges segments.
 //!
-//! One question to the kernel's ethtool family over generic netlink (kernel 5.6 and later), because the answer decides
-//! whether XDP sees tags. Whatever goes wrong is "it does not say".
+//! One question to the kernel's ethtool family over generic netlink (kernel 5.6 and later), because the answers decide
+//! whether XDP sees tags, and whether frames can be sent on. Whatever goes wrong is "it does not say".
 
 use netlink_sys::Socket;
 use netlink_sys::protocols::NETLINK_GENERIC;
 
 /// Whether receive VLAN offload is on; `None` if the kernel does not say.
 pub(super) fn strips_vlan(ifindex: u32) -> Option<bool> {
+    Some(is_active(&features(ifindex)?, b"rx-vlan-hw-parse\0"))
+}
+
+/// Whether large-receive-offload is on; `None` if the kernel does not say.
+pub(crate) fn merges_segments(ifindex: u32) -> Option<bool> {
+    Some(is_active(&features(ifindex)?, b"rx-lro\0"))
+}
+
+fn features(ifindex: u32) -> Option<Vec<u8>> {
     let mut socket = Socket::new(NETLINK_GENERIC).ok()?;
     socket.bind_auto().ok()?;
     let name = attribute(CTRL_ATTR_FAMILY_NAME, b"ethtool\0");
@@ -15,18 +24,17 @@ pub(super) fn strips_vlan(ifindex: u32) -> Option<bool> {
     let family = u16::from_ne_bytes(find(&family, CTRL_ATTR_FAMILY_ID)?.try_into().ok()?);
     let device = attribute(ETHTOOL_A_HEADER_DEV_INDEX, &ifindex.to_ne_bytes());
     let header = attribute(ETHTOOL_A_FEATURES_HEADER | NESTED, &device);
-    let features = ask(&socket, family, ETHTOOL_MSG_FEATURES_GET, &header)?;
-    Some(is_active(&features))
+    ask(&socket, family, ETHTOOL_MSG_FEATURES_GET, &header)
 }
 
-/// Whether the feature is among the active ones of a features reply, whose bits are listed by name.
-fn is_active(features: &[u8]) -> bool {
+/// Whether a feature is among the active ones of a features reply, whose bits are listed by name.
+fn is_active(features: &[u8], name: &[u8]) -> bool {
     let bits = find(features, ETHTOOL_A_FEATURES_ACTIVE)
         .and_then(|set| find(set, ETHTOOL_A_BITSET_BITS))
         .unwrap_or_default();
     attributes(bits)
         .filter_map(|(_, bit)| find(bit, ETHTOOL_A_BITSET_BIT_NAME))
-        .any(|name| name == b"rx-vlan-hw-parse\0")
+        .any(|active| active == name)
 }
 
 /// The attributes of the reply to one generic netlink request.
@@ -105,19 +113,17 @@ mod tests {
 
     #[test]
     fn the_feature_is_found_by_name_among_the_active_ones() {
-        assert!(is_active(&reply(&[
-            b"tx-checksumming\0",
-            b"rx-vlan-hw-parse\0"
-        ])));
-        assert!(!is_active(&reply(&[b"rx-vlan-filter\0"])));
-        assert!(!is_active(&[]));
+        let active = reply(&[b"tx-checksumming\0", b"rx-lro\0"]);
+        assert!(is_active(&active, b"rx-lro\0"));
+        assert!(!is_active(&active, b"rx-vlan-hw-parse\0"));
+        assert!(!is_active(&[], b"rx-lro\0"));
     }
 
     #[test]
     fn a_cut_reply_is_read_as_far_as_it_goes() {
         let whole = reply(&[b"rx-vlan-hw-parse\0"]);
         for length in 0..whole.len() {
-            is_active(&whole[..length]);
+            is_active(&whole[..length], b"rx-lro\0");
         }
         assert_eq!(
             attributes(&[0, 0, 1, 0]).count(),
