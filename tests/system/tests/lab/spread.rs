@@ -35,7 +35,9 @@ fn steer(lab: &TestLab, node: &str, vip: IpAddr) -> Value {
 fn until_spread(lab: &TestLab, vip: IpAddr, nodes: &[&str]) -> String {
     let wanted: BTreeSet<&str> = nodes.iter().copied().collect();
     lab.eventually("its holder spreads it over them", || {
-        let holder = lab.holder(vip).ok_or_else(|| "nobody holds it".to_owned())?;
+        let holder = lab
+            .holder(vip)
+            .ok_or_else(|| "nobody holds it".to_owned())?;
         let told = steer(lab, &holder, vip);
         let rows = told["nodes"].as_array().cloned().unwrap_or_default();
         let sharing = rows.iter().filter(|row| row["weight"] != 0);
@@ -80,7 +82,11 @@ fn with_policy_local_every_node_with_endpoints_serves_and_sees_the_client() {
             let answer = lab.answer(&frontend);
             nodes.insert(answer.node().to_owned());
             let own = lab.client().addresses().unwrap();
-            assert!(own.contains(&answer.client()), "{} of {own:?}", answer.client());
+            assert!(
+                own.contains(&answer.client()),
+                "{} of {own:?}",
+                answer.client()
+            );
         }
         assert_eq!(nodes, BTreeSet::from(["n1".to_owned(), "n2".to_owned()]));
     }
@@ -126,7 +132,11 @@ fn a_node_that_leaves_keeps_its_connections_and_gets_no_new_ones() {
         thread::sleep(WHILE);
     });
     let told = steer(&lab, &holder, echo.vip);
-    assert_eq!((talk.broken, later.broken), (0, 0), "{talk:?} {later:?} {told}");
+    assert_eq!(
+        (talk.broken, later.broken),
+        (0, 0),
+        "{talk:?} {later:?} {told}"
+    );
     let row = told["nodes"].as_array().unwrap().iter();
     let row = row.clone().find(|row| row["node"] == leaving).unwrap();
     assert_eq!(row["slots"], 0, "{told}");
