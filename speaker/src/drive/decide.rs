@@ -226,6 +226,9 @@ impl Decide {
                         .hands
                         .probe(local, (group, nonce), only, &places);
                 }
+                Output::Kernel(node, is_silent) => {
+                    self.gossip(gossip::Input::Kernel(node, is_silent));
+                }
                 Output::Watch(list) => self.outlets.hands.watch(list),
                 Output::Claim(places) => self.outlets.hands.claim(Claim::Again(vips(places))),
                 Output::ClaimTo(places, macs) => {

@@ -122,6 +122,8 @@ pub enum Output {
     },
     /// Ask for all of these again and again, and for nothing else, and tell what becomes of it.
     Watch(Arc<Watchlist>),
+    /// Tell the observers that the kernel of a member in its grace does not answer, or may not (true), or does again.
+    Kernel(NodeId, bool),
     /// Lower the fences of these VIPs on all links.
     Unfence(BTreeSet<Vip>),
     /// Announce these places again.
@@ -206,6 +208,8 @@ pub enum Seen {
         /// It is passed over. If not, it may be this node that is cut off, or on another segment.
         is_certain: bool,
     },
+    /// It restarts within its promise, and its kernel does not answer.
+    KernelSilent,
     /// It answers again.
     Answering,
     /// Hardware of nobody's answers for it.
