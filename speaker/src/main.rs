@@ -13,6 +13,7 @@ mod leader;
 mod netlink;
 mod operator;
 mod privileges;
+mod replica;
 mod report;
 mod run;
 mod settings;
