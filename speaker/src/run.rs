@@ -14,6 +14,7 @@ mod cached;
 mod claims;
 mod cluster;
 mod feed;
+mod hardware;
 mod intake;
 mod judge;
 mod keep;
@@ -333,6 +334,10 @@ async fn tasks(settings: &Settings, speaker: Speaker, parts: Parts) -> Result<Ru
     let link = opened.cluster.as_ref().map(|cluster| cluster.link.clone());
     let meeting = Meeting::new(settings, &speaker, link.clone());
     let inbox = speaker.inbox.clone();
+    let published = hardware::Ends {
+        macs: meeting.macs(),
+        inbox: inbox.clone(),
+    };
     let around = Around {
         inbox: speaker.inbox,
         views: speaker.views.clone(),
@@ -342,12 +347,13 @@ async fn tasks(settings: &Settings, speaker: Speaker, parts: Parts) -> Result<Ru
     let from = (api, parts.is_successor);
     let attended = attend::links(settings, parts, around, &mut tasks)?;
     let links = attended.links.clone();
-    let bgp = Bgp::spawn(settings, &speaker.views, links, from, &mut tasks)?;
+    let watching = changes.clone();
+    let bgp = Bgp::spawn(settings, &speaker.views, links, from, watching, &mut tasks)?;
     let own = opened.cluster.as_ref().map(InCluster::own_objects);
     meeting.spawn(attended.links, &mut tasks);
     let written = opened
         .cluster
-        .map(|cluster| cluster.write(settings, &speaker.views, &bgp, &mut tasks));
+        .map(|cluster| cluster.write(settings, &speaker.views, &bgp, published, &mut tasks));
     let (events, keeper) = written.unzip();
     let board = Board {
         node: settings.node.clone(),
@@ -429,10 +435,14 @@ fn show(
     (events, changes): (mpsc::Receiver<Event>, broadcast::Sender<ctl::Event>),
     tasks: &mut JoinSet<Result<()>>,
 ) -> Result<()> {
-    let (states, orders) = (Arc::clone(&stopping.states), Arc::clone(&stopping.orders));
+    let states = Arc::clone(&stopping.states);
+    let orders = ctl::Orders {
+        drain: Arc::clone(&stopping.orders),
+        peers: stopping.bgp.pauses(),
+    };
     let (socket, sight) = (settings.ctl_socket(), Arc::clone(&board.sight));
     let server = ctl::Server::open(&socket, states, orders, sight, changes.clone(), now)?;
-    tasks.spawn(server.run());
+    tasks.spawn(server.with_metrics(board::page(board.clone())).run());
     let teller = Teller {
         node: settings.node.clone(),
         events: board.events.clone(),

@@ -119,6 +119,16 @@ impl Snapshot {
             .collect()
     }
 
+    /// `waiting` without the members' secret, `reading` before every kind was seen, `silent` without a deadline, else `serving`.
+    pub(super) fn state(&self) -> &'static str {
+        match (self.world.is_synced(), self.is_armed) {
+            _ if self.members.is_waiting => "waiting",
+            (false, _) => "reading",
+            (true, false) => "silent",
+            (true, true) => "serving",
+        }
+    }
+
     /// The services of every address.
     pub(super) fn services_by_address(&self) -> BTreeMap<IpAddr, Vec<String>> {
         let mut by_address: BTreeMap<IpAddr, Vec<String>> = BTreeMap::new();

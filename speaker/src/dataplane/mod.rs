@@ -18,6 +18,7 @@ mod maps;
 mod offload;
 mod pins;
 mod sight;
+mod survey;
 mod tables;
 mod tc;
 mod xdp;
@@ -26,8 +27,10 @@ pub(crate) use askers::Askers;
 pub(crate) use attach::{AttachMode, AttachReport, Hook, Step, StepResult};
 pub(crate) use claims::Claims;
 use deadline::DeadlineCell;
+pub(crate) use offload::active as active_features;
 pub(crate) use pins::{all_pins, pin_dir, pinned_nodes};
 pub(crate) use sight::{GlobalCount, LinkSight, MapSight, Sight, SlotSight};
+pub(crate) use survey::{Hooked, programs as programs_on};
 pub(crate) use tables::KernelTables;
 
 use crate::netlink::Client;

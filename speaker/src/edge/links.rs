@@ -34,6 +34,14 @@ pub(crate) struct Links {
     pub(crate) macs: BTreeSet<Mac>,
 }
 
+/// The links of the calling thread's network namespace at this moment, for those who do not follow them.
+///
+/// # Errors
+/// When the kernel does not list them.
+pub(crate) fn links_now(exclude: &Exclude) -> Result<Links> {
+    Ok(take_picture(&Client::open()?)?.links(exclude))
+}
+
 /// Follows the links of the network namespace it was opened in.
 pub(crate) struct LinkWatch {
     events: AsyncFd<Socket>,

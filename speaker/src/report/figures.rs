@@ -74,6 +74,8 @@ pub(crate) struct Figures {
     pub(crate) bgp: Vec<BgpFigures>,
     /// BFD sessions.
     pub(crate) bfd: Vec<BfdFigures>,
+    /// Packets of BFD that were not taken, by cause.
+    pub(crate) bfd_discarded: BTreeMap<&'static str, u64>,
     /// Sessions also have the names that frr-k8s gives them.
     pub(crate) has_frr_k8s_names: bool,
 }
@@ -108,6 +110,8 @@ pub(crate) struct BgpFigures {
     pub(crate) vrf: String,
     /// Whether the session is up.
     pub(crate) is_up: bool,
+    /// Whether an operator paused it.
+    pub(crate) is_paused: bool,
     /// Prefixes that the peer was told and that stand.
     pub(crate) announced: u64,
     /// Prefixes that it is still to be told of.

@@ -87,6 +87,7 @@ fn routers() -> Figures {
             address: "192.0.2.1".to_owned(),
             vrf: "default".to_owned(),
             is_up: true,
+            is_paused: true,
             announced: 3,
             pending: 1,
             received: 7,
@@ -114,6 +115,7 @@ fn routers() -> Figures {
             ups: 2,
             downs: 1,
         }],
+        bfd_discarded: BTreeMap::from([("ttl", 4), ("version", 0)]),
         ..Figures::default()
     }
 }
@@ -180,6 +182,9 @@ fn metallb_5_3_names_labels_and_values() {
         r#"metallb_bfd_echo_packet_input{peer="192.0.2.1",vrf="default"} 0"#,
         r#"metallb_bfd_echo_packet_output{peer="192.0.2.1",vrf="default"} 0"#,
         r#"metallb_bfd_zebra_notifications{peer="192.0.2.1",vrf="default"} 3"#,
+        r#"heliograph_bfd_discarded_packets_total{cause="ttl"} 4"#,
+        r#"heliograph_bfd_discarded_packets_total{cause="version"} 0"#,
+        r#"heliograph_bgp_session_paused{peer="192.0.2.1:179",vrf="default"} 1"#,
         r#"heliograph_bgp_session_losses_total{peer="192.0.2.1:179",vrf="default"} 6"#,
         r#"heliograph_bgp_forgiven_updates_total{peer="192.0.2.1:179",vrf="default"} 5"#,
     ] {

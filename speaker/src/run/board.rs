@@ -13,7 +13,7 @@ use crate::drive::links::Attached;
 use crate::drive::members_board::MembersBoard;
 use crate::drive::probe::Counts;
 use crate::report::events::EventSender;
-use crate::report::http::{self, FactsNow};
+use crate::report::http::{self, FactsNow, PageNow};
 use crate::report::secure::{self, Secure};
 use crate::report::{ApiFigures, Facts, Figures, PoolFigures, VipFigures};
 use anyhow::Result;
@@ -59,6 +59,11 @@ pub(super) struct Board {
     pub(super) bgp: Bgp,
 }
 
+/// The page of metrics.
+pub(super) fn page(board: Board) -> PageNow {
+    http::page(Arc::new(move || board.figures()))
+}
+
 /// Serves metrics and health where they are wanted.
 ///
 /// # Errors
@@ -70,11 +75,7 @@ pub(super) async fn serve(
     board: Board,
 ) -> Result<()> {
     let gate = board.link.as_ref().map(Link::gate);
-    let board = Arc::new(board);
-    let page = {
-        let board = Arc::clone(&board);
-        http::page(Arc::new(move || board.figures()))
-    };
+    let page = page(board.clone());
     let facts: FactsNow = Arc::new(move || board.facts());
     let metrics = async {
         match (metrics, secure.zip(gate)) {
@@ -124,6 +125,7 @@ impl Board {
             api: self.link.as_ref().map(|link| self.api(link)),
             bgp: self.bgp.figures(),
             bfd: self.bgp.bfd_figures(),
+            bfd_discarded: self.bgp.bfd_discarded(),
             ..Figures::default()
         };
         if let Some(view) = self.views.borrow().as_deref() {

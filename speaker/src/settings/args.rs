@@ -8,6 +8,7 @@ use super::shared::Shared;
 use super::{EXCLUSIONS, RUN_DIR, election, placement};
 use crate::api::Access;
 use crate::cleanup::CleanupArgs;
+use crate::completion::CompletionArgs;
 use crate::controller::ControllerArgs;
 use crate::ctl::CtlArgs;
 use crate::dataplane::{AnswerRate, AttachMode};
@@ -50,6 +51,8 @@ pub(crate) enum Command {
     Ctl(CtlArgs),
     /// Take back what speakers that are gone left in the kernel
     Cleanup(CleanupArgs),
+    /// Print the script by which a shell completes this command line
+    Completion(CompletionArgs),
 }
 
 /// Flags of `speaker run`.

@@ -217,6 +217,8 @@ const CORE: &[&str] = &[
     "v1 secrets Secret namespaced -",
     "v1 serviceaccounts ServiceAccount namespaced - sa",
     "v1 services Service namespaced status svc",
+    "admissionregistration.k8s.io/v1 validatingadmissionpolicies ValidatingAdmissionPolicy cluster status",
+    "admissionregistration.k8s.io/v1 validatingadmissionpolicybindings ValidatingAdmissionPolicyBinding cluster -",
     "admissionregistration.k8s.io/v1 validatingwebhookconfigurations ValidatingWebhookConfiguration cluster -",
     "apiextensions.k8s.io/v1 customresourcedefinitions CustomResourceDefinition cluster status crd crds",
     "apps/v1 daemonsets DaemonSet namespaced status ds",

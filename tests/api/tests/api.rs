@@ -8,6 +8,8 @@
 mod apply_story;
 #[path = "api/chart/mod.rs"]
 mod chart;
+#[path = "api/cluster.rs"]
+mod cluster;
 #[path = "api/controller/mod.rs"]
 mod controller;
 #[path = "api/documents.rs"]
@@ -30,6 +32,8 @@ mod metrics;
 mod operator;
 #[path = "api/outside.rs"]
 mod outside;
+#[path = "api/policy.rs"]
+mod policy;
 #[path = "api/random.rs"]
 mod random;
 #[path = "api/real.rs"]

@@ -13,6 +13,7 @@ mod network;
 mod openshift;
 mod options;
 mod pods;
+mod policy;
 mod rights;
 mod rollout;
 mod speaker;
@@ -96,12 +97,13 @@ pub fn objects(options: &Options) -> Vec<Object> {
 /// The same without the namespace and the rights, which the operator finds there: it grants nothing to anybody. Webhooks come last, so
 /// that they refuse nothing for want of somebody who answers.
 pub fn running(options: &Options) -> Vec<Object> {
-    let mut objects = vec![
-        speaker::excluded_links(options),
+    let mut objects = vec![speaker::excluded_links(options)];
+    objects.extend(policy::objects(options));
+    objects.extend([
         controller::deployment(options),
         controller::service(options),
         speaker::daemon_set(options),
-    ];
+    ]);
     objects.extend(controller::budget(options));
     objects.extend(monitoring::objects(options));
     objects.extend(network::objects(options));

@@ -80,6 +80,7 @@ fn roster(objects: &[Object], local: &Local) -> Roster {
             held_version: HeldVersion(1),
             acked: HeldVersion(u64::MAX),
             is_reachable: true,
+            is_in_grace: false,
         };
         (node_id(&node.name), Arc::new(member))
     };
