@@ -261,3 +261,24 @@ const OWN_LICENCES: [&str; 3] = [
     "speaker-ebpf/LICENSE-GPL-2.0",
     "speaker-ebpf/LICENSE-MIT",
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_dockerfile_builds_by_the_same_command_and_ends_alike() {
+        let text = fs::read_to_string(root().join("deploy/Dockerfile")).unwrap();
+        let compiler = format!("rust:{}-bookworm AS build", env!("CARGO_PKG_RUST_VERSION"));
+        let user = format!("\nUSER {}\n", layout::NOBODY);
+        for part in [
+            compiler.as_str(),
+            "cargo xtask image --arch",
+            "\nFROM scratch\n",
+            &user,
+            "\nENTRYPOINT [\"/speaker\"]\n",
+        ] {
+            assert!(text.contains(part), "{part}");
+        }
+    }
+}
