@@ -15,6 +15,7 @@ pub use source::Source;
 use crate::tools::{root, say, target};
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
+use compile::Pace;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::fs;
@@ -139,7 +140,7 @@ pub fn make(architectures: &[Architecture], name: &str, out: &Path) -> Result<Ma
             "building the speaker for {}, static and optimised (some minutes)",
             architecture.as_str()
         ));
-        let bytes = compile::build(architecture, &source)?;
+        let bytes = compile::build(architecture, &source, Pace::Optimised)?;
         let linked = sbom::linked(&compile::triple(architecture))?;
         let list = sbom::cyclonedx(&source, architecture, &digest(&bytes), &linked)?;
         let stem = format!("heliograph-{}-{}", source.version, architecture.as_str());
@@ -167,6 +168,26 @@ pub fn make(architectures: &[Architecture], name: &str, out: &Path) -> Result<Ma
             .collect(),
         source,
     })
+}
+
+/// A static program that is not optimised, for tests of images.
+///
+/// # Errors
+/// When something it takes cannot be had, or it does not build.
+pub fn quick(architecture: Architecture, source: &Source) -> Result<Program> {
+    let bytes = compile::build(architecture, source, Pace::Quick)?;
+    Ok(Program {
+        architecture,
+        bytes,
+    })
+}
+
+/// Gets what it takes to compile for an architecture, if it is missing.
+///
+/// # Errors
+/// When it cannot be had, with the command that would get it.
+pub fn ensure(architecture: Architecture) -> Result<()> {
+    compile::ensure(architecture)
 }
 
 /// Writes a layout into `out`, as a folder and as a file.
@@ -240,3 +261,24 @@ const OWN_LICENCES: [&str; 3] = [
     "speaker-ebpf/LICENSE-GPL-2.0",
     "speaker-ebpf/LICENSE-MIT",
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_dockerfile_builds_by_the_same_command_and_ends_alike() {
+        let text = fs::read_to_string(root().join("deploy/Dockerfile")).unwrap();
+        let compiler = format!("rust:{}-bookworm AS build", env!("CARGO_PKG_RUST_VERSION"));
+        let user = format!("\nUSER {}\n", layout::NOBODY);
+        for part in [
+            compiler.as_str(),
+            "cargo xtask image --arch",
+            "\nFROM scratch\n",
+            &user,
+            "\nENTRYPOINT [\"/speaker\"]\n",
+        ] {
+            assert!(text.contains(part), "{part}");
+        }
+    }
+}

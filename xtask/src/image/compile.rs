@@ -12,19 +12,35 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
+/// How a program is compiled.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Pace {
+    /// As it ships.
+    Optimised,
+    /// For tests, in a fraction of the time.
+    Quick,
+}
+
 /// The speaker for an architecture, seen to be static and to have the kernel object in it.
 ///
 /// # Errors
 /// When something it takes cannot be had, with the command that would get it, or when it does not build.
-pub(super) fn build(architecture: Architecture, source: &Source) -> Result<Vec<u8>> {
+pub(super) fn build(architecture: Architecture, source: &Source, pace: Pace) -> Result<Vec<u8>> {
     let object = ebpf::build(Object::Heliograph)?;
     ensure(architecture)?;
-    let folder = target().join("image/build");
     let mut cargo = cargo(architecture, source)?;
+    let (folder, profile) = match pace {
+        Pace::Optimised => (target().join("image/build"), "release"),
+        // What it needs on this machine is built there already.
+        Pace::Quick => (target(), "debug"),
+    };
+    if pace == Pace::Optimised {
+        cargo.arg("--release");
+    }
     tools::run(cargo.arg("--target-dir").arg(&folder))?;
     let program = folder
         .join(triple(architecture))
-        .join("release")
+        .join(profile)
         .join("speaker");
     let bytes =
         fs::read(&program).with_context(|| format!("failed to read {}", program.display()))?;
@@ -45,7 +61,8 @@ fn c_compiler(architecture: Architecture) -> String {
     format!("{}-linux-gnu-gcc", architecture.as_str())
 }
 
-fn ensure(architecture: Architecture) -> Result<()> {
+/// Gets the C compiler and Rust's library for an architecture, if they are missing.
+pub(super) fn ensure(architecture: Architecture) -> Result<()> {
     if output(Command::new(c_compiler(architecture)).arg("--version")).is_err() {
         let package = match Architecture::own() {
             Some(own) if own == architecture => "gcc".to_owned(),
@@ -84,7 +101,7 @@ fn cargo(architecture: Architecture, source: &Source) -> Result<Command> {
         .collect();
     let mut cargo = tools::cargo();
     cargo
-        .args(["build", "--quiet", "--locked", "--release"])
+        .args(["build", "--quiet", "--locked"])
         .args(["--package", "speaker", "--target", &triple])
         .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"))
         .env_remove("RUSTFLAGS")
@@ -97,6 +114,8 @@ fn cargo(architecture: Architecture, source: &Source) -> Result<Command> {
         // Names of functions stay, for what a crash prints; lines cost more than the program.
         .env("CARGO_PROFILE_RELEASE_DEBUG", "false")
         .env("CARGO_PROFILE_RELEASE_STRIP", "debuginfo")
+        .env("CARGO_PROFILE_DEV_DEBUG", "false")
+        .env("CARGO_PROFILE_DEV_STRIP", "debuginfo")
         .env("HELIOGRAPH_COMMIT", &source.commit)
         .env("SOURCE_DATE_EPOCH", source.moment.to_string());
     Ok(cargo)

@@ -195,7 +195,7 @@ fn text(value: &Value) -> String {
 }
 
 /// Whoever starts a speaker makes it root: pins are root's. Nothing else needs to be.
-const NOBODY: &str = "65534:65534";
+pub(super) const NOBODY: &str = "65534:65534";
 const BLOBS: &str = "blobs/sha256";
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";

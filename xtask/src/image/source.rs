@@ -70,7 +70,7 @@ impl Source {
 fn git(args: &[&str]) -> Result<String> {
     let mut git = Command::new("git");
     let said = output(git.current_dir(root()).args(args)).context(
-        "an image says which commit it is of: make it in a clone, with git installed and the owner of the folder",
+        "an image says which commit it is of: make it in a clone that is yours, with git installed",
     )?;
     Ok(said.trim().to_owned())
 }

@@ -1,8 +1,9 @@
 //! The image, as a container runtime would use it: documents followed, layers unpacked into a root of their own, the program started
 //! in it.
 //!
-//! The layout is made from the binary that the other tests run; `HELIOGRAPH_IMAGE` names one that `cargo xtask image` made. A binary
-//! that is not static, as the former is, gets the libraries that it is linked with beside it, and nothing else.
+//! The layout is made from a static program that is not optimised; `HELIOGRAPH_IMAGE` names one that `cargo xtask image` made. Where
+//! Rust's library for the target cannot be had, which the output says, it is the binary that the other tests run: that one is not static, and
+//! gets the libraries that it is linked with beside it.
 
 use serde_json::Value;
 use std::fs::{self, File};
@@ -23,6 +24,12 @@ fn the_image_starts_and_says_what_it_is() {
     let labels = &image.config["config"]["Labels"];
     let expected = labels["org.opencontainers.image.version"].as_str().unwrap();
     assert!(version.contains(expected), "{version}");
+    if !has_loader(&image.root()) {
+        let commit = labels["org.opencontainers.image.revision"]
+            .as_str()
+            .unwrap();
+        assert!(version.contains(commit), "{version}");
+    }
     let help = output(&mut image.speaker(&["--help"])).unwrap();
     for command in ["run", "controller", "operator", "ctl", "cleanup"] {
         assert!(help.contains(command), "{help}");
@@ -143,30 +150,42 @@ fn made_before(layout: &Path) -> (PathBuf, PathBuf) {
     (layout.to_owned(), archive)
 }
 
-/// Packed once, without what debuggers read: most of the time would go into that.
+/// Packed once: compressing it takes longer than the rest.
 fn packed() -> (PathBuf, PathBuf) {
     static PACKED: OnceLock<(PathBuf, PathBuf)> = OnceLock::new();
     let pack = || {
         let out = Options::sample().home.join("image");
         fs::create_dir_all(&out).unwrap();
-        let bare = out.join("speaker");
-        let mut strip = Command::new("strip");
-        strip.arg("--strip-debug").arg("-o").arg(&bare);
-        run(strip.arg(Options::sample().speaker)).unwrap();
         let source = Source {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             commit: "tested".to_owned(),
             moment: 1_700_000_000,
         };
-        let program = Program {
-            architecture: Architecture::own().unwrap(),
-            bytes: fs::read(bare).unwrap(),
+        let own = Architecture::own().unwrap();
+        let program = match image::ensure(own) {
+            Ok(()) => image::quick(own, &source).unwrap(),
+            Err(why) => borrowed(own, &out, &why),
         };
         let licences = image::own_licences().unwrap();
         let layout = Layout::of("example/heliograph", &source, vec![program], &licences).unwrap();
         image::put(&layout, &source, &out).unwrap()
     };
     PACKED.get_or_init(pack).clone()
+}
+
+/// The binary of the other tests, without what debuggers read.
+fn borrowed(architecture: Architecture, out: &Path, why: &dyn std::fmt::Display) -> Program {
+    tools::say(&format!(
+        "the image is tested with a program that is not static: {why:#}"
+    ));
+    let bare = out.join("speaker");
+    let mut strip = Command::new("strip");
+    strip.arg("--strip-debug").arg("-o").arg(&bare);
+    run(strip.arg(Options::sample().speaker)).unwrap();
+    Program {
+        architecture,
+        bytes: fs::read(bare).unwrap(),
+    }
 }
 
 /// What `ldd` says that the program asks for; a static one asks for nothing.
@@ -184,6 +203,13 @@ fn borrow_libraries(root: &Path) {
         fs::create_dir_all(to.parent().unwrap()).unwrap();
         fs::copy(path, to).unwrap();
     }
+}
+
+/// Whether the program needed more than the image.
+fn has_loader(root: &Path) -> bool {
+    ["lib", "lib64"]
+        .iter()
+        .any(|folder| root.join(folder).exists())
 }
 
 fn followed(layout: &Path, descriptor: &Value) -> Value {
