@@ -5,6 +5,7 @@
 //! so is the pulse armed again and anything taken (`docs/layer2.md`, "Deadline"). It knows nothing of maps, threads or
 //! sockets.
 
+mod links;
 mod membership;
 mod message;
 mod outcomes;
@@ -62,6 +63,8 @@ pub struct Agent {
     failures: Failures,
     /// When the next hold-down ends.
     failures_due: Option<Time>,
+    /// Since when no link is usable.
+    cut_off: Option<Time>,
     watching: Watching,
     spreading: Spreading,
     holds: Holds,
@@ -122,6 +125,7 @@ impl Agent {
             roster,
             failures: Failures::default(),
             failures_due: None,
+            cut_off: None,
             watching: Watching::default(),
             spreading: Spreading::new(spread),
             holds,
@@ -310,14 +314,7 @@ impl Machine for Agent {
                 }
                 news
             }),
-            Input::Links { announcing, others } => {
-                if self.local.links != announcing || self.local.other_links != others {
-                    self.local.links = announcing;
-                    self.local.other_links = others;
-                    self.meet(now);
-                    self.changed(now);
-                }
-            }
+            Input::Links { announcing, others } => self.links(now, announcing, others),
             Input::Armed => {
                 self.power = Power::Armed;
                 self.hold(now, hold::Input::Armed);
