@@ -25,7 +25,7 @@ use crate::plan::{self, Held, Memo, Plan, Wishes};
 use crate::problem::Problem;
 use crate::world::World;
 use speaker_proto::hold::{self, Holds};
-use speaker_proto::member::Roster;
+use speaker_proto::member::{Directory, Roster};
 use speaker_proto::{Epoch, Mac, Machine, Span, Time, Vip};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -57,6 +57,8 @@ pub struct Agent {
     world: Arc<World>,
     local: Local,
     roster: Arc<Roster>,
+    /// What others published, of whom nothing may have been heard.
+    published: Arc<Directory>,
     members: Members,
     /// Hardware addresses by which members may claim.
     macs: BTreeSet<Mac>,
@@ -123,6 +125,7 @@ impl Agent {
             macs: BTreeSet::new(),
             local,
             roster,
+            published: Arc::default(),
             failures: Failures::default(),
             failures_due: None,
             cut_off: None,
@@ -325,6 +328,7 @@ impl Machine for Agent {
             Input::Applied(result) => self.applied(now, result),
             Input::Roster(roster) => self.roster_changed(now, roster),
             Input::Neighbourhood(hood) => self.neighbourhood(now, hood),
+            Input::Published(published) => self.published(now, published),
             Input::Told(from, message) => self.hold(now, hold::Input::Told(from, message)),
             Input::Probed {
                 group,

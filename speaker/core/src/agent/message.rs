@@ -8,7 +8,7 @@ use crate::problem::Problem;
 use crate::service::ServiceId;
 use crate::steering::{Neighbourhood, Prospects};
 use speaker_proto::hold;
-use speaker_proto::member::{HeldSet, HeldVersion, Roster};
+use speaker_proto::member::{Directory, HeldSet, HeldVersion, Roster};
 use speaker_proto::watch::Watchlist;
 use speaker_proto::{GroupKey, Mac, NodeId, NodeName, Time, Vip};
 use std::collections::{BTreeMap, BTreeSet};
@@ -49,6 +49,8 @@ pub enum Input {
     Roster(Arc<Roster>),
     /// What is known of the segments that the links are on, after everybody of the last [`Output::LookFor`] was asked.
     Neighbourhood(Arc<Neighbourhood>),
+    /// What others published of themselves, where it changed.
+    Published(Arc<Directory>),
     /// A message from another member's agent.
     Told(NodeId, Vec<u8>),
     /// An [`Output::Probe`] is over.

@@ -185,8 +185,7 @@ impl Agent {
 
     /// Hardware that is not the holder's answers for a watched group. Members' are left to their claims (L5.2).
     pub(super) fn unexpected(&mut self, group: GroupKey, mac: Mac) {
-        let mut members = self.roster.members.values();
-        let is_members = members.any(|member| member.profile.macs.contains(&mac));
+        let is_members = self.owner_of(mac).is_some();
         if let Some(id) = self.watching.holders.get(&group).copied()
             && !is_members
         {

@@ -33,6 +33,7 @@ use demand::Demands;
 use group::Groups;
 use ranks::Ranks;
 use setting::Setting;
+pub(crate) use setting::serves;
 use speaker_ebpf::abi::Mode;
 use speaker_proto::bgp::Prefix;
 pub use speaker_proto::hold::{Hold, Holding};

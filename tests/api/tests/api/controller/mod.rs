@@ -8,7 +8,9 @@ mod leaders;
 mod recorded;
 mod site;
 mod verdict;
+mod writes;
 
+use crate::cluster::pause;
 use serde_json::json;
 use site::{Site, pool, service};
 
@@ -199,7 +201,7 @@ fn while_a_controller_of_metallb_is_there_nothing_is_allocated() {
         summary.contains("pod controller-old of MetalLB's controller is still there"),
         "{summary}"
     );
-    site::pause(3000);
+    pause(3000);
     assert_eq!(site.holds("web"), Vec::<String>::new());
     let pod = "/api/v1/namespaces/metallb-system/pods/controller-old?gracePeriodSeconds=0";
     assert_eq!(site.double.delete(pod), 200);
@@ -239,7 +241,7 @@ fn while_another_manager_writes_statuses_nothing_is_allocated() {
         summary.contains("field manager \"controller\" writes statuses too"),
         "{summary}"
     );
-    site::pause(2000);
+    pause(2000);
     assert_eq!(site.holds("third"), Vec::<String>::new());
     assert_eq!(site.holds("web"), ["192.0.2.3"]);
 }
