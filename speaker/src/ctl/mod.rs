@@ -17,11 +17,15 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
+use crate::doctor::{self, DoctorArgs};
+use crate::support::{self, SupportArgs};
+use anyhow::Result;
 use clap::{Args, Subcommand, ValueEnum};
 use speaker_proto::NodeName;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
-pub(crate) use client::run;
+pub(crate) use client::{answer, facts, socket};
 pub(crate) use event::{Event, Kind, draining, name_taken};
 pub(crate) use order::{PeerOrder, PeerOrders};
 pub(crate) use peers::{
@@ -57,9 +61,33 @@ pub(crate) struct CtlArgs {
     )]
     pub(crate) output: Form,
 
-    /// What to ask.
+    /// What to do.
     #[command(subcommand)]
-    pub(crate) question: Question,
+    pub(crate) errand: Errand,
+}
+
+/// What `speaker ctl` is wanted for.
+#[derive(Subcommand, Debug)]
+pub(crate) enum Errand {
+    #[command(flatten)]
+    Ask(Question),
+    /// What is wrong with this node, why that matters and what would mend it; with or without a running speaker. Ends with 1
+    /// for warnings, 2 for errors
+    Doctor(Box<DoctorArgs>),
+    /// Put what somebody needs who is asked for help into one archive, without secrets; with or without a running speaker
+    Support(Box<SupportArgs>),
+}
+
+/// Does it; how the process is to end.
+///
+/// # Errors
+/// When no speaker can be asked, or it says why it does not answer.
+pub(crate) fn run(args: &CtlArgs) -> Result<ExitCode> {
+    match &args.errand {
+        Errand::Ask(question) => client::run(args, question).map(|()| ExitCode::SUCCESS),
+        Errand::Doctor(wanted) => doctor::run(args, wanted),
+        Errand::Support(wanted) => support::run(args, wanted),
+    }
 }
 
 /// How an answer is printed.
@@ -115,10 +143,25 @@ pub(crate) enum Question {
         #[arg(value_name = "PEER")]
         peer: Option<String>,
     },
+    /// VIPs whose packets are spread over nodes, and what each node got
+    Steer {
+        /// This one
+        #[arg(value_name = "VIP")]
+        vip: Option<String>,
+    },
     /// The pinned maps
     Maps,
     /// What became of every frame, by VIP
     Counters,
+    /// What `doctor` wants to know of the speaker
+    #[command(skip)]
+    Facts,
+    /// The page of metrics, for `support`
+    #[command(skip)]
+    Metrics,
+    /// The objects in force, without secrets, for `support`
+    #[command(skip)]
+    Objects,
     /// Changes as they happen
     Watch,
     /// Give everything to other nodes and take nothing, until told otherwise or started anew

@@ -38,6 +38,9 @@ pub(crate) struct Orders {
 /// The newest snapshot; `None` before the first.
 pub(crate) type States = Arc<dyn Fn() -> Option<Snapshot> + Send + Sync>;
 
+/// The page of metrics of now; it may block.
+pub(crate) type Pages = Arc<dyn Fn() -> Result<String> + Send + Sync>;
+
 /// Answers on one socket.
 pub(crate) struct Server {
     listener: UnixListener,
@@ -49,6 +52,7 @@ pub(crate) struct Server {
 struct Desk {
     states: States,
     orders: Orders,
+    pages: Option<Pages>,
     sight: Arc<dyn Sight>,
     events: broadcast::Sender<Event>,
     clock: fn() -> Time,
@@ -78,6 +82,7 @@ impl Server {
         let desk = Desk {
             states,
             orders,
+            pages: None,
             sight,
             events,
             clock,
@@ -89,6 +94,14 @@ impl Server {
             path: path.to_owned(),
             desk: Arc::new(desk),
         })
+    }
+
+    /// Has the page of metrics to give, too.
+    pub(crate) fn with_metrics(mut self, pages: Pages) -> Self {
+        let desk = Arc::get_mut(&mut self.desk);
+        desk.expect("no client's task shares it before it runs")
+            .pages = Some(pages);
+        self
     }
 
     /// Answers until the socket fails.
@@ -166,6 +179,7 @@ impl Desk {
                 note(uid, &order);
                 self.obey(write, order, request.as_text).await
             }
+            Question::Metrics => send(write, &self.metrics().await?).await,
             Question::Status
             | Question::Plan
             | Question::Why { .. }
@@ -175,8 +189,11 @@ impl Desk {
             | Question::Bgp { order: None, .. }
             | Question::Bfd { .. }
             | Question::Routes { .. }
+            | Question::Steer { .. }
             | Question::Maps
-            | Question::Counters => {
+            | Question::Counters
+            | Question::Facts
+            | Question::Objects => {
                 let answer = self.answer(question, request.as_text).await?;
                 send(write, &answer).await
             }
@@ -197,6 +214,12 @@ impl Desk {
         })
         .await
         .context("the answer was not finished")?
+    }
+
+    async fn metrics(&self) -> Result<Answer> {
+        let pages = self.pages.clone().context("this speaker has no metrics")?;
+        let page = tokio::task::spawn_blocking(move || pages()).await;
+        Ok(Answer::Text(page.context("the page was not finished")??))
     }
 
     /// Gives the order and tells how far it is: once when it is obeyed, or at each step until all is done.

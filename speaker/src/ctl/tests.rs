@@ -10,12 +10,14 @@ use super::snapshot::{MemberSight, MembersSight, Sight, Snapshot};
 use super::wire::Request;
 use super::{Event, Form, Kind, Question};
 use crate::dataplane::{
-    AttachReport, GlobalCount, Hook, LinkSight, MapSight, SlotSight, Step, StepResult,
+    AttachReport, GlobalCount, Hook, LinkSight, MapSight, ShareSight, SlotSight, Step, StepResult,
 };
 use anyhow::Result;
 use rustix::process::Uid;
 use rustix::thread::set_thread_res_uid;
+use speaker_core::doctor::facts::SpeakerFacts;
 use speaker_core::plan::{Held, Hold, Holding, Memo, plan};
+use speaker_core::tables::SteeringContent;
 use speaker_core::{Kind as ObjectKind, Link, Local, ObjectKey, Problem, World, manifest};
 use speaker_proto::{Epoch, GroupKey, Mac, NodeName, Time};
 use std::collections::BTreeMap;
@@ -240,6 +242,8 @@ fn snapshot_of(manifests: &str) -> Snapshot {
         alive: members,
         local,
         held,
+        steering: SteeringContent::default(),
+        numbers: BTreeMap::new(),
         problems: vec![Problem {
             object: ObjectKey::new(ObjectKind::Pool, "metallb-system", "broken"),
             origin: "all.yaml#9".to_owned(),
@@ -283,6 +287,7 @@ impl Sight for Kernel {
             slot: 1,
             is_fenced: false,
             is_moving: false,
+            is_steered: false,
             outcomes: outcomes.iter().copied().collect(),
             packets,
             bytes: packets * 100,
@@ -320,6 +325,22 @@ impl Sight for Kernel {
         Ok(vec![GlobalCount {
             name: "forwarded",
             count: 4,
+        }])
+    }
+
+    fn steered(&self) -> Result<Vec<GlobalCount>> {
+        Ok(vec![GlobalCount {
+            name: "sent",
+            count: 6,
+        }])
+    }
+
+    fn shares(&self) -> Result<Vec<ShareSight>> {
+        Ok(vec![ShareSight {
+            slot: 0,
+            node: 0,
+            packets: 3,
+            bytes: 300,
         }])
     }
 
@@ -1030,4 +1051,50 @@ fn a_socket_that_nobody_answers_on_is_replaced_and_a_living_one_is_not() {
         error.to_string().contains("no socket: remove it"),
         "{error:#}"
     );
+}
+
+#[test]
+fn the_doctor_is_told_what_only_the_speaker_knows() {
+    let bench = Bench::new();
+    let facts = bench.ask(Question::Facts, Form::Json).unwrap();
+    let facts: SpeakerFacts = serde_json::from_str(&facts).unwrap();
+    assert_eq!(facts.state, "serving");
+    assert_eq!(facts.version, env!("CARGO_PKG_VERSION"));
+    assert_eq!(facts.secret.as_deref(), Some("/etc/ml_secret_key"));
+    assert_eq!(facts.unheard, ["192.0.2.3:7946"]);
+    assert_eq!(facts.other_rules, ["n2"]);
+    assert_eq!(facts.problems.len(), 1);
+    let vips = ["192.0.2.10", "192.0.2.11"].map(|vip| vip.parse().unwrap());
+    assert_eq!(facts.vips, vips.into());
+    assert_eq!(facts.pools.keys().collect::<Vec<_>>(), ["lan"]);
+    assert!(facts.unattached.is_empty());
+
+    let mut state = snapshot();
+    state.attached[0].hook = None;
+    let bench = Bench::with(Arc::new(move || Some(state.clone())));
+    let facts = bench.ask(Question::Facts, Form::Json).unwrap();
+    let facts: SpeakerFacts = serde_json::from_str(&facts).unwrap();
+    assert!(facts.unattached.contains_key("eth0"));
+}
+
+#[test]
+fn objects_are_shown_without_secrets() {
+    let peer = "
+---
+apiVersion: metallb.io/v1beta2
+kind: BGPPeer
+metadata: {name: tor, namespace: metallb-system}
+spec: {myASN: 64512, peerASN: 64513, peerAddress: 192.0.2.1, password: hunter2}
+";
+    let state = snapshot_of(&format!("{MANIFESTS}{peer}"));
+    let bench = Bench::with(Arc::new(move || Some(state.clone())));
+    for form in [Form::Table, Form::Json, Form::Yaml] {
+        let text = bench.ask(Question::Objects, form).unwrap();
+        assert!(
+            text.contains("BGPPeer") && !text.contains("hunter2"),
+            "{text}"
+        );
+    }
+    let refusal = bench.refusal(Question::Metrics);
+    assert_eq!(refusal, "this speaker has no metrics");
 }

@@ -61,6 +61,26 @@ fn rfc4271_8_2_2_a_peer_that_never_says_open_has_four_minutes() {
 }
 
 #[test]
+fn rfc6608_3_a_message_out_of_place_is_answered_with_the_state_in_which_it_came() {
+    for (state, subcode) in [
+        (State::OpenSent, 1),
+        (State::OpenConfirm, 2),
+        (State::Established, 3),
+    ] {
+        let mut one = One::at(settings(), state);
+        let did = match state {
+            State::OpenSent => one.hear_keepalive(Side::Dialled),
+            _ => one.hear_open(Side::Dialled, &open()),
+        };
+        let expected = [
+            Did::Notified(Side::Dialled, 5, subcode),
+            Did::Closed(Side::Dialled),
+        ];
+        assert_eq!(did, expected, "{state:?}");
+    }
+}
+
+#[test]
 fn rfc4271_10_keepalives_are_jittered_and_never_closer_than_a_second() {
     for (hold, range) in [(30, 7.5..=10.0), (3, 1.0..=1.0)] {
         let mut settings = settings();
