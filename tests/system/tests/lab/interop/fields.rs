@@ -10,14 +10,13 @@ use system_tests::lab::TestLab;
 use xtask::lab::router::frr::Frr;
 use xtask::tools::root;
 
-/// A field, and its line before and after the change. Another community of the routes goes with each change, so that it is seen when the change has come.
+/// A field, and its line before and after the change. Another community of the routes follows each change, so that it is seen when the session has the change.
 struct Field(&'static str, &'static str, &'static str);
 
 /// What needs no new session.
 const LIVE: &[Field] = &[
     Field("keepaliveTime", "keepaliveTime: 10s", "keepaliveTime: 3s"),
     Field("connectTime", "connectTime: 2s", "connectTime: 5s"),
-    Field("disableMP", "", "disableMP: true"),
     Field("bfdProfile", "", "bfdProfile: fast"),
     Field(
         "nodeSelectors",
@@ -53,6 +52,8 @@ const ELSEWHERE: &[&str] = &[
     "interface",
     // `a_cluster_announces_by_bgp_once_the_password_is_there`
     "passwordSecret",
+    // It has no effect: a BGPPeer with it is as one without.
+    "disableMP",
     // Not every kernel has VRFs: `an_address_needs_a_connection_and_the_hold_time_does_not` has the rule.
     "vrf",
 ];
@@ -120,11 +121,12 @@ struct Session {
 
 impl Bench {
     fn new() -> Self {
-        let mut lab = routed(PEER);
+        let mut lab = routed("");
         let router = lab.topology().router.clone().unwrap();
         router.ip("address add 192.0.2.9/24 dev eth0").unwrap();
         let bgpd = bgpd(&lab, "").replace("remote-as 64512", "remote-as external");
         let frr = Frr::start(&mut lab, &bgpd, "").unwrap();
+        fs::write(lab.manifests().join("peer.yaml"), PEER).unwrap();
         lab.start_speakers().unwrap();
         let vips = lab.frontends_of("default/web");
         let vip = vips
@@ -153,13 +155,39 @@ impl Bench {
                 PEER.replace(before, after)
             }
         };
+        let before = self.updates();
+        self.write("peer.yaml", &peer);
+        self.lab
+            .eventually("the speaker has read it", || match self.updates() {
+                now if now > before => Ok(()),
+                now => Err(now),
+            });
         self.told += 1;
         let pool = POOL.replace("64512:7", &format!("64512:{}", self.told));
-        let file = self.lab.manifests().join("bgp.yaml");
-        let draft = file.with_extension("draft");
-        fs::write(&draft, format!("{pool}{peer}")).unwrap();
-        fs::rename(draft, file).unwrap();
+        self.write("bgp.yaml", &pool);
         self.told
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        let file = self.lab.manifests().join(name);
+        let draft = file.with_extension("draft");
+        fs::write(&draft, text).unwrap();
+        fs::rename(draft, file).unwrap();
+    }
+
+    /// How many objects the speaker has read.
+    fn updates(&self) -> u64 {
+        let page = self
+            .lab
+            .netns("n1")
+            .output("curl", &["-sS", "http://127.0.0.1:7472/metrics"])
+            .unwrap();
+        let name = "metallb_k8s_client_updates_total ";
+        let number = page
+            .lines()
+            .find_map(|line| line.strip_prefix(name))
+            .unwrap();
+        number.parse().unwrap()
     }
 
     /// Waits until FRR has the route with this community.
@@ -198,7 +226,6 @@ impl Bench {
 }
 
 const PEER: &str = "\
----
 apiVersion: metallb.io/v1beta2
 kind: BGPPeer
 metadata:
