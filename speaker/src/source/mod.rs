@@ -8,6 +8,7 @@ mod allocations;
 mod dir;
 mod folder;
 pub(crate) mod kube;
+mod secrets;
 mod settle;
 mod state;
 mod tree;
@@ -19,6 +20,7 @@ use speaker_core::{Kind, Object, ObjectKey, Problem};
 
 pub(crate) use allocations::Allocations;
 pub(crate) use dir::spawn;
+pub(crate) use secrets::secrets;
 pub(crate) use state::StateFile;
 
 /// What a source tells.

@@ -10,6 +10,8 @@ mod kubernetes;
 mod others;
 #[path = "interop/rack.rs"]
 mod rack;
+#[path = "interop/secrets.rs"]
+mod secrets;
 #[path = "interop/sight.rs"]
 mod sight;
 #[path = "interop/unnumbered.rs"]
