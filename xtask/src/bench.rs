@@ -22,6 +22,12 @@ pub struct Request {
     /// A table, or one JSON object a line.
     #[arg(short, long, value_name = "FORM", default_value = "table")]
     output: Form,
+    /// Little of everything, to see that the bench `bgp` works; such figures mean nothing
+    #[arg(long)]
+    quick: bool,
+    /// For how long the bench `bgp` captures BFD
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    capture: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum, Debug)]
@@ -37,7 +43,10 @@ impl Request {
     /// If something cannot be installed, built or measured.
     pub fn run(&self) -> Result<()> {
         if !self.list {
-            tools::ensure_packages(&["iproute2", "iperf3", "nftables"], "the benches")?;
+            tools::ensure_packages(
+                &["iproute2", "iperf3", "nftables", "tcpdump"],
+                "the benches",
+            )?;
             let object = ebpf::build(Object::Heliograph)?;
             let kit = ebpf::build(Object::Bench)?;
             say("building the speaker, the API's double and the benches in release mode");
@@ -69,6 +78,10 @@ impl Request {
         ];
         for (option, path) in paths {
             bench.arg(option).arg(path);
+        }
+        bench.args(["--capture", &self.capture.to_string()]);
+        if self.quick {
+            bench.arg("--quick");
         }
         tools::run(bench.args(&self.names))
     }
