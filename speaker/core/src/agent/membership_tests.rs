@@ -30,6 +30,7 @@ pub(crate) fn member(name: &NodeName) -> Member {
             is_stale: false,
             rules: 0,
             version: String::new(),
+            key: None,
         }),
         standing: Standing::Alive,
         held: Arc::default(),
