@@ -223,7 +223,7 @@ impl Double {
         let outcome = self.wait_for(&request);
         match outcome {
             Outcome::Answer(answer) => match answer.body {
-                Body::Json(value) | Body::Typed(value, _) => (answer.code, value),
+                Body::Json(value) => (answer.code, value),
                 Body::Text(text) => (answer.code, json!(text)),
             },
             Outcome::Watch(_) | Outcome::Ask(_) => (0, Value::Null),

@@ -5,7 +5,6 @@
 
 use crate::answer::Refusal;
 use crate::call::{Call, Question, Reply, Stop};
-use crate::kinds::Kind;
 use crate::policies;
 use crate::select;
 use crate::store::{Key, Store};
@@ -243,41 +242,29 @@ pub(crate) fn convert(
         .filter(|object| object["apiVersion"] != wanted)
         .map(bare)
         .collect();
-    let converted = match question(&call.kind, &wanted, &strange, || call.review_uid()) {
-        None => strange,
-        Some(question) => {
+    let conversion = call.kind.conversion.as_ref();
+    let conversion = conversion.filter(|conversion| conversion["strategy"] == "Webhook");
+    let converted = match conversion {
+        Some(conversion) if !strange.is_empty() => {
             let was = text(&strange[0]["apiVersion"]);
-            let (_, reply) = call.ask(question)?;
-            let kind = &call.kind.kind;
+            let (uid, kind) = (call.review_uid(), &call.kind.kind);
+            let request = json!({"uid": uid, "desiredAPIVersion": wanted, "objects": strange});
+            let (_, reply) = call.ask(Question {
+                client: conversion["webhook"]["clientConfig"].clone(),
+                seconds: CONVERSION_SECONDS,
+                review: json!({"kind": "ConversionReview", "apiVersion": CONVERSION, "request": request}),
+            })?;
             converted(reply, &strange, &wanted).map_err(|why| {
                 Refusal::plain_500(format!("conversion webhook for {was}, Kind={kind} {why}"))
             })?
         }
+        _same => strange,
     };
     Ok(joined(objects, converted, &wanted))
 }
 
-/// The review that turns objects into another version. None if there is nothing to ask.
-pub(crate) fn question(
-    kind: &Kind,
-    wanted: &str,
-    strange: &[Value],
-    uid: impl Fn() -> String,
-) -> Option<Question> {
-    let conversion = kind.conversion.as_ref()?;
-    if strange.is_empty() || conversion["strategy"] != "Webhook" {
-        return None;
-    }
-    let request = json!({"uid": uid(), "desiredAPIVersion": wanted, "objects": strange});
-    Some(Question {
-        client: conversion["webhook"]["clientConfig"].clone(),
-        seconds: CONVERSION_SECONDS,
-        review: json!({"kind": "ConversionReview", "apiVersion": CONVERSION, "request": request}),
-    })
-}
-
 /// What a conversion is asked with: the server sends no resourceVersion.
-pub(crate) fn bare(object: &Value) -> Value {
+fn bare(object: &Value) -> Value {
     let mut object = object.clone();
     take(&mut object["metadata"], "resourceVersion");
     take(&mut object["metadata"], "managedFields");
@@ -285,11 +272,7 @@ pub(crate) fn bare(object: &Value) -> Value {
 }
 
 /// The objects of a reply. Fails in the server's words.
-pub(crate) fn converted(
-    reply: &Reply,
-    asked: &[Value],
-    wanted: &str,
-) -> Result<Vec<Value>, String> {
+fn converted(reply: &Reply, asked: &[Value], wanted: &str) -> Result<Vec<Value>, String> {
     let review = reply.as_ref().map_err(|why| format!("failed: {why}"))?;
     let response = &review["response"];
     if response["result"]["status"] != "Success" {
@@ -321,7 +304,7 @@ pub(crate) fn converted(
 }
 
 /// Puts converted objects in the places of those that needed it, with their own metadata.
-pub(crate) fn joined(objects: Vec<Value>, converted: Vec<Value>, wanted: &str) -> Vec<Value> {
+fn joined(objects: Vec<Value>, converted: Vec<Value>, wanted: &str) -> Vec<Value> {
     let mut converted = converted.into_iter();
     let each = objects.into_iter().map(|object| {
         if object["apiVersion"] == wanted {

@@ -226,6 +226,7 @@ const CORE: &[&str] = &[
     "coordination.k8s.io/v1 leases Lease namespaced -",
     "discovery.k8s.io/v1 endpointslices EndpointSlice namespaced -",
     "networking.k8s.io/v1 networkpolicies NetworkPolicy namespaced - netpol",
+    "policy/v1 poddisruptionbudgets PodDisruptionBudget namespaced status pdb",
     "rbac.authorization.k8s.io/v1 clusterrolebindings ClusterRoleBinding cluster -",
     "rbac.authorization.k8s.io/v1 clusterroles ClusterRole cluster -",
     "rbac.authorization.k8s.io/v1 rolebindings RoleBinding namespaced -",

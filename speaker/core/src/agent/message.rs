@@ -6,6 +6,7 @@ use crate::object::{Kind, Object, ObjectKey};
 use crate::plan::{BgpOutcome, Outcome, Passed, Plan};
 use crate::problem::Problem;
 use crate::service::ServiceId;
+use crate::steering::{Neighbourhood, Prospects};
 use speaker_proto::hold;
 use speaker_proto::member::{Directory, HeldSet, HeldVersion, Roster};
 use speaker_proto::watch::Watchlist;
@@ -46,6 +47,8 @@ pub enum Input {
     Applied(Result<(), String>),
     /// What is known of the other members.
     Roster(Arc<Roster>),
+    /// What is known of the segments that the links are on, after everybody of the last [`Output::LookFor`] was asked.
+    Neighbourhood(Arc<Neighbourhood>),
     /// What others published of themselves, where it changed.
     Published(Arc<Directory>),
     /// A message from another member's agent.
@@ -122,6 +125,8 @@ pub enum Output {
     },
     /// Ask for all of these again and again, and for nothing else, and tell what becomes of it.
     Watch(Arc<Watchlist>),
+    /// See of all of these whether they are there, again and again, and answer with [`Input::Neighbourhood`].
+    LookFor(Arc<Prospects>),
     /// Tell the observers that the kernel of a member in its grace does not answer, or may not (true), or does again.
     Kernel(NodeId, bool),
     /// Lower the fences of these VIPs on all links.

@@ -10,6 +10,7 @@ mod condition;
 mod controller;
 mod monitoring;
 mod network;
+mod openshift;
 mod options;
 mod pods;
 mod policy;
@@ -20,6 +21,7 @@ mod webhooks;
 
 pub use adopt::{Adoption, adoption};
 pub use condition::{Condition, Kind as ConditionKind, State, conditions};
+pub use openshift::constraints;
 pub use options::{Component, Level, Monitors, Options, Ports};
 pub use rollout::rollout;
 
@@ -102,6 +104,7 @@ pub fn running(options: &Options) -> Vec<Object> {
         controller::service(options),
         speaker::daemon_set(options),
     ]);
+    objects.extend(controller::budget(options));
     objects.extend(monitoring::objects(options));
     objects.extend(network::objects(options));
     objects.push(webhooks::configuration(options));
