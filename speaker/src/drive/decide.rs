@@ -231,6 +231,9 @@ impl Decide {
                         .probe(local, (group, nonce), only, &places);
                 }
                 Output::LookFor(prospects) => self.outlets.hands.look_for(prospects),
+                Output::Kernel(node, is_silent) => {
+                    self.gossip(gossip::Input::Kernel(node, is_silent));
+                }
                 Output::Watch(list) => self.outlets.hands.watch(list),
                 Output::Claim(places) => self.outlets.hands.claim(Claim::Again(vips(places))),
                 Output::ClaimTo(places, macs) => {

@@ -152,6 +152,7 @@ impl Membership {
             | Input::Beat
             | Input::Leave
             | Input::Steered(_)
+            | Input::Kernel(..)
             | Input::Starved(_) => {}
         }
     }

@@ -244,6 +244,7 @@ fn roster() -> Roster {
         held_version: HeldVersion(1),
         acked: HeldVersion(1),
         is_reachable: true,
+        is_in_grace: false,
     };
     Roster {
         members: BTreeMap::from([(
