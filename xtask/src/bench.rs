@@ -22,6 +22,12 @@ pub struct Request {
     /// A table, or one JSON object a line.
     #[arg(short, long, value_name = "FORM", default_value = "table")]
     output: Form,
+    /// Of the bench members: one cluster of so many nodes, 3 to 1,000, instead of all
+    #[arg(long, value_name = "N")]
+    nodes: Option<u16>,
+    /// Of the bench members: for so many simulated minutes, 7 to 1,440
+    #[arg(long, value_name = "MINUTES")]
+    minutes: Option<u16>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum, Debug)]
@@ -69,6 +75,9 @@ impl Request {
         ];
         for (option, path) in paths {
             bench.arg(option).arg(path);
+        }
+        for (option, value) in [("--nodes", self.nodes), ("--minutes", self.minutes)] {
+            bench.args(value.map(|value| format!("{option}={value}")));
         }
         tools::run(bench.args(&self.names))
     }

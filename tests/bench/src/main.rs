@@ -50,6 +50,12 @@ struct Cli {
     /// The API server's double.
     #[arg(long, default_value = "target/release/api-double")]
     double: PathBuf,
+    /// Of the bench members: one cluster of so many nodes instead of all.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(3..=1000))]
+    nodes: Option<u16>,
+    /// Of the bench members: for so many simulated minutes; room for 300 deaths at the least, a day at most.
+    #[arg(long, value_name = "MINUTES", value_parser = clap::value_parser!(u16).range(7..=1440))]
+    minutes: Option<u16>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -76,6 +82,8 @@ fn main() -> Result<()> {
         kit: cli.kit,
         speaker: cli.speaker,
         double: cli.double,
+        nodes: cli.nodes,
+        minutes: cli.minutes,
     };
     for bench in chosen {
         eprintln!("{}: {}", bench.name, bench.about);

@@ -28,6 +28,10 @@ pub(crate) struct Setting {
     pub(crate) speaker: PathBuf,
     /// The API server's double.
     pub(crate) double: PathBuf,
+    /// The only size of cluster that is asked for.
+    pub(crate) nodes: Option<u16>,
+    /// How many simulated minutes each is watched for, if not as is usual for its size.
+    pub(crate) minutes: Option<u16>,
 }
 
 /// One bench.
