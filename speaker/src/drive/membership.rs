@@ -153,6 +153,7 @@ impl Membership {
             | Input::Kernel(..)
             | Input::Leave
             | Input::Steered(_)
+            | Input::Kernel(..)
             | Input::Starved(_) => {}
         }
     }
