@@ -40,12 +40,17 @@ pub(crate) const NEEDS: [Need; 4] = [
     },
 ];
 
+/// What of it this thread lacks.
+pub(crate) fn lacking() -> Result<Vec<&'static Need>> {
+    let have = caps::read(None, CapSet::Effective).context("failed to read the capabilities")?;
+    let lacking = NEEDS.iter().filter(|need| !have.contains(&need.cap));
+    Ok(lacking.collect())
+}
+
 /// Fails with the list of what is missing.
 pub(crate) fn check() -> Result<()> {
-    let have = caps::read(None, CapSet::Effective).context("failed to read the capabilities")?;
-    let missing: Vec<String> = NEEDS
+    let missing: Vec<String> = lacking()?
         .iter()
-        .filter(|need| !have.contains(&need.cap))
         .map(|need| format!("  {}: {}", need.cap, need.what_for))
         .collect();
     if missing.is_empty() {

@@ -123,11 +123,7 @@ impl Settings {
             "--port and --health-probe-port are both {port}: give each its own, or 0 to one of them"
         );
         let namespace = namespace(&args, files)?;
-        let excluded = match &files.exclusions {
-            Some(text) => Exclude::from_yaml(text)
-                .with_context(|| format!("failed to read {}", args.exclude_links.display()))?,
-            None => Exclude::metallb_default(),
-        };
+        let excluded = exclude(&args.exclude_links, files.exclusions.as_deref())?;
         let run_dir = args.places.run_dir.join(args.node_name.as_str());
         let (origin, mut notes) = origin(&args, &run_dir)?;
         let (members, of_members) = MemberSettings::read(&args.members)?;
@@ -219,6 +215,20 @@ impl Settings {
 /// The command line with MetalLB's single dashes turned into double ones.
 pub(crate) fn command_line(typed: impl Iterator<Item = OsString>) -> Vec<OsString> {
     dashes::doubled(typed, &args::long_names())
+}
+
+/// The links that never announce, by a file's name.
+pub(crate) fn excluded(path: &Path) -> Result<Exclude> {
+    exclude(path, exclusions(path)?.as_deref())
+}
+
+fn exclude(path: &Path, text: Option<&str>) -> Result<Exclude> {
+    match text {
+        Some(text) => {
+            Exclude::from_yaml(text).with_context(|| format!("failed to read {}", path.display()))
+        }
+        None => Ok(Exclude::metallb_default()),
+    }
 }
 
 /// The text of the exclusion file; the usual one may be missing, another one may not.
@@ -332,4 +342,4 @@ pub(crate) const RUN_DIR: &str = "/run/heliograph";
 /// The socket's name within a node's run directory.
 pub(crate) const CTL_SOCKET: &str = "ctl.sock";
 /// Where MetalLB's ConfigMap `metallb-excludel2` is mounted.
-const EXCLUSIONS: &str = "/etc/metallb/excludel2.yaml";
+pub(crate) const EXCLUSIONS: &str = "/etc/metallb/excludel2.yaml";

@@ -56,6 +56,10 @@ pub(crate) struct OperatorArgs {
     )]
     pub(crate) speaker_image: String,
 
+    /// How many controllers there are: one writes, all answer webhooks
+    #[arg(long, value_name = "COUNT", env = "CONTROLLER_REPLICAS", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=5))]
+    pub(crate) controller_replicas: u8,
+
     /// UDP port on which speakers hear each other
     #[arg(long, value_name = "PORT", env = "MEMBER_LIST_BIND_PORT", default_value_t = 7946, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) member_list_bind_port: u16,
@@ -220,6 +224,7 @@ fn usual(args: &OperatorArgs, namespace: &str, tls: Vec<String>) -> Result<Optio
     );
     Ok(Options {
         labels: BTreeMap::from([(LABEL.to_owned(), MANAGER.to_owned())]),
+        controllers: args.controller_replicas,
         ports: Ports {
             metrics: args.metrics_port,
             health: args.operand_liveness_port,

@@ -5,6 +5,7 @@
 
 use crate::answer::Refusal;
 use crate::call::{Call, Question, Reply, Stop};
+use crate::policies;
 use crate::select;
 use crate::store::{Key, Store};
 use crate::value::{each, take, text};
@@ -18,7 +19,7 @@ struct Shown<'a> {
     old: Option<Value>,
 }
 
-/// Asks every validating webhook whose rules fit. Refused in the words of the first that refuses.
+/// Judges by policies, then asks every validating webhook whose rules fit. Refused in the words of the first that refuses.
 pub(crate) fn admit(
     store: &Store,
     call: &Call<'_>,
@@ -30,6 +31,7 @@ pub(crate) fn admit(
     if call.kind.group == "admissionregistration.k8s.io" {
         return Ok(());
     }
+    policies::admit(store, call, operation, object, old)?;
     let mut concerned = Vec::new();
     for (_, configuration) in store.range(CONFIGURATIONS, "") {
         for hook in each(&configuration["webhooks"]) {
@@ -73,7 +75,8 @@ fn version<'a>(call: &'a Call<'_>, operation: &str, hook: &Value) -> Option<&'a 
     })
 }
 
-fn is_ruled(call: &Call<'_>, operation: &str, version: &str, rule: &Value) -> bool {
+/// Whether a rule is about such a request.
+pub(crate) fn is_ruled(call: &Call<'_>, operation: &str, version: &str, rule: &Value) -> bool {
     let target = &call.target;
     let resource = match target.subresource.as_str() {
         "" => target.plural.clone(),
@@ -86,7 +89,13 @@ fn is_ruled(call: &Call<'_>, operation: &str, version: &str, rule: &Value) -> bo
         && has(&rule["resources"], &resource)
 }
 
-fn is_selected(store: &Store, call: &Call<'_>, object: Option<&Value>, hook: &Value) -> bool {
+/// Whether selectors of namespace and object fit.
+pub(crate) fn is_selected(
+    store: &Store,
+    call: &Call<'_>,
+    object: Option<&Value>,
+    hook: &Value,
+) -> bool {
     let place = Key::new("namespaces", "", &call.target.namespace);
     let namespace = store
         .get(&place)

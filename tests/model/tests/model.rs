@@ -14,6 +14,7 @@ mod hex;
 mod manifests;
 mod monitoring;
 mod reviews;
+mod rules;
 mod scenario;
 mod schemas;
 mod types;

@@ -29,6 +29,8 @@ mod drain;
 mod hang;
 #[path = "lab/heirs.rs"]
 mod heirs;
+#[path = "lab/image.rs"]
+mod image;
 #[path = "lab/interop.rs"]
 mod interop;
 #[path = "lab/links.rs"]
@@ -47,6 +49,8 @@ mod process;
 mod restart;
 #[path = "lab/sight.rs"]
 mod sight;
+#[path = "lab/spread.rs"]
+mod spread;
 #[path = "lab/whole.rs"]
 mod whole;
 

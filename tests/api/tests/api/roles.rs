@@ -239,6 +239,7 @@ fn user(account: &str) -> User {
     User {
         name: format!("system:serviceaccount:{OWN}:{account}"),
         groups: vec!["system:serviceaccounts".to_owned()],
+        ..User::default()
     }
 }
 
@@ -310,6 +311,8 @@ const SPEAKER: &[&str] = &[
     "patch               frrk8s.metallb.io     bgpsessionstates/status    own     n1-x",
     "get,create,patch    metallb.io            configurationstates        own     speaker-n1",
     "patch               metallb.io            configurationstates/status own     speaker-n1",
+    "list,watch          core                  configmaps                 own     -",
+    "create,patch        core                  configmaps                 own     speaker-n1",
     "get                 core                  pods                       own     speaker-1",
     "get                 apps                  daemonsets                 own     speaker",
 ];
@@ -319,6 +322,10 @@ const OPERATOR: &[&str] = &[
     "create                      admissionregistration.k8s.io validatingwebhookconfigurations -       -",
     "list,watch,get,patch,delete admissionregistration.k8s.io validatingwebhookconfigurations -       metallb-webhook-configuration",
     "list,watch,patch            admissionregistration.k8s.io validatingwebhookconfigurations -       metallb-operator-webhook-configuration",
+    "create                      admissionregistration.k8s.io validatingadmissionpolicies     -       -",
+    "list,watch,get,patch,delete admissionregistration.k8s.io validatingadmissionpolicies     -       heliograph-speaker-configmaps",
+    "create                      admissionregistration.k8s.io validatingadmissionpolicybindings -       -",
+    "list,watch,get,patch,delete admissionregistration.k8s.io validatingadmissionpolicybindings -       heliograph-speaker-configmaps",
     "get,patch                   apiextensions.k8s.io         customresourcedefinitions       -       bgppeers.metallb.io",
     "create,patch                core                         events                          default e.1",
     "list,watch                  metallb.io                   metallbs                        own     -",
@@ -342,6 +349,8 @@ const OPERATOR: &[&str] = &[
     "list,watch,create           networking.k8s.io            networkpolicies                 own     -",
     "get,patch,delete            networking.k8s.io            networkpolicies                 own     controller",
     "get,patch,delete            networking.k8s.io            networkpolicies                 own     default-deny",
+    "list,watch,create           policy                       poddisruptionbudgets            own     -",
+    "get,patch,delete            policy                       poddisruptionbudgets            own     controller",
     "list,watch,create           monitoring.coreos.com        podmonitors                     own     -",
     "get,patch,delete            monitoring.coreos.com        podmonitors                     own     controller-monitor",
     "get,patch,delete            monitoring.coreos.com        podmonitors                     own     speaker-monitor",

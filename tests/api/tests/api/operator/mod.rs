@@ -328,3 +328,19 @@ fn monitors_are_made_where_they_are_asked_for() {
         "{operated:?}"
     );
 }
+
+#[test]
+fn several_controllers_have_a_budget_which_goes_when_there_is_one_again() {
+    let site = Site::new();
+    let operator = site.operator(&["--controller-replicas=2"]);
+    site.metallb("metallb", &json!({}));
+    site.until_available();
+    assert_eq!(site.get(DEPLOYMENT)["spec"]["replicas"], 2);
+    let budget = "/apis/policy/v1/namespaces/metallb-system/poddisruptionbudgets/controller";
+    assert_eq!(site.get(budget)["spec"]["maxUnavailable"], 1);
+    operator.stop();
+    let _operator = site.operator(&[]);
+    site.until("one controller and no budget", || {
+        site.get(DEPLOYMENT)["spec"]["replicas"] == 1 && !site.get(budget)["spec"].is_object()
+    });
+}

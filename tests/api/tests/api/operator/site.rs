@@ -177,7 +177,7 @@ pub(super) const DEPLOYMENT: &str =
 pub(super) const WEBHOOKS: &str = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/metallb-webhook-configuration";
 pub(super) const CRD: &str =
     "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/bgppeers.metallb.io";
-const COLLECTIONS: [(&str, &str); 6] = [
+const COLLECTIONS: [(&str, &str); 9] = [
     ("ConfigMap", "/api/v1/namespaces/metallb-system/configmaps"),
     (
         "DaemonSet",
@@ -191,7 +191,19 @@ const COLLECTIONS: [(&str, &str); 6] = [
         "NetworkPolicy",
         "/apis/networking.k8s.io/v1/namespaces/metallb-system/networkpolicies",
     ),
+    (
+        "PodDisruptionBudget",
+        "/apis/policy/v1/namespaces/metallb-system/poddisruptionbudgets",
+    ),
     ("Service", "/api/v1/namespaces/metallb-system/services"),
+    (
+        "ValidatingAdmissionPolicy",
+        "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies",
+    ),
+    (
+        "ValidatingAdmissionPolicyBinding",
+        "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings",
+    ),
     (
         "ValidatingWebhookConfiguration",
         "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations",
