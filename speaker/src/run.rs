@@ -59,7 +59,7 @@ use speaker_core::tables::Tables;
 use speaker_core::{Local, Problem};
 use speaker_ebpf::abi::{Entry, Mode, VipKey};
 use speaker_proto::{Epoch, Time, Vip};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -187,7 +187,7 @@ fn start(settings: &Settings, kernel: Kernel) -> Result<(Speaker, Parts)> {
     let deadline = ["passed", "in force"][usize::from(pulse.is_adopted())];
     let vips = adopted.len();
     tracing::info!(vips, deadline, op = "startup", "found pinned tables");
-    let agent = agent(settings, adopted, pulse.is_adopted());
+    let agent = agent(settings, &mirror, pulse.is_adopted());
     let (events_in, events) = mpsc::channel(EVENTS);
     let (views_in, views) = watch::channel(None);
     let (hands, ends) = Hands::new();
@@ -225,7 +225,7 @@ fn start(settings: &Settings, kernel: Kernel) -> Result<(Speaker, Parts)> {
 }
 
 /// The machine that decides, beginning with what was found.
-fn agent(settings: &Settings, adopted: BTreeMap<Vip, Epoch>, is_armed: bool) -> Agent {
+fn agent(settings: &Settings, tables: &Tables, is_armed: bool) -> Agent {
     let local = Local {
         rules: settings.rules.clone(),
         bgp_type: settings.bgp_type,
@@ -233,7 +233,8 @@ fn agent(settings: &Settings, adopted: BTreeMap<Vip, Epoch>, is_armed: bool) -> 
     };
     let start = agent::Start {
         local,
-        adopted,
+        adopted: adopted(tables),
+        spread: spread(tables),
         is_armed,
         drain_window: settings.drain_window,
         seed: u64::from_le_bytes(chance::bytes()),
@@ -247,6 +248,12 @@ fn adopted(tables: &Tables) -> BTreeMap<Vip, Epoch> {
         (entry.mode() == Some(Mode::Answer)).then(|| (Vip(key.addr().into()), Epoch(entry.epoch())))
     };
     tables.vips.iter().filter_map(answers).collect()
+}
+
+/// VIPs of which the kernel spreads the packets.
+fn spread(tables: &Tables) -> BTreeSet<Vip> {
+    let rows = tables.steering.rows.keys();
+    rows.map(|key| Vip(key.addr().into())).collect()
 }
 
 async fn serve(settings: &Settings, speaker: Speaker, parts: Parts) -> Result<()> {
@@ -364,6 +371,7 @@ async fn tasks(settings: &Settings, speaker: Speaker, parts: Parts) -> Result<Ru
         allocates: fed.allocates,
         gratuitous: attended.gratuitous,
         probed: attended.probed,
+        neighbours: attended.neighbours,
         sight: Arc::new(Sight::open(&settings.pin_dir)?),
         decided: speaker.decided,
         updates: fed.updates,

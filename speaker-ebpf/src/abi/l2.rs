@@ -230,7 +230,7 @@ impl Entry {
         }
     }
 
-    /// Whether `MOVES` says where its packets go. Nothing else is looked up for a VIP that does not move.
+    /// Whether `MOVES` says where its packets go.
     #[inline(always)]
     pub const fn is_moving(&self) -> bool {
         self.flags & MOVING != 0
@@ -241,6 +241,12 @@ impl Entry {
     #[inline(always)]
     pub const fn is_steered(&self) -> bool {
         self.flags & STEERED != 0
+    }
+
+    /// Whether its packets are this node's stack's, all of them: neither [`Self::is_moving`] nor [`Self::is_steered`].
+    #[inline(always)]
+    pub const fn is_ordinary(&self) -> bool {
+        self.flags & (MOVING | STEERED) == 0
     }
 
     /// Which taking of the VIP this is.

@@ -22,6 +22,9 @@ pub const TABLES_MAX: u32 = 64;
 /// Nodes that packets are spread over at most, on one link of one node.
 pub const TARGETS_MAX: u32 = 1_024;
 
+/// Rows of targets on all links: eight links with as many nodes as there may be.
+pub const TARGET_ROWS_MAX: u32 = 8 * TARGETS_MAX;
+
 /// Rows of VIPs that are spread, on all links.
 pub const STEERED_MAX: u32 = 16_384;
 
@@ -75,6 +78,13 @@ impl SteerValue {
         self.flag(WAS_STACK, was_stack)
     }
 
+    /// The same, where connections may be remembered in any slot, also in one that names the same node twice: from an earlier table, or from
+    /// when the VIP was not spread. It costs every TCP segment a lookup.
+    #[inline(always)]
+    pub const fn remembering(self, is_remembering: bool) -> Self {
+        self.flag(REMEMBERING, is_remembering)
+    }
+
     #[inline(always)]
     const fn flag(self, flag: u32, is_set: bool) -> Self {
         let flags = if is_set {
@@ -108,11 +118,18 @@ impl SteerValue {
     pub const fn is_from_stack(&self) -> bool {
         self.flags & WAS_STACK != 0
     }
+
+    /// Whether every TCP segment is looked up among the connections that are remembered.
+    #[inline(always)]
+    pub const fn is_remembering(&self) -> bool {
+        self.flags & REMEMBERING != 0
+    }
 }
 
 /// Flags of a [`SteerValue`].
 const BY_CLIENT: u32 = 1;
 const WAS_STACK: u32 = 2;
+const REMEMBERING: u32 = 4;
 
 /// One slot of a Maglev table: numbers of nodes, keys of `TARGETS`.
 #[repr(C)]

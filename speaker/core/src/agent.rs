@@ -5,6 +5,7 @@
 //! so is the pulse armed again and anything taken (`docs/layer2.md`, "Deadline"). It knows nothing of maps, threads or
 //! sockets.
 
+mod grace;
 mod membership;
 mod message;
 mod outcomes;

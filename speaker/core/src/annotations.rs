@@ -171,7 +171,7 @@ fn service_key(key: &str) -> Result<(), String> {
     })
 }
 
-const TABLE: [Row; 13] = [
+const TABLE: [Row; 14] = [
     Row(
         "steering",
         &[On::L2Advertisement, On::BgpAdvertisement, On::Service],
@@ -203,6 +203,7 @@ const TABLE: [Row; 13] = [
         Value::Number(u32::MAX as u64),
     ),
     Row("link-bandwidth", &[On::BgpAdvertisement], Value::Bandwidth),
+    Row("drain-prepend", &[On::BgpPeer], Value::Number(10)),
     Row("gtsm", &[On::BgpPeer], Value::Word(&["require"])),
     Row(
         "own-bgp",

@@ -143,6 +143,12 @@ pub(crate) enum Question {
         #[arg(value_name = "PEER")]
         peer: Option<String>,
     },
+    /// VIPs whose packets are spread over nodes, and what each node got
+    Steer {
+        /// This one
+        #[arg(value_name = "VIP")]
+        vip: Option<String>,
+    },
     /// The pinned maps
     Maps,
     /// What became of every frame, by VIP

@@ -189,6 +189,7 @@ impl Desk {
             | Question::Bgp { order: None, .. }
             | Question::Bfd { .. }
             | Question::Routes { .. }
+            | Question::Steer { .. }
             | Question::Maps
             | Question::Counters
             | Question::Facts

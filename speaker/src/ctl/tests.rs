@@ -10,13 +10,14 @@ use super::snapshot::{MemberSight, MembersSight, Sight, Snapshot};
 use super::wire::Request;
 use super::{Event, Form, Kind, Question};
 use crate::dataplane::{
-    AttachReport, GlobalCount, Hook, LinkSight, MapSight, SlotSight, Step, StepResult,
+    AttachReport, GlobalCount, Hook, LinkSight, MapSight, ShareSight, SlotSight, Step, StepResult,
 };
 use anyhow::Result;
 use rustix::process::Uid;
 use rustix::thread::set_thread_res_uid;
 use speaker_core::doctor::facts::SpeakerFacts;
 use speaker_core::plan::{Held, Hold, Holding, Memo, plan};
+use speaker_core::tables::SteeringContent;
 use speaker_core::{Kind as ObjectKind, Link, Local, ObjectKey, Problem, World, manifest};
 use speaker_proto::{Epoch, GroupKey, Mac, NodeName, Time};
 use std::collections::BTreeMap;
@@ -241,6 +242,8 @@ fn snapshot_of(manifests: &str) -> Snapshot {
         alive: members,
         local,
         held,
+        steering: SteeringContent::default(),
+        numbers: BTreeMap::new(),
         problems: vec![Problem {
             object: ObjectKey::new(ObjectKind::Pool, "metallb-system", "broken"),
             origin: "all.yaml#9".to_owned(),
@@ -284,6 +287,7 @@ impl Sight for Kernel {
             slot: 1,
             is_fenced: false,
             is_moving: false,
+            is_steered: false,
             outcomes: outcomes.iter().copied().collect(),
             packets,
             bytes: packets * 100,
@@ -321,6 +325,22 @@ impl Sight for Kernel {
         Ok(vec![GlobalCount {
             name: "forwarded",
             count: 4,
+        }])
+    }
+
+    fn steered(&self) -> Result<Vec<GlobalCount>> {
+        Ok(vec![GlobalCount {
+            name: "sent",
+            count: 6,
+        }])
+    }
+
+    fn shares(&self) -> Result<Vec<ShareSight>> {
+        Ok(vec![ShareSight {
+            slot: 0,
+            node: 0,
+            packets: 3,
+            bytes: 300,
         }])
     }
 

@@ -11,7 +11,7 @@ use serde_json::Value;
 pub(super) struct Request {
     /// The name of the question.
     pub(super) ask: String,
-    /// The service or the peer that it is about.
+    /// The service, the peer or the VIP that it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) service: Option<String>,
     /// What is to be said to a peer.
@@ -60,6 +60,7 @@ impl Request {
             }
             Question::Bfd { peer } => ("bfd", peer.clone()),
             Question::Routes { peer } => ("routes", peer.clone()),
+            Question::Steer { vip } => ("steer", vip.clone()),
             Question::Maps => ("maps", None),
             Question::Counters => ("counters", None),
             Question::Facts => ("facts", None),
@@ -105,6 +106,7 @@ impl Request {
             },
             ("bfd", peer) => Question::Bfd { peer: peer.clone() },
             ("routes", peer) => Question::Routes { peer: peer.clone() },
+            ("steer", vip) => Question::Steer { vip: vip.clone() },
             ("maps", None) => Question::Maps,
             ("counters", None) => Question::Counters,
             ("facts", None) => Question::Facts,

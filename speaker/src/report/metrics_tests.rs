@@ -34,6 +34,16 @@ fn figures() -> Figures {
         pools: BTreeMap::from([("lan".to_owned(), pool)]),
         globals: BTreeMap::from([("arp", 20)]),
         passages: BTreeMap::from([("forwarded", 4)]),
+        steered: BTreeMap::from([("sent", 6)]),
+        shares: BTreeMap::from([(
+            (
+                "192.0.2.10".parse().unwrap(),
+                "eth0".to_owned(),
+                "n2".to_owned(),
+            ),
+            (6, 600),
+        )]),
+        neighbours: BTreeMap::from([("asked", 2)]),
         links: BTreeMap::from([
             ("eth0".to_owned(), Some("tcx".to_owned())),
             ("eth1".to_owned(), None),
@@ -234,6 +244,10 @@ fn our_own_figures_have_our_name() {
         r#"heliograph_traffic_bytes_total{ip="192.0.2.10"} 1200"#,
         r#"heliograph_program_events_total{event="arp"} 20"#,
         r#"heliograph_move_packets_total{outcome="forwarded"} 4"#,
+        r#"heliograph_steered_packets_total{outcome="sent"} 6"#,
+        r#"heliograph_share_packets_total{ip="192.0.2.10",link="eth0",node="n2"} 6"#,
+        r#"heliograph_share_bytes_total{ip="192.0.2.10",link="eth0",node="n2"} 600"#,
+        r#"heliograph_neighbour_questions_total{outcome="asked"} 2"#,
         r#"heliograph_link_info{hook="none",link="eth1"} 1"#,
         r#"heliograph_link_info{hook="tcx",link="eth0"} 1"#,
         r#"heliograph_problems{kind="IPAddressPool"} 1"#,

@@ -5,7 +5,6 @@
 
 use crate::answer::Refusal;
 use crate::call::{Call, Question, Reply, Stop};
-use crate::kinds::Kind;
 use crate::policies;
 use crate::select;
 use crate::store::{Key, Store};

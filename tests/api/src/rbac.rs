@@ -366,6 +366,7 @@ mod tests {
         User {
             name: "system:serviceaccount:metallb-system:speaker".to_owned(),
             groups: Vec::new(),
+            extra: BTreeMap::default(),
         }
     }
 
@@ -373,6 +374,7 @@ mod tests {
         User {
             name: "someone".to_owned(),
             groups: vec![name.to_owned()],
+            extra: BTreeMap::default(),
         }
     }
 }

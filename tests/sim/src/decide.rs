@@ -9,7 +9,7 @@ use crate::world::World;
 use speaker_core::agent::{self, Input, Output};
 use speaker_core::diff::Change;
 use speaker_core::plan::Plan;
-use speaker_core::tables::{self, TableChange, Tables};
+use speaker_core::tables::{self, Memory, TableChange, Tables};
 use speaker_ebpf::abi::{Addr, Entry, Mode, MoveValue, VipKey};
 use speaker_proto::gossip;
 use speaker_proto::hold::{self, Ground};
@@ -112,6 +112,11 @@ impl World {
                 Output::Tell(to, message) => {
                     process.asked.push_back(gossip::Input::Tell(to, message));
                 }
+                Output::Kernel(of, is_silent) => {
+                    process
+                        .asked
+                        .push_back(gossip::Input::Kernel(of, is_silent));
+                }
                 Output::Publish(version, held) => {
                     process.asked.push_back(gossip::Input::Held(version, held));
                 }
@@ -133,6 +138,8 @@ impl World {
                         only,
                     }));
                 }
+                // Nothing is spread here.
+                Output::LookFor(_) => {}
                 Output::Watch(list) => process.jobs.push_back(Job::Watch(list)),
                 Output::Unfence(vips) => {
                     self.unfence(node, process, &vips);
@@ -176,7 +183,9 @@ impl World {
 
     /// Whether anything had to be written.
     fn apply(&mut self, node: usize, process: &mut Process, plan: &Plan) -> bool {
-        let wanted = wanted(process, plan);
+        let mut memory = std::mem::take(&mut process.memory);
+        let wanted = wanted(process, &mut memory, plan);
+        process.memory = memory;
         let mut changes = tables::changes(&process.mirror, &wanted);
         if let Some(plant) = self.plant {
             changes.retain(|change| is_written(plant, process, change));
@@ -284,14 +293,15 @@ pub(crate) fn profile(node: usize, name: &speaker_proto::NodeName, mac: Mac) -> 
 }
 
 /// What the tables should hold by a plan.
-pub(crate) fn wanted(process: &Process, plan: &Plan) -> Tables {
-    tables::wanted(
+pub(crate) fn wanted(process: &Process, memory: &mut Memory, plan: &Plan) -> Tables {
+    let wanted = tables::wanted(
         plan,
         process.agent.local(),
         process.agent.macs(),
         &process.mirror,
-    )
-    .tables
+        memory,
+    );
+    wanted.tables
 }
 
 /// What a turn of the deciding thread came to.

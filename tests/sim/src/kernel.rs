@@ -4,7 +4,7 @@
 //! It has a clock (the node's own) and knows nothing of who is right.
 
 use speaker_core::diff::Change;
-use speaker_core::tables::{TableChange, Tables as Written};
+use speaker_core::tables::{Maglev, SteeringContent, TableChange, Tables as Written};
 use speaker_ebpf::abi::{Addr, Claim, Entry, Mode, VipKey};
 use speaker_ebpf::logic::Verdict;
 use speaker_ebpf::model::flow::FlowWire;
@@ -13,6 +13,7 @@ use speaker_ebpf::model::{Limit, Tables, VecFrame, run};
 use speaker_proto::{Mac, Time};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 
 /// The link that every node has, by index.
 pub const IFINDEX: u32 = 2;
@@ -34,6 +35,8 @@ pub struct Kernel {
     tables: Tables,
     /// The slots that have counters, as the maps have them.
     slots: BTreeSet<u32>,
+    /// Tables of steering that rows name.
+    maglev: BTreeMap<u32, Maglev>,
     /// Records of the ring are lost.
     pub loses_claims: bool,
 }
@@ -73,6 +76,25 @@ impl Kernel {
             TableChange::Move(Change::Remove(key)) => {
                 tables.moves.remove(key);
             }
+            TableChange::Target(Change::Put(key, target)) => {
+                tables.targets.insert(*key, *target);
+            }
+            TableChange::Target(Change::Remove(key)) => {
+                tables.targets.remove(key);
+            }
+            TableChange::Maglev(Change::Put(table, slots)) => {
+                tables.put_table(*table, |slot| slots[slot as usize]);
+                self.maglev.insert(*table, Arc::clone(slots));
+            }
+            TableChange::Maglev(Change::Remove(table)) => {
+                self.maglev.remove(table);
+            }
+            TableChange::Steer(Change::Put(key, row)) => {
+                tables.steering.insert(*key, *row);
+            }
+            TableChange::Steer(Change::Remove(key)) => {
+                tables.steering.remove(key);
+            }
             TableChange::ResetSlot(slot) => {
                 self.slots.insert(*slot);
                 tables.stats.remove(slot);
@@ -95,6 +117,11 @@ impl Kernel {
             links: self.tables.links.clone(),
             members: self.tables.members.clone(),
             moves: self.tables.moves.clone(),
+            steering: SteeringContent {
+                rows: self.tables.steering.clone(),
+                maglev: self.maglev.clone(),
+                targets: self.tables.targets.clone(),
+            },
             slots: self.slots.clone(),
         }
     }

@@ -8,7 +8,7 @@ use crate::kernel::Kernel;
 use crate::queue::Ns;
 use speaker_core::agent::{self, Agent};
 use speaker_core::fence::Looks;
-use speaker_core::tables::Tables;
+use speaker_core::tables::{Memory, Tables};
 use speaker_proto::announce::{Announce, Place};
 use speaker_proto::gossip::{self, Gossip, Received};
 use speaker_proto::member::Profile;
@@ -96,6 +96,8 @@ pub struct Process {
     pub agent: Agent,
     /// What was last written to the tables.
     pub mirror: Tables,
+    /// What making the tables remembers.
+    pub memory: Memory,
     /// Whether the deciding thread believes that a deadline is in force.
     pub is_armed: bool,
     /// When gratuitous frames go out.

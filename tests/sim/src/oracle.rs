@@ -78,6 +78,9 @@ pub struct Oracle {
     pub(crate) silent: BTreeSet<IpAddr>,
     /// Who sent new connections elsewhere then.
     pub(crate) astray: BTreeSet<(usize, IpAddr)>,
+    /// Promises that each node's process found void, and when one last did.
+    voids: BTreeMap<usize, u64>,
+    voided: Option<Ns>,
     /// Who ever contested a VIP.
     parties: BTreeMap<IpAddr, BTreeSet<NodeId>>,
 }
@@ -141,10 +144,24 @@ impl World {
         }
     }
 
-    /// Whether two answers may be: gossip is cut at one of them, or was until just now.
+    /// Whether two answers may be: gossip is cut at one of them, or was until just now; or one has no process, and the promise of a kernel was
+    /// void just now, though somebody still reaches it.
     fn is_excused(&self, a: usize, b: usize) -> bool {
         let since = self.now.saturating_sub(HEALING);
-        self.net.was_cut(a, since) || self.net.was_cut(b, since)
+        let is_cut = self.net.was_cut(a, since) || self.net.was_cut(b, since);
+        let is_alone = [a, b]
+            .into_iter()
+            .any(|node| self.nodes[node].process.is_none());
+        is_cut || is_alone && self.oracle.voided.is_some_and(|at| at >= since)
+    }
+
+    /// A node's process found so many promises void since it started.
+    pub(crate) fn note_voids(&mut self, node: usize, voids: u64) {
+        let before = self.oracle.voids.insert(node, voids).unwrap_or_default();
+        if voids > before {
+            self.oracle.voided = Some(self.now);
+            self.coverage.see("a promise was void");
+        }
     }
 
     /// Looks again at those who answer under an excuse.

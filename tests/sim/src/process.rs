@@ -10,7 +10,7 @@ use crate::{decide, net};
 use speaker_core::agent::{self, Agent, Input};
 use speaker_core::fence::Looks;
 use speaker_core::object::Kind;
-use speaker_core::tables::Tables;
+use speaker_core::tables::{Memory, Tables};
 use speaker_core::{Link, LinkName, Local};
 use speaker_ebpf::abi::Mode;
 use speaker_proto::announce::Announce;
@@ -43,6 +43,7 @@ impl World {
             local: Local::new(known.name.clone()),
             adopted,
             is_armed,
+            spread: BTreeSet::new(),
             drain_window: DRAIN_WINDOW,
             seed: self.chance.any(),
         };
@@ -67,6 +68,7 @@ impl World {
             has_successor: false,
             agent: Agent::new(start, time),
             mirror,
+            memory: Memory::default(),
             is_armed,
             announce: Announce::new(),
             probes: Probes::new(),

@@ -127,7 +127,8 @@ impl World {
             return;
         };
         let kernel = known.kernel.read();
-        let wanted = crate::decide::wanted(process, process.agent.plan());
+        let mut memory = process.memory.clone();
+        let wanted = crate::decide::wanted(process, &mut memory, process.agent.plan());
         let changes = speaker_core::tables::changes(&kernel, &wanted);
         if !changes.is_empty() {
             let held = process.agent.held();

@@ -49,6 +49,8 @@ mod process;
 mod restart;
 #[path = "lab/sight.rs"]
 mod sight;
+#[path = "lab/spread.rs"]
+mod spread;
 #[path = "lab/whole.rs"]
 mod whole;
 

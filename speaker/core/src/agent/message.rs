@@ -127,6 +127,8 @@ pub enum Output {
     Watch(Arc<Watchlist>),
     /// See of all of these whether they are there, again and again, and answer with [`Input::Neighbourhood`].
     LookFor(Arc<Prospects>),
+    /// Tell the observers that the kernel of a member in its grace does not answer, or may not (true), or does again.
+    Kernel(NodeId, bool),
     /// Lower the fences of these VIPs on all links.
     Unfence(BTreeSet<Vip>),
     /// Announce these places again.
@@ -211,6 +213,8 @@ pub enum Seen {
         /// It is passed over. If not, it may be this node that is cut off, or on another segment.
         is_certain: bool,
     },
+    /// It restarts within its promise, and its kernel does not answer.
+    KernelSilent,
     /// It answers again.
     Answering,
     /// Hardware of nobody's answers for it.

@@ -104,3 +104,7 @@ impl Facts for Ground<'_> {
 fn takes(entry: Option<&L2Entry>) -> bool {
     entry.is_some_and(|entry| matches!(entry.mode, Mode::Answer | Mode::Draining))
 }
+
+#[cfg(test)]
+#[path = "steering_tests.rs"]
+mod tests;

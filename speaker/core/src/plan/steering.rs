@@ -231,7 +231,8 @@ fn eligible(demands: &[&Demand], is_v4: bool) -> Weights {
     first
 }
 
-/// Whom to look for on which link, so that something can be spread there: the members that may serve any of it. As of the last plan.
+/// Whom to look for on which link, so that something can be spread there. Members whose speaker died or left as well: their nodes may
+/// still have connections from before. As of the last plan.
 pub fn prospects(memo: &Memo, world: &World, local: &Local, roster: &Roster) -> Prospects {
     let mut prospects = Prospects::new();
     let Some(survey) = memo.survey_as_is() else {
@@ -240,7 +241,7 @@ pub fn prospects(memo: &Memo, world: &World, local: &Local, roster: &Roster) -> 
     if groups(&survey).next().is_none() {
         return prospects;
     }
-    for member in roster.members.values().filter(|member| member.is_alive()) {
+    for member in roster.members.values() {
         let name = &member.profile.name;
         let addresses = addresses(world, &member.profile);
         if *name == local.node || addresses.is_empty() {

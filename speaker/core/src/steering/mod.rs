@@ -34,8 +34,6 @@ pub enum Bar {
     /// It is a bridge, and netfilter sees what crosses it (`net.bridge.bridge-nf-call-iptables`): the service proxy has rewritten
     /// packets before they get here.
     BridgeNetfilter,
-    /// It is a bond in mode balance-alb, which writes other hardware addresses into what it sends.
-    BalanceAlb,
     /// It merges segments in hardware (large-receive-offload), which cannot be taken apart again.
     LargeReceive,
 }
@@ -69,7 +67,6 @@ impl fmt::Display for Bar {
             Self::BridgeNetfilter => {
                 "it is a bridge whose frames pass through netfilter: set net.bridge.bridge-nf-call-iptables and -ip6tables to 0"
             }
-            Self::BalanceAlb => "it is a bond in mode balance-alb: use another mode",
             Self::LargeReceive => "it merges segments in hardware: ethtool -K it lro off",
         })
     }

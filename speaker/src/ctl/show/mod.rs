@@ -11,6 +11,7 @@ mod links;
 mod members;
 mod plan;
 mod status;
+mod steer;
 mod vips;
 
 use super::snapshot::{Sight, Snapshot};
@@ -62,6 +63,7 @@ pub(super) fn answer(known: &Known<'_>, question: &Question, as_text: bool) -> R
         }
         Question::Bfd { peer } => bfd::show(known, peer.as_deref())?.into_answer(as_text),
         Question::Routes { peer } => bgp::routes(known, peer.as_deref()).into_answer(as_text),
+        Question::Steer { vip } => steer::show(known, vip.as_deref())?.into_answer(as_text),
         Question::Maps => maps(known)?.into_answer(as_text),
         Question::Counters => counters::show(known)?.into_answer(as_text),
         Question::Facts => facts::show(known)?.into_answer(as_text),
@@ -108,6 +110,7 @@ fn why(known: &Known<'_>, service: &str) -> Result<Shown<Explanation>> {
     } = known.snapshot;
     let explanation = explain(world, alive, held, local, &id)
         .with_context(|| format!("there is no service {service}{}", near(known.snapshot, &id)))?;
+    let explanation = explanation.with_steering(known.snapshot.plan.steering.as_ref());
     Ok(Shown {
         text: explanation.to_string(),
         data: explanation,

@@ -70,7 +70,7 @@ impl Cluster {
         assert_eq!(code, 200, "{answer}");
     }
 
-    /// Starts our program.
+    /// Starts our program. Of a flag that is there twice the last counts.
     pub(crate) fn run(&self, kubeconfig: &Path, arguments: &[&str]) -> Running {
         let log = self
             .folder
@@ -79,9 +79,10 @@ impl Cluster {
         self.logs.borrow_mut().push(log.clone());
         let out = File::create(&log).unwrap();
         let child = Command::new(speaker())
-            .args(arguments)
+            .args(&arguments[..1])
             .arg("--kubeconfig")
             .arg(kubeconfig)
+            .args(&arguments[1..])
             .stdin(Stdio::null())
             .stdout(out.try_clone().unwrap())
             .stderr(out)

@@ -134,7 +134,7 @@ fn a_node_that_is_excluded_has_no_share() {
 #[test]
 fn a_link_that_does_not_bear_it_says_why() {
     let world = with(spreading_world(), service("web", &[WEB]), &["n1"]);
-    for bar in [Bar::BridgeNetfilter, Bar::BalanceAlb, Bar::LargeReceive] {
+    for bar in [Bar::BridgeNetfilter, Bar::LargeReceive] {
         let mut hood = hood(&["n2"]);
         hood.bars.insert("eth0".into(), bar);
         let (shares, _) = shares_of(&world, "n1", &hood);
@@ -244,6 +244,7 @@ fn roster() -> Roster {
         held_version: HeldVersion(1),
         acked: HeldVersion(1),
         is_reachable: true,
+        is_in_grace: false,
     };
     Roster {
         members: BTreeMap::from([(
@@ -284,7 +285,7 @@ fn why_tells_of_shares() {
     let world = with(spreading_world(), service("web", &[WEB]), &["n1"]);
     let local = local("n1");
     let mut hood = hood(&["n2"]);
-    hood.bars.insert("eth1".into(), Bar::BalanceAlb);
+    hood.bars.insert("eth1".into(), Bar::LargeReceive);
     let (shares, _) = shares_of(&world, "n1", &hood);
     let spread = |(place, share): (_, crate::steering::Share)| {
         let spread = crate::steering::Spread {
@@ -305,7 +306,7 @@ fn why_tells_of_shares() {
     assert_eq!(
         tail,
         [
-            "                         192.0.2.10 on eth1 is not: the link cannot: it is a bond in mode balance-alb: use another mode",
+            "                         192.0.2.10 on eth1 is not: the link cannot: it merges segments in hardware: ethtool -K it lro off",
             "  spread:                192.0.2.10 on eth0 over n1, n2",
         ]
     );

@@ -257,6 +257,8 @@ fn the_log_for_debugging_says_when_a_service_was_looked_at() {
     controller.until_it_says("endUpdate");
     assert_eq!(controller.line("startUpdate").unwrap()["service"], "a/web");
     assert!(controller.line("noChange").is_none(), "there was one");
+    // Of many lines in one second some are left out.
+    pause(1100);
     let mut labelled = site.service("web");
     labelled["metadata"]["labels"] = json!({"l": "1"});
     site.put(&labelled);
