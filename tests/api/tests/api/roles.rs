@@ -349,13 +349,8 @@ const OPERATOR: &[&str] = &[
     "list,watch,create           networking.k8s.io            networkpolicies                 own     -",
     "get,patch,delete            networking.k8s.io            networkpolicies                 own     controller",
     "get,patch,delete            networking.k8s.io            networkpolicies                 own     default-deny",
-<<<<<<< HEAD
-    "list,watch,create           policy                      poddisruptionbudgets            own     -",
-    "get,patch,delete            policy                      poddisruptionbudgets            own     controller",
-=======
     "list,watch,create           policy                       poddisruptionbudgets            own     -",
     "get,patch,delete            policy                       poddisruptionbudgets            own     controller",
->>>>>>> main
     "list,watch,create           monitoring.coreos.com        podmonitors                     own     -",
     "get,patch,delete            monitoring.coreos.com        podmonitors                     own     controller-monitor",
     "get,patch,delete            monitoring.coreos.com        podmonitors                     own     speaker-monitor",
