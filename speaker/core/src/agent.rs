@@ -6,6 +6,7 @@
 //! sockets.
 
 mod grace;
+mod links;
 mod membership;
 mod message;
 mod outcomes;
@@ -65,6 +66,8 @@ pub struct Agent {
     failures: Failures,
     /// When the next hold-down ends.
     failures_due: Option<Time>,
+    /// Since when no link is usable.
+    cut_off: Option<Time>,
     watching: Watching,
     spreading: Spreading,
     holds: Holds,
@@ -126,6 +129,7 @@ impl Agent {
             published: Arc::default(),
             failures: Failures::default(),
             failures_due: None,
+            cut_off: None,
             watching: Watching::default(),
             spreading: Spreading::new(spread),
             holds,
@@ -314,14 +318,7 @@ impl Machine for Agent {
                 }
                 news
             }),
-            Input::Links { announcing, others } => {
-                if self.local.links != announcing || self.local.other_links != others {
-                    self.local.links = announcing;
-                    self.local.other_links = others;
-                    self.meet(now);
-                    self.changed(now);
-                }
-            }
+            Input::Links { announcing, others } => self.links(now, announcing, others),
             Input::Armed => {
                 self.power = Power::Armed;
                 self.hold(now, hold::Input::Armed);

@@ -1,8 +1,7 @@
 //! The deciding thread, as `speaker/src/drive/decide.rs` drives the agent and writes the tables.
 
-use crate::kernel::IFINDEX;
 use crate::net;
-use crate::node::{Job, Process, Said, Thread};
+use crate::node::{Job, Node, Process, Said, Thread};
 use crate::oracle::Promise;
 use crate::plant::Plant;
 use crate::world::World;
@@ -10,7 +9,7 @@ use speaker_core::agent::{self, Input, Output};
 use speaker_core::diff::Change;
 use speaker_core::plan::Plan;
 use speaker_core::tables::{self, Memory, TableChange, Tables};
-use speaker_ebpf::abi::{Addr, Entry, Mode, MoveValue, VipKey};
+use speaker_ebpf::abi::{Entry, Mode, MoveValue, VipKey};
 use speaker_proto::gossip;
 use speaker_proto::hold::{self, Ground};
 use speaker_proto::member::Profile;
@@ -129,8 +128,11 @@ impl World {
                     if only.is_some() && self.plant == Some(Plant::StopsProbing) {
                         continue;
                     }
-                    let mac = self.nodes[node].mac;
-                    let places = places.into_iter().map(|(vip, _)| ((vip, IFINDEX), mac));
+                    let links = &process.agent.local().links;
+                    let places = places.into_iter().filter_map(|(vip, name)| {
+                        let link = links.get(&name)?;
+                        Some(((vip, link.ifindex), link.mac))
+                    });
                     process.jobs.push_back(Job::Probe(probe::Ask {
                         group,
                         nonce,
@@ -140,6 +142,7 @@ impl World {
                 }
                 // Nothing is spread here.
                 Output::LookFor(_) => {}
+                Output::Watch(_) if self.plant == Some(Plant::WatchesNobody) => {}
                 Output::Watch(list) => process.jobs.push_back(Job::Watch(list)),
                 Output::Unfence(vips) => {
                     self.unfence(node, process, &vips);
@@ -213,8 +216,7 @@ impl World {
 
     /// Before the agent is told of claims of a VIP: notes how many there were.
     fn note_fence(&mut self, node: usize, process: &mut Process, vip: Vip) {
-        let key = VipKey::new(Addr::from(vip.0), IFINDEX);
-        let slots = process.mirror.vips.get(&key).map(Entry::slot);
+        let slots = slots(process, vip);
         let fenced = self.nodes[node].kernel.fenced_of(slots.into_iter());
         process.told.extend(fenced);
     }
@@ -222,12 +224,10 @@ impl World {
     /// Lowers fences up to the claims that the agent was told of.
     fn unfence(&mut self, node: usize, process: &mut Process, vips: &BTreeSet<Vip>) {
         for vip in vips {
-            let key = VipKey::new(Addr::from(vip.0), IFINDEX);
-            let Some(entry) = process.mirror.vips.get(&key) else {
-                continue;
-            };
-            if let Some(generation) = process.told.remove(&entry.slot()) {
-                self.nodes[node].kernel.unfence(entry.slot(), generation);
+            for slot in slots(process, *vip) {
+                if let Some(generation) = process.told.remove(&slot) {
+                    self.nodes[node].kernel.unfence(slot, generation);
+                }
             }
         }
     }
@@ -278,13 +278,20 @@ fn is_written(plant: Plant, process: &Process, change: &TableChange) -> bool {
     }
 }
 
+/// The slots of a VIP's entries on all links.
+fn slots(process: &Process, vip: Vip) -> Vec<u32> {
+    let entries = process.mirror.vips.iter();
+    let own = entries.filter(|(key, _)| IpAddr::from(key.addr()) == vip.0);
+    own.map(|(_, entry)| entry.slot()).collect()
+}
+
 /// What a node says of itself at first.
-pub(crate) fn profile(node: usize, name: &speaker_proto::NodeName, mac: Mac) -> Arc<Profile> {
+pub(crate) fn profile(node: usize, known: &Node) -> Arc<Profile> {
     Arc::new(Profile {
-        name: name.clone(),
+        name: known.name.clone(),
         addresses: vec![net::address(node)],
         links: Vec::new(),
-        macs: vec![mac],
+        macs: known.macs.iter().flatten().copied().collect(),
         is_draining: false,
         is_stale: false,
         rules: 0,

@@ -4,7 +4,6 @@ use crate::api::Change;
 use crate::node::{Process, State, THREADS, Thread};
 use crate::plant::Plant;
 use crate::queue::MS;
-use crate::work::links;
 use crate::world::{Event, World};
 use crate::{decide, net};
 use speaker_core::agent::{self, Agent, Input};
@@ -47,8 +46,8 @@ impl World {
             drain_window: DRAIN_WINDOW,
             seed: self.chance.any(),
         };
-        let links = links(known.mac, known.has_carrier());
-        let profile = decide::profile(node, &known.name, known.mac);
+        let links = known.links();
+        let profile = decide::profile(node, known);
         let gossip = self.gossip(node, boot, &profile, held);
         let inbox = self.first_inputs(node, links);
         let known = &mut self.nodes[node];

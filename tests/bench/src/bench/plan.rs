@@ -218,6 +218,7 @@ impl Node {
             local,
             adopted: BTreeMap::new(),
             is_armed: true,
+            spread: BTreeSet::new(),
             drain_window: Span::s(30),
             seed: 1,
         };
@@ -313,6 +314,7 @@ impl Node {
                     | Output::Publish(..)
                     | Output::Watch(_)
                     | Output::LookFor(_)
+                    | Output::Kernel(..)
                     | Output::Unfence(_)
                     | Output::Claim(_)
                     | Output::ClaimTo(..)
