@@ -145,6 +145,9 @@ impl Story {
             for webhook in object["webhooks"].as_array_mut().unwrap() {
                 webhook["failurePolicy"] = json!("Ignore");
             }
+            // Items of a list do not say what they are.
+            object["apiVersion"] = json!("admissionregistration.k8s.io/v1");
+            object["kind"] = json!("ValidatingWebhookConfiguration");
             let (code, answer) = self.double.put(&object);
             assert_eq!(code, 200, "{answer}");
         }
