@@ -94,6 +94,7 @@ struct Story {
 }
 
 impl Story {
+    /// An empty cluster with Prometheus' operator.
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         for (name, script) in [("kubectl", KUBECTL), ("helm", HELM)] {
@@ -107,6 +108,18 @@ impl Story {
             let metadata = json!({"name": name});
             double.put(&json!({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}));
         }
+        double.put(&json!({
+            "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+            "metadata": {"name": "prometheusrules.monitoring.coreos.com"},
+            "spec": {
+                "group": "monitoring.coreos.com", "scope": "Namespaced",
+                "names": {"plural": "prometheusrules", "kind": "PrometheusRule"},
+                "versions": [{
+                    "name": "v1", "served": true, "storage": true,
+                    "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}},
+                }],
+            },
+        }));
         let config = double.kubeconfig("admin").unwrap();
         Self {
             double,
