@@ -23,6 +23,8 @@ mod cluster;
 mod command;
 #[path = "lab/credentials.rs"]
 mod credentials;
+#[path = "lab/doctor.rs"]
+mod doctor;
 #[path = "lab/drain.rs"]
 mod drain;
 #[path = "lab/hang.rs"]
@@ -47,6 +49,8 @@ mod process;
 mod restart;
 #[path = "lab/sight.rs"]
 mod sight;
+#[path = "lab/traces.rs"]
+mod traces;
 #[path = "lab/whole.rs"]
 mod whole;
 
