@@ -3,6 +3,7 @@
 //! A rule sees text only: [`rust::Source`] blanks comments and literals, so that a rule reads code and not prose. Rules
 //! know nothing of each other, of git, or of how they are run; each has tests that plant a violation and see it found.
 
+mod claims;
 mod commands;
 mod compat;
 mod deny;
@@ -124,6 +125,10 @@ pub(crate) const RULES: &[Rule] = &[
     Rule {
         name: "every test of MetalLB's has one of ours",
         find: compat::covered,
+    },
+    Rule {
+        name: "every claim of security has its test",
+        find: claims::shown,
     },
     Rule {
         name: "links in documents resolve",
