@@ -95,7 +95,10 @@ fn row(arg: &Arg, page: &mut String) {
     if !words.is_empty() {
         write!(help, ": {}", words.join(", ")).unwrap();
     }
-    let help = help.replace('|', "\\|").replace('*', "\\*").replace('\n', " ");
+    let help = help
+        .replace('|', "\\|")
+        .replace('*', "\\*")
+        .replace('\n', " ");
     writeln!(
         page,
         "| `{name}` | {} | {env} | {help} |",
