@@ -17,6 +17,7 @@ mod operator;
 mod privileges;
 #[cfg(test)]
 mod reference_tests;
+mod replica;
 mod report;
 mod run;
 mod settings;

@@ -32,7 +32,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::fs;
 use std::io::ErrorKind;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 /// Everything that `speaker run` was told, checked.
@@ -141,11 +141,12 @@ impl Settings {
             },
             metrics: match &origin {
                 Origin::Directory(_) => loopback(port),
-                Origin::Cluster(_) => everywhere(port),
+                // In a cluster scrapers come from elsewhere.
+                Origin::Cluster(_) => shared::everywhere(port),
             },
             health: loopback(args.health_probe_port),
-            log_level: args.shared.log_level,
-            log_format: args.shared.log_format,
+            log_level: args.shared.log.log_level,
+            log_format: args.shared.log.log_format,
             rules: Rules {
                 election: args.election,
                 placement: args.placement,
@@ -168,7 +169,7 @@ impl Settings {
     pub(crate) fn read(args: RunArgs) -> Result<Self> {
         let files = Files {
             exclusions: exclusions(&args.exclude_links)?,
-            namespace: fs::read_to_string(NAMESPACE).ok(),
+            namespace: shared::own_namespace(),
         };
         Self::resolve(args, &files)
     }
@@ -248,11 +249,10 @@ fn namespace(args: &RunArgs, files: &Files) -> Result<String> {
         Some(_) => None,
         None => files.namespace.as_deref().map(str::trim),
     };
-    let asked = args.namespace.as_deref().or(own);
-    let namespace = asked.unwrap_or(speaker_core::manifest::DEFAULT_NAMESPACE);
-    speaker_core::names::check_label_name(namespace)
+    let namespace = shared::namespace(args.namespace.as_deref(), own);
+    speaker_core::names::check_label_name(&namespace)
         .map_err(|why| anyhow!("--namespace: {why}"))?;
-    Ok(namespace.to_owned())
+    Ok(namespace)
 }
 
 /// Where objects come from, and what was given and means nothing there.
@@ -327,11 +327,6 @@ fn loopback(port: u16) -> Option<SocketAddr> {
     (port != 0).then(|| SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
 }
 
-/// In a cluster scrapers come from elsewhere.
-fn everywhere(port: u16) -> Option<SocketAddr> {
-    (port != 0).then(|| SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)))
-}
-
 fn election(text: &str) -> Result<Election, String> {
     text.parse()
         .map_err(|error: speaker_core::election::UnknownElection| error.to_string())
@@ -346,7 +341,5 @@ fn placement(text: &str) -> Result<Placement, String> {
 pub(crate) const RUN_DIR: &str = "/run/heliograph";
 /// The socket's name within a node's run directory.
 pub(crate) const CTL_SOCKET: &str = "ctl.sock";
-/// Where a pod finds the namespace that it runs in.
-const NAMESPACE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
 /// Where MetalLB's ConfigMap `metallb-excludel2` is mounted.
 pub(crate) const EXCLUSIONS: &str = "/etc/metallb/excludel2.yaml";

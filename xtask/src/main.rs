@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
-use xtask::{bench, check, ebpf, lab, sim, test};
+use xtask::{bench, check, ebpf, image, lab, release, sim, test};
 
 fn main() -> ExitCode {
     match obey(Cli::parse().command) {
@@ -20,7 +20,9 @@ fn obey(command: Command) -> Result<ExitCode> {
         Command::Bench(request) => request.run().map(|()| ExitCode::SUCCESS),
         Command::BuildEbpf(request) => request.run().map(|()| ExitCode::SUCCESS),
         Command::Check(request) => request.run(),
+        Command::Image(request) => request.run().map(|()| ExitCode::SUCCESS),
         Command::Lab(request) => request.run(),
+        Command::Release(request) => request.run().map(|()| ExitCode::SUCCESS),
         Command::Sim(request) => request.run().map(|()| ExitCode::SUCCESS),
         Command::Test(request) => request.run(),
         Command::LabBackend(backend) => backend.serve().map(|()| ExitCode::SUCCESS),
@@ -40,7 +42,9 @@ enum Command {
     Bench(bench::Request),
     BuildEbpf(ebpf::BuildEbpf),
     Check(check::Request),
+    Image(image::Request),
     Lab(lab::command::Request),
+    Release(release::Request),
     Sim(sim::Request),
     Test(test::Request),
     /// What a pod of the lab runs.

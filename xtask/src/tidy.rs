@@ -19,7 +19,7 @@ mod tests;
 mod words;
 
 pub(crate) use commands::{Help, commands_exist};
-pub(crate) use deny::{dependencies, parse_packages};
+pub(crate) use deny::dependencies;
 pub(crate) use sizes::{RATCHET, rises};
 
 use anyhow::{Context, Result};
@@ -133,6 +133,10 @@ pub(crate) const RULES: &[Rule] = &[
     Rule {
         name: "links in documents resolve",
         find: docs::links,
+    },
+    Rule {
+        name: "paths in documents exist",
+        find: docs::paths,
     },
     Rule {
         name: "documents that sources name exist",

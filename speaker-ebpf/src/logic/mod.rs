@@ -1,21 +1,26 @@
 //! What becomes of a frame.
 //!
 //! One function for every hook and for the host's model: neighbour frames are judged in [`announce`], everything else goes on
-//! to the stack and is counted if it is for a VIP, or for a while to another node, if the VIP moves ([`moves`]). It trusts the
-//! tables and knows nothing of who fills them.
+//! to the stack and is counted if it is for a VIP, or to another node: because the VIP is spread ([`steer`]), or for a while because it
+//! moves ([`moves`]). It trusts the tables and knows nothing of who fills them.
 
 mod announce;
 mod moves;
 #[cfg(test)]
 mod moves_tests;
+mod steer;
+#[cfg(test)]
+mod steer_tests;
 #[cfg(test)]
 mod tests;
 
 use crate::abi::{
-    Addr, AskerKey, AskerValue, Claim, Entry, FlowKey, FlowValue, Global, LinkValue, MacAddr,
-    MemberValue, MoveValue, Outcome, Passage, SLOTS_MAX, SlotStats, VipKey,
+    Addr, AskerKey, AskerValue, Bucket, Claim, Entry, FlowKey, FlowValue, Global, LinkValue,
+    MacAddr, MemberValue, MoveValue, Outcome, Passage, SLOTS_MAX, ShareKey, SlotStats, SteerValue,
+    Steered, StreamKey, StreamValue, TargetKey, TargetValue, VipKey,
 };
-use crate::frame::{ETHERTYPE_AT, Frame, ethertype, ip, ndp};
+use crate::frame::flow::Family;
+use crate::frame::{ETHERTYPE_AT, Ether, Frame, ethertype, ip, ndp};
 
 /// Decides about a frame and, where the verdict is [`Verdict::Reply`], turns it into the reply.
 #[inline(always)]
@@ -47,7 +52,7 @@ fn ipv6<F: Frame, M: Maps>(frame: &mut F, maps: &mut M) -> Verdict {
     }
 }
 
-/// Counts a packet for the stack, if it is for a VIP of this link; or sends it on, if that moves.
+/// Counts a packet for the stack, if it is for a VIP of this link; or sends it on, if that is spread or moves.
 #[inline(always)]
 fn hand_over<F: Frame, M: Maps>(
     frame: &mut F,
@@ -66,18 +71,30 @@ fn hand_over<F: Frame, M: Maps>(
         maps.count(Global::BadEntry);
         return Verdict::Next;
     }
-    if entry.is_moving() && moves::is_sent_on(frame, maps, &key, family) {
-        return Verdict::Forward;
+    let verdict = if entry.is_ordinary() {
+        Verdict::Next
+    } else if let Some(row) = steer::row(maps, &key, &entry) {
+        steer::verdict(frame, maps, &key, &entry, row, family)
+    } else if entry.is_moving() && moves::is_sent_on(frame, maps, &key, family) {
+        Verdict::Forward
+    } else {
+        Verdict::Next
+    };
+    if verdict == Verdict::Next {
+        maps.traffic(entry.slot(), frame.len());
     }
-    maps.traffic(entry.slot(), frame.len());
-    Verdict::Next
+    verdict
 }
 
-/// The family of a packet.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Family {
-    V4,
-    V6,
+/// Takes a hop from a packet and readdresses its frame; `false`: it has no hop left, and is as it was.
+#[inline(always)]
+fn send_on<F: Frame>(frame: &mut F, own: MacAddr, to: MacAddr, family: Family) -> bool {
+    let hop = match family {
+        Family::V4 => ip::v4_hop(frame),
+        Family::V6 => ip::v6_hop(frame),
+    };
+    let ether = Ether { dst: to, src: own };
+    hop.is_some() && ether.write(frame).is_some()
 }
 
 /// The tables as the program sees them.
@@ -120,6 +137,31 @@ pub trait Maps {
     fn keep_flow(&mut self, key: &FlowKey, value: &FlowValue);
     /// Counts a packet of a VIP that moves.
     fn passed(&mut self, passage: Passage);
+    /// How the packets of a VIP are spread.
+    fn steering(&self, key: &VipKey) -> Option<SteerValue>;
+    /// A slot of a Maglev table; `None`: there is no such table.
+    fn bucket(&self, table: u32, slot: u32) -> Option<Bucket>;
+    /// Where a node is on a link.
+    fn target(&self, key: &TargetKey) -> Option<TargetValue>;
+    /// Whose a flow is, if that was remembered.
+    fn stream(&self, memory: Memory, key: &StreamKey) -> Option<StreamValue>;
+    /// Remembers whose a flow is.
+    fn keep_stream(&mut self, memory: Memory, key: &StreamKey, value: &StreamValue);
+    /// Counts a packet for a node; `false`: there is no row for that, and none can be made.
+    fn share(&mut self, key: &ShareKey, bytes: u32) -> bool;
+    /// Counts a packet of a VIP that is spread.
+    fn steered(&mut self, steered: Steered);
+}
+
+/// Where flows of VIPs that are spread are remembered: each in a map of its own, so that none pushes out another kind's.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Memory {
+    /// TCP connections.
+    Streams,
+    /// Flows of datagrams.
+    Datagrams,
+    /// Packets in fragments.
+    Fragments,
 }
 
 /// What the hook does with the frame.

@@ -4,11 +4,11 @@
 //! the client still sends to. Only TCP knows old from new. What a member sent is never sent on, so that a packet goes one hop further at
 //! most, whatever two nodes believe of each other. When in doubt it is this node's stack's.
 
-use super::{Family, Maps};
+use super::{Maps, send_on};
 use crate::abi::moves::HERE;
 use crate::abi::{FlowKey, FlowKind, FlowValue, MacAddr, MoveValue, Passage, VipKey};
-use crate::frame::flow::{self, Flow, Part};
-use crate::frame::{Ether, Frame, ip};
+use crate::frame::flow::{self, Family, Flow, Part};
+use crate::frame::{Ether, Frame};
 
 /// Whether a packet was readdressed to another node; if not, nothing of it was changed and the stack takes it.
 #[inline(always)]
@@ -25,17 +25,10 @@ pub(super) fn is_sent_on<F: Frame, M: Maps>(
         maps.passed(Passage::TooLate);
         return false;
     }
-    if !flow::pull(frame) {
-        maps.passed(Passage::Unclear);
-        return false;
-    }
-    let flow = match family {
-        Family::V4 => flow::v4(frame, key.addr()),
-        Family::V6 => flow::v6(frame, key.addr()),
-    };
+    let flow = flow::read(frame, key.addr(), family);
     let (passage, to) = window.judge(maps, &flow);
     let passage = match passage {
-        Passage::Forwarded | Passage::Returned if !window.send(frame, to, family) => {
+        Passage::Forwarded | Passage::Returned if !send_on(frame, window.own, to, family) => {
             Passage::NoHops
         }
         other => other,
@@ -83,7 +76,7 @@ impl Window {
         if to == HERE || to == self.own {
             return (Passage::Kept, HERE);
         }
-        if flow.has_rest && flow.part != Part::Unbound {
+        if flow.has_rest && matches!(flow.part, Part::Opening | Part::Segment) {
             self.remember(maps, FlowKind::Fragments, flow, flow.rest, to);
         }
         let is_old = flow.part != Part::Opening && to == self.row.old() && to != self.row.fresh();
@@ -110,7 +103,11 @@ impl Window {
         let is_ours = match flow.part {
             Part::Opening => true,
             Part::Segment => self.src == self.row.old(),
-            Part::Fragment | Part::Unbound | Part::Unclear => false,
+            Part::SegmentRest
+            | Part::Datagram
+            | Part::DatagramRest
+            | Part::Portless
+            | Part::Unclear => false,
         };
         if is_ours && self.remembered(maps, FlowKind::Connection, flow) != Some(HERE) {
             self.remember(maps, FlowKind::Connection, flow, flow.word, HERE);
@@ -120,10 +117,10 @@ impl Window {
     #[inline(always)]
     fn owner<M: Maps>(&self, maps: &mut M, flow: &Flow) -> MacAddr {
         let kind = match flow.part {
-            // Nothing is lost with it: any stack takes it in.
-            Part::Unbound => return self.row.fresh(),
+            // Nothing is lost with these: any stack takes them in.
+            Part::Datagram | Part::DatagramRest | Part::Portless => return self.row.fresh(),
             Part::Unclear => return HERE,
-            Part::Fragment => FlowKind::Fragments,
+            Part::SegmentRest => FlowKind::Fragments,
             Part::Opening | Part::Segment => FlowKind::Connection,
         };
         if let Some(owner) = self.remembered(maps, kind, flow) {
@@ -136,7 +133,11 @@ impl Window {
                 owner
             }
             Part::Segment => self.row.old(),
-            Part::Fragment | Part::Unbound | Part::Unclear => HERE,
+            Part::SegmentRest
+            | Part::Datagram
+            | Part::DatagramRest
+            | Part::Portless
+            | Part::Unclear => HERE,
         }
     }
 
@@ -169,19 +170,5 @@ impl Window {
             pad: [0; 2],
         };
         maps.keep_flow(&key, &value);
-    }
-
-    /// Takes a hop from the packet and readdresses its frame; `false`: it has no hop left, and is as it was.
-    #[inline(always)]
-    fn send<F: Frame>(&self, frame: &mut F, to: MacAddr, family: Family) -> bool {
-        let hop = match family {
-            Family::V4 => ip::v4_hop(frame),
-            Family::V6 => ip::v6_hop(frame),
-        };
-        let ether = Ether {
-            dst: to,
-            src: self.own,
-        };
-        hop.is_some() && ether.write(frame).is_some()
     }
 }

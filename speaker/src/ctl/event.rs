@@ -51,6 +51,8 @@ pub(crate) enum Kind {
     Member,
     /// This node is drained, or not any more.
     Drain,
+    /// A BGP session came up, went down, or is not up for another reason.
+    Session,
 }
 
 impl Event {
@@ -200,6 +202,7 @@ impl Kind {
             Self::Hold => "hold",
             Self::Member => "member",
             Self::Drain => "drain",
+            Self::Session => "session",
         }
     }
 }

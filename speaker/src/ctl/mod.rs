@@ -2,10 +2,11 @@
 //!
 //! [`Server`] answers on a Unix socket in the node's run directory, [`client`] asks. One line of JSON goes in, one comes
 //! out; `watch` goes on. Answers are made from a [`Snapshot`] of what the deciding thread knows and a [`Sight`] of
-//! what the kernel holds, so that the two can be compared. Asking changes nothing; the one thing that can be told is to drain.
+//! what the kernel holds, so that the two can be compared. Asking changes nothing; what can be told is to drain, and to pause a BGP session.
 
 mod client;
 mod event;
+mod order;
 mod peers;
 mod server;
 mod show;
@@ -26,10 +27,11 @@ use std::process::ExitCode;
 
 pub(crate) use client::{answer, facts, socket};
 pub(crate) use event::{Event, Kind, draining, name_taken};
+pub(crate) use order::{PeerOrder, PeerOrders};
 pub(crate) use peers::{
     BfdSessionSight, BfdSideSight, BfdSight, BgpPeerSight, BgpSight, NegotiatedSight, Said,
 };
-pub(crate) use server::{Orders, Server, States};
+pub(crate) use server::{DrainOrders, Orders, Server, States};
 pub(crate) use show::drain::{Progress, announced};
 pub(crate) use snapshot::{ApiState, MemberSight, MembersSight, Snapshot};
 
@@ -120,10 +122,14 @@ pub(crate) enum Question {
     /// The other speakers, and whether they are heard
     Members,
     /// BGP peers: whether there is a session, and why not
+    #[command(args_conflicts_with_subcommands = true)]
     Bgp {
         /// All there is to say of this one
         #[arg(value_name = "PEER")]
         peer: Option<String>,
+        /// What is to become of its session.
+        #[command(subcommand)]
+        order: Option<PeerOrder>,
     },
     /// BFD sessions with BGP peers: whether they are up, and why not
     Bfd {
@@ -136,6 +142,12 @@ pub(crate) enum Question {
         /// Those of this one
         #[arg(value_name = "PEER")]
         peer: Option<String>,
+    },
+    /// VIPs whose packets are spread over nodes, and what each node got
+    Steer {
+        /// This one
+        #[arg(value_name = "VIP")]
+        vip: Option<String>,
     },
     /// The pinned maps
     Maps,

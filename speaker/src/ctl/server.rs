@@ -7,7 +7,7 @@ use super::show::drain::{Progress, announced};
 use super::show::{self, Known};
 use super::snapshot::{Sight, Snapshot};
 use super::wire::{Answer, REQUEST_BYTES_MAX, Request};
-use super::{Event, Question};
+use super::{Event, PeerOrder, PeerOrders, Question};
 use anyhow::{Context, Result, bail, ensure};
 use speaker_proto::Time;
 use std::fs;
@@ -24,7 +24,16 @@ use tokio::sync::{Semaphore, broadcast};
 use tokio::time::timeout;
 
 /// Orders a drain, or its end; whether the order is on its way.
-pub(crate) type Orders = Arc<dyn Fn(bool) -> bool + Send + Sync>;
+pub(crate) type DrainOrders = Arc<dyn Fn(bool) -> bool + Send + Sync>;
+
+/// What clients can have done.
+#[derive(Clone)]
+pub(crate) struct Orders {
+    /// Drains, and their ends.
+    pub(crate) drain: DrainOrders,
+    /// Pauses of BGP sessions, and their ends.
+    pub(crate) peers: PeerOrders,
+}
 
 /// The newest snapshot; `None` before the first.
 pub(crate) type States = Arc<dyn Fn() -> Option<Snapshot> + Send + Sync>;
@@ -164,6 +173,12 @@ impl Desk {
                 let order = Order { undo, wait };
                 self.drain(write, order, request.as_text).await
             }
+            Question::Bgp {
+                order: Some(order), ..
+            } => {
+                note(uid, &order);
+                self.obey(write, order, request.as_text).await
+            }
             Question::Metrics => send(write, &self.metrics().await?).await,
             Question::Status
             | Question::Plan
@@ -171,9 +186,10 @@ impl Desk {
             | Question::Vips
             | Question::Links
             | Question::Members
-            | Question::Bgp { .. }
+            | Question::Bgp { order: None, .. }
             | Question::Bfd { .. }
             | Question::Routes { .. }
+            | Question::Steer { .. }
             | Question::Maps
             | Question::Counters
             | Question::Facts
@@ -211,7 +227,7 @@ impl Desk {
         let unready = "the speaker has decided nothing yet: try again";
         let before = announced(&(self.states)().context(unready)?);
         ensure!(
-            (self.orders)(!order.undo),
+            (self.orders.drain)(!order.undo),
             "the speaker has too much to do: try again"
         );
         let mut told = None;
@@ -235,6 +251,24 @@ impl Desk {
         }
     }
 
+    /// Has the session with a peer paused or resumed, and tells how it is then.
+    async fn obey(
+        &self,
+        write: &mut OwnedWriteHalf,
+        order: PeerOrder,
+        as_text: bool,
+    ) -> Result<()> {
+        let question = Question::Bgp {
+            peer: Some(order.peer().to_owned()),
+            order: None,
+        };
+        (self.orders.peers)(order)
+            .await
+            .map_err(anyhow::Error::msg)?;
+        let answer = self.answer(question, as_text).await?;
+        send(write, &answer).await
+    }
+
     async fn watch(&self, write: &mut OwnedWriteHalf, as_text: bool) -> Result<()> {
         let mut events = self.events.subscribe();
         loop {
@@ -255,6 +289,27 @@ impl Desk {
 struct Order {
     undo: bool,
     wait: bool,
+}
+
+fn note(uid: u32, order: &PeerOrder) {
+    let peer = order.peer();
+    match order {
+        PeerOrder::Pause { say, .. } => tracing::info!(
+            uid,
+            peer,
+            say,
+            op = "ctl",
+            event = "sessionPaused",
+            "a BGP session was ordered to pause"
+        ),
+        PeerOrder::Resume { .. } => tracing::info!(
+            uid,
+            peer,
+            op = "ctl",
+            event = "sessionResumed",
+            "a paused BGP session was ordered again"
+        ),
+    }
 }
 
 /// Who may ask: root, and the user that the speaker runs as.

@@ -1,11 +1,15 @@
 //! What answers are made from.
 
 use super::peers::{BfdSight, BgpSight};
-use crate::dataplane::{self, AttachReport, GlobalCount, LinkSight, MapSight, SlotSight};
+use crate::dataplane::{
+    self, AttachReport, GlobalCount, LinkSight, MapSight, ShareSight, SlotSight,
+};
 use anyhow::Result;
 use serde::Serialize;
 use speaker_core::plan::{Held, Plan};
+use speaker_core::tables::SteeringContent;
 use speaker_core::{Local, Members, Problem, World};
+use speaker_proto::NodeName;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -28,6 +32,10 @@ pub(crate) struct Snapshot {
     pub(crate) held: Held,
     /// Whom it knows to be alive, itself included.
     pub(crate) alive: Members,
+    /// The tables of steering, as they were written.
+    pub(crate) steering: SteeringContent,
+    /// The nodes that those name by number.
+    pub(crate) numbers: BTreeMap<NodeName, u16>,
     /// What is wrong besides objects and the plan.
     pub(crate) problems: Vec<Problem>,
     /// Whether a deadline is in force.
@@ -174,6 +182,10 @@ pub(crate) trait Sight: Send + Sync {
     fn globals(&self) -> Result<Vec<GlobalCount>>;
     /// What became of packets for VIPs that move.
     fn passages(&self) -> Result<Vec<GlobalCount>>;
+    /// What became of packets for VIPs that are spread.
+    fn steered(&self) -> Result<Vec<GlobalCount>>;
+    /// What each node got of each VIP that is spread.
+    fn shares(&self) -> Result<Vec<ShareSight>>;
     /// Every pinned map.
     fn maps(&self) -> Result<Vec<MapSight>>;
     /// Every link that the program is attached to.
@@ -195,6 +207,14 @@ impl Sight for dataplane::Sight {
 
     fn passages(&self) -> Result<Vec<GlobalCount>> {
         Self::passages(self)
+    }
+
+    fn steered(&self) -> Result<Vec<GlobalCount>> {
+        Self::steered(self)
+    }
+
+    fn shares(&self) -> Result<Vec<ShareSight>> {
+        Self::shares(self)
     }
 
     fn maps(&self) -> Result<Vec<MapSight>> {

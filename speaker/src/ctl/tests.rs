@@ -1,20 +1,23 @@
 //! Answers as people and programs see them, over a real socket.
 
 use super::client::ask;
+use super::order::{Obeyed, PeerOrder};
 use super::peers::{
     BfdSessionSight, BfdSideSight, BfdSight, BgpPeerSight, BgpSight, NegotiatedSight,
 };
-use super::server::{Orders, Server, States};
+use super::server::{DrainOrders, Orders, Server, States};
 use super::snapshot::{MemberSight, MembersSight, Sight, Snapshot};
+use super::wire::Request;
 use super::{Event, Form, Kind, Question};
 use crate::dataplane::{
-    AttachReport, GlobalCount, Hook, LinkSight, MapSight, SlotSight, Step, StepResult,
+    AttachReport, GlobalCount, Hook, LinkSight, MapSight, ShareSight, SlotSight, Step, StepResult,
 };
 use anyhow::Result;
 use rustix::process::Uid;
 use rustix::thread::set_thread_res_uid;
 use speaker_core::doctor::facts::SpeakerFacts;
 use speaker_core::plan::{Held, Hold, Holding, Memo, plan};
+use speaker_core::tables::SteeringContent;
 use speaker_core::{Kind as ObjectKind, Link, Local, ObjectKey, Problem, World, manifest};
 use speaker_proto::{Epoch, GroupKey, Mac, NodeName, Time};
 use std::collections::BTreeMap;
@@ -22,8 +25,8 @@ use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -239,6 +242,8 @@ fn snapshot_of(manifests: &str) -> Snapshot {
         alive: members,
         local,
         held,
+        steering: SteeringContent::default(),
+        numbers: BTreeMap::new(),
         problems: vec![Problem {
             object: ObjectKey::new(ObjectKind::Pool, "metallb-system", "broken"),
             origin: "all.yaml#9".to_owned(),
@@ -282,6 +287,7 @@ impl Sight for Kernel {
             slot: 1,
             is_fenced: false,
             is_moving: false,
+            is_steered: false,
             outcomes: outcomes.iter().copied().collect(),
             packets,
             bytes: packets * 100,
@@ -322,6 +328,22 @@ impl Sight for Kernel {
         }])
     }
 
+    fn steered(&self) -> Result<Vec<GlobalCount>> {
+        Ok(vec![GlobalCount {
+            name: "sent",
+            count: 6,
+        }])
+    }
+
+    fn shares(&self) -> Result<Vec<ShareSight>> {
+        Ok(vec![ShareSight {
+            slot: 0,
+            node: 0,
+            packets: 3,
+            bytes: 300,
+        }])
+    }
+
     fn maps(&self) -> Result<Vec<MapSight>> {
         Ok(vec![MapSight {
             name: "hg_vips",
@@ -346,6 +368,18 @@ impl Sight for Kernel {
     }
 }
 
+/// Nobody takes an order.
+fn deaf() -> Orders {
+    let refuse = |order: PeerOrder| -> Obeyed {
+        let peer = order.peer().to_owned();
+        Box::pin(async move { Err(format!("this node has no BGPPeer {peer}")) })
+    };
+    Orders {
+        drain: Arc::new(|_| false),
+        peers: Arc::new(refuse),
+    }
+}
+
 /// A server on a socket of its own.
 struct Bench {
     runtime: Runtime,
@@ -362,7 +396,11 @@ impl Bench {
         Self::obeying(states, Arc::new(|_| false))
     }
 
-    fn obeying(states: States, orders: Orders) -> Self {
+    fn obeying(states: States, drain: DrainOrders) -> Self {
+        Self::ordered(states, Orders { drain, ..deaf() })
+    }
+
+    fn ordered(states: States, orders: Orders) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -472,6 +510,7 @@ fn bgp_tells_of_each_peer_whether_there_is_a_session_and_why_not() {
     let bench = Bench::new();
     let about = |peer: Option<&str>| Question::Bgp {
         peer: peer.map(str::to_owned),
+        order: None,
     };
     bench.check(
         about(None),
@@ -487,6 +526,80 @@ spine   192.0.2.5:179  64513  Active       0ns  0/0   cannot connect: refused
     }
     let why = bench.ask(about(Some("leaf")), Form::Table).unwrap_err();
     assert_eq!(why.to_string(), "this node has no BGPPeer leaf");
+}
+
+#[test]
+fn a_peer_that_is_paused_says_so_until_it_is_resumed() {
+    let paused: Arc<Mutex<Option<String>>> = Arc::default();
+    let seen = Arc::clone(&paused);
+    let states = move || {
+        let mut snapshot = snapshot();
+        snapshot.bgp.peers[0].paused = seen.lock().unwrap().clone();
+        Some(snapshot)
+    };
+    let peers = move |order: PeerOrder| -> Obeyed {
+        let mut paused = paused.lock().unwrap();
+        *paused = match order {
+            PeerOrder::Pause { say, .. } => Some(say),
+            PeerOrder::Resume { .. } => None,
+        };
+        Box::pin(async { Ok(()) })
+    };
+    let orders = Orders {
+        drain: Arc::new(|_| false),
+        peers: Arc::new(peers),
+    };
+    let bench = Bench::ordered(Arc::new(states), orders);
+    let order = |order| Question::Bgp {
+        peer: None,
+        order: Some(order),
+    };
+    let pause = PeerOrder::Pause {
+        peer: "router".to_owned(),
+        say: "new optics".to_owned(),
+    };
+    let said = bench.ask(order(pause.clone()), Form::Table).unwrap();
+    let until =
+        r#""new optics", until `speaker ctl bgp resume router` or until this speaker starts anew"#;
+    assert!(said.contains(until), "{said}");
+    let all = Question::Bgp {
+        peer: None,
+        order: None,
+    };
+    let line = bench.ask(all.clone(), Form::Table).unwrap();
+    assert!(
+        line.contains("paused until `speaker ctl bgp resume router`"),
+        "{line}"
+    );
+    let resume = PeerOrder::Resume {
+        peer: "router".to_owned(),
+    };
+    let said = bench.ask(order(resume), Form::Json).unwrap();
+    let said: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(said["peers"][0]["paused"], serde_json::Value::Null);
+    let why = Bench::new().refusal(order(pause));
+    assert_eq!(why, "this node has no BGPPeer router");
+}
+
+#[test]
+fn rfc9003_2_a_peer_is_told_at_most_128_bytes() {
+    let request = |say: &str| {
+        let question = Question::Bgp {
+            peer: None,
+            order: Some(PeerOrder::Pause {
+                peer: "router".to_owned(),
+                say: say.to_owned(),
+            }),
+        };
+        let request = Request::new(&question, true);
+        request.question().map(|asked| asked == question)
+    };
+    assert_eq!(request(&"x".repeat(128)), Ok(true));
+    assert_eq!(
+        request(&"x".repeat(129)),
+        Err("129 bytes, not 1 to 128".to_owned())
+    );
+    assert_eq!(request(""), Err("0 bytes, not 1 to 128".to_owned()));
 }
 
 #[test]
@@ -897,10 +1010,7 @@ fn more_clients_than_there_are_seats_are_told() {
 #[test]
 fn a_socket_that_nobody_answers_on_is_replaced_and_a_living_one_is_not() {
     let bench = Bench::new();
-    let error = bench
-        .open(Arc::new(|| None), Arc::new(|_| false))
-        .err()
-        .unwrap();
+    let error = bench.open(Arc::new(|| None), deaf()).err().unwrap();
     assert!(
         error.to_string().contains("another speaker answers on"),
         "{error:#}"
@@ -914,7 +1024,7 @@ fn a_socket_that_nobody_answers_on_is_replaced_and_a_living_one_is_not() {
     let server = Server::open(
         &stale,
         Arc::new(|| None),
-        Arc::new(|_| false),
+        deaf(),
         Arc::new(Kernel),
         changes,
         || Time::ms(0),
@@ -930,7 +1040,7 @@ fn a_socket_that_nobody_answers_on_is_replaced_and_a_living_one_is_not() {
     let error = Server::open(
         &stale,
         Arc::new(|| None),
-        Arc::new(|_| false),
+        deaf(),
         Arc::new(Kernel),
         changes,
         || Time::ms(0),

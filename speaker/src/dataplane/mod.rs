@@ -29,7 +29,7 @@ pub(crate) use claims::Claims;
 use deadline::DeadlineCell;
 pub(crate) use offload::active as active_features;
 pub(crate) use pins::{all_pins, pin_dir, pinned_nodes};
-pub(crate) use sight::{GlobalCount, LinkSight, MapSight, Sight, SlotSight};
+pub(crate) use sight::{GlobalCount, LinkSight, MapSight, ShareSight, Sight, SlotSight};
 pub(crate) use survey::{Hooked, programs as programs_on};
 pub(crate) use tables::KernelTables;
 

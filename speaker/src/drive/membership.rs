@@ -150,6 +150,7 @@ impl Membership {
             Input::Promise(_) => self.promised = Some(false),
             Input::Received(_)
             | Input::Beat
+            | Input::Kernel(..)
             | Input::Leave
             | Input::Steered(_)
             | Input::Starved(_) => {}

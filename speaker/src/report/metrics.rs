@@ -198,6 +198,41 @@ impl Page {
         for (outcome, count) in &figures.passages {
             moves.with_label_values(&[*outcome]).inc_by(*count);
         }
+        self.steering(figures)
+    }
+
+    fn steering(&self, figures: &Figures) -> Result<()> {
+        let steered = self.counters(
+            "heliograph_steered_packets_total",
+            "Packets to VIPs that are spread over nodes, by what became of them",
+            &["outcome"],
+        )?;
+        for (outcome, count) in &figures.steered {
+            steered.with_label_values(&[*outcome]).inc_by(*count);
+        }
+        let packets = self.counters(
+            "heliograph_share_packets_total",
+            "Packets of a VIP that this node attracted and gave to a node, itself included",
+            &["ip", "link", "node"],
+        )?;
+        let bytes = self.counters(
+            "heliograph_share_bytes_total",
+            "Bytes of packets of a VIP that this node attracted and gave to a node, itself included",
+            &["ip", "link", "node"],
+        )?;
+        for ((ip, link, node), (count, size)) in &figures.shares {
+            let labels = [ip.to_string(), link.clone(), node.clone()];
+            packets.with_label_values(&labels).inc_by(*count);
+            bytes.with_label_values(&labels).inc_by(*size);
+        }
+        let neighbours = self.counters(
+            "heliograph_neighbour_questions_total",
+            "Questions to other nodes whether they are on a link's segment, by what became of them",
+            &["outcome"],
+        )?;
+        for (outcome, count) in &figures.neighbours {
+            neighbours.with_label_values(&[*outcome]).inc_by(*count);
+        }
         Ok(())
     }
 

@@ -67,6 +67,7 @@ fn counts(counts: &Counts) -> (Named, Named) {
         held_too_many,
         votes,
         verdicts,
+        voided,
         accused,
     } = *counts;
     let refused = [
@@ -86,6 +87,7 @@ fn counts(counts: &Counts) -> (Named, Named) {
     let events = [
         ("vote", votes),
         ("verdict", verdicts),
+        ("promise_void", voided),
         ("accused", accused),
         ("listeners_full", listeners_full),
         ("assemblies_full", assemblies_full),
@@ -183,6 +185,7 @@ mod tests {
             held_version: HeldVersion(1),
             acked: HeldVersion(1),
             is_reachable: true,
+            is_in_grace: false,
         })
     }
 

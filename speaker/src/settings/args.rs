@@ -26,7 +26,7 @@ use std::path::PathBuf;
 #[derive(Parser, Debug)]
 #[command(
     name = "speaker",
-    version,
+    version = env!("HELIOGRAPH_VERSION"),
     max_term_width = 100,
     disable_help_subcommand = true,
     args_override_self = true,

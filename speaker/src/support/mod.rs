@@ -129,7 +129,13 @@ fn questions() -> [(&'static str, Question); 10] {
         ("vips", Question::Vips),
         ("links", Question::Links),
         ("members", Question::Members),
-        ("bgp", Question::Bgp { peer: None }),
+        (
+            "bgp",
+            Question::Bgp {
+                peer: None,
+                order: None,
+            },
+        ),
         ("bfd", Question::Bfd { peer: None }),
         ("routes", Question::Routes { peer: None }),
         ("maps", Question::Maps),

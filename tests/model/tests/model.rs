@@ -15,6 +15,7 @@ mod manifests;
 mod monitoring;
 mod reference;
 mod reviews;
+mod rules;
 mod scenario;
 mod schemas;
 mod types;

@@ -31,6 +31,8 @@ mod drain;
 mod hang;
 #[path = "lab/heirs.rs"]
 mod heirs;
+#[path = "lab/image.rs"]
+mod image;
 #[path = "lab/interop.rs"]
 mod interop;
 #[path = "lab/links.rs"]
@@ -49,6 +51,8 @@ mod process;
 mod restart;
 #[path = "lab/sight.rs"]
 mod sight;
+#[path = "lab/spread.rs"]
+mod spread;
 #[path = "lab/traces.rs"]
 mod traces;
 #[path = "lab/whole.rs"]

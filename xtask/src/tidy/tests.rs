@@ -397,6 +397,32 @@ fn a_dead_link_is_found() {
 }
 
 #[test]
+fn a_path_that_is_not_there_is_found_in_code_alone() {
+    let check = |text: &str| {
+        let files = [
+            ("a.md", text),
+            ("deploy/a.yaml", ""),
+            ("speaker/x/y.rs", ""),
+        ];
+        docs::paths(&tree(&files)).len()
+    };
+    for innocent in [
+        "`deploy/a.yaml`, (`speaker/x/y.rs`)",
+        "```\nkubectl apply -f deploy/a.yaml\n```",
+        "deploy/b.yaml in prose",
+        "`docs/*.md`, `deploy/`, `other/b`",
+    ] {
+        assert_eq!(check(innocent), 0, "{innocent}");
+    }
+    for planted in [
+        "`deploy/b.yaml`",
+        "```\nkubectl apply -f deploy/b.yaml\n```",
+    ] {
+        assert_eq!(check(planted), 1, "{planted}");
+    }
+}
+
+#[test]
 fn a_document_that_is_not_there_is_found() {
     let check = |line: &str| {
         docs::mentions(&tree(&[("a.rs", line), ("docs/a.md", "# A\n## Deadline")])).len()

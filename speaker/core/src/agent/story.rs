@@ -104,6 +104,13 @@ pub fn seen_story(group: GroupKey, with: Option<&NodeName>, seen: Seen) -> Story
                 "{other} holds it and no answer of it comes here: this node may be cut off, or on another segment"
             ),
         ),
+        Seen::KernelSilent => (
+            "vipPromiseBroken",
+            true,
+            format!(
+                "{other} restarts and its kernel does not answer: not waited for, once another node finds the same"
+            ),
+        ),
         Seen::Answering => (
             "vipAnswered",
             false,
@@ -129,7 +136,7 @@ pub fn seen_story(group: GroupKey, with: Option<&NodeName>, seen: Seen) -> Story
 }
 
 /// The names that [`story`] and [`seen_story`] give, each once.
-pub const STORIES: [&str; 12] = [
+pub const STORIES: [&str; 13] = [
     "vipTaken",
     "vipGiven",
     "vipReleased",
@@ -139,6 +146,7 @@ pub const STORIES: [&str; 12] = [
     "vipSpoofed",
     "vipMovesSpent",
     "vipUnanswered",
+    "vipPromiseBroken",
     "vipAnswered",
     "vipConflict",
     "vipUnheard",
@@ -191,6 +199,7 @@ mod tests {
         let seen = [
             Seen::Unanswered { is_certain: true },
             Seen::Unanswered { is_certain: false },
+            Seen::KernelSilent,
             Seen::Answering,
             Seen::Stranger(mac),
             Seen::Unheard,

@@ -137,6 +137,7 @@ impl Session {
     /// Between our packets, before jitter; `None`: there are no periodic ones now.
     pub fn interval(&self) -> Option<Span> {
         let both_up = self.state == State::Up && self.peer.state == State::Up;
+        // RFC 5880 §6.6.
         let is_unwanted = self.peer.is_demand && both_up && !self.timers.is_asking();
         // RFC 5880 §6.8.7.
         if self.must_wait() || is_unwanted || self.peer.receive == Span::from_ns(0) {
@@ -250,6 +251,7 @@ impl Session {
         self.settings = settings;
         if self.state != State::Up {
             self.timers = Timers::new(self.wanted());
+        // RFC 5880 §6.8.12: another multiplier needs no Poll, but is told at once.
         } else if self.timers.tell(now, self.wanted()) || multiplier != settings.multiplier {
             self.transmit(now);
         }

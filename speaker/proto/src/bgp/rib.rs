@@ -228,6 +228,7 @@ impl Sent {
         self.over.clear();
     }
 
+    /// RFC 4271 §9.2.1.1: the interval between announcements holds no withdrawal up. We have no such interval.
     fn gather_withdrawals(&mut self, from: Option<Prefix>) {
         let gone = self.both(from).filter_map(|(prefix, kept, wanted)| {
             (kept.is_some() && wanted.is_none()).then_some(Pending {

@@ -69,7 +69,7 @@ fn a_peer_is_told_withdrawals_first_and_then_what_is_new_by_attributes() {
 }
 
 #[test]
-fn a_withdrawal_does_not_wait_for_announcements_that_were_begun() {
+fn rfc4271_9_2_1_1_a_withdrawal_does_not_wait_for_announcements_that_were_begun() {
     let mut sent = Sent::new(both());
     sent.want(&table((0..10_000).map(|n| (v4(n), 7))));
     assert_eq!(say(&mut sent, 800).map(|(_, told)| told.len()), Some(800));

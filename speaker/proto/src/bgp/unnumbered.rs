@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn rfc4861_4_1_and_4_2_messages_carry_the_link_layer_address_and_no_lifetime() {
+    fn rfc4861_4_1_messages_carry_the_link_layer_address_and_no_lifetime() {
         let solicitation = solicitation(MAC);
         assert_eq!(solicitation[..8], [133, 0, 0, 0, 0, 0, 0, 0]);
         assert_eq!(solicitation[8..], [1, 1, 2, 0, 0, 0, 0, 1]);

@@ -4,7 +4,7 @@
 //! that may be lost, and says what this node does about each group. The rules are L3, L5.2–L5.4 and L6.1 of `docs/layer2.md`. It
 //! knows nothing of services, links, kernel tables or why a node was elected.
 
-use crate::member::{HeldSet, HeldVersion, NodeId, Roster};
+use crate::member::{Directory, HeldSet, HeldVersion, NodeId, Roster};
 use crate::{Epoch, GroupKey, Mac, Vip};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -98,6 +98,8 @@ pub enum Input {
     Wishes(Arc<BTreeMap<GroupKey, Wish>>),
     /// What is known of the others.
     Roster(Arc<Roster>),
+    /// What others published, of whom the roster may know nothing.
+    Published(Arc<Directory>),
     /// A message from another node's machine.
     Told(NodeId, Vec<u8>),
     /// The kernel's tables say what [`Holds::held`] said when the plan with this number was made ([`Holds::version`]).

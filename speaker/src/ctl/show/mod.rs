@@ -11,6 +11,7 @@ mod links;
 mod members;
 mod plan;
 mod status;
+mod steer;
 mod vips;
 
 use super::snapshot::{Sight, Snapshot};
@@ -57,14 +58,20 @@ pub(super) fn answer(known: &Known<'_>, question: &Question, as_text: bool) -> R
         Question::Vips => vips::show(known)?.into_answer(as_text),
         Question::Links => links::show(known)?.into_answer(as_text),
         Question::Members => members::show(known).into_answer(as_text),
-        Question::Bgp { peer } => bgp::show(known, peer.as_deref())?.into_answer(as_text),
+        Question::Bgp { peer, order: None } => {
+            bgp::show(known, peer.as_deref())?.into_answer(as_text)
+        }
         Question::Bfd { peer } => bfd::show(known, peer.as_deref())?.into_answer(as_text),
         Question::Routes { peer } => bgp::routes(known, peer.as_deref()).into_answer(as_text),
+        Question::Steer { vip } => steer::show(known, vip.as_deref())?.into_answer(as_text),
         Question::Maps => maps(known)?.into_answer(as_text),
         Question::Counters => counters::show(known)?.into_answer(as_text),
         Question::Facts => facts::show(known)?.into_answer(as_text),
         Question::Objects => objects(known).into_answer(as_text),
-        Question::Metrics | Question::Watch | Question::Drain { .. } => {
+        Question::Metrics
+        | Question::Watch
+        | Question::Drain { .. }
+        | Question::Bgp { order: Some(_), .. } => {
             bail!("this has no single answer")
         }
     }
@@ -103,6 +110,7 @@ fn why(known: &Known<'_>, service: &str) -> Result<Shown<Explanation>> {
     } = known.snapshot;
     let explanation = explain(world, alive, held, local, &id)
         .with_context(|| format!("there is no service {service}{}", near(known.snapshot, &id)))?;
+    let explanation = explanation.with_steering(known.snapshot.plan.steering.as_ref());
     Ok(Shown {
         text: explanation.to_string(),
         data: explanation,

@@ -44,7 +44,7 @@ pub(super) fn show<'a>(known: &Known<'a>) -> Result<Shown<Status<'a>>> {
     let vips: BTreeSet<_> = answering.map(|slot| slot.vip).collect();
     let status = Status {
         node: snapshot.local.node.as_str(),
-        version: env!("CARGO_PKG_VERSION"),
+        version: env!("HELIOGRAPH_VERSION"),
         started: Timestamp::try_from(snapshot.started)
             .map_or_else(|_| "?".into(), |at| format!("{at:.0}")),
         state: snapshot.state(),

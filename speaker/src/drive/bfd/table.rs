@@ -211,7 +211,8 @@ impl<M> Table<M> {
         }
     }
 
-    /// The session for a packet that names none: of those that it may be of the one that says most of where it comes from.
+    /// The session for a packet that names none: of those that it may be of the one that says most of where it comes
+    /// from (RFC 5881 §3).
     fn first(&self, heard: &Heard, range: &Range) -> Option<NonZeroU32> {
         let fits = |(key, id): &(&SessionKey, &NonZeroU32)| {
             let ifindex = self.entries.get(id).and_then(|entry| entry.ifindex);

@@ -119,7 +119,7 @@ fn session(settings: &PeerSettings) -> session::Settings {
             // Without BFD the routes of a node that died would stay until then.
             has_notification: settings.bfd.is_some(),
         }),
-        drain_prepends: 0,
+        drain_prepends: settings.drain_prepends,
     }
 }
 

@@ -95,12 +95,12 @@ fn heir_returned(counters: &str) -> u64 {
 
 /// What became of connections.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-struct Talk {
-    all: usize,
-    broken: usize,
+pub(super) struct Talk {
+    pub(super) all: usize,
+    pub(super) broken: usize,
 }
 
-fn open(at: SocketAddr, count: usize) -> Vec<TcpStream> {
+pub(super) fn open(at: SocketAddr, count: usize) -> Vec<TcpStream> {
     let streams = (0..count).map(|_| connect(at).unwrap());
     streams.collect()
 }
@@ -126,7 +126,7 @@ fn say(stream: &mut TcpStream, number: u32) -> io::Result<()> {
 }
 
 /// Each connection says something in turn, again and again.
-fn talk_until(mut streams: Vec<TcpStream>, stop: &AtomicBool) -> Talk {
+pub(super) fn talk_until(mut streams: Vec<TcpStream>, stop: &AtomicBool) -> Talk {
     let all = streams.len();
     for number in 1.. {
         streams.retain_mut(|stream| say(stream, number).is_ok());
@@ -142,7 +142,7 @@ fn talk_until(mut streams: Vec<TcpStream>, stop: &AtomicBool) -> Talk {
 }
 
 /// Opens a connection each 20 ms; all of them go on.
-fn open_until(at: SocketAddr, stop: &AtomicBool) -> Talk {
+pub(super) fn open_until(at: SocketAddr, stop: &AtomicBool) -> Talk {
     let mut streams = Vec::new();
     let mut talk = Talk::default();
     let mut number = 0;

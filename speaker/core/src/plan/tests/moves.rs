@@ -35,6 +35,7 @@ fn roster(links: &[(&str, u8)]) -> Roster {
         held_version: HeldVersion(1),
         acked: HeldVersion(1),
         is_reachable: true,
+        is_in_grace: false,
     };
     Roster {
         members: BTreeMap::from([(N2, Arc::new(member))]),

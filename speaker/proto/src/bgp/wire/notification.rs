@@ -3,7 +3,7 @@
 use crate::bgp::message::Notification;
 use std::fmt::Write as _;
 
-/// Bytes of text that are sent with a shutdown; some receivers know RFC 8203 only, which had room for no more.
+/// Bytes of text that are sent with a shutdown; some receivers know only RFC 8203 §2, which had room for no more.
 const TEXT_BYTES_MAX: usize = 128;
 
 /// CEASE (RFC 4486).

@@ -145,7 +145,7 @@ impl Judged {
             return Ok(());
         }
         let Some(rule) = rule(code) else {
-            // RFC 4271 §6.3: one that each speaker would have to know.
+            // RFC 4271 §6.3: one that each speaker would have to know. Others are passed over (RFC 4271 §9).
             let is_known = flags & OPTIONAL != 0;
             return is_known.then_some(()).ok_or_else(|| with(2, attribute));
         };

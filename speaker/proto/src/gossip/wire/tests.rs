@@ -100,15 +100,17 @@ fn message() -> impl Strategy<Value = Message> {
             held_hash: h,
         })
     });
-    let vote =
-        (node(), boot(), a_trace(), any::<bool>()).prop_map(|(subject, boot, trace, is_late)| {
+    let vote = (node(), boot(), a_trace(), any::<(bool, bool)>()).prop_map(
+        |(subject, boot, trace, is)| {
             Message::Vote(Vote {
                 subject,
                 boot,
                 trace,
-                is_late,
+                is_late: is.0,
+                is_void: is.1,
             })
-        });
+        },
+    );
     let ack = (boot(), any::<(u64, u64, u64)>()).prop_map(
         |(boot, (profile_version, held_version, own_version))| {
             Message::Ack(Ack {
@@ -241,4 +243,24 @@ fn a_heartbeat_is_small() {
         held_hash: 1,
     });
     assert_eq!(beat.encode(NodeId(9)).len(), 30);
+}
+
+#[test]
+fn a_vote_of_an_earlier_version_says_nothing_of_the_kernel() {
+    let vote = |is_void| {
+        Message::Vote(Vote {
+            subject: NodeId(3),
+            boot: Boot([1; 16]),
+            trace: Trace {
+                number: 1,
+                age_ms: 2,
+                promise_ms: 10_000,
+            },
+            is_late: true,
+            is_void,
+        })
+    };
+    let mut body = vote(true).encode(NodeId(2));
+    assert_eq!(body.pop(), Some(1), "what it does not know stands last");
+    assert_eq!(Message::decode(&body), Ok((NodeId(2), vote(false))));
 }

@@ -144,6 +144,7 @@ fn member(node: usize) -> Member {
         held_version: HeldVersion(1),
         acked: HeldVersion(0),
         is_reachable: true,
+        is_in_grace: false,
     }
 }
 

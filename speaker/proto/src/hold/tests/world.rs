@@ -553,6 +553,7 @@ impl World {
                 held_version: peer.version,
                 acked: peer.acked,
                 is_reachable: now.since(peer.heard) <= Span::ms(200),
+                is_in_grace: false,
             };
             (id(*at), Arc::new(member))
         });

@@ -135,7 +135,7 @@ fn rotated(
                 return roots;
             }
         }
-        let logs = replicas.map(Replica::log).join("\n");
+        let logs = replicas.map(|replica| replica.log()).join("\n");
         assert!(Instant::now() < deadline, "not both\n{logs}");
     }
 }

@@ -355,7 +355,7 @@ fn a_paused_session_stays_down_until_it_is_resumed() {
 }
 
 #[test]
-fn a_change_of_settings_ends_a_session_only_where_it_must() {
+fn rfc4486_4_a_change_of_settings_ends_a_session_only_where_it_must_and_says_so() {
     type Change = (&'static str, fn(&mut Settings));
     let anew: [Change; 7] = [
         ("own AS number", |s| s.asn = 1),

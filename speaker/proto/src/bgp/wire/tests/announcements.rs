@@ -67,7 +67,7 @@ fn rfc4271_5_1_5_the_own_as_is_told_an_empty_path_and_local_pref() {
 }
 
 #[test]
-fn all_attributes_stand_in_the_order_of_their_numbers() {
+fn rfc4271_5_attributes_stand_in_the_order_of_their_types() {
     let attributes = Attributes {
         local_pref: 0,
         med: Some(5),
@@ -91,42 +91,61 @@ fn all_attributes_stand_in_the_order_of_their_numbers() {
 }
 
 #[test]
-fn rfc7606_5_1_mp_reach_stands_first() {
-    let path = Path {
-        next_hop: NextHop::V6 {
-            address: Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1),
-            link_local: Some(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1)),
-        },
-        ..path(V4)
+fn rfc1997_communities_are_in_order_and_each_stands_once() {
+    let twice = [Community(3), Community(1), Community(3)];
+    let attributes = Attributes {
+        communities: twice.into(),
+        ..Attributes::default()
     };
-    let next_hop = [
-        &[0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1][..],
-        &[0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1],
-    ];
-    let behind = [&[0x40, 1, 1, 0][..], &[0x40, 2, 6, 2, 1, 0, 0, 0xfc, 0]].concat();
-    let v6 = [
+    let bytes = of_v4(&path(V4), &attributes);
+    let expected = [0xc0, 8, 8, 0, 0, 0, 1, 0, 0, 0, 3];
+    assert!(bytes.windows(expected.len()).any(|part| part == expected));
+}
+
+#[test]
+fn rfc7606_5_1_mp_reach_stands_first() {
+    let expected = [
         &[0x90, 14, 0, 44, 0, 2, 1, 32][..],
-        &next_hop.concat(),
+        &BOTH,
         &[0, 48, 0x20, 1, 0xd, 0xb8, 0, 9],
-        &behind,
+        &[0x40, 1, 1, 0],
+        &[0x40, 2, 6, 2, 1, 0, 0, 0xfc, 0],
     ];
-    let attributes = Attributes::default();
+    let prefix = prefix("2001:db8:9::/48");
     assert_eq!(
-        announced(&path, &attributes, prefix("2001:db8:9::/48")),
-        v6.concat()
-    );
-    // RFC 8950 §3: a prefix of IPv4 with a next hop of IPv6.
-    let v4 = [
-        &[0x90, 14, 0, 41, 0, 1, 1, 32][..],
-        &next_hop.concat(),
-        &[0, 20, 198, 51, 96],
-        &behind,
-    ];
-    assert_eq!(
-        announced(&path, &attributes, prefix("198.51.100.0/20")),
-        v4.concat()
+        announced(&path(v6()), &Attributes::default(), prefix),
+        expected.concat()
     );
 }
+
+#[test]
+fn rfc8950_3_a_prefix_of_ipv4_goes_with_a_next_hop_of_ipv6() {
+    let expected = [
+        &[0x90, 14, 0, 41, 0, 1, 1, 32][..],
+        &BOTH,
+        &[0, 20, 198, 51, 96],
+        &[0x40, 1, 1, 0],
+        &[0x40, 2, 6, 2, 1, 0, 0, 0xfc, 0],
+    ];
+    let prefix = prefix("198.51.100.0/20");
+    assert_eq!(
+        announced(&path(v6()), &Attributes::default(), prefix),
+        expected.concat()
+    );
+}
+
+/// A global next hop with a link-local one beside it, and their bytes (RFC 2545 §3).
+const fn v6() -> NextHop {
+    NextHop::V6 {
+        address: Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1),
+        link_local: Some(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1)),
+    }
+}
+
+const BOTH: [u8; 32] = [
+    0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, //
+    0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1,
+];
 
 #[test]
 fn rfc6793_4_2_2_an_old_speaker_is_told_as_trans_and_the_number_beside_it() {
