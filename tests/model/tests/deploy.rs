@@ -178,6 +178,8 @@ fn containers_have_the_least_privilege() {
         (&controller, Value::Null),
         (&speaker, json!(needed_capabilities())),
     ] {
+        let pod = &object["spec"]["template"]["spec"]["securityContext"];
+        assert_eq!(pod["seccompProfile"]["type"], "RuntimeDefault");
         let context = &container(object)["securityContext"];
         assert_eq!(context["allowPrivilegeEscalation"], false);
         assert_eq!(context["readOnlyRootFilesystem"], true);
