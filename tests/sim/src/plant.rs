@@ -130,6 +130,7 @@ impl Plant {
             Self::WatchesNobody => Vec::new(),
             Self::WaitsForNobody => vec![fault(Kind::Edit(Edit::Exclude(victim)), 5 * S, MS)],
         };
+        history.ends_mute |= self == Self::WatchesNobody;
         history.judged = self.judged();
         history
     }

@@ -59,7 +59,7 @@ fn happen(mut world: World) -> Outcome {
         judge_at(&mut world, calm + PATIENT);
     }
     world.judge_holders();
-    if history.seed % MUTED == 1 {
+    if history.ends_mute {
         fall_mute_at_rest(&mut world);
     } else {
         die_at_rest(&mut world);
@@ -206,8 +206,6 @@ const QUIET: Ns = 8 * S;
 const BLINK: Ns = 100 * MS;
 /// How long it may take until a node that may not answer has given away what it answers for: whoever asked in vain waits.
 const PATIENT: Ns = 16 * S;
-/// One history of so many ends in silence rather than death.
-const MUTED: u64 = 3;
 const MUTE: u64 = 0x6d7e;
 /// Heirs ask each second.
 const SEEN: Ns = 3 * S;
