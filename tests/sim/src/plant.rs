@@ -126,7 +126,6 @@ impl Plant {
                 let then = others.map(|node| fault(Kind::Drain(node), 6 * S, 2 * S));
                 [first].into_iter().chain(then).collect()
             }
-            // Its histories end so: some node is not heard any more.
             Self::WatchesNobody => Vec::new(),
             Self::WaitsForNobody => vec![fault(Kind::Edit(Edit::Exclude(victim)), 5 * S, MS)],
         };
