@@ -235,6 +235,7 @@ fn roster() -> Roster {
         is_stale: false,
         rules: 0,
         version: String::new(),
+        key: None,
     };
     let member = Member {
         boot: Boot::default(),
