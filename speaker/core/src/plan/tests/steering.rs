@@ -231,11 +231,11 @@ fn roster() -> Roster {
         addresses: vec!["192.0.2.202:7946".parse().unwrap()],
         links: vec![link],
         macs: Vec::new(),
+        key: None,
         is_draining: false,
         is_stale: false,
         rules: 0,
         version: String::new(),
-        key: None,
     };
     let member = Member {
         boot: Boot::default(),
