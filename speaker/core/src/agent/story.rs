@@ -54,26 +54,9 @@ pub fn story(event: &Event, with: Option<&NodeName>, why: Option<Passed>) -> Sto
             true,
             format!("{mac} answers for it and is no member's: not taken before it stops"),
         ),
-        Event::Contest {
-            group,
-            is_kept: true,
-            ..
-        } => (
-            "vipContest",
-            group,
-            true,
-            format!("{other} claimed it; this node has precedence and keeps it"),
-        ),
-        Event::Contest {
-            group,
-            is_kept: false,
-            ..
-        } => (
-            "vipContest",
-            group,
-            true,
-            format!("{other} claimed it and has precedence: this node is silent"),
-        ),
+        Event::Contest { group, is_kept, .. } => {
+            ("vipContest", group, true, contest(other, *is_kept))
+        }
         Event::Spoofed { group, mac } => (
             "vipSpoofed",
             group,
@@ -100,6 +83,13 @@ fn how(ground: Ground, from: Option<&str>, took: Span) -> String {
     let took = Duration::from_millis(took.ns() / 1_000_000);
     let from = from.map_or_else(String::new, |from| format!("{from}, "));
     format!("{} ({from}{took:?})", on(ground))
+}
+
+fn contest(other: &str, is_kept: bool) -> String {
+    match is_kept {
+        true => format!("{other} claimed it; this node has precedence and keeps it"),
+        false => format!("{other} claimed it and has precedence: this node is silent"),
+    }
 }
 
 /// Why a node gave something away.
