@@ -3,7 +3,7 @@
 use super::Seen;
 use crate::plan::Passed;
 use speaker_proto::hold::{Event, Ground};
-use speaker_proto::{GroupKey, NodeName};
+use speaker_proto::{GroupKey, NodeName, Span};
 use std::time::Duration;
 
 /// One change of a group.
@@ -30,11 +30,8 @@ pub fn story(event: &Event, with: Option<&NodeName>, why: Option<Passed>) -> Sto
             from,
             took,
         } => {
-            let took = Duration::from_millis(took.ns() / 1_000_000);
-            let from = from.map_or_else(String::new, |_| format!("{other}, "));
-            let since = since(other, why);
-            let on = on(*ground);
-            let because = format!("taken in epoch {epoch}: {on} ({from}{took:?}){since}");
+            let how = how(*ground, from.map(|_| other), *took);
+            let because = format!("taken in epoch {epoch}: {how}{}", since(other, why));
             ("vipTaken", group, false, because)
         }
         Event::Given { group, to: Some(_) } => {
@@ -57,26 +54,9 @@ pub fn story(event: &Event, with: Option<&NodeName>, why: Option<Passed>) -> Sto
             true,
             format!("{mac} answers for it and is no member's: not taken before it stops"),
         ),
-        Event::Contest {
-            group,
-            is_kept: true,
-            ..
-        } => (
-            "vipContest",
-            group,
-            true,
-            format!("{other} claimed it; this node has precedence and keeps it"),
-        ),
-        Event::Contest {
-            group,
-            is_kept: false,
-            ..
-        } => (
-            "vipContest",
-            group,
-            true,
-            format!("{other} claimed it and has precedence: this node is silent"),
-        ),
+        Event::Contest { group, is_kept, .. } => {
+            ("vipContest", group, true, contest(other, *is_kept))
+        }
         Event::Spoofed { group, mac } => (
             "vipSpoofed",
             group,
@@ -95,6 +75,20 @@ pub fn story(event: &Event, with: Option<&NodeName>, why: Option<Passed>) -> Sto
         group: *group,
         because,
         is_warning,
+    }
+}
+
+/// On what ground a group came to be held, from whom, and how long that took.
+fn how(ground: Ground, from: Option<&str>, took: Span) -> String {
+    let took = Duration::from_millis(took.ns() / 1_000_000);
+    let from = from.map_or_else(String::new, |from| format!("{from}, "));
+    format!("{} ({from}{took:?})", on(ground))
+}
+
+fn contest(other: &str, is_kept: bool) -> String {
+    match is_kept {
+        true => format!("{other} claimed it; this node has precedence and keeps it"),
+        false => format!("{other} claimed it and has precedence: this node is silent"),
     }
 }
 
@@ -184,7 +178,7 @@ const fn on(ground: Ground) -> &'static str {
 mod tests {
     use super::*;
     use crate::plan::Unfit;
-    use speaker_proto::{Epoch, Mac, NodeId, Span};
+    use speaker_proto::{Epoch, Mac, NodeId};
     use std::collections::BTreeSet;
     use std::net::{IpAddr, Ipv4Addr};
 
