@@ -33,6 +33,9 @@ fn a_conflict_is_read_and_decided_anew() {
     site.until("the address that is asked for", || {
         site.holds("web") == ["192.0.2.3"]
     });
+    site.until("one event", || {
+        site.events("web") == ["Normal IPAllocated Assigned IP [\"192.0.2.3\"]"]
+    });
     let codes: Vec<u16> = site
         .double
         .requests()
@@ -41,9 +44,6 @@ fn a_conflict_is_read_and_decided_anew() {
         .map(|r| r.code)
         .collect();
     assert_eq!(codes, [409, 200]);
-    site.until("one event", || {
-        site.events("web") == ["Normal IPAllocated Assigned IP [\"192.0.2.3\"]"]
-    });
 }
 
 #[test]

@@ -89,13 +89,22 @@ impl Replicas {
         self.complete();
     }
 
-    /// A replica that ended by itself, and how.
-    pub(super) fn fallen(&mut self) -> Option<String> {
-        let mut ended = self.running.iter_mut();
-        ended.find_map(|replica| {
-            let status = replica.child.try_wait().unwrap()?;
-            Some(format!("{} ended: {status}", replica.pod))
-        })
+    /// Starts others in the place of leaders that ended since they could not renew their Lease, which a busy machine brings about, and
+    /// says how many there were. That a replica ended otherwise is an error.
+    pub(super) fn mend(&mut self, double: &Double) -> Result<usize, String> {
+        let ended = |replica: &mut Replica| replica.child.try_wait().unwrap().is_some();
+        let Some(at) = self.running.iter_mut().position(ended) else {
+            return Ok(0);
+        };
+        let log = std::fs::read_to_string(self.logs.path().join(&self.running[at].pod)).unwrap();
+        if !log.contains(NOT_RENEWED) {
+            let pod = &self.running[at].pod;
+            return Err(format!("{pod} ended\n{}", self.logs()));
+        }
+        self.running.remove(at);
+        release(double);
+        self.complete();
+        Ok(1)
     }
 
     fn take_leader(&mut self, double: &Double) -> Option<Replica> {
@@ -142,3 +151,5 @@ const LEASE: &str =
 const COUNT: usize = 2;
 const STOP_MAX: Duration = Duration::from_secs(10);
 const LINES_SHOWN: usize = 25;
+/// Why a leader says that it ends.
+const NOT_RENEWED: &str = "the Lease could not be renewed in time";
