@@ -74,12 +74,13 @@ const NOT_RUN: [(&str, &str); 4] = [
 ];
 
 /// The double serves no OpenAPI, so nothing is validated before it is sent; it reads no protobuf, so what `create` makes is applied. What
-/// is played was written by somebody else.
+/// is played was written by somebody else. Nobody empties a namespace that is deleted.
 const KUBECTL: &str = r#"#!/bin/sh
 case " $* " in
 *" create "*) "$REAL_KUBECTL" "$@" --dry-run=client -o json \
     | "$REAL_KUBECTL" apply --server-side --force-conflicts --validate=false -f - ;;
 *" apply "*) exec "$REAL_KUBECTL" "$@" --validate=false --force-conflicts ;;
+*" delete "*) exec "$REAL_KUBECTL" "$@" --wait=false ;;
 *) exec "$REAL_KUBECTL" "$@" ;;
 esac
 "#;
