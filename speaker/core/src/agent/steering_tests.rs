@@ -46,11 +46,11 @@ fn hood(nodes: &[&str]) -> Input {
 }
 
 fn looked_for(outputs: &[Output]) -> Vec<String> {
-    let lists = outputs.iter().filter_map(|output| match output {
+    let mut lists = outputs.iter().filter_map(|output| match output {
         Output::LookFor(prospects) => Some(prospects),
         _ => None,
     });
-    let last = lists.last().into_iter().flat_map(|list| list.keys());
+    let last = lists.next_back().into_iter().flat_map(|list| list.keys());
     last.map(|(link, node)| format!("{node} on {link}"))
         .collect()
 }
