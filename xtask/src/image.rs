@@ -1,4 +1,4 @@
-//! `cargo xtask image`: an OCI image of the speaker without a container engine, the same bytes on every machine.
+//! `cargo xtask image`: an OCI image of the speaker without a container engine, with nothing of this machine in it.
 //!
 //! The image holds one static program and the licences, on nothing. Beside it come the same as one file, and for each architecture a
 //! list of what is linked into it. Publishing it is somebody else's, as is running it.
@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 
 /// Make an OCI image of the speaker (target/image), without a container engine.
 ///
-/// Two runs on one commit give the same digest. Compilers for the architectures asked for are installed if they are missing.
+/// Neither clock nor folders of this machine are in it. Compilers for the architectures asked for are installed if they are missing.
 #[derive(Args)]
 pub struct Request {
     /// What it runs on, each as often as wanted; this machine's own without any.

@@ -109,12 +109,9 @@ fn unsent(lab: &TestLab) -> u64 {
         .netns("n1")
         .output("ss", &["-Htn", "dst", "192.0.2.1:179"])
         .unwrap();
-    let words = shown.split_whitespace();
+    let mut words = shown.split_whitespace();
     // State, bytes received, bytes to be sent.
-    words
-        .skip(2)
-        .next()
-        .map_or(0, |bytes| bytes.parse().unwrap())
+    words.nth(2).map_or(0, |bytes| bytes.parse().unwrap())
 }
 
 fn service(number: usize) -> String {
