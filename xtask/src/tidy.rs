@@ -10,6 +10,7 @@ mod deny;
 mod docs;
 mod forbidden;
 mod imports;
+mod interop;
 mod places;
 mod rust;
 mod scenarios;
@@ -125,6 +126,10 @@ pub(crate) const RULES: &[Rule] = &[
     Rule {
         name: "every test of MetalLB's has one of ours",
         find: compat::covered,
+    },
+    Rule {
+        name: "every feature is tried with every router, or it is said why not",
+        find: interop::tried,
     },
     Rule {
         name: "every claim of security has its test",

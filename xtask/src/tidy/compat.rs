@@ -112,7 +112,7 @@ impl<'a> Known<'a> {
 }
 
 /// The functions that an attribute makes a test.
-fn functions(code: &str) -> impl Iterator<Item = &str> {
+pub(super) fn functions(code: &str) -> impl Iterator<Item = &str> {
     let attributes = ["#[test]", "#[tokio::test"];
     let places = attributes
         .into_iter()
