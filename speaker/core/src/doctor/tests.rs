@@ -33,27 +33,10 @@ fn sound() -> Facts {
         ("net/netfilter/nf_conntrack_count", 10),
         ("net/netfilter/nf_conntrack_max", 1000),
     ];
-    let bond = LinkFacts {
-        kind: "bond".into(),
-        announces: true,
-        bond_mode: Some("802.3ad".into()),
-        programs: vec![program("tcx", "heliograph_tc", true)],
-        ..link(1500)
-    };
-    let bridge = LinkFacts {
-        kind: "bridge".into(),
-        ..link(1450)
-    };
-    let tunnel = LinkFacts {
-        kind: "vxlan".into(),
-        below: Some("bond0".into()),
-        ..link(1450)
-    };
-    let links = [("bond0", bond), ("cni0", bridge), ("flannel.1", tunnel)];
     Facts {
         kernel,
         sysctls: sysctls.map(|(name, value)| (name.to_owned(), value)).into(),
-        links: links.map(|(name, link)| (name.to_owned(), link)).into(),
+        links: links(),
         addresses: vec![
             address("192.0.2.11", 24, "bond0"),
             address("2001:db8::11", 64, "bond0"),
@@ -80,6 +63,27 @@ fn sound() -> Facts {
         cluster: None,
         unseen: BTreeMap::new(),
     }
+}
+
+fn links() -> BTreeMap<String, LinkFacts> {
+    let bond = LinkFacts {
+        kind: "bond".into(),
+        announces: true,
+        bond_mode: Some("802.3ad".into()),
+        programs: vec![program("tcx", "heliograph_tc", true)],
+        ..link(1500)
+    };
+    let bridge = LinkFacts {
+        kind: "bridge".into(),
+        ..link(1450)
+    };
+    let tunnel = LinkFacts {
+        kind: "vxlan".into(),
+        below: Some("bond0".into()),
+        ..link(1450)
+    };
+    let links = [("bond0", bond), ("cni0", bridge), ("flannel.1", tunnel)];
+    links.map(|(name, link)| (name.to_owned(), link)).into()
 }
 
 fn speaker() -> SpeakerFacts {
