@@ -53,7 +53,6 @@ enum Command {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "in a test a panic is a failed test")]
 mod tests {
     use super::Cli;
     use clap::CommandFactory;
