@@ -2,7 +2,7 @@
 //!
 //! What cannot be looked at is noted under its name, and the rest is gathered all the same.
 
-use super::{DoctorArgs, links, sockets};
+use super::{LookArgs, links, sockets};
 use crate::ctl::{self, CtlArgs};
 use crate::drive::clock::wall;
 use crate::edge::gossip::SecretPlace;
@@ -21,7 +21,7 @@ use std::time::UNIX_EPOCH;
 ///
 /// # Errors
 /// When flags make no sense together.
-pub(crate) fn gather(args: &CtlArgs, wanted: &DoctorArgs) -> Result<Facts> {
+pub(crate) fn gather(args: &CtlArgs, wanted: &LookArgs) -> Result<Facts> {
     let (members, _) = MemberSettings::read(&wanted.members)?;
     let exclude = excluded(&wanted.exclude_links)?;
     let mut facts = Facts {

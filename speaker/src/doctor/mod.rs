@@ -5,10 +5,12 @@
 
 mod gather;
 mod links;
+mod migrate;
 mod sockets;
 #[cfg(test)]
 mod tests;
 
+use crate::api::Access;
 use crate::ctl::{CtlArgs, Form};
 use crate::settings::EXCLUSIONS;
 use crate::settings::members::MemberArgs;
@@ -16,14 +18,33 @@ use anyhow::Result;
 use clap::Args;
 use serde::Serialize;
 use speaker_core::doctor::{Facts, Findings, examine};
+use speaker_core::manifest::DEFAULT_NAMESPACE;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 pub(crate) use gather::gather;
 
-/// What `speaker run` was given or will be; a running speaker knows some of it better.
+/// Flags of `speaker ctl doctor`.
 #[derive(Args, Debug)]
 pub(crate) struct DoctorArgs {
+    #[command(flatten)]
+    pub(crate) look: LookArgs,
+
+    /// Look at a cluster in place of this node: what stands in the way of taking MetalLB's place there
+    #[arg(long)]
+    pub(crate) migrate: bool,
+
+    /// Where MetalLB is, for --migrate
+    #[arg(long, value_name = "NAMESPACE", default_value = DEFAULT_NAMESPACE)]
+    pub(crate) namespace: String,
+
+    #[command(flatten)]
+    pub(crate) access: Access,
+}
+
+/// What `speaker run` was given or will be; a running speaker knows some of it better.
+#[derive(Args, Debug)]
+pub(crate) struct LookArgs {
     /// The bpf file system in which maps and links are pinned
     #[arg(long, value_name = "DIR", default_value = "/sys/fs/bpf")]
     pub(crate) bpffs: PathBuf,
@@ -56,9 +77,12 @@ struct Report<'a> {
 /// Looks, prints, and says how the process is to end: 0, 1 for warnings, 2 for errors.
 ///
 /// # Errors
-/// When flags make no sense together.
+/// When flags make no sense together, or there is no way to the API server that is to be asked.
 pub(crate) fn run(args: &CtlArgs, wanted: &DoctorArgs) -> Result<ExitCode> {
-    let facts = gather(args, wanted)?;
+    let facts = match wanted.migrate {
+        true => migrate::gather(&wanted.access, &wanted.namespace)?,
+        false => gather(args, &wanted.look)?,
+    };
     let found = examine(&facts);
     print!("{}", text(&facts, &found, args.output)?);
     Ok(ExitCode::from(found.exit_code()))

@@ -47,7 +47,7 @@ impl Machine {
         let crate::ctl::Errand::Doctor(wanted) = &args.errand else {
             panic!("these are words of doctor");
         };
-        self.net.here.enter(|| gather(&args, wanted).unwrap())
+        self.net.here.enter(|| gather(&args, &wanted.look).unwrap())
     }
 
     /// What is wrong, but for what the machine that runs the tests has wrong by itself.
@@ -234,7 +234,10 @@ fn a_secret_is_looked_at_and_never_told() {
         let crate::ctl::Errand::Doctor(wanted) = &args.errand else {
             panic!("these are words of doctor");
         };
-        machine.net.here.enter(|| gather(&args, wanted).unwrap())
+        machine
+            .net
+            .here
+            .enter(|| gather(&args, &wanted.look).unwrap())
     };
     let missing = look();
     assert!(missing.secret.as_ref().unwrap().bytes.is_err());

@@ -9,7 +9,7 @@ mod tar;
 mod tests;
 
 use crate::ctl::{self, CtlArgs, Form, Question};
-use crate::doctor::{self, DoctorArgs};
+use crate::doctor::{self, LookArgs};
 use crate::drive::clock::{now, wall};
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
@@ -40,7 +40,7 @@ pub(crate) struct SupportArgs {
     pub(crate) log: Vec<PathBuf>,
 
     #[command(flatten)]
-    pub(crate) doctor: DoctorArgs,
+    pub(crate) look: LookArgs,
 }
 
 /// Makes the archive and says where it is.
@@ -95,7 +95,7 @@ struct Bundle {
 }
 
 fn collect(args: &CtlArgs, wanted: &SupportArgs) -> Result<Bundle> {
-    let facts = doctor::gather(args, &wanted.doctor)?;
+    let facts = doctor::gather(args, &wanted.look)?;
     let secret = facts
         .secret
         .as_ref()
@@ -122,7 +122,7 @@ fn collect(args: &CtlArgs, wanted: &SupportArgs) -> Result<Bundle> {
     Ok(bundle)
 }
 
-fn questions() -> [(&'static str, Question); 10] {
+fn questions() -> [(&'static str, Question); 11] {
     [
         ("status", Question::Status),
         ("plan", Question::Plan),
@@ -138,6 +138,7 @@ fn questions() -> [(&'static str, Question); 10] {
         ),
         ("bfd", Question::Bfd { peer: None }),
         ("routes", Question::Routes { peer: None }),
+        ("steer", Question::Steer { vip: None }),
         ("maps", Question::Maps),
         ("counters", Question::Counters),
     ]

@@ -28,6 +28,8 @@ mod kustomize;
 mod matching;
 #[path = "api/metrics.rs"]
 mod metrics;
+#[path = "api/migrate.rs"]
+mod migrate;
 #[path = "api/operator/mod.rs"]
 mod operator;
 #[path = "api/outside.rs"]

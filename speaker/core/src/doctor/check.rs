@@ -85,6 +85,18 @@ pub enum Check {
     PoolCoversPods,
     /// A pool that no link's network has.
     PoolOffSegment,
+    /// Of a migration: Kubernetes' version.
+    MigrateKubernetes,
+    /// Of a migration: what pods the namespace admits.
+    MigrateSecurity,
+    /// Of a migration: how MetalLB was installed.
+    MigrateWay,
+    /// Of a migration: MetalLB's version.
+    MigrateVersion,
+    /// Of a migration: what is configured of FRR alone.
+    MigrateFrr,
+    /// Of a migration: services without addresses.
+    MigratePending,
     /// What could not be looked at.
     Unseen,
 }
@@ -319,6 +331,36 @@ pub const CHECKS: &[Row] = &[
         check: Check::PoolOffSegment,
         name: "pool-off-segment",
         why: "nobody asks by ARP or NDP for an address that is in no network of the segment, unless a router has a route onto the link",
+    },
+    Row {
+        check: Check::MigrateKubernetes,
+        name: "migrate-kubernetes",
+        why: "the resources' validation rules need 1.29",
+    },
+    Row {
+        check: Check::MigrateSecurity,
+        name: "migrate-security",
+        why: "speakers need capabilities and folders of the node that only the level privileged admits",
+    },
+    Row {
+        check: Check::MigrateWay,
+        name: "migrate-way",
+        why: "each way of installing MetalLB has its own way from there",
+    },
+    Row {
+        check: Check::MigrateVersion,
+        name: "migrate-version",
+        why: "nobody has tried taking the place of an older MetalLB",
+    },
+    Row {
+        check: Check::MigrateFrr,
+        name: "migrate-frr",
+        why: "no FRR runs here, so that what is written for it alone has no effect",
+    },
+    Row {
+        check: Check::MigratePending,
+        name: "migrate-pending",
+        why: "the new controller finds addresses in statuses, and gives one to whoever has none",
     },
     Row {
         check: Check::Unseen,

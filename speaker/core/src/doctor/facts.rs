@@ -4,6 +4,7 @@
 //! since they are printed and sent to others.
 
 use super::links::TUNNELS;
+use super::migrate::ClusterFacts;
 use crate::World;
 use crate::crd::{Pool, Remote};
 use crate::plan::serves;
@@ -35,6 +36,9 @@ pub struct Facts {
     pub secret: Option<SecretFacts>,
     /// What the node's speaker says; `None`: none was reached.
     pub speaker: Option<SpeakerFacts>,
+    /// A cluster on which MetalLB's place is to be taken; then nothing else is looked at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<ClusterFacts>,
     /// What could not be looked at, and why.
     pub unseen: BTreeMap<String, String>,
 }

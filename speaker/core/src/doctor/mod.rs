@@ -7,6 +7,7 @@ mod check;
 pub mod facts;
 mod kernel;
 mod links;
+pub mod migrate;
 mod others;
 mod settings;
 mod speaker;
@@ -58,16 +59,24 @@ pub struct Findings {
     pub left_out: usize,
 }
 
-/// Looks at everything.
+/// Looks at everything: at a cluster, if there is one among the facts, else at a node.
 pub fn examine(facts: &Facts) -> Findings {
     let mut all = Findings::default();
-    kernel::examine(facts, &mut all);
-    settings::examine(facts, &mut all);
-    links::examine(facts, &mut all);
-    others::examine(facts, &mut all);
-    speaker::examine(facts, &mut all);
+    match &facts.cluster {
+        Some(cluster) => migrate::examine(cluster, &mut all),
+        None => {
+            kernel::examine(facts, &mut all);
+            settings::examine(facts, &mut all);
+            links::examine(facts, &mut all);
+            others::examine(facts, &mut all);
+            speaker::examine(facts, &mut all);
+        }
+    }
     for (what, why) in &facts.unseen {
-        let remedy = "run it as root, in the network namespace of the speaker";
+        let remedy = match facts.cluster {
+            Some(_) => "ask with an account that may read it",
+            None => "run it as root, in the network namespace of the speaker",
+        };
         all.add(Severity::Warning, Check::Unseen, what, why.clone(), remedy);
     }
     all.findings.sort();

@@ -4,6 +4,7 @@ use super::facts::{
     BpfFsState, DefaultRoute, Kernel, LinkFacts, Listener, OwnAddress, Ports, ProgramFacts,
     SecretFacts, SpeakerFacts,
 };
+use super::migrate::{ClusterFacts, Workload};
 use super::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -32,27 +33,10 @@ fn sound() -> Facts {
         ("net/netfilter/nf_conntrack_count", 10),
         ("net/netfilter/nf_conntrack_max", 1000),
     ];
-    let bond = LinkFacts {
-        kind: "bond".into(),
-        announces: true,
-        bond_mode: Some("802.3ad".into()),
-        programs: vec![program("tcx", "heliograph_tc", true)],
-        ..link(1500)
-    };
-    let bridge = LinkFacts {
-        kind: "bridge".into(),
-        ..link(1450)
-    };
-    let tunnel = LinkFacts {
-        kind: "vxlan".into(),
-        below: Some("bond0".into()),
-        ..link(1450)
-    };
-    let links = [("bond0", bond), ("cni0", bridge), ("flannel.1", tunnel)];
     Facts {
         kernel,
         sysctls: sysctls.map(|(name, value)| (name.to_owned(), value)).into(),
-        links: links.map(|(name, link)| (name.to_owned(), link)).into(),
+        links: links(),
         addresses: vec![
             address("192.0.2.11", 24, "bond0"),
             address("2001:db8::11", 64, "bond0"),
@@ -76,8 +60,30 @@ fn sound() -> Facts {
             bytes: Ok(44),
         }),
         speaker: Some(speaker()),
+        cluster: None,
         unseen: BTreeMap::new(),
     }
+}
+
+fn links() -> BTreeMap<String, LinkFacts> {
+    let bond = LinkFacts {
+        kind: "bond".into(),
+        announces: true,
+        bond_mode: Some("802.3ad".into()),
+        programs: vec![program("tcx", "heliograph_tc", true)],
+        ..link(1500)
+    };
+    let bridge = LinkFacts {
+        kind: "bridge".into(),
+        ..link(1450)
+    };
+    let tunnel = LinkFacts {
+        kind: "vxlan".into(),
+        below: Some("bond0".into()),
+        ..link(1450)
+    };
+    let links = [("bond0", bond), ("cni0", bridge), ("flannel.1", tunnel)];
+    links.map(|(name, link)| (name.to_owned(), link)).into()
 }
 
 fn speaker() -> SpeakerFacts {
@@ -424,7 +430,12 @@ fn without_a_speaker_its_ports_must_be_free() {
 
 #[test]
 fn every_check_has_one_row_and_a_case_that_finds_it() {
-    let tried: BTreeSet<Check> = cases().chain(WITHOUT_SPEAKER).map(|case| case.0).collect();
+    let tried: BTreeSet<Check> = cases()
+        .chain(WITHOUT_SPEAKER)
+        .chain(MIGRATE)
+        .map(|case| case.0)
+        .chain([Check::MigrateWay])
+        .collect();
     let rows: Vec<Check> = CHECKS.iter().map(|row| row.check).collect();
     assert_eq!(rows, tried.into_iter().collect::<Vec<_>>());
     let names: BTreeSet<&str> = CHECKS.iter().map(|row| row.name).collect();
@@ -511,8 +522,78 @@ fn the_worst_comes_first_and_gives_the_exit_code() {
          NOTE proxy-ndp (bond0): proxy_ndp is 1\n    \
          why: the stack would answer for VIPs by itself, so that the speaker joins their groups by sockets, which do not outlive it\n    \
          do:  sysctl -w net/ipv6/conf/bond0/proxy_ndp=0 net/ipv6/conf/all/proxy_ndp=0, if nothing relies on it\n\n\
-         errors 1, warnings 1, notes 1, of 40 checks\n"
+         errors 1, warnings 1, notes 1, of 46 checks\n"
     );
+}
+
+const MIGRATE: &[Case] = &[
+    (Check::MigrateKubernetes, Error, "", |f| {
+        cluster(f).kubernetes = Some((1, 28))
+    }),
+    (Check::MigrateSecurity, Error, "metallb-system", |f| {
+        cluster(f).pod_security = Some("baseline".into())
+    }),
+    (Check::MigrateVersion, Warning, "DaemonSet/speaker", |f| {
+        cluster(f).workloads[0].images.insert(
+            "speaker".into(),
+            "quay.io/metallb/speaker:v0.14.9@sha256:0".into(),
+        );
+    }),
+    (Check::MigrateFrr, Warning, "bgpextras", |f| {
+        cluster(f).config_maps.insert("bgpextras".into());
+    }),
+    (Check::MigrateFrr, Warning, "default/mine", |f| {
+        cluster(f).frr_configurations.insert("default/mine".into());
+    }),
+    (Check::MigratePending, Note, "", |f| {
+        cluster(f).pending.insert("default/web".into());
+    }),
+];
+
+/// A cluster where MetalLB runs from manifests, and nothing is in the way.
+fn cluster(facts: &mut Facts) -> &mut ClusterFacts {
+    let speaker = Workload {
+        name: "DaemonSet/speaker".into(),
+        images: [(
+            "speaker".to_owned(),
+            "quay.io/metallb/speaker:v0.16.1".to_owned(),
+        )]
+        .into(),
+        ..Workload::default()
+    };
+    facts.cluster.get_or_insert_with(|| ClusterFacts {
+        namespace: "metallb-system".into(),
+        kubernetes: Some((1, 31)),
+        pod_security: Some("privileged".into()),
+        workloads: vec![speaker],
+        ..ClusterFacts::default()
+    })
+}
+
+#[test]
+fn what_stands_in_the_way_of_a_migration_is_found_and_the_way_is_named() {
+    for (check, severity, about, spoil) in MIGRATE {
+        let mut facts = sound();
+        spoil(&mut facts);
+        let found = examine(&facts).findings;
+        let told: Vec<_> = found
+            .iter()
+            .filter(|found| found.check != Check::MigrateWay)
+            .map(|found| (found.check, found.severity, found.about.as_str()))
+            .collect();
+        assert_eq!(told, [(*check, *severity, *about)], "{found:#?}");
+    }
+    let way = |change: fn(&mut ClusterFacts)| {
+        let mut facts = sound();
+        change(cluster(&mut facts));
+        let found = examine(&facts);
+        assert_eq!(found.exit_code(), 0);
+        found.findings[0].remedy.clone()
+    };
+    assert!(way(|_| {}).contains("In MetalLB's place"));
+    assert!(way(|c| c.workloads[0].is_of_helm = true).contains("With Helm"));
+    assert!(way(|c| c.workloads[0].is_of_operator = true).contains("operator.md"));
+    assert!(way(|c| c.workloads[0].is_ours = true).starts_with("install"));
 }
 
 const OBJECTS: &str = "
