@@ -5,6 +5,7 @@
 //! moves ([`moves`]). It trusts the tables and knows nothing of who fills them.
 
 mod announce;
+mod arrival;
 mod moves;
 #[cfg(test)]
 mod moves_tests;
@@ -20,7 +21,8 @@ use crate::abi::{
     Steered, StreamKey, StreamValue, TargetKey, TargetValue, VipKey,
 };
 use crate::frame::flow::Family;
-use crate::frame::{ETHERTYPE_AT, Ether, Frame, ethertype, ip, ndp};
+use crate::frame::{ETHERTYPE_AT, Frame, ethertype, ip, ndp};
+use arrival::Arrival;
 
 /// Decides about a frame and, where the verdict is [`Verdict::Reply`], turns it into the reply.
 #[inline(always)]
@@ -28,28 +30,27 @@ pub fn handle<F: Frame, M: Maps>(frame: &mut F, maps: &mut M) -> Verdict {
     if frame.is_tagged() || !frame.is_for_us() {
         return Verdict::Next;
     }
-    match frame.load::<[u8; 2]>(ETHERTYPE_AT) {
-        Some(ethertype::IPV4) => match ip::v4_destination(frame) {
-            Some(destination) => hand_over(frame, maps, destination, Family::V4),
-            None => Verdict::Next,
-        },
-        Some(ethertype::IPV6) => ipv6(frame, maps),
-        Some(ethertype::ARP) => announce::arp(frame, maps),
-        Some(_) | None => Verdict::Next,
+    let (destination, family) = match frame.load::<[u8; 2]>(ETHERTYPE_AT) {
+        Some(ethertype::IPV4) => (ip::v4_destination(frame), Family::V4),
+        Some(ethertype::IPV6) if is_neighbour(frame) => return announce::ndp(frame, maps),
+        Some(ethertype::IPV6) => (ip::v6_destination(frame), Family::V6),
+        Some(ethertype::ARP) => return announce::arp(frame, maps),
+        Some(_) | None => return Verdict::Next,
+    };
+    match destination {
+        Some(destination) => hand_over(frame, maps, destination, family),
+        None => Verdict::Next,
     }
 }
 
+/// Whether an IPv6 packet is a solicitation or an advertisement.
 #[inline(always)]
-fn ipv6<F: Frame, M: Maps>(frame: &mut F, maps: &mut M) -> Verdict {
-    if ip::v6_next_header(frame) == Some(ip::ICMPV6)
-        && let Some(ndp::SOLICITATION | ndp::ADVERTISEMENT) = ip::v6_first_byte(frame)
-    {
-        return announce::ndp(frame, maps);
-    }
-    match ip::v6_destination(frame) {
-        Some(destination) => hand_over(frame, maps, destination, Family::V6),
-        None => Verdict::Next,
-    }
+fn is_neighbour<F: Frame>(frame: &mut F) -> bool {
+    ip::v6_next_header(frame) == Some(ip::ICMPV6)
+        && matches!(
+            ip::v6_first_byte(frame),
+            Some(ndp::SOLICITATION | ndp::ADVERTISEMENT)
+        )
 }
 
 /// Counts a packet for the stack, if it is for a VIP of this link; or sends it on, if that is spread or moves.
@@ -73,12 +74,8 @@ fn hand_over<F: Frame, M: Maps>(
     }
     let verdict = if entry.is_ordinary() {
         Verdict::Next
-    } else if let Some(row) = steer::row(maps, &key, &entry) {
-        steer::verdict(frame, maps, &key, &entry, row, family)
-    } else if entry.is_moving() && moves::is_sent_on(frame, maps, &key, family) {
-        Verdict::Forward
     } else {
-        Verdict::Next
+        elsewhere(frame, maps, &key, &entry, family)
     };
     if verdict == Verdict::Next {
         maps.traffic(entry.slot(), frame.len());
@@ -86,15 +83,28 @@ fn hand_over<F: Frame, M: Maps>(
     verdict
 }
 
-/// Takes a hop from a packet and readdresses its frame; `false`: it has no hop left, and is as it was.
+/// What becomes of a packet for a VIP that is spread or moves. One that does both is spread: both nodes of a move spread alike.
 #[inline(always)]
-fn send_on<F: Frame>(frame: &mut F, own: MacAddr, to: MacAddr, family: Family) -> bool {
-    let hop = match family {
-        Family::V4 => ip::v4_hop(frame),
-        Family::V6 => ip::v6_hop(frame),
+fn elsewhere<F: Frame, M: Maps>(
+    frame: &mut F,
+    maps: &mut M,
+    key: &VipKey,
+    entry: &Entry,
+    family: Family,
+) -> Verdict {
+    let Some(arrival) = Arrival::find(frame, maps, key, family) else {
+        return Verdict::Next;
     };
-    let ether = Ether { dst: to, src: own };
-    hop.is_some() && ether.write(frame).is_some()
+    if entry.is_steered()
+        && let Some(row) = maps.steering(key)
+    {
+        return steer::verdict(frame, maps, &arrival, entry, row);
+    }
+    if entry.is_moving() && moves::is_sent_on(frame, maps, &arrival) {
+        Verdict::Forward
+    } else {
+        Verdict::Next
+    }
 }
 
 /// The tables as the program sees them.

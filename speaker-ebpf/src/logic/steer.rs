@@ -14,54 +14,31 @@
 //! In a row that says that the VIP was not spread before, `previous` is this node in every slot, also after the window: what was
 //! remembered then is still looked up. In a row that says that connections are remembered, they are looked up in every slot.
 
-use super::{Maps, Memory, Verdict, send_on};
+use super::arrival::Arrival;
+use super::{Maps, Memory, Verdict};
 use crate::abi::moves::HERE;
 use crate::abi::steer::{FRAGMENTS_NS, OWN_NODE};
 use crate::abi::{
-    Entry, MacAddr, Mode, ShareKey, SteerValue, Steered, StreamKey, StreamValue, TargetKey, VipKey,
-    hash,
+    Entry, MacAddr, Mode, ShareKey, SteerValue, Steered, StreamKey, StreamValue, TargetKey, hash,
 };
-use crate::frame::flow::{self, Family, Flow, Part};
-use crate::frame::{Ether, Frame, ip};
-
-/// How a VIP is spread; `None`: it is not.
-#[inline(always)]
-pub(super) fn row<M: Maps>(maps: &M, key: &VipKey, entry: &Entry) -> Option<SteerValue> {
-    if entry.is_steered() {
-        maps.steering(key)
-    } else {
-        None
-    }
-}
+use crate::frame::Frame;
+use crate::frame::flow::{Flow, Part};
 
 /// What becomes of a packet for a VIP that is spread. Changed only if it is sent on.
 #[inline(always)]
 pub(super) fn verdict<F: Frame, M: Maps>(
     frame: &mut F,
     maps: &mut M,
-    key: &VipKey,
+    arrival: &Arrival<'_>,
     entry: &Entry,
     row: SteerValue,
-    family: Family,
 ) -> Verdict {
-    let (Some(link), Some(ether)) = (maps.link(key.ifindex()), Ether::read(frame)) else {
-        return Verdict::Next;
-    };
-    // What came by a group address or was flooded here is the stack's to judge.
-    if ether.dst != link.mac() {
-        return Verdict::Next;
-    }
-    let spread = Spread {
-        key: *key,
-        row,
-        now: maps.now(),
-    };
-    let owner = if !is_held(maps, entry, spread.now) {
+    let owner = if !is_held(maps, entry, arrival.now) {
         Err(Steered::NotHeld)
-    } else if ether.src == ether.dst || maps.member(&ether.src).is_some() {
+    } else if arrival.src == arrival.own || maps.member(&arrival.src).is_some() {
         Err(Steered::FromMember)
     } else {
-        spread.owner(frame, maps, family)
+        Spread { arrival, row }.owner(frame, maps)
     };
     let owner = match owner {
         Ok(owner) => owner,
@@ -78,8 +55,8 @@ pub(super) fn verdict<F: Frame, M: Maps>(
         maps.steered(Steered::Uncounted);
     }
     // It has a hop to give, as was looked at before anything was remembered of it.
-    let is_ours = owner.mac == HERE || owner.mac == ether.dst;
-    if is_ours || !send_on(frame, ether.dst, owner.mac, family) {
+    let is_ours = owner.mac == HERE || owner.mac == arrival.own;
+    if is_ours || !arrival.send_on(frame, owner.mac) {
         maps.steered(Steered::Own);
         return Verdict::Next;
     }
@@ -116,11 +93,10 @@ fn stopped(why: Steered) -> Verdict {
     }
 }
 
-/// The facts that every decision needs.
-struct Spread {
-    key: VipKey,
+/// A packet and how its VIP is spread.
+struct Spread<'a> {
+    arrival: &'a Arrival<'a>,
     row: SteerValue,
-    now: u64,
 }
 
 /// The node that gets a packet.
@@ -131,21 +107,12 @@ struct Owner {
     mac: MacAddr,
 }
 
-impl Spread {
+impl Spread<'_> {
     /// Whose a packet is, or why it is nobody's but the stack's.
     #[inline(always)]
-    fn owner<F: Frame, M: Maps>(
-        &self,
-        frame: &mut F,
-        maps: &mut M,
-        family: Family,
-    ) -> Result<Owner, Steered> {
-        let flow = flow::read(frame, self.key.addr(), family);
-        let has_hop = match family {
-            Family::V4 => ip::v4_has_hop(frame),
-            Family::V6 => ip::v6_has_hop(frame),
-        };
-        if flow.part != Part::Unclear && !has_hop {
+    fn owner<F: Frame, M: Maps>(&self, frame: &mut F, maps: &mut M) -> Result<Owner, Steered> {
+        let flow = self.arrival.flow(frame);
+        if flow.part != Part::Unclear && !self.arrival.has_hop(frame) {
             return Err(Steered::NoHops);
         }
         match flow.part {
@@ -162,7 +129,7 @@ impl Spread {
     fn rest<M: Maps>(&self, maps: &M, flow: &Flow) -> Result<Owner, Steered> {
         let known = maps.stream(Memory::Fragments, &self.mark(flow, flow.word));
         known
-            .filter(|known| self.now.saturating_sub(known.seen_ns) < FRAGMENTS_NS)
+            .filter(|known| self.arrival.now.saturating_sub(known.seen_ns) < FRAGMENTS_NS)
             .and_then(|known| self.reach(maps, known.node))
             .ok_or(Steered::LostFragment)
     }
@@ -182,12 +149,12 @@ impl Spread {
     /// By what is remembered and the table; `None`: the node that it says cannot be reached.
     #[inline(always)]
     fn judge<M: Maps>(&self, maps: &mut M, flow: &Flow) -> Option<Owner> {
-        let slot = if self.row.is_by_client() {
-            hash::slot(flow.client, self.key.addr(), 0, 0)
+        let (ports, protocol) = if self.row.is_by_client() {
+            (0, 0)
         } else {
-            let protocol = flow.protocol.into();
-            hash::slot(flow.client, self.key.addr(), flow.word, protocol)
+            (flow.word, u32::from(flow.protocol))
         };
+        let slot = hash::slot(flow.client, self.arrival.key.addr(), ports, protocol);
         let bucket = maps.bucket(self.row.table(), slot)?;
         let current = u32::from(bucket.current);
         let previous = if self.row.is_from_stack() {
@@ -196,7 +163,7 @@ impl Spread {
             u32::from(bucket.previous)
         };
         let is_two = current != previous;
-        let is_open = is_two && self.now < self.row.window_until_ns();
+        let is_open = is_two && self.arrival.now < self.row.window_until_ns();
         let (memory, is_remembered) = match flow.part {
             Part::Datagram => (Memory::Datagrams, true),
             Part::Opening | Part::Segment => (Memory::Streams, is_two || self.row.is_remembering()),
@@ -226,7 +193,7 @@ impl Spread {
             }
         };
         let is_fresh = known.is_some_and(|known| {
-            known.node == owner.node && self.now.saturating_sub(known.seen_ns) < REFRESH_NS
+            known.node == owner.node && self.arrival.now.saturating_sub(known.seen_ns) < REFRESH_NS
         });
         if is_kept && !is_fresh && !flow.is_error {
             self.keep(maps, memory, mark, owner.node);
@@ -240,7 +207,7 @@ impl Spread {
             return Some(Owner { node, mac: HERE });
         }
         let key = TargetKey {
-            ifindex: self.key.ifindex(),
+            ifindex: self.arrival.key.ifindex(),
             node,
         };
         let mac = maps.target(&key)?.mac;
@@ -251,7 +218,7 @@ impl Spread {
     fn mark(&self, flow: &Flow, word: u32) -> StreamKey {
         StreamKey {
             client: flow.client,
-            vip: self.key,
+            vip: *self.arrival.key,
             word,
             protocol: flow.protocol.into(),
         }
@@ -260,7 +227,7 @@ impl Spread {
     #[inline(always)]
     fn keep<M: Maps>(&self, maps: &mut M, memory: Memory, key: StreamKey, node: u32) {
         let value = StreamValue {
-            seen_ns: self.now,
+            seen_ns: self.arrival.now,
             node,
             pad: 0,
         };

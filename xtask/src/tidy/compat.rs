@@ -78,14 +78,14 @@ fn entry(line: &str) -> Option<Entry<'_>> {
 }
 
 /// The tests that are there.
-struct Known<'a> {
+pub(super) struct Known<'a> {
     tree: &'a Tree,
     functions: BTreeSet<&'a str>,
     recordings: BTreeSet<String>,
 }
 
 impl<'a> Known<'a> {
-    fn of(tree: &'a Tree) -> Self {
+    pub(super) fn of(tree: &'a Tree) -> Self {
         let functions = tree
             .sources("")
             .flat_map(|(_, source)| functions(&source.code));
@@ -102,7 +102,7 @@ impl<'a> Known<'a> {
         }
     }
 
-    fn has(&self, test: &str) -> bool {
+    pub(super) fn has(&self, test: &str) -> bool {
         match test.split_once(": ") {
             Some(("scenario", name)) => self.tree.has(&format!("{SCENARIOS}{name}")),
             Some(_) => self.recordings.contains(test),

@@ -20,6 +20,8 @@ mod pause;
 mod rack;
 #[path = "interop/restarts.rs"]
 mod restarts;
+#[path = "interop/secrets.rs"]
+mod secrets;
 #[path = "interop/sight.rs"]
 mod sight;
 #[path = "interop/unnumbered.rs"]
