@@ -711,6 +711,9 @@ ndp  3
 
 packets of VIPs that move
 forwarded  4
+
+packets of VIPs that are spread
+sent  6
 ",
     );
 }
