@@ -56,7 +56,7 @@ fn measure_one(site: &Site<'_>, make: Make, sessions: usize, span: Duration) -> 
     let mut up = Vec::new();
     for peer in &listening {
         let mut session = peer.accept(|| sender.check())?;
-        session.open()?;
+        session.open(sender.hold_seconds())?;
         session.collect(1, Instant::now())?;
         up.push(session);
     }
