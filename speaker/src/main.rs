@@ -4,19 +4,25 @@
 
 mod api;
 mod cleanup;
+mod completion;
 mod controller;
 mod ctl;
 mod dataplane;
+mod doctor;
 mod drive;
 mod edge;
 mod leader;
 mod netlink;
 mod operator;
 mod privileges;
+#[cfg(test)]
+mod reference_tests;
+mod replica;
 mod report;
 mod run;
 mod settings;
 mod source;
+mod support;
 #[cfg(test)]
 mod testnet;
 mod tls;
@@ -34,7 +40,7 @@ fn main() -> ExitCode {
         .expect("no other provider is linked");
     let cli = Cli::parse_from(settings::command_line(std::env::args_os()));
     match obey(cli.command) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("speaker: {error:#}");
             ExitCode::FAILURE
@@ -42,7 +48,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn obey(command: Command) -> Result<()> {
+fn obey(command: Command) -> Result<ExitCode> {
     match command {
         Command::Run(args) => {
             let settings = Settings::read(*args)?;
@@ -51,7 +57,7 @@ fn obey(command: Command) -> Result<()> {
             for note in &settings.notes {
                 tracing::info!(op = "startup", "{note}");
             }
-            run::run(settings)
+            run::run(settings)?;
         }
         Command::Controller(args) => {
             let settings = controller::Settings::read(*args)?;
@@ -60,7 +66,7 @@ fn obey(command: Command) -> Result<()> {
             for note in &settings.notes {
                 tracing::info!(op = "startup", "{note}");
             }
-            controller::run(settings)
+            controller::run(settings)?;
         }
         Command::Operator(args) => {
             let settings = operator::Settings::read(*args)?;
@@ -69,9 +75,11 @@ fn obey(command: Command) -> Result<()> {
             for note in &settings.notes {
                 tracing::info!(op = "startup", "{note}");
             }
-            operator::run(settings)
+            operator::run(settings)?;
         }
-        Command::Ctl(args) => ctl::run(&args),
-        Command::Cleanup(args) => cleanup::run(&args),
+        Command::Ctl(args) => return ctl::run(&args),
+        Command::Cleanup(args) => cleanup::run(&args)?,
+        Command::Completion(args) => completion::run(&args)?,
     }
+    Ok(ExitCode::SUCCESS)
 }

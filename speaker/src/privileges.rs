@@ -40,12 +40,17 @@ pub(crate) const NEEDS: [Need; 4] = [
     },
 ];
 
+/// What of it this thread lacks.
+pub(crate) fn lacking() -> Result<Vec<&'static Need>> {
+    let have = caps::read(None, CapSet::Effective).context("failed to read the capabilities")?;
+    let lacking = NEEDS.iter().filter(|need| !have.contains(&need.cap));
+    Ok(lacking.collect())
+}
+
 /// Fails with the list of what is missing.
 pub(crate) fn check() -> Result<()> {
-    let have = caps::read(None, CapSet::Effective).context("failed to read the capabilities")?;
-    let missing: Vec<String> = NEEDS
+    let missing: Vec<String> = lacking()?
         .iter()
-        .filter(|need| !have.contains(&need.cap))
         .map(|need| format!("  {}: {}", need.cap, need.what_for))
         .collect();
     if missing.is_empty() {
@@ -82,4 +87,24 @@ pub(crate) fn drop_the_rest() -> Result<()> {
     caps::set(None, CapSet::Effective, &keep).context("failed to set the effective set")?;
     caps::set(None, CapSet::Permitted, &keep).context("failed to set the permitted set")?;
     rustix::thread::set_no_new_privs(true).context("failed to set no_new_privs")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_document_says_what_each_capability_is_for() {
+        let document = include_str!("../../docs/security.md");
+        let rows = document.lines().filter(|line| line.starts_with("| `CAP_"));
+        let told: Vec<&str> = rows.collect();
+        let wanted: Vec<String> = NEEDS
+            .iter()
+            .map(|need| {
+                let kept = if need.kept { "yes" } else { "no" };
+                format!("| `{}` | {} | {kept} |", need.cap, need.what_for)
+            })
+            .collect();
+        assert_eq!(told, wanted);
+    }
 }

@@ -14,6 +14,7 @@ mod cached;
 mod claims;
 mod cluster;
 mod feed;
+mod hardware;
 mod intake;
 mod judge;
 mod keep;
@@ -58,7 +59,7 @@ use speaker_core::tables::Tables;
 use speaker_core::{Local, Problem};
 use speaker_ebpf::abi::{Entry, Mode, VipKey};
 use speaker_proto::{Epoch, Time, Vip};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -186,7 +187,7 @@ fn start(settings: &Settings, kernel: Kernel) -> Result<(Speaker, Parts)> {
     let deadline = ["passed", "in force"][usize::from(pulse.is_adopted())];
     let vips = adopted.len();
     tracing::info!(vips, deadline, op = "startup", "found pinned tables");
-    let agent = agent(settings, adopted, pulse.is_adopted());
+    let agent = agent(settings, &mirror, pulse.is_adopted());
     let (events_in, events) = mpsc::channel(EVENTS);
     let (views_in, views) = watch::channel(None);
     let (hands, ends) = Hands::new();
@@ -224,7 +225,7 @@ fn start(settings: &Settings, kernel: Kernel) -> Result<(Speaker, Parts)> {
 }
 
 /// The machine that decides, beginning with what was found.
-fn agent(settings: &Settings, adopted: BTreeMap<Vip, Epoch>, is_armed: bool) -> Agent {
+fn agent(settings: &Settings, tables: &Tables, is_armed: bool) -> Agent {
     let local = Local {
         rules: settings.rules.clone(),
         bgp_type: settings.bgp_type,
@@ -232,7 +233,8 @@ fn agent(settings: &Settings, adopted: BTreeMap<Vip, Epoch>, is_armed: bool) -> 
     };
     let start = agent::Start {
         local,
-        adopted,
+        adopted: adopted(tables),
+        spread: spread(tables),
         is_armed,
         drain_window: settings.drain_window,
         seed: u64::from_le_bytes(chance::bytes()),
@@ -246,6 +248,12 @@ fn adopted(tables: &Tables) -> BTreeMap<Vip, Epoch> {
         (entry.mode() == Some(Mode::Answer)).then(|| (Vip(key.addr().into()), Epoch(entry.epoch())))
     };
     tables.vips.iter().filter_map(answers).collect()
+}
+
+/// VIPs of which the kernel spreads the packets.
+fn spread(tables: &Tables) -> BTreeSet<Vip> {
+    let rows = tables.steering.rows.keys();
+    rows.map(|key| Vip(key.addr().into())).collect()
 }
 
 async fn serve(settings: &Settings, speaker: Speaker, parts: Parts) -> Result<()> {
@@ -333,6 +341,10 @@ async fn tasks(settings: &Settings, speaker: Speaker, parts: Parts) -> Result<Ru
     let link = opened.cluster.as_ref().map(|cluster| cluster.link.clone());
     let meeting = Meeting::new(settings, &speaker, link.clone());
     let inbox = speaker.inbox.clone();
+    let published = hardware::Ends {
+        macs: meeting.macs(),
+        inbox: inbox.clone(),
+    };
     let around = Around {
         inbox: speaker.inbox,
         views: speaker.views.clone(),
@@ -342,12 +354,13 @@ async fn tasks(settings: &Settings, speaker: Speaker, parts: Parts) -> Result<Ru
     let from = (api, parts.is_successor);
     let attended = attend::links(settings, parts, around, &mut tasks)?;
     let links = attended.links.clone();
-    let bgp = Bgp::spawn(settings, &speaker.views, links, from, &mut tasks)?;
+    let watching = changes.clone();
+    let bgp = Bgp::spawn(settings, &speaker.views, links, from, watching, &mut tasks)?;
     let own = opened.cluster.as_ref().map(InCluster::own_objects);
     meeting.spawn(attended.links, &mut tasks);
     let written = opened
         .cluster
-        .map(|cluster| cluster.write(settings, &speaker.views, &bgp, &mut tasks));
+        .map(|cluster| cluster.write(settings, &speaker.views, &bgp, published, &mut tasks));
     let (events, keeper) = written.unzip();
     let board = Board {
         node: settings.node.clone(),
@@ -358,6 +371,7 @@ async fn tasks(settings: &Settings, speaker: Speaker, parts: Parts) -> Result<Ru
         allocates: fed.allocates,
         gratuitous: attended.gratuitous,
         probed: attended.probed,
+        neighbours: attended.neighbours,
         sight: Arc::new(Sight::open(&settings.pin_dir)?),
         decided: speaker.decided,
         updates: fed.updates,
@@ -429,14 +443,19 @@ fn show(
     (events, changes): (mpsc::Receiver<Event>, broadcast::Sender<ctl::Event>),
     tasks: &mut JoinSet<Result<()>>,
 ) -> Result<()> {
-    let (states, orders) = (Arc::clone(&stopping.states), Arc::clone(&stopping.orders));
+    let states = Arc::clone(&stopping.states);
+    let orders = ctl::Orders {
+        drain: Arc::clone(&stopping.orders),
+        peers: stopping.bgp.pauses(),
+    };
     let (socket, sight) = (settings.ctl_socket(), Arc::clone(&board.sight));
     let server = ctl::Server::open(&socket, states, orders, sight, changes.clone(), now)?;
-    tasks.spawn(server.run());
+    tasks.spawn(server.with_metrics(board::page(board.clone())).run());
     let teller = Teller {
         node: settings.node.clone(),
         events: board.events.clone(),
         elections: Arc::clone(&board.elections),
+        moved: teller::Moved::default(),
     };
     tasks.spawn(tell_events(events, changes, teller));
     let secure = match &settings.origin {

@@ -32,7 +32,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::fs;
 use std::io::ErrorKind;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 /// Everything that `speaker run` was told, checked.
@@ -123,11 +123,7 @@ impl Settings {
             "--port and --health-probe-port are both {port}: give each its own, or 0 to one of them"
         );
         let namespace = namespace(&args, files)?;
-        let excluded = match &files.exclusions {
-            Some(text) => Exclude::from_yaml(text)
-                .with_context(|| format!("failed to read {}", args.exclude_links.display()))?,
-            None => Exclude::metallb_default(),
-        };
+        let excluded = exclude(&args.exclude_links, files.exclusions.as_deref())?;
         let run_dir = args.places.run_dir.join(args.node_name.as_str());
         let (origin, mut notes) = origin(&args, &run_dir)?;
         let (members, of_members) = MemberSettings::read(&args.members)?;
@@ -145,11 +141,12 @@ impl Settings {
             },
             metrics: match &origin {
                 Origin::Directory(_) => loopback(port),
-                Origin::Cluster(_) => everywhere(port),
+                // In a cluster scrapers come from elsewhere.
+                Origin::Cluster(_) => shared::everywhere(port),
             },
             health: loopback(args.health_probe_port),
-            log_level: args.shared.log_level,
-            log_format: args.shared.log_format,
+            log_level: args.shared.log.log_level,
+            log_format: args.shared.log.log_format,
             rules: Rules {
                 election: args.election,
                 placement: args.placement,
@@ -172,7 +169,7 @@ impl Settings {
     pub(crate) fn read(args: RunArgs) -> Result<Self> {
         let files = Files {
             exclusions: exclusions(&args.exclude_links)?,
-            namespace: fs::read_to_string(NAMESPACE).ok(),
+            namespace: shared::own_namespace(),
         };
         Self::resolve(args, &files)
     }
@@ -220,6 +217,20 @@ pub(crate) fn command_line(typed: impl Iterator<Item = OsString>) -> Vec<OsStrin
     dashes::doubled(typed, &args::long_names())
 }
 
+/// The links that never announce, by a file's name.
+pub(crate) fn excluded(path: &Path) -> Result<Exclude> {
+    exclude(path, exclusions(path)?.as_deref())
+}
+
+fn exclude(path: &Path, text: Option<&str>) -> Result<Exclude> {
+    match text {
+        Some(text) => {
+            Exclude::from_yaml(text).with_context(|| format!("failed to read {}", path.display()))
+        }
+        None => Ok(Exclude::metallb_default()),
+    }
+}
+
 /// The text of the exclusion file; the usual one may be missing, another one may not.
 fn exclusions(path: &Path) -> Result<Option<String>> {
     match fs::read_to_string(path) {
@@ -238,11 +249,10 @@ fn namespace(args: &RunArgs, files: &Files) -> Result<String> {
         Some(_) => None,
         None => files.namespace.as_deref().map(str::trim),
     };
-    let asked = args.namespace.as_deref().or(own);
-    let namespace = asked.unwrap_or(speaker_core::manifest::DEFAULT_NAMESPACE);
-    speaker_core::names::check_label_name(namespace)
+    let namespace = shared::namespace(args.namespace.as_deref(), own);
+    speaker_core::names::check_label_name(&namespace)
         .map_err(|why| anyhow!("--namespace: {why}"))?;
-    Ok(namespace.to_owned())
+    Ok(namespace)
 }
 
 /// Where objects come from, and what was given and means nothing there.
@@ -317,11 +327,6 @@ fn loopback(port: u16) -> Option<SocketAddr> {
     (port != 0).then(|| SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
 }
 
-/// In a cluster scrapers come from elsewhere.
-fn everywhere(port: u16) -> Option<SocketAddr> {
-    (port != 0).then(|| SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)))
-}
-
 fn election(text: &str) -> Result<Election, String> {
     text.parse()
         .map_err(|error: speaker_core::election::UnknownElection| error.to_string())
@@ -336,7 +341,5 @@ fn placement(text: &str) -> Result<Placement, String> {
 pub(crate) const RUN_DIR: &str = "/run/heliograph";
 /// The socket's name within a node's run directory.
 pub(crate) const CTL_SOCKET: &str = "ctl.sock";
-/// Where a pod finds the namespace that it runs in.
-const NAMESPACE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
 /// Where MetalLB's ConfigMap `metallb-excludel2` is mounted.
-const EXCLUSIONS: &str = "/etc/metallb/excludel2.yaml";
+pub(crate) const EXCLUSIONS: &str = "/etc/metallb/excludel2.yaml";

@@ -28,6 +28,12 @@ pub struct Request {
     /// For how long the bench `bgp` captures BFD
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     capture: u64,
+    /// Of the bench members: one cluster of so many nodes, 3 to 1,000, instead of all
+    #[arg(long, value_name = "N")]
+    nodes: Option<u16>,
+    /// Of the bench members: for so many simulated minutes, 7 to 1,440
+    #[arg(long, value_name = "MINUTES")]
+    minutes: Option<u16>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum, Debug)]
@@ -82,6 +88,9 @@ impl Request {
         bench.args(["--capture", &self.capture.to_string()]);
         if self.quick {
             bench.arg("--quick");
+        }
+        for (option, value) in [("--nodes", self.nodes), ("--minutes", self.minutes)] {
+            bench.args(value.map(|value| format!("{option}={value}")));
         }
         tools::run(bench.args(&self.names))
     }

@@ -4,6 +4,7 @@
 
 use crate::alerts;
 use crate::ebpf::{self, Object};
+use crate::packages;
 use crate::test::Tally;
 use crate::tidy::{self, Finding, Help, RATCHET, Tree};
 use crate::tools::{self, output, root, say};
@@ -107,7 +108,7 @@ fn ratchet() -> Result<()> {
 fn deny() -> Result<()> {
     let mut metadata = tools::cargo();
     metadata.args(["metadata", "--format-version", "1", "--locked"]);
-    none(tidy::dependencies(&tidy::parse_packages(&output(
+    none(tidy::dependencies(&packages::parse(&output(
         &mut metadata,
     )?)?))
 }

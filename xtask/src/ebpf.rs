@@ -103,14 +103,17 @@ pub fn build(object: Object) -> Result<PathBuf> {
 }
 
 fn compile(object: Object, linker: &Path) -> Result<Command> {
-    let arch = format!("--cfg=bpf_target_arch=\"{}\"", std::env::consts::ARCH);
     // v3 of the instruction set (5.3) has 32-bit arithmetic; BTF is what makes maps and programs readable.
-    let flags = [
-        &arch,
-        "-Cdebuginfo=2",
-        "-Clink-arg=--btf",
-        "-Ctarget-cpu=v3",
+    let mut flags = vec![
+        format!("--cfg=bpf_target_arch=\"{}\"", std::env::consts::ARCH),
+        "-Cdebuginfo=2".to_owned(),
+        "-Clink-arg=--btf".to_owned(),
+        "-Ctarget-cpu=v3".to_owned(),
     ];
+    // BTF names source files: relative to here, so that the object is the same wherever it is built, and its lines are found.
+    let places = tools::places()?;
+    flags.push(format!("--remap-path-prefix={}=.", tools::root().display()));
+    flags.extend(places.iter().map(tools::Place::remap));
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders = std::iter::once(linker.to_owned()).chain(std::env::split_paths(&path));
     let mut cargo = tools::cargo();

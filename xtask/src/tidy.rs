@@ -3,12 +3,14 @@
 //! A rule sees text only: [`rust::Source`] blanks comments and literals, so that a rule reads code and not prose. Rules
 //! know nothing of each other, of git, or of how they are run; each has tests that plant a violation and see it found.
 
+mod claims;
 mod commands;
 mod compat;
 mod deny;
 mod docs;
 mod forbidden;
 mod imports;
+mod interop;
 mod places;
 mod rust;
 mod scenarios;
@@ -18,7 +20,7 @@ mod tests;
 mod words;
 
 pub(crate) use commands::{Help, commands_exist};
-pub(crate) use deny::{dependencies, parse_packages};
+pub(crate) use deny::dependencies;
 pub(crate) use sizes::{RATCHET, rises};
 
 use anyhow::{Context, Result};
@@ -126,8 +128,20 @@ pub(crate) const RULES: &[Rule] = &[
         find: compat::covered,
     },
     Rule {
+        name: "every feature is tried with every router, or it is said why not",
+        find: interop::tried,
+    },
+    Rule {
+        name: "every claim of security has its test",
+        find: claims::shown,
+    },
+    Rule {
         name: "links in documents resolve",
         find: docs::links,
+    },
+    Rule {
+        name: "paths in documents exist",
+        find: docs::paths,
     },
     Rule {
         name: "documents that sources name exist",

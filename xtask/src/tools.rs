@@ -93,6 +93,51 @@ pub fn rustc_version() -> Result<String> {
         .context("`rustc --version` printed no version")
 }
 
+/// A folder of this machine that compilers would write into what they make, and what is to stand there.
+pub struct Place {
+    /// The folder.
+    pub folder: String,
+    /// The same everywhere.
+    pub name: String,
+}
+
+impl Place {
+    /// The flag of rustc.
+    pub fn remap(&self) -> String {
+        format!("--remap-path-prefix={}={}", self.folder, self.name)
+    }
+}
+
+/// Where sources are that are not ours: cargo's and the standard library's.
+///
+/// # Errors
+/// When the compiler or the environment does not say.
+pub fn places() -> Result<[Place; 2]> {
+    let ask = |what: &[&str]| output(Command::new("rustc").args(what).current_dir(root()));
+    let sysroot = ask(&["--print", "sysroot"])?;
+    let version = ask(&["-vV"])?;
+    let commit = version
+        .lines()
+        .find_map(|line| line.strip_prefix("commit-hash: "))
+        .context("rustc does not know its commit")?;
+    let cargo = match (env::var("CARGO_HOME"), env::var("HOME")) {
+        (Ok(home), _) => home,
+        (Err(_), Ok(user)) => format!("{user}/.cargo"),
+        (Err(_), Err(_)) => bail!("neither CARGO_HOME nor HOME says where cargo keeps its sources"),
+    };
+    Ok([
+        Place {
+            folder: cargo,
+            name: "/cargo".to_owned(),
+        },
+        // The library names this place itself where its sources are not installed.
+        Place {
+            folder: format!("{}/lib/rustlib/src/rust", sysroot.trim()),
+            name: format!("/rustc/{commit}"),
+        },
+    ])
+}
+
 /// The folder with a `bpf-linker` of the pinned version; it is built into `target/tools` if there is none.
 pub fn bpf_linker() -> Result<PathBuf> {
     let own = target().join("tools");

@@ -191,7 +191,22 @@ impl Entry {
     /// The same entry, with or without a row in `MOVES`.
     #[inline(always)]
     pub const fn moving(self, is_moving: bool) -> Self {
-        let flags = if is_moving { MOVING } else { 0 };
+        self.flag(MOVING, is_moving)
+    }
+
+    /// The same entry, with or without a row in `STEERING`.
+    #[inline(always)]
+    pub const fn steered(self, is_steered: bool) -> Self {
+        self.flag(STEERED, is_steered)
+    }
+
+    #[inline(always)]
+    const fn flag(self, flag: u8, is_set: bool) -> Self {
+        let flags = if is_set {
+            self.flags | flag
+        } else {
+            self.flags & !flag
+        };
         Self { flags, ..self }
     }
 
@@ -215,10 +230,23 @@ impl Entry {
         }
     }
 
-    /// Whether `MOVES` says where its packets go. Nothing else is looked up for a VIP that does not move.
+    /// Whether `MOVES` says where its packets go.
     #[inline(always)]
     pub const fn is_moving(&self) -> bool {
         self.flags & MOVING != 0
+    }
+
+    /// Whether `STEERING` says which node its packets go to. Where a VIP moves as well, that goes first: both nodes of a move
+    /// spread alike.
+    #[inline(always)]
+    pub const fn is_steered(&self) -> bool {
+        self.flags & STEERED != 0
+    }
+
+    /// Whether its packets are this node's stack's, all of them: neither [`Self::is_moving`] nor [`Self::is_steered`].
+    #[inline(always)]
+    pub const fn is_ordinary(&self) -> bool {
+        self.flags & (MOVING | STEERED) == 0
     }
 
     /// Which taking of the VIP this is.
@@ -248,12 +276,14 @@ impl fmt::Debug for Entry {
             .field("deadline_ns", &self.deadline_ns)
             .field("slot", &self.slot)
             .field("is_moving", &self.is_moving())
+            .field("is_steered", &self.is_steered())
             .finish()
     }
 }
 
-/// Flag of an [`Entry`].
+/// Flags of an [`Entry`].
 const MOVING: u8 = 1;
+const STEERED: u8 = 2;
 
 /// Value of `NODE`.
 #[repr(C)]

@@ -5,8 +5,10 @@
 //! pinned at; a change of key, value or meaning raises it.
 
 pub mod count;
+pub mod hash;
 pub mod l2;
 pub mod moves;
+pub mod steer;
 
 pub use count::{Global, Outcome, Passage, SlotStats, Traffic};
 pub use l2::{
@@ -14,6 +16,9 @@ pub use l2::{
     Mode, NodeValue, VipKey,
 };
 pub use moves::{FlowKey, FlowKind, FlowValue, MoveValue};
+pub use steer::{
+    Bucket, Chunk, ShareKey, SteerValue, Steered, StreamKey, StreamValue, TargetKey, TargetValue,
+};
 
 /// One map of the object: how it is called in the kernel and which layout it has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,10 +144,60 @@ pub const PASSAGES: MapSpec = MapSpec {
     entries_max: Passage::ALL.len() as u32,
 };
 
+/// [`VipKey`] to [`SteerValue`]; hash without preallocation, for most clusters spread nothing.
+pub const STEERING: MapSpec = MapSpec {
+    name: "hg_steering",
+    layout: 1,
+    entries_max: steer::STEERED_MAX,
+};
+/// Maglev tables; array of [`Chunk`].
+pub const MAGLEV: MapSpec = MapSpec {
+    name: "hg_maglev",
+    layout: 1,
+    entries_max: steer::TABLES_MAX * steer::TABLE_CHUNKS,
+};
+/// [`TargetKey`] to [`TargetValue`]; hash.
+pub const TARGETS: MapSpec = MapSpec {
+    name: "hg_targets",
+    layout: 1,
+    entries_max: steer::TARGET_ROWS_MAX,
+};
+/// [`StreamKey`] to [`StreamValue`], TCP connections; LRU hash, written by the program only.
+pub const STREAMS: MapSpec = MapSpec {
+    name: "hg_streams",
+    layout: 1,
+    entries_max: steer::STREAMS_MAX,
+};
+/// [`StreamKey`] to [`StreamValue`], flows of datagrams; LRU hash, written by the program only.
+pub const DATAGRAMS: MapSpec = MapSpec {
+    name: "hg_datagrams",
+    layout: 1,
+    entries_max: steer::DATAGRAMS_MAX,
+};
+/// [`StreamKey`] to [`StreamValue`], packets in fragments; LRU hash, written by the program only.
+pub const FRAGMENTS: MapSpec = MapSpec {
+    name: "hg_fragments",
+    layout: 1,
+    entries_max: steer::FRAGMENTS_MAX,
+};
+/// [`ShareKey`] to [`Traffic`]; per-CPU hash without preallocation, whose rows the program makes.
+pub const SHARES: MapSpec = MapSpec {
+    name: "hg_shares",
+    layout: 1,
+    entries_max: steer::SHARES_MAX,
+};
+/// [`Steered`] (as `u32`) to a `u64` count; per-CPU array.
+pub const STEERED: MapSpec = MapSpec {
+    name: "hg_steered",
+    layout: 1,
+    entries_max: Steered::ALL.len() as u32,
+};
+
 /// Every map of the object.
-pub const MAPS: [MapSpec; 15] = [
+pub const MAPS: [MapSpec; 23] = [
     VIPS, FILTER, NODE, FENCE, CLEARED, LINKS, MEMBERS, ASKERS, STATS, TRAFFIC, GLOBALS, CLAIMS,
-    MOVES, FLOWS, PASSAGES,
+    MOVES, FLOWS, PASSAGES, STEERING, MAGLEV, TARGETS, STREAMS, DATAGRAMS, FRAGMENTS, SHARES,
+    STEERED,
 ];
 
 /// Nanoseconds of credit that one answer costs: 1,000 answers a second per slot and CPU.

@@ -1,6 +1,6 @@
 //! IPv4 and IPv6 headers as far as the program needs them, and the Internet checksum (RFC 1071).
 //!
-//! It looks at destinations and hops only: what a packet belongs to is read in [`super::flow`], and only while a VIP moves.
+//! It looks at destinations and hops only: what a packet belongs to is read in [`super::flow`], and only of VIPs that move or are spread.
 
 use super::{ETHER_BYTES, Frame};
 use crate::abi::Addr;
@@ -90,6 +90,18 @@ pub fn v6_next_header<F: Frame>(frame: &mut F) -> Option<u8> {
 #[inline(always)]
 pub fn v6_first_byte<F: Frame>(frame: &mut F) -> Option<u8> {
     load_pulling(frame, IPV6_END)
+}
+
+/// Whether an IPv4 packet has a hop to give.
+#[inline(always)]
+pub fn v4_has_hop<F: Frame>(frame: &F) -> bool {
+    frame.load(ETHER_BYTES + 8).and_then(fewer).is_some()
+}
+
+/// Whether an IPv6 packet has a hop to give.
+#[inline(always)]
+pub fn v6_has_hop<F: Frame>(frame: &F) -> bool {
+    frame.load(ETHER_BYTES + 7).and_then(fewer).is_some()
 }
 
 /// Takes one hop from an IPv4 packet, and corrects the checksum of its header; `None`: it has none to give.

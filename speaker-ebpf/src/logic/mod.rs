@@ -1,21 +1,28 @@
 //! What becomes of a frame.
 //!
 //! One function for every hook and for the host's model: neighbour frames are judged in [`announce`], everything else goes on
-//! to the stack and is counted if it is for a VIP, or for a while to another node, if the VIP moves ([`moves`]). It trusts the
-//! tables and knows nothing of who fills them.
+//! to the stack and is counted if it is for a VIP, or to another node: because the VIP is spread ([`steer`]), or for a while because it
+//! moves ([`moves`]). It trusts the tables and knows nothing of who fills them.
 
 mod announce;
+mod arrival;
 mod moves;
 #[cfg(test)]
 mod moves_tests;
+mod steer;
+#[cfg(test)]
+mod steer_tests;
 #[cfg(test)]
 mod tests;
 
 use crate::abi::{
-    Addr, AskerKey, AskerValue, Claim, Entry, FlowKey, FlowValue, Global, LinkValue, MacAddr,
-    MemberValue, MoveValue, Outcome, Passage, SLOTS_MAX, SlotStats, VipKey,
+    Addr, AskerKey, AskerValue, Bucket, Claim, Entry, FlowKey, FlowValue, Global, LinkValue,
+    MacAddr, MemberValue, MoveValue, Outcome, Passage, SLOTS_MAX, ShareKey, SlotStats, SteerValue,
+    Steered, StreamKey, StreamValue, TargetKey, TargetValue, VipKey,
 };
+use crate::frame::flow::Family;
 use crate::frame::{ETHERTYPE_AT, Frame, ethertype, ip, ndp};
+use arrival::Arrival;
 
 /// Decides about a frame and, where the verdict is [`Verdict::Reply`], turns it into the reply.
 #[inline(always)]
@@ -23,31 +30,30 @@ pub fn handle<F: Frame, M: Maps>(frame: &mut F, maps: &mut M) -> Verdict {
     if frame.is_tagged() || !frame.is_for_us() {
         return Verdict::Next;
     }
-    match frame.load::<[u8; 2]>(ETHERTYPE_AT) {
-        Some(ethertype::IPV4) => match ip::v4_destination(frame) {
-            Some(destination) => hand_over(frame, maps, destination, Family::V4),
-            None => Verdict::Next,
-        },
-        Some(ethertype::IPV6) => ipv6(frame, maps),
-        Some(ethertype::ARP) => announce::arp(frame, maps),
-        Some(_) | None => Verdict::Next,
-    }
-}
-
-#[inline(always)]
-fn ipv6<F: Frame, M: Maps>(frame: &mut F, maps: &mut M) -> Verdict {
-    if ip::v6_next_header(frame) == Some(ip::ICMPV6)
-        && let Some(ndp::SOLICITATION | ndp::ADVERTISEMENT) = ip::v6_first_byte(frame)
-    {
-        return announce::ndp(frame, maps);
-    }
-    match ip::v6_destination(frame) {
-        Some(destination) => hand_over(frame, maps, destination, Family::V6),
+    let (destination, family) = match frame.load::<[u8; 2]>(ETHERTYPE_AT) {
+        Some(ethertype::IPV4) => (ip::v4_destination(frame), Family::V4),
+        Some(ethertype::IPV6) if is_neighbour(frame) => return announce::ndp(frame, maps),
+        Some(ethertype::IPV6) => (ip::v6_destination(frame), Family::V6),
+        Some(ethertype::ARP) => return announce::arp(frame, maps),
+        Some(_) | None => return Verdict::Next,
+    };
+    match destination {
+        Some(destination) => hand_over(frame, maps, destination, family),
         None => Verdict::Next,
     }
 }
 
-/// Counts a packet for the stack, if it is for a VIP of this link; or sends it on, if that moves.
+/// Whether an IPv6 packet is a solicitation or an advertisement.
+#[inline(always)]
+fn is_neighbour<F: Frame>(frame: &mut F) -> bool {
+    ip::v6_next_header(frame) == Some(ip::ICMPV6)
+        && matches!(
+            ip::v6_first_byte(frame),
+            Some(ndp::SOLICITATION | ndp::ADVERTISEMENT)
+        )
+}
+
+/// Counts a packet for the stack, if it is for a VIP of this link; or sends it on, if that is spread or moves.
 #[inline(always)]
 fn hand_over<F: Frame, M: Maps>(
     frame: &mut F,
@@ -66,18 +72,39 @@ fn hand_over<F: Frame, M: Maps>(
         maps.count(Global::BadEntry);
         return Verdict::Next;
     }
-    if entry.is_moving() && moves::is_sent_on(frame, maps, &key, family) {
-        return Verdict::Forward;
+    let verdict = if entry.is_ordinary() {
+        Verdict::Next
+    } else {
+        elsewhere(frame, maps, &key, &entry, family)
+    };
+    if verdict == Verdict::Next {
+        maps.traffic(entry.slot(), frame.len());
     }
-    maps.traffic(entry.slot(), frame.len());
-    Verdict::Next
+    verdict
 }
 
-/// The family of a packet.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Family {
-    V4,
-    V6,
+/// What becomes of a packet for a VIP that is spread or moves. One that does both is spread: both nodes of a move spread alike.
+#[inline(always)]
+fn elsewhere<F: Frame, M: Maps>(
+    frame: &mut F,
+    maps: &mut M,
+    key: &VipKey,
+    entry: &Entry,
+    family: Family,
+) -> Verdict {
+    let Some(arrival) = Arrival::find(frame, maps, key, family) else {
+        return Verdict::Next;
+    };
+    if entry.is_steered()
+        && let Some(row) = maps.steering(key)
+    {
+        return steer::verdict(frame, maps, &arrival, entry, row);
+    }
+    if entry.is_moving() && moves::is_sent_on(frame, maps, &arrival) {
+        Verdict::Forward
+    } else {
+        Verdict::Next
+    }
 }
 
 /// The tables as the program sees them.
@@ -120,6 +147,31 @@ pub trait Maps {
     fn keep_flow(&mut self, key: &FlowKey, value: &FlowValue);
     /// Counts a packet of a VIP that moves.
     fn passed(&mut self, passage: Passage);
+    /// How the packets of a VIP are spread.
+    fn steering(&self, key: &VipKey) -> Option<SteerValue>;
+    /// A slot of a Maglev table; `None`: there is no such table.
+    fn bucket(&self, table: u32, slot: u32) -> Option<Bucket>;
+    /// Where a node is on a link.
+    fn target(&self, key: &TargetKey) -> Option<TargetValue>;
+    /// Whose a flow is, if that was remembered.
+    fn stream(&self, memory: Memory, key: &StreamKey) -> Option<StreamValue>;
+    /// Remembers whose a flow is.
+    fn keep_stream(&mut self, memory: Memory, key: &StreamKey, value: &StreamValue);
+    /// Counts a packet for a node; `false`: there is no row for that, and none can be made.
+    fn share(&mut self, key: &ShareKey, bytes: u32) -> bool;
+    /// Counts a packet of a VIP that is spread.
+    fn steered(&mut self, steered: Steered);
+}
+
+/// Where flows of VIPs that are spread are remembered: each in a map of its own, so that none pushes out another kind's.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Memory {
+    /// TCP connections.
+    Streams,
+    /// Flows of datagrams.
+    Datagrams,
+    /// Packets in fragments.
+    Fragments,
 }
 
 /// What the hook does with the frame.

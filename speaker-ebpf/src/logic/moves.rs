@@ -4,71 +4,44 @@
 //! the client still sends to. Only TCP knows old from new. What a member sent is never sent on, so that a packet goes one hop further at
 //! most, whatever two nodes believe of each other. When in doubt it is this node's stack's.
 
-use super::{Family, Maps};
+use super::Maps;
+use super::arrival::Arrival;
 use crate::abi::moves::HERE;
-use crate::abi::{FlowKey, FlowKind, FlowValue, MacAddr, MoveValue, Passage, VipKey};
-use crate::frame::flow::{self, Flow, Part};
-use crate::frame::{Ether, Frame, ip};
+use crate::abi::{FlowKey, FlowKind, FlowValue, MacAddr, MoveValue, Passage};
+use crate::frame::Frame;
+use crate::frame::flow::{Flow, Part};
 
 /// Whether a packet was readdressed to another node; if not, nothing of it was changed and the stack takes it.
 #[inline(always)]
 pub(super) fn is_sent_on<F: Frame, M: Maps>(
     frame: &mut F,
     maps: &mut M,
-    key: &VipKey,
-    family: Family,
+    arrival: &Arrival<'_>,
 ) -> bool {
-    let Some(window) = Window::find(frame, maps, *key) else {
+    let Some(row) = maps.moving(arrival.key) else {
         return false;
     };
-    if window.now >= window.row.until_ns() || window.now >= maps.deadline() {
+    if arrival.now >= row.until_ns() || arrival.now >= maps.deadline() {
         maps.passed(Passage::TooLate);
         return false;
     }
-    if !flow::pull(frame) {
-        maps.passed(Passage::Unclear);
-        return false;
-    }
-    let flow = match family {
-        Family::V4 => flow::v4(frame, key.addr()),
-        Family::V6 => flow::v6(frame, key.addr()),
-    };
-    let (passage, to) = window.judge(maps, &flow);
+    let flow = arrival.flow(frame);
+    let (passage, to) = Window { arrival, row }.judge(maps, &flow);
     let passage = match passage {
-        Passage::Forwarded | Passage::Returned if !window.send(frame, to, family) => {
-            Passage::NoHops
-        }
+        Passage::Forwarded | Passage::Returned if !arrival.send_on(frame, to) => Passage::NoHops,
         other => other,
     };
     maps.passed(passage);
     matches!(passage, Passage::Forwarded | Passage::Returned)
 }
 
-/// The facts that every decision needs.
-struct Window {
-    key: VipKey,
+/// A packet and the move that it came in.
+struct Window<'a> {
+    arrival: &'a Arrival<'a>,
     row: MoveValue,
-    own: MacAddr,
-    src: MacAddr,
-    now: u64,
 }
 
-impl Window {
-    /// `None`: hands off. Besides where the tables say so that is what came by a group address or was flooded here.
-    #[inline(always)]
-    fn find<F: Frame, M: Maps>(frame: &F, maps: &M, key: VipKey) -> Option<Self> {
-        let row = maps.moving(&key)?;
-        let own = maps.link(key.ifindex())?.mac();
-        let ether = Ether::read(frame)?;
-        (ether.dst == own).then_some(Self {
-            key,
-            row,
-            own,
-            src: ether.src,
-            now: maps.now(),
-        })
-    }
-
+impl Window<'_> {
     /// Whose a packet is, and how it gets there.
     #[inline(always)]
     fn judge<M: Maps>(&self, maps: &mut M, flow: &Flow) -> (Passage, MacAddr) {
@@ -80,10 +53,10 @@ impl Window {
             return (Passage::FromMember, HERE);
         }
         let to = self.owner(maps, flow);
-        if to == HERE || to == self.own {
+        if to == HERE || to == self.arrival.own {
             return (Passage::Kept, HERE);
         }
-        if flow.has_rest && flow.part != Part::Unbound {
+        if flow.has_rest && matches!(flow.part, Part::Opening | Part::Segment) {
             self.remember(maps, FlowKind::Fragments, flow, flow.rest, to);
         }
         let is_old = flow.part != Part::Opening && to == self.row.old() && to != self.row.fresh();
@@ -97,10 +70,10 @@ impl Window {
 
     #[inline(always)]
     fn is_from_member<M: Maps>(&self, maps: &M) -> bool {
-        self.src == self.own
-            || self.src == self.row.fresh()
-            || self.src == self.row.old()
-            || maps.member(&self.src).is_some()
+        self.arrival.src == self.arrival.own
+            || self.arrival.src == self.row.fresh()
+            || self.arrival.src == self.row.old()
+            || maps.member(&self.arrival.src).is_some()
     }
 
     /// What the former holder sent here belongs here, and so does what begins here: that has to be known when the client sends here
@@ -109,8 +82,12 @@ impl Window {
     fn take_in<M: Maps>(&self, maps: &mut M, flow: &Flow) {
         let is_ours = match flow.part {
             Part::Opening => true,
-            Part::Segment => self.src == self.row.old(),
-            Part::Fragment | Part::Unbound | Part::Unclear => false,
+            Part::Segment => self.arrival.src == self.row.old(),
+            Part::SegmentRest
+            | Part::Datagram
+            | Part::DatagramRest
+            | Part::Portless
+            | Part::Unclear => false,
         };
         if is_ours && self.remembered(maps, FlowKind::Connection, flow) != Some(HERE) {
             self.remember(maps, FlowKind::Connection, flow, flow.word, HERE);
@@ -120,10 +97,10 @@ impl Window {
     #[inline(always)]
     fn owner<M: Maps>(&self, maps: &mut M, flow: &Flow) -> MacAddr {
         let kind = match flow.part {
-            // Nothing is lost with it: any stack takes it in.
-            Part::Unbound => return self.row.fresh(),
+            // Nothing is lost with these: any stack takes them in.
+            Part::Datagram | Part::DatagramRest | Part::Portless => return self.row.fresh(),
             Part::Unclear => return HERE,
-            Part::Fragment => FlowKind::Fragments,
+            Part::SegmentRest => FlowKind::Fragments,
             Part::Opening | Part::Segment => FlowKind::Connection,
         };
         if let Some(owner) = self.remembered(maps, kind, flow) {
@@ -136,14 +113,18 @@ impl Window {
                 owner
             }
             Part::Segment => self.row.old(),
-            Part::Fragment | Part::Unbound | Part::Unclear => HERE,
+            Part::SegmentRest
+            | Part::Datagram
+            | Part::DatagramRest
+            | Part::Portless
+            | Part::Unclear => HERE,
         }
     }
 
     /// Whose it is, if that was decided during this move and that node is still one of ours.
     #[inline(always)]
     fn remembered<M: Maps>(&self, maps: &M, kind: FlowKind, flow: &Flow) -> Option<MacAddr> {
-        let key = FlowKey::new(kind, flow.client, self.key, flow.word);
+        let key = FlowKey::new(kind, flow.client, *self.arrival.key, flow.word);
         let value = maps.flow(&key)?;
         let mac = value.mac;
         let is_known = mac == HERE
@@ -162,26 +143,12 @@ impl Window {
         word: u32,
         owner: MacAddr,
     ) {
-        let key = FlowKey::new(kind, flow.client, self.key, word);
+        let key = FlowKey::new(kind, flow.client, *self.arrival.key, word);
         let value = FlowValue {
-            at_ns: self.now,
+            at_ns: self.arrival.now,
             mac: owner,
             pad: [0; 2],
         };
         maps.keep_flow(&key, &value);
-    }
-
-    /// Takes a hop from the packet and readdresses its frame; `false`: it has no hop left, and is as it was.
-    #[inline(always)]
-    fn send<F: Frame>(&self, frame: &mut F, to: MacAddr, family: Family) -> bool {
-        let hop = match family {
-            Family::V4 => ip::v4_hop(frame),
-            Family::V6 => ip::v6_hop(frame),
-        };
-        let ether = Ether {
-            dst: to,
-            src: self.own,
-        };
-        hop.is_some() && ether.write(frame).is_some()
     }
 }

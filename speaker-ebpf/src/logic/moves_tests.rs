@@ -263,17 +263,22 @@ fn ipv4_options_are_skipped() {
 }
 
 #[test]
-fn what_hides_behind_an_extension_header_is_the_stacks() {
+fn extension_headers_are_walked_and_what_cannot_be_walked_is_the_stacks() {
     let ends = FAMILIES[1];
     let mut giver = giver(A);
-    for header in [0, 43, 60] {
-        let hidden = ends.syn(A).with(|frame| {
+    let behind = |header| {
+        ends.syn(A).with(|frame| {
             frame.first_option = Some(header);
             frame.options = [&[6, 0][..], &[0; 6]].concat();
-        });
-        assert_eq!(send(&mut giver, &hidden), None, "{header}");
+        })
+    };
+    for header in [0, 43, 60] {
+        assert_eq!(send(&mut giver, &behind(header)), Some(B.0), "{header}");
     }
-    assert_eq!(giver.passage(Passage::Unclear), 3);
+    for header in [51, 135, 139, 140] {
+        assert_eq!(send(&mut giver, &behind(header)), None, "{header}");
+    }
+    assert_eq!(giver.passage(Passage::Unclear), 4);
 }
 
 #[test]
@@ -424,7 +429,7 @@ fn moving(own: MacAddr, row: MoveValue) -> Tables {
     tables
 }
 
-fn node(own: MacAddr) -> Tables {
+pub(super) fn node(own: MacAddr) -> Tables {
     let mut tables = Tables {
         now_ns: NOW,
         node_deadline_ns: NOW + 1,
@@ -443,23 +448,23 @@ fn node(own: MacAddr) -> Tables {
     tables
 }
 
-fn key(vip: IpAddr) -> VipKey {
+pub(super) fn key(vip: IpAddr) -> VipKey {
     VipKey::new(Addr::from(vip), LINK)
 }
 
-fn ports(ends: &Ends) -> u32 {
+pub(super) fn ports(ends: &Ends) -> u32 {
     let bytes: Vec<u8> = [ends.port, ends.vip.port()].map(u16::to_be_bytes).concat();
     u32::from_ne_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])
 }
 
 /// The ends of a connection.
 #[derive(Clone, Copy)]
-struct Ends {
-    mac: MacAddr,
-    client: SocketAddr,
-    port: u16,
-    vip: SocketAddr,
-    router: IpAddr,
+pub(super) struct Ends {
+    pub(super) mac: MacAddr,
+    pub(super) client: SocketAddr,
+    pub(super) port: u16,
+    pub(super) vip: SocketAddr,
+    pub(super) router: IpAddr,
 }
 
 impl Ends {
@@ -474,7 +479,7 @@ impl Ends {
     }
 
     /// Another connection of the same client.
-    fn other(self) -> Self {
+    pub(super) fn other(self) -> Self {
         Self {
             port: self.port + 1,
             ..self
@@ -482,7 +487,7 @@ impl Ends {
     }
 
     /// The same, in frames of this station.
-    fn from(self, mac: MacAddr) -> Self {
+    pub(super) fn from(self, mac: MacAddr) -> Self {
         Self { mac, ..self }
     }
 
@@ -490,28 +495,28 @@ impl Ends {
         (self.mac.0, SocketAddr::new(self.client.ip(), self.port))
     }
 
-    fn syn(&self, to: MacAddr) -> FlowWire {
+    pub(super) fn syn(&self, to: MacAddr) -> FlowWire {
         FlowWire::syn(to.0, self.client(), self.vip)
     }
 
-    fn segment(&self, to: MacAddr) -> FlowWire {
+    pub(super) fn segment(&self, to: MacAddr) -> FlowWire {
         FlowWire::segment(to.0, self.client(), self.vip)
     }
 
-    fn datagram(&self, to: MacAddr) -> FlowWire {
+    pub(super) fn datagram(&self, to: MacAddr) -> FlowWire {
         FlowWire::datagram(to.0, self.client(), self.vip)
     }
 }
 
-const LINK: u32 = 3;
-const NOW: u64 = 1_000_000_000_000;
-const A: MacAddr = MacAddr([2, 0, 0, 0, 0, 0x11]);
-const B: MacAddr = MacAddr([2, 0, 0, 0, 0, 0x22]);
-const C: MacAddr = MacAddr([2, 0, 0, 0, 0, 0x33]);
-const CLIENT: MacAddr = MacAddr([2, 0, 0, 0, 0, 0xcc]);
-const VIP4: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 10));
-const VIP6: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x10));
-const FAMILIES: [Ends; 2] = [
+pub(super) const LINK: u32 = 3;
+pub(super) const NOW: u64 = 1_000_000_000_000;
+pub(super) const A: MacAddr = MacAddr([2, 0, 0, 0, 0, 0x11]);
+pub(super) const B: MacAddr = MacAddr([2, 0, 0, 0, 0, 0x22]);
+pub(super) const C: MacAddr = MacAddr([2, 0, 0, 0, 0, 0x33]);
+pub(super) const CLIENT: MacAddr = MacAddr([2, 0, 0, 0, 0, 0xcc]);
+pub(super) const VIP4: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 10));
+pub(super) const VIP6: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x10));
+pub(super) const FAMILIES: [Ends; 2] = [
     Ends::of(
         IpAddr::V4(Ipv4Addr::new(198, 51, 100, 7)),
         VIP4,

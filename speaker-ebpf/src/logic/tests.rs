@@ -13,7 +13,7 @@ use proptest::prelude::*;
 use std::vec::Vec;
 
 #[test]
-fn an_entry_is_answered_until_the_deadline_and_not_at_it() {
+fn l5_1_an_entry_is_answered_until_the_deadline_and_not_at_it() {
     let mut tables = tables(Entry::new(Mode::Answer, 1, SLOT));
     tables.node_deadline_ns = NOW + 1;
     assert_eq!(ask(&mut tables), Verdict::Reply);
@@ -32,7 +32,7 @@ fn a_deadline_of_its_own_counts_more_than_the_nodes() {
 }
 
 #[test]
-fn a_node_that_was_never_armed_answers_nothing_and_still_drops() {
+fn l4_1_a_node_that_was_never_armed_answers_nothing_and_still_drops() {
     let mut tables = tables(Entry::new(Mode::Answer, 1, SLOT));
     tables.node_deadline_ns = 0;
     assert_eq!(ask(&mut tables), Verdict::Drop);
@@ -40,7 +40,7 @@ fn a_node_that_was_never_armed_answers_nothing_and_still_drops() {
 }
 
 #[test]
-fn everything_passes_ten_minutes_after_the_deadline() {
+fn l4_1_everything_passes_ten_minutes_after_the_deadline() {
     for mode in [Mode::Answer, Mode::Draining, Mode::Known] {
         let mut tables = tables(Entry::new(mode, 1, SLOT).until(u64::MAX));
         tables.node_deadline_ns = NOW - ORPHAN_AFTER_NS + 1;
@@ -49,6 +49,34 @@ fn everything_passes_ten_minutes_after_the_deadline() {
         assert_eq!(ask(&mut tables), Verdict::Next, "{mode:?}");
         assert_eq!(tables.global(Global::Orphaned), 1);
     }
+}
+
+#[test]
+fn l4_1_what_may_not_be_answered_is_dropped_and_what_is_not_in_the_table_is_left_alone() {
+    for mode in [Mode::Draining, Mode::Known] {
+        let mut tables = tables(Entry::new(mode, 1, SLOT));
+        assert_eq!(ask(&mut tables), Verdict::Drop, "{mode:?}");
+    }
+    let mut fenced = tables(Entry::new(Mode::Answer, 1, SLOT));
+    fenced.fence.insert(SLOT, 1);
+    assert_eq!(ask(&mut fenced), Verdict::Drop);
+    fenced.cleared.insert(SLOT, 1);
+    assert_eq!(ask(&mut fenced), Verdict::Reply);
+    let mut empty = tables(Entry::new(Mode::Answer, 1, SLOT));
+    empty.vips.clear();
+    assert_eq!(ask(&mut empty), Verdict::Next);
+}
+
+/// Entry, deadline, fences, members, askers and counters: a process of another version finds what it knows.
+#[test]
+fn l4_6_no_pinned_map_has_another_layout_than_in_the_first_version() {
+    let layouts = crate::abi::MAPS.map(|map| (map.name, map.layout));
+    let changed = layouts.iter().filter(|(_, layout)| *layout != 1);
+    assert_eq!(changed.collect::<Vec<_>>(), Vec::<&(&str, u32)>::new());
+    let entry = Entry::new(Mode::Draining, 7, SLOT).until(9);
+    let fields = (entry.mode(), entry.epoch(), entry.slot());
+    assert_eq!(fields, (Some(Mode::Draining), 7, SLOT));
+    assert_eq!(core::mem::size_of::<Entry>(), 24);
 }
 
 #[test]
@@ -77,7 +105,7 @@ fn a_link_without_an_address_passes() {
 }
 
 #[test]
-fn a_slot_gives_a_burst_and_then_one_answer_per_interval() {
+fn l4_5_a_slot_gives_a_burst_and_then_one_answer_per_interval() {
     let mut tables = tables(Entry::new(Mode::Answer, 1, SLOT));
     tables.node_deadline_ns = u64::MAX;
     tables.limit = Limit {
@@ -96,7 +124,7 @@ fn a_slot_gives_a_burst_and_then_one_answer_per_interval() {
 }
 
 #[test]
-fn a_flood_above_the_limit_is_not_remembered() {
+fn l4_5_a_flood_above_the_limit_is_not_remembered() {
     let mut tables = tables(Entry::new(Mode::Answer, 1, SLOT));
     tables.limit.burst_ns = 0;
     assert_eq!(ask(&mut tables), Verdict::Drop);

@@ -1,15 +1,22 @@
 //! What holds for any frame whatever, as one function: replayed over a committed corpus by the tests, called by the fuzzer.
 
-use super::{ReplyKind, Tables, VecFrame, check_forward, parse_reply, run};
-use crate::abi::{Addr, Entry, LinkValue, MacAddr, MacKey, MemberValue, Mode, MoveValue, VipKey};
+use super::{ReplyKind, Tables, VecFrame, check_forward, parse_reply, run_accounted};
+use crate::abi::steer::CHUNK_SLOTS;
+use crate::abi::{
+    Addr, Bucket, Chunk, Entry, LinkValue, MacAddr, MacKey, MemberValue, Mode, MoveValue,
+    SteerValue, TargetKey, TargetValue, VipKey,
+};
 use crate::logic::Verdict;
 use core::net::IpAddr;
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 /// Runs one frame through the logic and asserts what must hold. The first two bytes choose the tables and how the frame is
 /// handed over; the rest is the frame.
 ///
 /// Panics if the logic reads or writes where it may not, changes a frame that it passes or drops, sends a reply that is not
-/// well-formed or not from us, or sends a packet on other than one hop further and to whom it may.
+/// well-formed or not from us, sends a packet on other than one hop further and to whom it may, or spreads one otherwise than as
+/// [`super::account`] says. Where VIPs are spread the frame comes a second time, when it is remembered.
 pub fn fuzz_frame(data: &[u8]) {
     let [choice, pulled, bytes @ ..] = data else {
         return;
@@ -19,8 +26,17 @@ pub fn fuzz_frame(data: &[u8]) {
     frame.linear = frame.linear.min(usize::from(*pulled).max(14));
     frame.room = u32::from(*choice >> 4);
     frame.is_tagged = *choice == 0xff;
+    let again = frame.clone();
+    once(frame, &mut tables);
+    if is_spread(*choice) {
+        tables.now_ns += SECOND + 1;
+        once(again, &mut tables);
+    }
+}
+
+fn once(mut frame: VecFrame, tables: &mut Tables) {
     let before = frame.bytes.clone();
-    match run(&mut frame, &mut tables) {
+    match run_accounted(&mut frame, tables) {
         Verdict::Next | Verdict::Drop => {
             assert_eq!(
                 frame.bytes, before,
@@ -67,8 +83,13 @@ fn answered(before: &[u8], after: &[u8]) {
     }
 }
 
+/// Whether the VIPs are spread.
+const fn is_spread(choice: u8) -> bool {
+    choice >> 6 == 1
+}
+
 /// Two VIPs on one link in the mode, and with the deadline, that `choice` has bits for. One of two ways to answer, and draining, are of
-/// VIPs that move.
+/// VIPs that move, unless it says that they are spread.
 fn tables(choice: u8) -> Tables {
     let mode = match choice & 3 {
         0 | 1 => Mode::Answer,
@@ -77,7 +98,11 @@ fn tables(choice: u8) -> Tables {
     };
     let mut tables = Tables {
         now_ns: NOW,
-        node_deadline_ns: if choice & 4 == 0 { NOW + 1 } else { NOW },
+        node_deadline_ns: match (choice & 4 == 0, is_spread(choice)) {
+            (true, false) => NOW + 1,
+            (true, true) => NOW + 2 * SECOND,
+            (false, _) => NOW,
+        },
         ..Tables::default()
     };
     tables.links.insert(LINK, LinkValue::new(OWN));
@@ -95,12 +120,44 @@ fn tables(choice: u8) -> Tables {
             2 => tables.put_move(key, MoveValue::new(Some(MEMBER), None, NOW, NOW + 1)),
             _ => {}
         }
+        if is_spread(choice) {
+            let until = if choice & 0x10 == 0 {
+                NOW + SECOND
+            } else {
+                NOW
+            };
+            let row = SteerValue::new(0, until)
+                .was_stack(choice & 0x20 != 0)
+                .by_client(choice & 0x30 == 0x30);
+            tables.put_steering(key, row);
+        }
+    }
+    if is_spread(choice) {
+        tables.maglev.clone_from(&MAGLEV);
+        let key = TargetKey {
+            ifindex: LINK,
+            node: 1,
+        };
+        let mac = MEMBER;
+        tables.targets.insert(key, TargetValue { mac, pad: [0; 2] });
     }
     tables
 }
 
+/// Slots of this node, of another, and of one that has no address, in every order.
+static MAGLEV: LazyLock<BTreeMap<u32, Chunk>> = LazyLock::new(|| {
+    let mut tables = Tables::default();
+    tables.put_table(0, |slot| {
+        let [current, previous] =
+            [slot % CHUNK_SLOTS, slot / CHUNK_SLOTS].map(|of| (of % 3) as u16);
+        Bucket { current, previous }
+    });
+    tables.maglev
+});
+
 const LINK: u32 = 3;
 const NOW: u64 = 1_000_000_000_000;
+const SECOND: u64 = 1_000_000_000;
 const OWN: MacAddr = MacAddr([2, 0, 0, 0, 0, 0x11]);
 const MEMBER: MacAddr = MacAddr([2, 0, 0, 0, 0, 0x22]);
 const VIP4: Addr = Addr::v4([192, 0, 2, 10]);

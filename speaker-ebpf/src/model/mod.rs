@@ -1,4 +1,4 @@
-//! The kernel's side on the host: frames in a vector, tables in maps, and an independent reading of replies.
+//! The kernel's side on the host: frames in a vector, tables in maps, and independent readings of what comes out.
 //!
 //! For the tests of this crate, the kernel suite (which compares it with the real program) and simulators. It knows nothing of
 //! how tables come to be filled.
@@ -8,6 +8,7 @@ pub mod flow;
 mod forward;
 mod frame;
 mod fuzz;
+mod spread;
 mod tables;
 pub mod wire;
 
@@ -15,6 +16,7 @@ pub use check::{Reply, ReplyKind, parse_reply};
 pub use forward::{Hop, check_forward};
 pub use frame::VecFrame;
 pub use fuzz::fuzz_frame;
+pub use spread::{Account, account, run_accounted};
 pub use tables::{Limit, Tables};
 
 use crate::logic::{Verdict, handle};

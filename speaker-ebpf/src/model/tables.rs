@@ -1,10 +1,12 @@
 //! The tables in ordered maps, with the sizes and the failures of the real ones where those can be seen.
 
+use crate::abi::steer::{CHUNK_SLOTS, MAGLEV_SLOTS, TABLE_CHUNKS, TABLES_MAX};
 use crate::abi::{
-    self, Addr, AskerKey, AskerValue, Claim, Entry, FlowKey, FlowValue, Global, LinkValue, MacAddr,
-    MacKey, MemberValue, MoveValue, Outcome, Passage, SlotStats, Traffic, VipKey,
+    self, Addr, AskerKey, AskerValue, Bucket, Chunk, Claim, Entry, FlowKey, FlowValue, Global,
+    LinkValue, MacAddr, MacKey, MemberValue, MoveValue, Outcome, Passage, ShareKey, SlotStats,
+    SteerValue, Steered, StreamKey, StreamValue, TargetKey, TargetValue, Traffic, VipKey,
 };
-use crate::logic::{Maps, refill};
+use crate::logic::{Maps, Memory, refill};
 use bytemuck::Zeroable;
 use std::collections::BTreeMap;
 use std::vec::Vec;
@@ -46,6 +48,22 @@ pub struct Tables {
     pub flows: BTreeMap<FlowKey, FlowValue>,
     /// `PASSAGES`; absent is 0.
     pub passages: BTreeMap<Passage, u64>,
+    /// `STEERING`.
+    pub steering: BTreeMap<VipKey, SteerValue>,
+    /// `MAGLEV`; absent is zero.
+    pub maglev: BTreeMap<u32, Chunk>,
+    /// `TARGETS`.
+    pub targets: BTreeMap<TargetKey, TargetValue>,
+    /// `STREAMS`.
+    pub streams: BTreeMap<StreamKey, StreamValue>,
+    /// `DATAGRAMS`.
+    pub datagrams: BTreeMap<StreamKey, StreamValue>,
+    /// `FRAGMENTS`.
+    pub fragments: BTreeMap<StreamKey, StreamValue>,
+    /// `SHARES`.
+    pub shares: BTreeMap<ShareKey, Traffic>,
+    /// `STEERED`; absent is 0.
+    pub steered: BTreeMap<Steered, u64>,
 }
 
 /// The constants of the token bucket.
@@ -80,6 +98,39 @@ impl Tables {
         if let Some(entry) = self.vips.get_mut(&key) {
             *entry = entry.moving(true);
         }
+    }
+
+    /// Says how the packets of a VIP are spread that is in the table.
+    pub fn put_steering(&mut self, key: VipKey, value: SteerValue) {
+        self.steering.insert(key, value);
+        if let Some(entry) = self.vips.get_mut(&key) {
+            *entry = entry.steered(true);
+        }
+    }
+
+    /// Fills a Maglev table slot by slot.
+    pub fn put_table(&mut self, table: u32, bucket: impl Fn(u32) -> Bucket) {
+        for chunk in 0..TABLE_CHUNKS {
+            let mut value = Chunk::zeroed();
+            for (slot, to) in (chunk * CHUNK_SLOTS..MAGLEV_SLOTS).zip(&mut value.buckets) {
+                *to = bucket(slot);
+            }
+            self.maglev.insert(table * TABLE_CHUNKS + chunk, value);
+        }
+    }
+
+    /// What is remembered of flows of one kind.
+    pub const fn memory(&self, memory: Memory) -> &BTreeMap<StreamKey, StreamValue> {
+        match memory {
+            Memory::Streams => &self.streams,
+            Memory::Datagrams => &self.datagrams,
+            Memory::Fragments => &self.fragments,
+        }
+    }
+
+    /// How often packets of VIPs that are spread went this way.
+    pub fn way(&self, steered: Steered) -> u64 {
+        self.steered.get(&steered).copied().unwrap_or_default()
     }
 
     /// The count of an outcome of a slot.
@@ -191,17 +242,75 @@ impl Maps for Tables {
     }
 
     fn keep_flow(&mut self, key: &FlowKey, value: &FlowValue) {
-        let is_full = self.flows.len() >= abi::FLOWS_MAX as usize;
-        if is_full && !self.flows.contains_key(key) {
-            // The kernel's own choice is only nearly the oldest.
-            let oldest = self.flows.iter().min_by_key(|(_, value)| value.at_ns);
-            let oldest = oldest.map(|(key, _)| *key);
-            oldest.map(|key| self.flows.remove(&key));
-        }
+        make_room(&mut self.flows, key, abi::FLOWS_MAX, |value| value.at_ns);
         self.flows.insert(*key, *value);
     }
 
     fn passed(&mut self, passage: Passage) {
         *self.passages.entry(passage).or_default() += 1;
     }
+
+    fn steering(&self, key: &VipKey) -> Option<SteerValue> {
+        self.steering.get(key).copied()
+    }
+
+    fn bucket(&self, table: u32, slot: u32) -> Option<Bucket> {
+        assert!(slot < MAGLEV_SLOTS, "a slot outside the tables");
+        if table >= TABLES_MAX {
+            return None;
+        }
+        let chunk = self
+            .maglev
+            .get(&(table * TABLE_CHUNKS + slot / CHUNK_SLOTS));
+        let bucket = chunk.map(|chunk| chunk.buckets[(slot % CHUNK_SLOTS) as usize]);
+        Some(bucket.unwrap_or_else(Bucket::zeroed))
+    }
+
+    fn target(&self, key: &TargetKey) -> Option<TargetValue> {
+        self.targets.get(key).copied()
+    }
+
+    fn stream(&self, memory: Memory, key: &StreamKey) -> Option<StreamValue> {
+        self.memory(memory).get(key).copied()
+    }
+
+    fn keep_stream(&mut self, memory: Memory, key: &StreamKey, value: &StreamValue) {
+        let (streams, spec) = match memory {
+            Memory::Streams => (&mut self.streams, abi::STREAMS),
+            Memory::Datagrams => (&mut self.datagrams, abi::DATAGRAMS),
+            Memory::Fragments => (&mut self.fragments, abi::FRAGMENTS),
+        };
+        make_room(streams, key, spec.entries_max, |value| value.seen_ns);
+        streams.insert(*key, *value);
+    }
+
+    fn share(&mut self, key: &ShareKey, bytes: u32) -> bool {
+        let is_full = self.shares.len() >= abi::SHARES.entries_max as usize;
+        if is_full && !self.shares.contains_key(key) {
+            return false;
+        }
+        let share = self.shares.entry(*key).or_insert_with(Traffic::zeroed);
+        share.packets += 1;
+        share.bytes += u64::from(bytes);
+        true
+    }
+
+    fn steered(&mut self, steered: Steered) {
+        *self.steered.entry(steered).or_default() += 1;
+    }
+}
+
+/// Takes the oldest row out of a full map that `key` is not in. The kernel's own choice is only nearly the oldest.
+fn make_room<K: Ord + Copy, V>(
+    map: &mut BTreeMap<K, V>,
+    key: &K,
+    entries_max: u32,
+    seen_ns: impl Fn(&V) -> u64,
+) {
+    if map.len() < entries_max as usize || map.contains_key(key) {
+        return;
+    }
+    let oldest = map.iter().min_by_key(|(_, value)| seen_ns(value));
+    let oldest = oldest.map(|(key, _)| *key);
+    oldest.map(|key| map.remove(&key));
 }

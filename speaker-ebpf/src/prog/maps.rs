@@ -7,11 +7,14 @@ use aya_ebpf::btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap,
 use aya_ebpf::helpers::bpf_ktime_get_boot_ns;
 use aya_ebpf::macros::btf_map;
 use core::arch::asm;
+use speaker_ebpf::abi::steer::{CHUNK_SLOTS, TABLE_CHUNKS, TABLES_MAX};
 use speaker_ebpf::abi::{
-    self, Addr, AskerKey, AskerValue, Claim, Entry, FlowKey, FlowValue, Global, LinkValue, MacAddr,
-    MacKey, MemberValue, MoveValue, NodeValue, Outcome, Passage, SlotStats, Traffic, VipKey,
+    self, Addr, AskerKey, AskerValue, Bucket, Chunk, Claim, Entry, FlowKey, FlowValue, Global,
+    LinkValue, MacAddr, MacKey, MemberValue, MoveValue, NodeValue, Outcome, Passage, ShareKey,
+    SlotStats, SteerValue, Steered, StreamKey, StreamValue, TargetKey, TargetValue, Traffic,
+    VipKey,
 };
-use speaker_ebpf::logic::{Maps, refill};
+use speaker_ebpf::logic::{Maps, Memory, refill};
 
 #[btf_map(name = "hg_vips")]
 static VIPS: HashMap<VipKey, Entry, { abi::VIPS.entries_max as usize }> = HashMap::new();
@@ -71,6 +74,44 @@ static FLOWS: LruHashMap<FlowKey, FlowValue, { abi::FLOWS.entries_max as usize }
 
 #[btf_map(name = "hg_passages")]
 static PASSAGES: PerCpuArray<u64, { abi::PASSAGES.entries_max as usize }> = PerCpuArray::new();
+
+#[btf_map(name = "hg_steering")]
+static STEERING: HashMap<
+    VipKey,
+    SteerValue,
+    { abi::STEERING.entries_max as usize },
+    { BPF_F_NO_PREALLOC as usize },
+> = HashMap::new();
+
+#[btf_map(name = "hg_maglev")]
+static MAGLEV: Array<Chunk, { abi::MAGLEV.entries_max as usize }> = Array::new();
+
+#[btf_map(name = "hg_targets")]
+static TARGETS: HashMap<TargetKey, TargetValue, { abi::TARGETS.entries_max as usize }> =
+    HashMap::new();
+
+#[btf_map(name = "hg_streams")]
+static STREAMS: LruHashMap<StreamKey, StreamValue, { abi::STREAMS.entries_max as usize }> =
+    LruHashMap::new();
+
+#[btf_map(name = "hg_datagrams")]
+static DATAGRAMS: LruHashMap<StreamKey, StreamValue, { abi::DATAGRAMS.entries_max as usize }> =
+    LruHashMap::new();
+
+#[btf_map(name = "hg_fragments")]
+static FRAGMENTS: LruHashMap<StreamKey, StreamValue, { abi::FRAGMENTS.entries_max as usize }> =
+    LruHashMap::new();
+
+#[btf_map(name = "hg_shares")]
+static SHARES: PerCpuHashMap<
+    ShareKey,
+    Traffic,
+    { abi::SHARES.entries_max as usize },
+    { BPF_F_NO_PREALLOC as usize },
+> = PerCpuHashMap::new();
+
+#[btf_map(name = "hg_steered")]
+static STEERED: PerCpuArray<u64, { abi::STEERED.entries_max as usize }> = PerCpuArray::new();
 
 /// Nanoseconds of credit that an answer costs; the loader may set it, and 0 lifts the limit.
 #[unsafe(no_mangle)]
@@ -215,11 +256,7 @@ impl Maps for Kernel {
     #[inline(always)]
     fn traffic(&mut self, slot: u32, bytes: u32) {
         if let Some(traffic) = TRAFFIC.get_ptr_mut(slot) {
-            // SAFETY: as in `take_token`.
-            unsafe {
-                (*traffic).packets += 1;
-                (*traffic).bytes += u64::from(bytes);
-            }
+            add(traffic, bytes);
         }
     }
 
@@ -268,6 +305,84 @@ impl Maps for Kernel {
             // SAFETY: as in `take_token`.
             unsafe { *count += 1 };
         }
+    }
+
+    #[inline(always)]
+    fn steering(&self, key: &VipKey) -> Option<SteerValue> {
+        // SAFETY: as in `vip`.
+        unsafe { STEERING.get(key).copied() }
+    }
+
+    #[inline(always)]
+    fn bucket(&self, table: u32, slot: u32) -> Option<Bucket> {
+        if table >= TABLES_MAX {
+            return None;
+        }
+        let chunk = MAGLEV.get(table * TABLE_CHUNKS + slot / CHUNK_SLOTS)?;
+        // The remainder keeps the verifier, and the compiler's check of the index, content. A table is not written while it is used.
+        Some(chunk.buckets[(slot % CHUNK_SLOTS) as usize])
+    }
+
+    #[inline(always)]
+    fn target(&self, key: &TargetKey) -> Option<TargetValue> {
+        // SAFETY: as in `vip`.
+        unsafe { TARGETS.get(key).copied() }
+    }
+
+    #[inline(always)]
+    fn stream(&self, memory: Memory, key: &StreamKey) -> Option<StreamValue> {
+        // SAFETY: as in `flow`.
+        unsafe {
+            match memory {
+                Memory::Streams => STREAMS.get(key).copied(),
+                Memory::Datagrams => DATAGRAMS.get(key).copied(),
+                Memory::Fragments => FRAGMENTS.get(key).copied(),
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn keep_stream(&mut self, memory: Memory, key: &StreamKey, value: &StreamValue) {
+        // As for askers. A flow that is not remembered goes where the table says.
+        let _ = match memory {
+            Memory::Streams => STREAMS.insert(key, value, 0),
+            Memory::Datagrams => DATAGRAMS.insert(key, value, 0),
+            Memory::Fragments => FRAGMENTS.insert(key, value, 0),
+        };
+    }
+
+    #[inline(always)]
+    fn share(&mut self, key: &ShareKey, bytes: u32) -> bool {
+        if let Some(share) = SHARES.get_ptr_mut(key) {
+            add(share, bytes);
+            return true;
+        }
+        // Another CPU may have made the row meanwhile: the values are per CPU, so nothing of its is lost.
+        let zero: Traffic = bytemuck::Zeroable::zeroed();
+        let _ = SHARES.insert(key, zero, u64::from(BPF_NOEXIST));
+        let Some(share) = SHARES.get_ptr_mut(key) else {
+            return false;
+        };
+        add(share, bytes);
+        true
+    }
+
+    #[inline(always)]
+    fn steered(&mut self, steered: Steered) {
+        if let Some(count) = STEERED.get_ptr_mut(steered as u32) {
+            // SAFETY: as in `take_token`.
+            unsafe { *count += 1 };
+        }
+    }
+}
+
+/// Counts a frame in an element of this CPU's.
+#[inline(always)]
+fn add(traffic: *mut Traffic, bytes: u32) {
+    // SAFETY: the element is of this CPU, and nothing else runs on it until the program ends.
+    unsafe {
+        (*traffic).packets += 1;
+        (*traffic).bytes += u64::from(bytes);
     }
 }
 

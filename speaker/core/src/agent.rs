@@ -5,9 +5,12 @@
 //! so is the pulse armed again and anything taken (`docs/layer2.md`, "Deadline"). It knows nothing of maps, threads or
 //! sockets.
 
+mod grace;
+mod links;
 mod membership;
 mod message;
 mod outcomes;
+mod steering;
 mod story;
 mod watching;
 
@@ -23,10 +26,11 @@ use crate::plan::{self, Held, Memo, Plan, Wishes};
 use crate::problem::Problem;
 use crate::world::World;
 use speaker_proto::hold::{self, Holds};
-use speaker_proto::member::Roster;
+use speaker_proto::member::{Directory, Roster};
 use speaker_proto::{Epoch, Mac, Machine, Span, Time, Vip};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
+use steering::Spreading;
 use watching::Watching;
 
 /// After a change that acted at once, further ones wait this long, so that a burst costs one plan.
@@ -54,13 +58,18 @@ pub struct Agent {
     world: Arc<World>,
     local: Local,
     roster: Arc<Roster>,
+    /// What others published, of whom nothing may have been heard.
+    published: Arc<Directory>,
     members: Members,
     /// Hardware addresses by which members may claim.
     macs: BTreeSet<Mac>,
     failures: Failures,
     /// When the next hold-down ends.
     failures_due: Option<Time>,
+    /// Since when no link is usable.
+    cut_off: Option<Time>,
     watching: Watching,
+    spreading: Spreading,
     holds: Holds,
     wishes: Arc<Wishes>,
     memo: Memo,
@@ -80,6 +89,8 @@ pub struct Start {
     pub local: Local,
     /// VIPs that its kernel was found to answer for, by the epoch of their taking.
     pub adopted: BTreeMap<Vip, Epoch>,
+    /// VIPs of which it was found to spread the packets.
+    pub spread: BTreeSet<Vip>,
     /// The deadline of the last process has not passed and was adopted: the VIPs are held without a gap.
     pub is_armed: bool,
     /// How long a group that was given away is still said to be (L6.2).
@@ -94,6 +105,7 @@ impl Agent {
         let Start {
             local,
             adopted,
+            spread,
             is_armed,
             drain_window,
             seed,
@@ -114,9 +126,12 @@ impl Agent {
             macs: BTreeSet::new(),
             local,
             roster,
+            published: Arc::default(),
             failures: Failures::default(),
             failures_due: None,
+            cut_off: None,
             watching: Watching::default(),
+            spreading: Spreading::new(spread),
             holds,
             wishes: Arc::default(),
             memo: Memo::default(),
@@ -169,7 +184,8 @@ impl Agent {
     pub fn pending(&self) -> Option<(Time, &'static str)> {
         let own = self.due.map(|due| (due, "settle"));
         let failures = self.failures_due.map(|due| (due, "hold-down"));
-        let all = [own, failures, self.holds.deadline()];
+        let spread = self.spreading.due.map(|due| (due, "steering"));
+        let all = [own, failures, spread, self.holds.deadline()];
         all.into_iter().flatten().min_by_key(|(due, _)| *due)
     }
 
@@ -271,6 +287,7 @@ impl Agent {
             self.holds.passing(),
         );
         plan.moves = moves;
+        plan.steering = self.steer(now, &plan.l2);
         plan.problems.extend(problems);
         self.tell(&plan);
         self.plan = Arc::new(plan);
@@ -301,14 +318,7 @@ impl Machine for Agent {
                 }
                 news
             }),
-            Input::Links { announcing, others } => {
-                if self.local.links != announcing || self.local.other_links != others {
-                    self.local.links = announcing;
-                    self.local.other_links = others;
-                    self.meet(now);
-                    self.changed(now);
-                }
-            }
+            Input::Links { announcing, others } => self.links(now, announcing, others),
             Input::Armed => {
                 self.power = Power::Armed;
                 self.hold(now, hold::Input::Armed);
@@ -318,6 +328,8 @@ impl Machine for Agent {
             Input::Lapsed { deadline } => self.lapsed(now, deadline),
             Input::Applied(result) => self.applied(now, result),
             Input::Roster(roster) => self.roster_changed(now, roster),
+            Input::Neighbourhood(hood) => self.neighbourhood(now, hood),
+            Input::Published(published) => self.published(now, published),
             Input::Told(from, message) => self.hold(now, hold::Input::Told(from, message)),
             Input::Probed {
                 group,
@@ -358,6 +370,10 @@ impl Machine for Agent {
     fn expire(&mut self, now: Time) {
         if self.failures_due.is_some_and(|due| due <= now) {
             self.meet(now);
+        }
+        if self.spreading.due.is_some_and(|due| due <= now) {
+            self.spreading.due = None;
+            self.due = Some(now);
         }
         self.holds.expire(now);
         self.pump(now);

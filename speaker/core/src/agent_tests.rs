@@ -47,11 +47,16 @@ pub(crate) fn vip() -> Vip {
 }
 
 fn links() -> Input {
+    links_with(true)
+}
+
+/// The one link, with carrier or without.
+pub(crate) fn links_with(has_carrier: bool) -> Input {
     let link = Link {
         ifindex: 2,
         mac: Mac([2, 0, 0, 0, 0, 1]),
         is_up: true,
-        has_carrier: true,
+        has_carrier,
         has_arp: true,
         has_ndp: true,
         below: None,
@@ -92,6 +97,7 @@ fn agent_with(
         local,
         adopted,
         is_armed,
+        spread: BTreeSet::new(),
         drain_window: Span::s(30),
         seed: 1,
     };

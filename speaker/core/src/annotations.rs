@@ -72,6 +72,21 @@ pub fn is_set(annotations: &BTreeMap<String, String>, name: &str) -> bool {
     value.is_some_and(|value| value == "true")
 }
 
+/// The word that the key of this name after the prefix says; a bad one is as if it were not there.
+pub fn word<'a>(annotations: &'a BTreeMap<String, String>, name: &str) -> Option<&'a str> {
+    let row = TABLE.iter().find(|row| row.0 == name)?;
+    let value = annotations.get(&format!("{PREFIX}{name}"))?;
+    row.2.check(value).is_ok().then_some(value)
+}
+
+/// Whether a pool lets services say this key for themselves.
+pub fn allows_service(pool: &BTreeMap<String, String>, name: &str) -> bool {
+    let listed = word(pool, "allow-service").unwrap_or_default().split(',');
+    listed
+        .map(str::trim)
+        .any(|key| key.strip_prefix(PREFIX).unwrap_or(key) == name)
+}
+
 /// What is wrong with the annotations of a MetalLB.
 pub(crate) fn check_metallb(annotations: &BTreeMap<String, String>) -> Faults {
     faults(On::MetalLb, annotations)
@@ -156,7 +171,7 @@ fn service_key(key: &str) -> Result<(), String> {
     })
 }
 
-const TABLE: [Row; 13] = [
+const TABLE: [Row; 14] = [
     Row(
         "steering",
         &[On::L2Advertisement, On::BgpAdvertisement, On::Service],
@@ -188,6 +203,7 @@ const TABLE: [Row; 13] = [
         Value::Number(u32::MAX as u64),
     ),
     Row("link-bandwidth", &[On::BgpAdvertisement], Value::Bandwidth),
+    Row("drain-prepend", &[On::BgpPeer], Value::Number(10)),
     Row("gtsm", &[On::BgpPeer], Value::Word(&["require"])),
     Row(
         "own-bgp",
@@ -238,6 +254,38 @@ mod tests {
             "heliograph.io/x",
             "",
         );
+    }
+
+    #[test]
+    fn every_key_stands_in_the_document_with_its_places_and_its_words() {
+        let document = include_str!("../../../docs/annotations.md");
+        let rows = document.lines().filter_map(|line| line.strip_prefix("| `"));
+        let rows: BTreeMap<&str, Vec<&str>> = rows
+            .map(|row| {
+                let (key, rest) = row.split_once("` | ").unwrap();
+                (key, rest.split(" | ").collect())
+            })
+            .collect();
+        assert_eq!(rows.len(), TABLE.len(), "{:?}", rows.keys());
+        for Row(name, places, form) in &TABLE {
+            let row = &rows[format!("{PREFIX}{name}").as_str()];
+            let mut told: Vec<&str> = row[0].split(", ").collect();
+            let mut wanted: Vec<&str> = places.iter().map(|place| place.as_str()).collect();
+            told.sort_unstable();
+            wanted.sort_unstable();
+            assert_eq!(told, wanted, "{name}");
+            let words = match form {
+                Value::Word(words) => words.to_vec(),
+                Value::Bandwidth => vec!["endpoints"],
+                Value::ServiceKeys | Value::Number(_) => Vec::new(),
+            };
+            for word in words {
+                assert!(row[1].contains(&format!("`{word}`")), "{name}: {word}");
+            }
+            if let Value::Number(max) = form {
+                assert!(row[1].contains(&max.to_string()), "{name}: {max}");
+            }
+        }
     }
 
     #[test]

@@ -6,13 +6,14 @@
 
 use crate::allocator;
 use crate::crd::community::{self, CommunityValue};
-use crate::crd::{Community, L2Advertisement, Pool};
+use crate::crd::{BgpAdvertisement, Community, CommunityRef, L2Advertisement, Pool};
 use crate::manifest::Note;
 use crate::object::{Kind, ObjectKey};
 use crate::problem::Problem;
 use crate::selector::Selector;
 use crate::world::World;
-use std::collections::BTreeMap;
+use speaker_proto::bgp::{self, LargeCommunity};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 impl World {
@@ -34,7 +35,99 @@ impl World {
             .flat_map(|advertisement| idle_parts(self, advertisement))
             .collect()
     }
+
+    /// Remembers BGP advertisements, or the one of this name, where all communities that they name have values.
+    pub(crate) fn settle(&mut self, only: Option<&str>) {
+        let names = community_names(self);
+        let ads = self.bgp_advertisements.values();
+        let ads = ads.filter(|ad| only.is_none_or(|name| ad.name == name));
+        let whole: Vec<_> = ads.filter_map(|ad| settled(ad, &names)).collect();
+        for ad in whole {
+            if self.settled.get(&ad.name) != Some(&ad) {
+                self.settled.insert(ad.name.clone(), ad);
+            }
+        }
+    }
 }
+
+/// An advertisement with values for the names of communities; `None` where one has none.
+fn settled(
+    ad: &Arc<BgpAdvertisement>,
+    names: &BTreeMap<&str, CommunityValue>,
+) -> Option<Arc<BgpAdvertisement>> {
+    communities(ad, names).ok()?;
+    let value = |community: &CommunityRef| match community {
+        CommunityRef::Value(value) => Some(*value),
+        CommunityRef::Named(name) => names.get(name.as_str()).copied(),
+    };
+    let values = ad.communities.iter().filter_map(value);
+    let values: BTreeSet<_> = values.map(CommunityRef::Value).collect();
+    Some(match values == ad.communities {
+        true => Arc::clone(ad),
+        false => Arc::new(BgpAdvertisement {
+            communities: values,
+            ..BgpAdvertisement::clone(ad)
+        }),
+    })
+}
+
+/// Why an advertisement cannot be in force as it is.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Unready {
+    /// No Community gives this name a value, or not yet. To announce without it could tell the world what was meant for one
+    /// router.
+    NoCommunity(String),
+    /// It has so many communities.
+    TooMany(usize),
+}
+
+impl Unready {
+    /// In words, with what becomes of it meanwhile.
+    pub(crate) fn words(&self, meanwhile: &str) -> String {
+        match self {
+            Self::NoCommunity(name) => {
+                format!("no Community gives {name:?} a value yet: until then {meanwhile}")
+            }
+            Self::TooMany(count) => {
+                format!("{count} communities are more than {COMMUNITIES_MAX}: {meanwhile}")
+            }
+        }
+    }
+}
+
+/// Standard and large communities of an advertisement.
+///
+/// # Errors
+/// When a name has no value, or there are too many.
+pub(crate) fn communities(
+    ad: &BgpAdvertisement,
+    names: &BTreeMap<&str, CommunityValue>,
+) -> Result<(BTreeSet<bgp::Community>, BTreeSet<LargeCommunity>), Unready> {
+    let (mut standard, mut large) = (BTreeSet::new(), BTreeSet::new());
+    for community in &ad.communities {
+        let value = match community {
+            CommunityRef::Value(value) => value,
+            CommunityRef::Named(name) => names
+                .get(name.as_str())
+                .ok_or_else(|| Unready::NoCommunity(name.clone()))?,
+        };
+        match *value {
+            CommunityValue::Standard(high, low) => {
+                standard.insert(bgp::Community::of(high, low));
+            }
+            CommunityValue::Large(a, b, c) => {
+                large.insert(LargeCommunity(a, b, c));
+            }
+        }
+    }
+    match standard.len() + large.len() {
+        count if count > COMMUNITIES_MAX => Err(Unready::TooMany(count)),
+        _ => Ok((standard, large)),
+    }
+}
+
+/// A route has at most so many communities, as with MetalLB's own speaker: their attribute then fits into 255 bytes.
+pub(crate) const COMMUNITIES_MAX: usize = 63;
 
 /// The values of named communities. Where two objects use one name, that of the older counts.
 pub(crate) fn community_names(world: &World) -> BTreeMap<&str, CommunityValue> {

@@ -4,7 +4,7 @@
 //! is learned is `speaker_proto::gossip`'s affair; here it is a plain value, and the same value elects the same node everywhere.
 
 use crate::local::{LinkName, Local};
-use speaker_proto::member::{MemberLink, Roster};
+use speaker_proto::member::{Directory, MemberLink, Roster};
 use speaker_proto::{GroupKey, NodeId, NodeName};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -146,10 +146,18 @@ impl FromIterator<NodeName> for Members {
     }
 }
 
-/// The hardware addresses by which members may claim, from every profile that is known, gone members' too (L2.3). Own ones are left out.
-pub fn member_macs(roster: &Roster, local: &Local) -> BTreeSet<speaker_proto::Mac> {
+/// The hardware addresses by which members may claim: from every profile that is known, gone members' too, and from what members
+/// `published` that were never heard (L2.3). Own ones are left out.
+pub fn member_macs(
+    roster: &Roster,
+    published: &Directory,
+    local: &Local,
+) -> BTreeSet<speaker_proto::Mac> {
     let own: BTreeSet<_> = local.links.values().map(|link| link.mac).collect();
-    let members = roster.members.values();
-    let macs = members.flat_map(|member| member.profile.macs.iter().copied());
-    macs.filter(|mac| !own.contains(mac)).collect()
+    let heard = roster.members.values();
+    let heard = heard.flat_map(|member| member.profile.macs.iter().copied());
+    let read = published
+        .values()
+        .flat_map(|other| other.macs.iter().copied());
+    heard.chain(read).filter(|mac| !own.contains(mac)).collect()
 }

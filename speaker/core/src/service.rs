@@ -127,6 +127,8 @@ pub struct Service {
     pub family_policy: FamilyPolicy,
     /// `spec.externalTrafficPolicy`.
     pub policy: TrafficPolicy,
+    /// `spec.sessionAffinity` is ClientIP.
+    pub is_by_client: bool,
     /// `spec.loadBalancerIP`.
     pub load_balancer_ip: Option<String>,
     /// `spec.ports`.

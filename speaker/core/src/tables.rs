@@ -2,8 +2,10 @@
 //!
 //! [`wanted`] gives each (VIP, link) its slot, [`changes`] sorts what must be written so that stopping after any of the writes
 //! does no harm: nothing is answered that neither the old nor the new plan answers, whatever stops answering does so before
-//! anything starts, and an entry never stands without its link, its filter bit, its counters and, if it moves, its row of that. It knows nothing of maps;
+//! anything starts, and an entry never stands without its link, its filter bit, its counters and, if it moves or is spread, its row of that. It knows nothing of maps;
 //! whoever owns them applies the changes in order and keeps [`Tables`] as a mirror.
+
+mod steering;
 
 use crate::diff::{Change, diff};
 use crate::local::{LinkName, Local};
@@ -12,10 +14,12 @@ use crate::plan::{L2Entry, L2Move, Plan};
 use crate::problem::Problem;
 use speaker_ebpf::abi::{
     Entry, FILTER_WORDS, LINKS_MAX, LinkValue, MEMBERS_MAX, MacAddr, MacKey, MemberValue, Mode,
-    MoveValue, SLOTS_MAX, VipKey,
+    MoveValue, SLOTS_MAX, SteerValue, TargetKey, TargetValue, VipKey,
 };
 use speaker_proto::{Mac, Vip};
 use std::collections::{BTreeMap, BTreeSet};
+
+pub use steering::{Content as SteeringContent, Maglev, Memory};
 
 /// The content of the tables that the agent writes.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -30,6 +34,8 @@ pub struct Tables {
     pub members: BTreeMap<MacKey, MemberValue>,
     /// `MOVES`.
     pub moves: BTreeMap<VipKey, MoveValue>,
+    /// How packets are spread.
+    pub steering: SteeringContent,
     /// Keys of `STATS`: slots that have counters.
     pub slots: BTreeSet<u32>,
 }
@@ -56,6 +62,12 @@ pub enum TableChange {
     Member(Change<MacKey, MemberValue>),
     /// To `MOVES`.
     Move(Change<VipKey, MoveValue>),
+    /// To `TARGETS`.
+    Target(Change<TargetKey, TargetValue>),
+    /// To a table of `MAGLEV`; one that is removed is no longer named by any row, and is left as it is.
+    Maglev(Change<u32, Maglev>),
+    /// To `STEERING`.
+    Steer(Change<VipKey, SteerValue>),
     /// A slot that no entry uses is about to be used: its counters exist and are zero, its token bucket is full, it is not fenced.
     ResetSlot(u32),
     /// The entry of the slot does not answer, and is about to: the claims that raised its fence in an earlier taking are over.
@@ -65,8 +77,14 @@ pub enum TableChange {
 }
 
 /// What the tables should hold so that `plan` is true. Slots of entries that `have` are kept; `members` are the
-/// hardware addresses of all nodes of ours.
-pub fn wanted(plan: &Plan, local: &Local, members: &BTreeSet<Mac>, have: &Tables) -> Wanted {
+/// hardware addresses of all nodes of ours, `memory` is from the last time.
+pub fn wanted(
+    plan: &Plan,
+    local: &Local,
+    members: &BTreeSet<Mac>,
+    have: &Tables,
+    memory: &mut Memory,
+) -> Wanted {
     let mut problems = Vec::new();
     let mut full = |table: &str, room: u32, left: usize| {
         if left > 0 {
@@ -83,6 +101,14 @@ pub fn wanted(plan: &Plan, local: &Local, members: &BTreeSet<Mac>, have: &Tables
     for key in moves.keys() {
         vips.entry(*key)
             .and_modify(|entry| *entry = entry.moving(true));
+    }
+    let (steering, crowded) = steering::wanted(plan, local, &vips, &have.steering, memory);
+    for key in steering.rows.keys() {
+        vips.entry(*key)
+            .and_modify(|entry| *entry = entry.steered(true));
+    }
+    for ((table, room), left) in crowded {
+        full(table, room, left);
     }
     full("hg_vips", SLOTS_MAX, left);
     let links = local
@@ -115,6 +141,7 @@ pub fn wanted(plan: &Plan, local: &Local, members: &BTreeSet<Mac>, have: &Tables
         links,
         members: member_table,
         moves,
+        steering,
         vips,
     };
     Wanted { tables, problems }
@@ -251,9 +278,11 @@ pub fn changes(have: &Tables, want: &Tables) -> Vec<TableChange> {
     let (member_puts, member_removals) = split(diff(&have.members, &want.members));
     // An entry that says of itself that it moves has its row, from before it says so until after.
     let (move_puts, move_removals) = split(diff(&have.moves, &want.moves));
+    let (before, after) = steering::changes(&have.steering, &want.steering);
     let vips = |changes: Vec<_>| changes.into_iter().map(TableChange::Vip);
     let moves = |changes: Vec<_>| changes.into_iter().map(TableChange::Move);
     moves(move_puts)
+        .chain(before)
         .chain(vips(falling_silent))
         .chain(link_puts.into_iter().map(TableChange::Link))
         .chain(member_puts.into_iter().map(TableChange::Member))
@@ -267,6 +296,7 @@ pub fn changes(have: &Tables, want: &Tables) -> Vec<TableChange> {
         .chain(fences.into_iter().map(TableChange::LowerFence))
         .chain(vips(answering))
         .chain(moves(move_removals))
+        .chain(after)
         .chain(
             have.slots
                 .difference(&want.slots)
@@ -325,6 +355,9 @@ impl Tables {
             TableChange::Link(change) => make(&mut self.links, change),
             TableChange::Member(change) => make(&mut self.members, change),
             TableChange::Move(change) => make(&mut self.moves, change),
+            TableChange::Target(change) => make(&mut self.steering.targets, change),
+            TableChange::Maglev(change) => make(&mut self.steering.maglev, change),
+            TableChange::Steer(change) => make(&mut self.steering.rows, change),
             TableChange::ResetSlot(slot) => {
                 self.slots.insert(*slot);
             }

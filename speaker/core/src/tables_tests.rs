@@ -66,7 +66,21 @@ const MOVE: L2Move = L2Move {
 
 fn after(have: &Tables, want: &Wish) -> Tables {
     let links = want.keys().map(|(_, link)| *link).collect::<BTreeSet<_>>();
-    wanted(&plan(want), &local(links), &BTreeSet::new(), have).tables
+    let mut memory = Memory::default();
+    wanted(
+        &plan(want),
+        &local(links),
+        &BTreeSet::new(),
+        have,
+        &mut memory,
+    )
+    .tables
+}
+
+/// The tables of nobody's plan.
+fn of_members(macs: &BTreeSet<Mac>, have: &Tables) -> Tables {
+    let plan = Plan::default();
+    wanted(&plan, &local([]), macs, have, &mut Memory::default()).tables
 }
 
 fn answers(tables: &Tables) -> BTreeSet<VipKey> {
@@ -205,6 +219,7 @@ fn l4_4_a_full_table_is_a_problem_and_the_rest_is_served() {
         &local([0]),
         &BTreeSet::new(),
         &Tables::default(),
+        &mut Memory::default(),
     );
     assert_eq!(wanted.tables.vips.len(), SLOTS_MAX as usize);
     let [problem] = &wanted.problems[..] else {
@@ -276,7 +291,7 @@ fn a_member_that_is_disarmed_stays_so() {
         members: BTreeMap::from([(key, disarmed)]),
         ..Tables::default()
     };
-    let want = wanted(&Plan::default(), &local([]), &macs, &have).tables;
+    let want = of_members(&macs, &have);
     assert_eq!(want.members[&key], disarmed);
     assert_eq!(want.members.len(), 2);
 }
@@ -285,13 +300,13 @@ fn a_member_that_is_disarmed_stays_so() {
 fn l5_3_only_a_member_is_disarmed_and_never_for_a_shorter_time() {
     let member = Mac([2, 0, 0, 0, 0, 1]);
     let macs = BTreeSet::from([member]);
-    let mut have = wanted(&Plan::default(), &local([]), &macs, &Tables::default()).tables;
+    let mut have = of_members(&macs, &Tables::default());
     assert_eq!(disarm(&have, Mac([2, 0, 0, 0, 0, 9]), 5), None);
     let change = disarm(&have, member, 5).unwrap();
     have.apply(&change);
     assert_eq!(disarm(&have, member, 5), None);
     assert_eq!(disarm(&have, member, 4), None);
     assert!(disarm(&have, member, 6).is_some());
-    let want = wanted(&Plan::default(), &local([]), &macs, &have).tables;
+    let want = of_members(&macs, &have);
     assert_eq!(changes(&have, &want), [], "the next plan keeps it");
 }

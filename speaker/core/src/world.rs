@@ -39,6 +39,8 @@ pub struct World {
     pub communities: SharedMap<String, Arc<Community>>,
     /// BGP advertisements by name.
     pub bgp_advertisements: SharedMap<String, Arc<BgpAdvertisement>>,
+    /// BGP advertisements as each last was when all communities that it names had values, with these values for names.
+    pub(crate) settled: SharedMap<String, Arc<BgpAdvertisement>>,
     /// BGP peers by name.
     pub bgp_peers: SharedMap<String, Arc<BgpPeer>>,
     /// BFD profiles by name.
@@ -56,8 +58,15 @@ impl World {
     pub fn put(&mut self, object: Result<Object, Problem>) -> bool {
         match object {
             Ok(object) => {
-                let cleared = self.problems.remove(&object.key()).is_some();
-                self.insert(object) || cleared
+                let key = object.key();
+                let cleared = self.problems.remove(&key).is_some();
+                let is_new = self.insert(object);
+                if is_new && key.kind == Kind::BgpAdvertisement {
+                    self.settle(Some(&key.name));
+                } else if is_new && key.kind == Kind::Community {
+                    self.settle(None);
+                }
+                is_new || cleared
             }
             Err(problem) => {
                 let before = self
@@ -146,7 +155,10 @@ impl World {
             Kind::Pool => self.pools.remove(&key.name).is_some(),
             Kind::L2Advertisement => self.l2_advertisements.remove(&key.name).is_some(),
             Kind::Community => self.communities.remove(&key.name).is_some(),
-            Kind::BgpAdvertisement => self.bgp_advertisements.remove(&key.name).is_some(),
+            Kind::BgpAdvertisement => {
+                self.settled.remove(&key.name);
+                self.bgp_advertisements.remove(&key.name).is_some()
+            }
             Kind::BgpPeer => self.bgp_peers.remove(&key.name).is_some(),
             Kind::BfdProfile => self.bfd_profiles.remove(&key.name).is_some(),
             Kind::Document => false,

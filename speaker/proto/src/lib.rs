@@ -18,6 +18,7 @@ mod pace;
 pub mod probe;
 pub mod pulse;
 pub mod time;
+pub mod vicinity;
 pub mod watch;
 
 pub use id::{Epoch, GroupKey, Mac, NodeName, Vip};

@@ -4,7 +4,7 @@
 //! what they lead to. The rules are in `docs/layer2.md`, "Membership" and "Taking".
 
 use crate::{Epoch, GroupKey, Mac, NodeName, Time};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -55,6 +55,8 @@ pub struct Profile {
     pub rules: u64,
     /// The version of its software, for people.
     pub version: String,
+    /// What names the newest secret that it has, whether it uses that yet or not; `None`: none, or an older version's, which do not say.
+    pub key: Option<u8>,
 }
 
 /// A link of a member that can answer now.
@@ -138,6 +140,9 @@ pub struct Member {
     pub acked: HeldVersion,
     /// It was heard within the last 200 ms, or need not be, since this node does not observe it and its observers are content.
     pub is_reachable: bool,
+    /// Its speaker promised to be back and is not heard, and this node observes it: whether its kernel still answers is for this node to
+    /// find out (L6.3).
+    pub is_in_grace: bool,
 }
 
 impl Member {
@@ -166,6 +171,18 @@ pub struct Roster {
     /// Another process uses this node's name: nothing may be held (both refuse).
     pub is_name_taken: bool,
 }
+
+/// What a node's speaker published of itself outside of gossip, for others that hear nothing of it (L2.3 of `docs/layer2.md`).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Published {
+    /// Its node's name.
+    pub name: NodeName,
+    /// Every hardware address that may stand in a frame of its own; at most [`MACS_MAX`].
+    pub macs: BTreeSet<Mac>,
+}
+
+/// What nodes published, this one left out.
+pub type Directory = BTreeMap<NodeId, Published>;
 
 /// Addresses in a profile.
 pub const ADDRESSES_MAX: usize = 8;

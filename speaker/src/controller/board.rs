@@ -6,6 +6,7 @@ use crate::api::Api;
 use crate::drive::clock::{Stamp, now};
 use crate::drive::reflect::Followed;
 use crate::leader::{Standing, Term};
+use crate::replica;
 use crate::report::http;
 use crate::report::secure::{self, Gate};
 use crate::report::{Check, ControllerFigures, PoolFigures};
@@ -98,33 +99,14 @@ impl Board {
 
     /// Serving is the webhooks: a replica that does not lead serves as well.
     fn ready(&self) -> Vec<Check> {
-        let ok = *self.webhooks.ready.borrow();
-        let why = match ok {
-            true => "served and trusted, or not wanted",
-            false => "no certificate that the API server trusts is served yet",
-        };
-        let mut checks = self.live();
-        checks.push(Check {
-            name: "webhooks",
-            ok,
-            why: why.to_owned(),
-        });
-        checks
+        vec![
+            replica::turns(&self.turned, TURN_MAX_S),
+            self.webhooks.check(),
+        ]
     }
 
-    /// Living is what a restart could mend: a loop that turns. The API server does not come into it.
     fn live(&self) -> Vec<Check> {
-        let last = self.turned.last();
-        let age_s = now().since(last).ns() / 1_000_000_000;
-        let (ok, why) = match last > Time::default() {
-            true => (age_s < TURN_MAX_S, format!("it turned {age_s} s ago")),
-            false => (true, "it begins when this controller leads".to_owned()),
-        };
-        vec![Check {
-            name: "turns",
-            ok,
-            why,
-        }]
+        vec![replica::turns(&self.turned, TURN_MAX_S)]
     }
 }
 

@@ -138,6 +138,11 @@ impl Clerk {
             match one {
                 News::Foreign(service, writer) => self.writers.seen(&writer.manager, service),
                 News::Written(_) => self.board.note(|figures| figures.writes += 1),
+                News::ManyCleared(services, why) => {
+                    let text =
+                        format!("{services} services lose what they hold, as the first: {why}");
+                    self.tell_own_pod(Severity::Normal, "ClearAssignment", text);
+                }
                 News::Event(..) | News::Cleared(..) | News::Deleted(_) | News::Failed(..) => {}
             }
             tell(&self.outlets.events, self.desk.assignments(), one);
@@ -163,7 +168,7 @@ impl Clerk {
             None => tracing::info!(event = "allocationBegins", "nobody else allocates"),
         }
         if let Some(why) = rival.clone() {
-            self.tell_own_pod(why);
+            self.tell_own_pod(Severity::Warning, "AllocationPaused", why);
         }
         self.board
             .note(|figures| figures.is_blocked = rival.is_some());
@@ -171,8 +176,8 @@ impl Clerk {
         self.say_problems();
     }
 
-    /// An event on the pod of this process, which is where one looks when nothing happens.
-    fn tell_own_pod(&self, why: String) {
+    /// An event on the pod of this process, which is where one looks when nothing happens, or much at once.
+    fn tell_own_pod(&self, severity: Severity, reason: &'static str, message: String) {
         let (api, own, events) = (
             self.api.clone(),
             Arc::clone(&self.outlets.own),
@@ -188,7 +193,7 @@ impl Clerk {
                     name: text("name"),
                     uid: text("uid"),
                 };
-                events.tell(subject, Severity::Warning, "AllocationPaused", why);
+                events.tell(subject, severity, reason, message);
             }
         }));
     }

@@ -6,6 +6,7 @@
 //! The statuses are the truth: nothing is remembered of them beyond a process's life. Knows neither clock nor
 //! connection, nor whether it may write.
 
+use super::brief::brief;
 use super::outbox::Outbox;
 use super::stock::{Arrival, Stock, Writer};
 use crate::api::Failure;
@@ -67,6 +68,8 @@ pub(super) enum News {
     Failed(ServiceId, String),
     /// Somebody wrote other addresses into a status of ours.
     Foreign(ServiceId, Writer),
+    /// So many services lost what they held at once, and why the first did.
+    ManyCleared(usize, String),
 }
 
 /// What a pass came to.
@@ -273,8 +276,9 @@ impl Desk {
     /// What is new is told at once, or, where the service is to be written, once that has happened: what was decided may be
     /// decided anew before.
     fn tell(&mut self, allocation: &Allocation) -> Vec<News> {
-        let mut news = Vec::new();
-        for event in &allocation.events {
+        let (events, many) = brief(&allocation.events);
+        let mut news: Vec<News> = many.into_iter().collect();
+        for event in events {
             if event.reason.is_standing() && self.standing.contains(event) {
                 continue;
             }

@@ -1,5 +1,6 @@
 //! A controller's day against objects as an API server has them, without one.
 
+use super::super::brief::CLEARED_TOLD_MAX;
 use super::super::outbox::{CONFLICTS_MAX, REQUESTS_MAX, WAIT_MIN};
 use super::*;
 use serde_json::json;
@@ -104,6 +105,7 @@ fn told(news: &News) -> String {
         News::Deleted(id) => format!("{} deleted", id.name),
         News::Failed(id, why) => format!("{} failed: {why}", id.name),
         News::Foreign(id, writer) => format!("{} by {}", id.name, writer.manager),
+        News::ManyCleared(count, _) => format!("{count} cleared"),
     }
 }
 
@@ -348,6 +350,26 @@ fn of_two_that_hold_one_address_the_younger_loses_it() {
         ]
     );
     assert_eq!(office.desk.duplicates, 1);
+}
+
+#[test]
+fn of_many_services_that_move_each_has_one_event_and_all_are_told_together() {
+    let count = CLEARED_TOLD_MAX + 1;
+    let services: Vec<Value> = (0..count)
+        .map(|n| service(&format!("{n:03}"), &[&format!("192.0.2.{n}")]))
+        .collect();
+    let mut office = Office::new(&[("p", "192.0.2.0/24")], &services);
+    assert_eq!(office.settle(), (vec![], vec![]));
+    office.pool("p", "198.51.100.0/24");
+    let (written, told) = office.settle();
+    assert_eq!((written.len(), told.len()), (count, 3 * count + 1));
+    assert_eq!(told[0], "33 cleared");
+    let of_one = [
+        "000 cleared ipNotAllowed",
+        "uid-000 IPAllocated",
+        "000 written",
+    ];
+    assert_eq!(told[1..4], of_one);
 }
 
 #[test]

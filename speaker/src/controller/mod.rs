@@ -6,6 +6,7 @@
 //! what keeps two writers apart is in `docs/controller.md`; the rules are MetalLB's (`docs/metallb.md`, "Allocation"). Nothing here knows of nodes or of how an address is announced.
 
 mod board;
+mod brief;
 mod clerk;
 mod desk;
 mod gossip;

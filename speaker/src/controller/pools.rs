@@ -22,6 +22,8 @@ struct Status {
     not_before: Time,
     failures: u32,
     is_asked: bool,
+    /// Whether the watch has told of it since the request that is under way was begun.
+    is_told: bool,
 }
 
 impl PoolStatuses {
@@ -39,8 +41,10 @@ impl PoolStatuses {
             not_before: Time::default(),
             failures: 0,
             is_asked: false,
+            is_told: false,
         });
         status.object = object;
+        status.is_told = true;
     }
 
     /// A pool is gone.
@@ -63,6 +67,7 @@ impl PoolStatuses {
                 continue;
             }
             status.is_asked = true;
+            status.is_told = false;
             let mut object = status.object.clone();
             object["status"] = json!(usage);
             return Some((name.clone(), object));
@@ -92,7 +97,10 @@ impl PoolStatuses {
         match answer {
             Ok(object) => {
                 status.failures = 0;
-                self.put(&object);
+                // What the watch told since then is this write, or came after it.
+                if !status.is_told {
+                    self.put(&object);
+                }
                 None
             }
             // The watch brings what it is now, or that it is gone.
@@ -175,6 +183,20 @@ mod tests {
         assert_eq!(pools.next(Time::ms(1001)), None);
         assert_eq!(pools.due(), Some(Time::ms(1002)));
         assert!(pools.next(Time::ms(1002)).is_some());
+    }
+
+    #[test]
+    fn a_hand_edit_that_is_seen_before_the_answer_to_our_write_is_put_right() {
+        let mut pools = PoolStatuses::default();
+        pools.want(wanting(1));
+        pools.put(&pool("1", Value::Null));
+        let (_, mut ours) = pools.next(Time::ms(1)).unwrap();
+        ours["metadata"]["resourceVersion"] = json!("2");
+        pools.put(&ours);
+        pools.put(&pool("3", json!(usage(3))));
+        pools.wrote(Time::ms(2), "p", Ok(ours));
+        let (_, again) = pools.next(Time::ms(1002)).unwrap();
+        assert_eq!(again["metadata"]["resourceVersion"], json!("3"));
     }
 
     #[test]

@@ -9,22 +9,22 @@ use super::desk::KINDS;
 use super::gossip;
 use super::settings::Settings;
 use super::takeover::Lookout;
-use crate::api::{self, Api};
+use crate::api::Api;
 use crate::drive::clock::pause;
 use crate::drive::reflect;
-use crate::leader::{Leader, Seat, Term};
+use crate::leader::{Seat, Term};
+use crate::replica::{self, Replica};
 use crate::report::config_state::{Component, ConfigState};
-use crate::report::events::{EventSender, Events};
+use crate::report::events::EventSender;
 use crate::report::own_pod::OwnPod;
 use crate::report::secure::Gate;
 use crate::source::kube::Scope;
-use crate::webhook::{WebhookMode, Webhooks};
+use crate::webhook::WebhookMode;
 use anyhow::{Context, Result};
 use speaker_proto::lease::REQUEST_MAX;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -33,77 +33,35 @@ use tokio::time::timeout;
 /// # Errors
 /// When it cannot begin, when a part ends that must not, or when the Lease is lost.
 pub(crate) fn run(settings: Settings) -> Result<()> {
-    tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .context("failed to start the runtime")?
-        .block_on(serve(settings))
+    replica::block_on(serve(settings))
 }
 
 async fn serve(settings: Settings) -> Result<()> {
-    let mut terminate = signal(SignalKind::terminate()).context("failed to watch signals")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("failed to watch signals")?;
-    let api = api::connect(&settings.access).await?;
-    let pod = settings.pod.clone().unwrap_or_default();
-    let events = Events::spawn(api.clone(), COMPONENT, pod);
+    let (access, namespace) = (&settings.access, &settings.namespace);
     let pod = settings.pod.as_deref();
-    let (leader, term) = Leader::new(api.clone(), SEAT, &settings.namespace, pod);
-    let mut parts = JoinSet::new();
+    let mut replica = Replica::begin(access, SEAT, COMPONENT, namespace, pod).await?;
     let is_alone = settings.webhook.mode == WebhookMode::OnlyWebhook;
     let leads = match is_alone {
         // Nothing is written but what each replica may write.
         true => watch::channel(true).1,
-        false => term.leads(),
+        false => replica.term.leads(),
     };
-    let webhooks = Webhooks::spawn(
-        settings.webhook.clone(),
-        &settings.namespace,
-        api.clone(),
-        leads,
-        events.clone(),
-        &mut parts,
+    let webhooks = replica.webhooks(settings.webhook.clone(), leads);
+    let (api, term, events) = (
+        replica.api.clone(),
+        replica.term.clone(),
+        replica.events.clone(),
     );
     let board = Board::new(api.clone(), term.clone(), webhooks.clone());
-    parts.spawn({
+    replica.parts.spawn({
         let (settings, gate, board) = (settings.clone(), Gate::new(api.clone()), board.clone());
         async move { board::serve(&settings, gate, board).await }
     });
     if is_alone {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-            Some(ended) = parts.join_next() => return ended.context("a part of the controller failed").flatten(),
-        }
-        webhooks.linger().await;
-        return Ok(());
+        return replica.answer(webhooks).await;
     }
-    let (resign, resigning) = oneshot::channel();
-    let mut lease = tokio::spawn(leader.run(resigning));
-    let (stop, stopped) = watch::channel(false);
-    let work = lead(settings, api, term, board, events.clone(), stopped);
-    let mut work = tokio::spawn(work);
-    let ended = tokio::select! {
-        _ = terminate.recv() => Ok(()),
-        _ = interrupt.recv() => Ok(()),
-        ended = &mut lease => return ended.context("the Lease's task failed").flatten(),
-        ended = &mut work => ended.context("the controller's task failed").flatten(),
-        Some(ended) = parts.join_next() => ended.context("a part of the controller failed").flatten(),
-    };
-    stop.send_replace(true);
-    if !work.is_finished() {
-        work.await
-            .context("the controller's task failed")
-            .flatten()?;
-    }
-    events.flush(FLUSH_MAX).await;
-    // Nothing of this process writes any more.
-    let _lease_ends_anyway = resign.send(());
-    lease.await.context("the Lease's task failed").flatten()?;
-    if ended.is_ok() {
-        webhooks.linger().await;
-    }
-    tracing::info!(op = "shutdown", "controller stopped");
-    ended
+    let work = |stopped| lead(settings, api, term, board, events, stopped);
+    replica.lead(webhooks, work).await
 }
 
 /// Waits to lead, then leads until it is stopped.
@@ -207,5 +165,4 @@ const SEAT: Seat = Seat {
 };
 /// What selectors on an event's source go by; MetalLB's.
 const COMPONENT: &str = "metallb-controller";
-const FLUSH_MAX: Duration = Duration::from_secs(2); // within a short grace period
 const SECRET_RETRY: Duration = Duration::from_secs(10);

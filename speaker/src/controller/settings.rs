@@ -6,12 +6,12 @@
 use crate::api::Access;
 use crate::report::log::{Format, Level};
 use crate::report::secure::Secure;
-use crate::settings::shared::{Shared, given};
+use crate::settings::shared::{Shared, everywhere, given, namespace, own_namespace};
 use crate::tls::{Options, TlsArgs};
 use crate::webhook::{self, WebhookArgs};
 use anyhow::{Result, ensure};
 use clap::Args;
-use std::net::{Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 
 /// Flags of `speaker controller`.
 #[derive(Args, Debug)]
@@ -110,11 +110,7 @@ impl Settings {
             "--port and --health-probe-port are both {}: give each its own, or 0 to one of them",
             args.port
         );
-        let namespace = args
-            .namespace
-            .filter(|name| !name.is_empty())
-            .or_else(|| own_namespace.map(|name| name.trim().to_owned()))
-            .unwrap_or_else(|| speaker_core::manifest::DEFAULT_NAMESPACE.to_owned());
+        let namespace = namespace(args.namespace.as_deref(), own_namespace);
         let mut notes = Vec::new();
         if !args.pprof_bind_address.is_empty() {
             notes.push("--pprof-bind-address has no effect: there is no Go profiler".to_owned());
@@ -131,8 +127,8 @@ impl Settings {
             deployment: given(&args.deployment),
             metrics: everywhere(args.port),
             health: everywhere(args.health_probe_port),
-            log_level: args.shared.log_level,
-            log_format: args.shared.log_format,
+            log_level: args.shared.log.log_level,
+            log_format: args.shared.log.log_format,
             secure: Secure::new(tls, &args.shared.metrics_cert_dir, "controller"),
             webhook,
             notes,
@@ -144,18 +140,9 @@ impl Settings {
     /// # Errors
     /// When two flags do not go together.
     pub(crate) fn read(args: ControllerArgs) -> Result<Self> {
-        let own = std::fs::read_to_string(OWN_NAMESPACE).ok();
-        Self::resolve(args, own.as_deref())
+        Self::resolve(args, own_namespace().as_deref())
     }
 }
-
-/// On every address of the pod, of either family.
-fn everywhere(port: u16) -> Option<SocketAddr> {
-    (port != 0).then(|| SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)))
-}
-
-/// Where a pod finds the name of its namespace.
-const OWN_NAMESPACE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
 
 #[cfg(test)]
 mod tests {

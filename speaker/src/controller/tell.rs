@@ -34,6 +34,13 @@ pub(super) fn tell(events: &EventSender, assignments: &Assignments, news: &News)
                 "the status cannot be written; trying again"
             );
         }
+        News::ManyCleared(services, why) => {
+            tracing::info!(
+                event = "clearAssignment",
+                services,
+                "many services lose what they hold, as the first: {why}"
+            );
+        }
         News::Foreign(..) => {}
     }
 }

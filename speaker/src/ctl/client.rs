@@ -4,6 +4,7 @@ use super::wire::{ANSWER_BYTES_MAX, Answer, Request};
 use super::{CtlArgs, Form, Question};
 use crate::settings::CTL_SOCKET;
 use anyhow::{Context, Result, bail};
+use speaker_core::doctor::facts::SpeakerFacts;
 use std::fs;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -11,12 +12,44 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Asks and prints the answer.
+pub(super) fn run(args: &CtlArgs, question: &Question) -> Result<()> {
+    let path = socket(args)?;
+    ask(&path, question, args.output, &mut io::stdout().lock())
+}
+
+/// What the speaker that the flags mean knows of itself; `None`: none runs.
 ///
 /// # Errors
-/// When no speaker can be asked, or it says why it does not answer.
-pub(crate) fn run(args: &CtlArgs) -> Result<()> {
+/// When one runs and cannot be asked, or it is not clear which.
+pub(crate) fn facts(args: &CtlArgs) -> Result<Option<SpeakerFacts>> {
+    if args.socket.is_none() && args.node.is_none() && nodes(&args.run_dir)?.is_empty() {
+        return Ok(None);
+    }
     let path = socket(args)?;
-    ask(&path, &args.question, args.output, &mut io::stdout().lock())
+    // What a speaker that was killed leaves is a socket that nobody answers on.
+    if UnixStream::connect(&path).is_err_and(|error| is_nobody(&error)) {
+        return Ok(None);
+    }
+    let facts = answer(&path, &Question::Facts, Form::Json)?;
+    let facts = serde_json::from_str(&facts).context("the answer cannot be read")?;
+    Ok(Some(facts))
+}
+
+/// What the speaker at a socket answers, as it would be printed.
+///
+/// # Errors
+/// When it cannot be asked, or says why it does not answer.
+pub(crate) fn answer(path: &Path, question: &Question, form: Form) -> Result<String> {
+    let mut out = Vec::new();
+    ask(path, question, form, &mut out)?;
+    String::from_utf8(out).context("the answer is no text")
+}
+
+fn is_nobody(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::NotFound | ErrorKind::ConnectionRefused
+    )
 }
 
 /// Asks the speaker at a socket.
@@ -85,7 +118,10 @@ fn print(out: &mut impl Write, answer: Answer, form: Form) -> io::Result<()> {
 }
 
 /// The socket that the flags mean.
-fn socket(args: &CtlArgs) -> Result<PathBuf> {
+///
+/// # Errors
+/// When they mean none, or several.
+pub(crate) fn socket(args: &CtlArgs) -> Result<PathBuf> {
     if let Some(socket) = &args.socket {
         return Ok(socket.clone());
     }

@@ -51,6 +51,8 @@ pub(crate) enum Kind {
     Member,
     /// This node is drained, or not any more.
     Drain,
+    /// A BGP session came up, went down, or is not up for another reason.
+    Session,
 }
 
 impl Event {
@@ -98,8 +100,8 @@ impl From<&agent::Event> for Event {
                     format!("the deadline passed {late:?} ago: {groups} groups are taken anew");
                 Self::new(Kind::Lapsed, "node", why)
             }
-            agent::Event::Hold { event, with } => {
-                let story = agent::story(event, with.as_ref());
+            agent::Event::Hold { event, with, why } => {
+                let story = agent::story(event, with.as_ref(), *why);
                 Self::new(Kind::Hold, story.group.to_string(), story.because)
             }
             agent::Event::Seen { group, with, seen } => {
@@ -200,6 +202,7 @@ impl Kind {
             Self::Hold => "hold",
             Self::Member => "member",
             Self::Drain => "drain",
+            Self::Session => "session",
         }
     }
 }

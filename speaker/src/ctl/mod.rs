@@ -2,10 +2,11 @@
 //!
 //! [`Server`] answers on a Unix socket in the node's run directory, [`client`] asks. One line of JSON goes in, one comes
 //! out; `watch` goes on. Answers are made from a [`Snapshot`] of what the deciding thread knows and a [`Sight`] of
-//! what the kernel holds, so that the two can be compared. Asking changes nothing; the one thing that can be told is to drain.
+//! what the kernel holds, so that the two can be compared. Asking changes nothing; what can be told is to drain, and to pause a BGP session.
 
 mod client;
 mod event;
+mod order;
 mod peers;
 mod server;
 mod show;
@@ -16,16 +17,21 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
+use crate::doctor::{self, DoctorArgs};
+use crate::support::{self, SupportArgs};
+use anyhow::Result;
 use clap::{Args, Subcommand, ValueEnum};
 use speaker_proto::NodeName;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
-pub(crate) use client::run;
+pub(crate) use client::{answer, facts, socket};
 pub(crate) use event::{Event, Kind, draining, name_taken};
+pub(crate) use order::{PeerOrder, PeerOrders};
 pub(crate) use peers::{
     BfdSessionSight, BfdSideSight, BfdSight, BgpPeerSight, BgpSight, NegotiatedSight, Said,
 };
-pub(crate) use server::{Orders, Server, States};
+pub(crate) use server::{DrainOrders, Orders, Server, States};
 pub(crate) use show::drain::{Progress, announced};
 pub(crate) use snapshot::{ApiState, MemberSight, MembersSight, Snapshot};
 
@@ -55,9 +61,33 @@ pub(crate) struct CtlArgs {
     )]
     pub(crate) output: Form,
 
-    /// What to ask.
+    /// What to do.
     #[command(subcommand)]
-    pub(crate) question: Question,
+    pub(crate) errand: Errand,
+}
+
+/// What `speaker ctl` is wanted for.
+#[derive(Subcommand, Debug)]
+pub(crate) enum Errand {
+    #[command(flatten)]
+    Ask(Question),
+    /// What is wrong with this node, why that matters and what would mend it; with or without a running speaker. Ends with 1
+    /// for warnings, 2 for errors
+    Doctor(Box<DoctorArgs>),
+    /// Put what somebody needs who is asked for help into one archive, without secrets; with or without a running speaker
+    Support(Box<SupportArgs>),
+}
+
+/// Does it; how the process is to end.
+///
+/// # Errors
+/// When no speaker can be asked, or it says why it does not answer.
+pub(crate) fn run(args: &CtlArgs) -> Result<ExitCode> {
+    match &args.errand {
+        Errand::Ask(question) => client::run(args, question).map(|()| ExitCode::SUCCESS),
+        Errand::Doctor(wanted) => doctor::run(args, wanted),
+        Errand::Support(wanted) => support::run(args, wanted),
+    }
 }
 
 /// How an answer is printed.
@@ -92,10 +122,14 @@ pub(crate) enum Question {
     /// The other speakers, and whether they are heard
     Members,
     /// BGP peers: whether there is a session, and why not
+    #[command(args_conflicts_with_subcommands = true)]
     Bgp {
         /// All there is to say of this one
         #[arg(value_name = "PEER")]
         peer: Option<String>,
+        /// What is to become of its session.
+        #[command(subcommand)]
+        order: Option<PeerOrder>,
     },
     /// BFD sessions with BGP peers: whether they are up, and why not
     Bfd {
@@ -109,10 +143,25 @@ pub(crate) enum Question {
         #[arg(value_name = "PEER")]
         peer: Option<String>,
     },
+    /// VIPs whose packets are spread over nodes, and what each node got
+    Steer {
+        /// This one
+        #[arg(value_name = "VIP")]
+        vip: Option<String>,
+    },
     /// The pinned maps
     Maps,
     /// What became of every frame, by VIP
     Counters,
+    /// What `doctor` wants to know of the speaker
+    #[command(skip)]
+    Facts,
+    /// The page of metrics, for `support`
+    #[command(skip)]
+    Metrics,
+    /// The objects in force, without secrets, for `support`
+    #[command(skip)]
+    Objects,
     /// Changes as they happen
     Watch,
     /// Give everything to other nodes and take nothing, until told otherwise or started anew

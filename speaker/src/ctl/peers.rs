@@ -22,6 +22,8 @@ pub(crate) struct BgpPeerSight {
     pub(crate) state: Option<&'static str>,
     /// Milliseconds in that state.
     pub(crate) for_ms: u64,
+    /// What an operator who paused it has the peer told.
+    pub(crate) paused: Option<String>,
     /// Why the session is not up.
     pub(crate) because: Option<String>,
     /// How often that came in a row.

@@ -7,7 +7,7 @@ use super::show::drain::{Progress, announced};
 use super::show::{self, Known};
 use super::snapshot::{Sight, Snapshot};
 use super::wire::{Answer, REQUEST_BYTES_MAX, Request};
-use super::{Event, Question};
+use super::{Event, PeerOrder, PeerOrders, Question};
 use anyhow::{Context, Result, bail, ensure};
 use speaker_proto::Time;
 use std::fs;
@@ -24,10 +24,22 @@ use tokio::sync::{Semaphore, broadcast};
 use tokio::time::timeout;
 
 /// Orders a drain, or its end; whether the order is on its way.
-pub(crate) type Orders = Arc<dyn Fn(bool) -> bool + Send + Sync>;
+pub(crate) type DrainOrders = Arc<dyn Fn(bool) -> bool + Send + Sync>;
+
+/// What clients can have done.
+#[derive(Clone)]
+pub(crate) struct Orders {
+    /// Drains, and their ends.
+    pub(crate) drain: DrainOrders,
+    /// Pauses of BGP sessions, and their ends.
+    pub(crate) peers: PeerOrders,
+}
 
 /// The newest snapshot; `None` before the first.
 pub(crate) type States = Arc<dyn Fn() -> Option<Snapshot> + Send + Sync>;
+
+/// The page of metrics of now; it may block.
+pub(crate) type Pages = Arc<dyn Fn() -> Result<String> + Send + Sync>;
 
 /// Answers on one socket.
 pub(crate) struct Server {
@@ -40,6 +52,7 @@ pub(crate) struct Server {
 struct Desk {
     states: States,
     orders: Orders,
+    pages: Option<Pages>,
     sight: Arc<dyn Sight>,
     events: broadcast::Sender<Event>,
     clock: fn() -> Time,
@@ -69,6 +82,7 @@ impl Server {
         let desk = Desk {
             states,
             orders,
+            pages: None,
             sight,
             events,
             clock,
@@ -80,6 +94,14 @@ impl Server {
             path: path.to_owned(),
             desk: Arc::new(desk),
         })
+    }
+
+    /// Has the page of metrics to give, too.
+    pub(crate) fn with_metrics(mut self, pages: Pages) -> Self {
+        let desk = Arc::get_mut(&mut self.desk);
+        desk.expect("no client's task shares it before it runs")
+            .pages = Some(pages);
+        self
     }
 
     /// Answers until the socket fails.
@@ -151,17 +173,27 @@ impl Desk {
                 let order = Order { undo, wait };
                 self.drain(write, order, request.as_text).await
             }
+            Question::Bgp {
+                order: Some(order), ..
+            } => {
+                note(uid, &order);
+                self.obey(write, order, request.as_text).await
+            }
+            Question::Metrics => send(write, &self.metrics().await?).await,
             Question::Status
             | Question::Plan
             | Question::Why { .. }
             | Question::Vips
             | Question::Links
             | Question::Members
-            | Question::Bgp { .. }
+            | Question::Bgp { order: None, .. }
             | Question::Bfd { .. }
             | Question::Routes { .. }
+            | Question::Steer { .. }
             | Question::Maps
-            | Question::Counters => {
+            | Question::Counters
+            | Question::Facts
+            | Question::Objects => {
                 let answer = self.answer(question, request.as_text).await?;
                 send(write, &answer).await
             }
@@ -184,12 +216,18 @@ impl Desk {
         .context("the answer was not finished")?
     }
 
+    async fn metrics(&self) -> Result<Answer> {
+        let pages = self.pages.clone().context("this speaker has no metrics")?;
+        let page = tokio::task::spawn_blocking(move || pages()).await;
+        Ok(Answer::Text(page.context("the page was not finished")??))
+    }
+
     /// Gives the order and tells how far it is: once when it is obeyed, or at each step until all is done.
     async fn drain(&self, write: &mut OwnedWriteHalf, order: Order, as_text: bool) -> Result<()> {
         let unready = "the speaker has decided nothing yet: try again";
         let before = announced(&(self.states)().context(unready)?);
         ensure!(
-            (self.orders)(!order.undo),
+            (self.orders.drain)(!order.undo),
             "the speaker has too much to do: try again"
         );
         let mut told = None;
@@ -213,6 +251,24 @@ impl Desk {
         }
     }
 
+    /// Has the session with a peer paused or resumed, and tells how it is then.
+    async fn obey(
+        &self,
+        write: &mut OwnedWriteHalf,
+        order: PeerOrder,
+        as_text: bool,
+    ) -> Result<()> {
+        let question = Question::Bgp {
+            peer: Some(order.peer().to_owned()),
+            order: None,
+        };
+        (self.orders.peers)(order)
+            .await
+            .map_err(anyhow::Error::msg)?;
+        let answer = self.answer(question, as_text).await?;
+        send(write, &answer).await
+    }
+
     async fn watch(&self, write: &mut OwnedWriteHalf, as_text: bool) -> Result<()> {
         let mut events = self.events.subscribe();
         loop {
@@ -233,6 +289,27 @@ impl Desk {
 struct Order {
     undo: bool,
     wait: bool,
+}
+
+fn note(uid: u32, order: &PeerOrder) {
+    let peer = order.peer();
+    match order {
+        PeerOrder::Pause { say, .. } => tracing::info!(
+            uid,
+            peer,
+            say,
+            op = "ctl",
+            event = "sessionPaused",
+            "a BGP session was ordered to pause"
+        ),
+        PeerOrder::Resume { .. } => tracing::info!(
+            uid,
+            peer,
+            op = "ctl",
+            event = "sessionResumed",
+            "a paused BGP session was ordered again"
+        ),
+    }
 }
 
 /// Who may ask: root, and the user that the speaker runs as.

@@ -1,11 +1,15 @@
 //! What answers are made from.
 
 use super::peers::{BfdSight, BgpSight};
-use crate::dataplane::{self, AttachReport, GlobalCount, LinkSight, MapSight, SlotSight};
+use crate::dataplane::{
+    self, AttachReport, GlobalCount, LinkSight, MapSight, ShareSight, SlotSight,
+};
 use anyhow::Result;
 use serde::Serialize;
 use speaker_core::plan::{Held, Plan};
+use speaker_core::tables::SteeringContent;
 use speaker_core::{Local, Members, Problem, World};
+use speaker_proto::NodeName;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -28,6 +32,10 @@ pub(crate) struct Snapshot {
     pub(crate) held: Held,
     /// Whom it knows to be alive, itself included.
     pub(crate) alive: Members,
+    /// The tables of steering, as they were written.
+    pub(crate) steering: SteeringContent,
+    /// The nodes that those name by number.
+    pub(crate) numbers: BTreeMap<NodeName, u16>,
     /// What is wrong besides objects and the plan.
     pub(crate) problems: Vec<Problem>,
     /// Whether a deadline is in force.
@@ -66,6 +74,8 @@ pub(crate) struct MembersSight {
     pub(crate) secret: Option<String>,
     /// There is no secret yet: this speaker is neither heard nor hears.
     pub(crate) is_waiting: bool,
+    /// What names the newest secret here, in hexadecimal digits.
+    pub(crate) key: Option<String>,
     /// It is known who is there and what each holds.
     pub(crate) is_settled: bool,
     /// Another process uses this node's name.
@@ -107,6 +117,10 @@ pub(crate) struct MemberSight {
     pub(crate) is_draining: bool,
     /// Its view of the objects is old.
     pub(crate) is_stale: bool,
+    /// What names the newest secret there; `None`: it does not say.
+    pub(crate) key: Option<String>,
+    /// That is another one than here.
+    pub(crate) has_other_key: bool,
 }
 
 impl Snapshot {
@@ -117,6 +131,16 @@ impl Snapshot {
             .chain(&self.plan.problems)
             .chain(&self.problems)
             .collect()
+    }
+
+    /// `waiting` without the members' secret, `reading` before every kind was seen, `silent` without a deadline, else `serving`.
+    pub(super) fn state(&self) -> &'static str {
+        match (self.world.is_synced(), self.is_armed) {
+            _ if self.members.is_waiting => "waiting",
+            (false, _) => "reading",
+            (true, false) => "silent",
+            (true, true) => "serving",
+        }
     }
 
     /// The services of every address.
@@ -164,6 +188,10 @@ pub(crate) trait Sight: Send + Sync {
     fn globals(&self) -> Result<Vec<GlobalCount>>;
     /// What became of packets for VIPs that move.
     fn passages(&self) -> Result<Vec<GlobalCount>>;
+    /// What became of packets for VIPs that are spread.
+    fn steered(&self) -> Result<Vec<GlobalCount>>;
+    /// What each node got of each VIP that is spread.
+    fn shares(&self) -> Result<Vec<ShareSight>>;
     /// Every pinned map.
     fn maps(&self) -> Result<Vec<MapSight>>;
     /// Every link that the program is attached to.
@@ -185,6 +213,14 @@ impl Sight for dataplane::Sight {
 
     fn passages(&self) -> Result<Vec<GlobalCount>> {
         Self::passages(self)
+    }
+
+    fn steered(&self) -> Result<Vec<GlobalCount>> {
+        Self::steered(self)
+    }
+
+    fn shares(&self) -> Result<Vec<ShareSight>> {
+        Self::shares(self)
     }
 
     fn maps(&self) -> Result<Vec<MapSight>> {

@@ -1,19 +1,23 @@
 //! Answers as people and programs see them, over a real socket.
 
 use super::client::ask;
+use super::order::{Obeyed, PeerOrder};
 use super::peers::{
     BfdSessionSight, BfdSideSight, BfdSight, BgpPeerSight, BgpSight, NegotiatedSight,
 };
-use super::server::{Orders, Server, States};
+use super::server::{DrainOrders, Orders, Server, States};
 use super::snapshot::{MemberSight, MembersSight, Sight, Snapshot};
+use super::wire::Request;
 use super::{Event, Form, Kind, Question};
 use crate::dataplane::{
-    AttachReport, GlobalCount, Hook, LinkSight, MapSight, SlotSight, Step, StepResult,
+    AttachReport, GlobalCount, Hook, LinkSight, MapSight, ShareSight, SlotSight, Step, StepResult,
 };
 use anyhow::Result;
 use rustix::process::Uid;
 use rustix::thread::set_thread_res_uid;
+use speaker_core::doctor::facts::SpeakerFacts;
 use speaker_core::plan::{Held, Hold, Holding, Memo, plan};
+use speaker_core::tables::SteeringContent;
 use speaker_core::{Kind as ObjectKind, Link, Local, ObjectKey, Problem, World, manifest};
 use speaker_proto::{Epoch, GroupKey, Mac, NodeName, Time};
 use std::collections::BTreeMap;
@@ -21,8 +25,8 @@ use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -89,6 +93,8 @@ fn others() -> MembersSight {
         links: vec!["eth0".to_owned()],
         version: "0.1.0".to_owned(),
         has_other_rules: true,
+        key: Some("2c".to_owned()),
+        has_other_key: true,
         ..MemberSight::default()
     };
     let silent = MemberSight {
@@ -99,6 +105,7 @@ fn others() -> MembersSight {
     };
     MembersSight {
         secret: Some("/etc/ml_secret_key".to_owned()),
+        key: Some("91".to_owned()),
         is_settled: true,
         observers: 1,
         members: vec![heard, silent],
@@ -238,6 +245,8 @@ fn snapshot_of(manifests: &str) -> Snapshot {
         alive: members,
         local,
         held,
+        steering: SteeringContent::default(),
+        numbers: BTreeMap::new(),
         problems: vec![Problem {
             object: ObjectKey::new(ObjectKind::Pool, "metallb-system", "broken"),
             origin: "all.yaml#9".to_owned(),
@@ -281,6 +290,7 @@ impl Sight for Kernel {
             slot: 1,
             is_fenced: false,
             is_moving: false,
+            is_steered: false,
             outcomes: outcomes.iter().copied().collect(),
             packets,
             bytes: packets * 100,
@@ -321,6 +331,22 @@ impl Sight for Kernel {
         }])
     }
 
+    fn steered(&self) -> Result<Vec<GlobalCount>> {
+        Ok(vec![GlobalCount {
+            name: "sent",
+            count: 6,
+        }])
+    }
+
+    fn shares(&self) -> Result<Vec<ShareSight>> {
+        Ok(vec![ShareSight {
+            slot: 0,
+            node: 0,
+            packets: 3,
+            bytes: 300,
+        }])
+    }
+
     fn maps(&self) -> Result<Vec<MapSight>> {
         Ok(vec![MapSight {
             name: "hg_vips",
@@ -345,6 +371,18 @@ impl Sight for Kernel {
     }
 }
 
+/// Nobody takes an order.
+fn deaf() -> Orders {
+    let refuse = |order: PeerOrder| -> Obeyed {
+        let peer = order.peer().to_owned();
+        Box::pin(async move { Err(format!("this node has no BGPPeer {peer}")) })
+    };
+    Orders {
+        drain: Arc::new(|_| false),
+        peers: Arc::new(refuse),
+    }
+}
+
 /// A server on a socket of its own.
 struct Bench {
     runtime: Runtime,
@@ -361,7 +399,11 @@ impl Bench {
         Self::obeying(states, Arc::new(|_| false))
     }
 
-    fn obeying(states: States, orders: Orders) -> Self {
+    fn obeying(states: States, drain: DrainOrders) -> Self {
+        Self::ordered(states, Orders { drain, ..deaf() })
+    }
+
+    fn ordered(states: States, orders: Orders) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -471,6 +513,7 @@ fn bgp_tells_of_each_peer_whether_there_is_a_session_and_why_not() {
     let bench = Bench::new();
     let about = |peer: Option<&str>| Question::Bgp {
         peer: peer.map(str::to_owned),
+        order: None,
     };
     bench.check(
         about(None),
@@ -486,6 +529,80 @@ spine   192.0.2.5:179  64513  Active       0ns  0/0   cannot connect: refused
     }
     let why = bench.ask(about(Some("leaf")), Form::Table).unwrap_err();
     assert_eq!(why.to_string(), "this node has no BGPPeer leaf");
+}
+
+#[test]
+fn a_peer_that_is_paused_says_so_until_it_is_resumed() {
+    let paused: Arc<Mutex<Option<String>>> = Arc::default();
+    let seen = Arc::clone(&paused);
+    let states = move || {
+        let mut snapshot = snapshot();
+        snapshot.bgp.peers[0].paused = seen.lock().unwrap().clone();
+        Some(snapshot)
+    };
+    let peers = move |order: PeerOrder| -> Obeyed {
+        let mut paused = paused.lock().unwrap();
+        *paused = match order {
+            PeerOrder::Pause { say, .. } => Some(say),
+            PeerOrder::Resume { .. } => None,
+        };
+        Box::pin(async { Ok(()) })
+    };
+    let orders = Orders {
+        drain: Arc::new(|_| false),
+        peers: Arc::new(peers),
+    };
+    let bench = Bench::ordered(Arc::new(states), orders);
+    let order = |order| Question::Bgp {
+        peer: None,
+        order: Some(order),
+    };
+    let pause = PeerOrder::Pause {
+        peer: "router".to_owned(),
+        say: "new optics".to_owned(),
+    };
+    let said = bench.ask(order(pause.clone()), Form::Table).unwrap();
+    let until =
+        r#""new optics", until `speaker ctl bgp resume router` or until this speaker starts anew"#;
+    assert!(said.contains(until), "{said}");
+    let all = Question::Bgp {
+        peer: None,
+        order: None,
+    };
+    let line = bench.ask(all.clone(), Form::Table).unwrap();
+    assert!(
+        line.contains("paused until `speaker ctl bgp resume router`"),
+        "{line}"
+    );
+    let resume = PeerOrder::Resume {
+        peer: "router".to_owned(),
+    };
+    let said = bench.ask(order(resume), Form::Json).unwrap();
+    let said: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(said["peers"][0]["paused"], serde_json::Value::Null);
+    let why = Bench::new().refusal(order(pause));
+    assert_eq!(why, "this node has no BGPPeer router");
+}
+
+#[test]
+fn rfc9003_2_a_peer_is_told_at_most_128_bytes() {
+    let request = |say: &str| {
+        let question = Question::Bgp {
+            peer: None,
+            order: Some(PeerOrder::Pause {
+                peer: "router".to_owned(),
+                say: say.to_owned(),
+            }),
+        };
+        let request = Request::new(&question, true);
+        request.question().map(|asked| asked == question)
+    };
+    assert_eq!(request(&"x".repeat(128)), Ok(true));
+    assert_eq!(
+        request(&"x".repeat(129)),
+        Err("129 bytes, not 1 to 128".to_owned())
+    );
+    assert_eq!(request(""), Err("0 bytes, not 1 to 128".to_owned()));
 }
 
 #[test]
@@ -539,13 +656,13 @@ fn members_tell_who_is_heard_and_who_is_not() {
     bench.check(
         Question::Members,
         "\
-secret     from /etc/ml_secret_key
+secret     91, from /etc/ml_secret_key
 settled    yes
 observers  1
 
-NAME  STANDING  ADDRESS                            LAST-HEARD  SENT  HEARD  HELD  VERSION  NOTE
-n2    alive     192.0.2.2:7946,[2001:db8::2]:7946  42ms         120    118     3  0.1.0    other settings: elects other nodes
--     unknown   192.0.2.3:7946                     -              0      0     0  -        sent, never heard: is UDP let through?
+NAME  STANDING  ADDRESS                            LAST-HEARD  SENT  HEARD  HELD  KEY  VERSION  NOTE
+n2    alive     192.0.2.2:7946,[2001:db8::2]:7946  42ms         120    118     3  2c   0.1.0    other settings: elects other nodes; another newest secret than here
+-     unknown   192.0.2.3:7946                     -              0      0     0  -    -        sent, never heard: is UDP let through?
 ",
     );
 }
@@ -896,10 +1013,7 @@ fn more_clients_than_there_are_seats_are_told() {
 #[test]
 fn a_socket_that_nobody_answers_on_is_replaced_and_a_living_one_is_not() {
     let bench = Bench::new();
-    let error = bench
-        .open(Arc::new(|| None), Arc::new(|_| false))
-        .err()
-        .unwrap();
+    let error = bench.open(Arc::new(|| None), deaf()).err().unwrap();
     assert!(
         error.to_string().contains("another speaker answers on"),
         "{error:#}"
@@ -913,7 +1027,7 @@ fn a_socket_that_nobody_answers_on_is_replaced_and_a_living_one_is_not() {
     let server = Server::open(
         &stale,
         Arc::new(|| None),
-        Arc::new(|_| false),
+        deaf(),
         Arc::new(Kernel),
         changes,
         || Time::ms(0),
@@ -929,7 +1043,7 @@ fn a_socket_that_nobody_answers_on_is_replaced_and_a_living_one_is_not() {
     let error = Server::open(
         &stale,
         Arc::new(|| None),
-        Arc::new(|_| false),
+        deaf(),
         Arc::new(Kernel),
         changes,
         || Time::ms(0),
@@ -940,4 +1054,50 @@ fn a_socket_that_nobody_answers_on_is_replaced_and_a_living_one_is_not() {
         error.to_string().contains("no socket: remove it"),
         "{error:#}"
     );
+}
+
+#[test]
+fn the_doctor_is_told_what_only_the_speaker_knows() {
+    let bench = Bench::new();
+    let facts = bench.ask(Question::Facts, Form::Json).unwrap();
+    let facts: SpeakerFacts = serde_json::from_str(&facts).unwrap();
+    assert_eq!(facts.state, "serving");
+    assert_eq!(facts.version, env!("CARGO_PKG_VERSION"));
+    assert_eq!(facts.secret.as_deref(), Some("/etc/ml_secret_key"));
+    assert_eq!(facts.unheard, ["192.0.2.3:7946"]);
+    assert_eq!(facts.other_rules, ["n2"]);
+    assert_eq!(facts.problems.len(), 1);
+    let vips = ["192.0.2.10", "192.0.2.11"].map(|vip| vip.parse().unwrap());
+    assert_eq!(facts.vips, vips.into());
+    assert_eq!(facts.pools.keys().collect::<Vec<_>>(), ["lan"]);
+    assert!(facts.unattached.is_empty());
+
+    let mut state = snapshot();
+    state.attached[0].hook = None;
+    let bench = Bench::with(Arc::new(move || Some(state.clone())));
+    let facts = bench.ask(Question::Facts, Form::Json).unwrap();
+    let facts: SpeakerFacts = serde_json::from_str(&facts).unwrap();
+    assert!(facts.unattached.contains_key("eth0"));
+}
+
+#[test]
+fn objects_are_shown_without_secrets() {
+    let peer = "
+---
+apiVersion: metallb.io/v1beta2
+kind: BGPPeer
+metadata: {name: tor, namespace: metallb-system}
+spec: {myASN: 64512, peerASN: 64513, peerAddress: 192.0.2.1, password: hunter2}
+";
+    let state = snapshot_of(&format!("{MANIFESTS}{peer}"));
+    let bench = Bench::with(Arc::new(move || Some(state.clone())));
+    for form in [Form::Table, Form::Json, Form::Yaml] {
+        let text = bench.ask(Question::Objects, form).unwrap();
+        assert!(
+            text.contains("BGPPeer") && !text.contains("hunter2"),
+            "{text}"
+        );
+    }
+    let refusal = bench.refusal(Question::Metrics);
+    assert_eq!(refusal, "this speaker has no metrics");
 }

@@ -1,6 +1,7 @@
 //! What goes over the socket: one line of JSON each way, more lines back for `watch`.
 
 use super::Question;
+use super::order::{PeerOrder, text};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -10,9 +11,12 @@ use serde_json::Value;
 pub(super) struct Request {
     /// The name of the question.
     pub(super) ask: String,
-    /// The service or the peer that it is about.
+    /// The service, the peer or the VIP that it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) service: Option<String>,
+    /// What is to be said to a peer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) say: Option<String>,
     /// Whether the answer is a text for people.
     pub(super) as_text: bool,
 }
@@ -33,6 +37,7 @@ pub(super) enum Answer {
 
 impl Request {
     pub(super) fn new(question: &Question, as_text: bool) -> Self {
+        let mut say = None;
         let (ask, service) = match question {
             Question::Status => ("status", None),
             Question::Plan => ("plan", None),
@@ -40,11 +45,27 @@ impl Request {
             Question::Vips => ("vips", None),
             Question::Links => ("links", None),
             Question::Members => ("members", None),
-            Question::Bgp { peer } => ("bgp", peer.clone()),
+            Question::Bgp { peer, order: None } => ("bgp", peer.clone()),
+            Question::Bgp {
+                order: Some(order), ..
+            } => {
+                let peer = Some(order.peer().to_owned());
+                match order {
+                    PeerOrder::Pause { say: words, .. } => {
+                        say = Some(words.clone());
+                        ("pause", peer)
+                    }
+                    PeerOrder::Resume { .. } => ("resume", peer),
+                }
+            }
             Question::Bfd { peer } => ("bfd", peer.clone()),
             Question::Routes { peer } => ("routes", peer.clone()),
+            Question::Steer { vip } => ("steer", vip.clone()),
             Question::Maps => ("maps", None),
             Question::Counters => ("counters", None),
+            Question::Facts => ("facts", None),
+            Question::Metrics => ("metrics", None),
+            Question::Objects => ("objects", None),
             Question::Watch => ("watch", None),
             Question::Drain { undo: true, .. } => ("undrain", None),
             Question::Drain { wait: true, .. } => ("drain-and-wait", None),
@@ -53,6 +74,7 @@ impl Request {
         Self {
             ask: ask.to_owned(),
             service,
+            say,
             as_text,
         }
     }
@@ -60,7 +82,16 @@ impl Request {
     /// The question that it is.
     pub(super) fn question(&self) -> Result<Question, String> {
         let drain = |undo, wait| Question::Drain { undo, wait };
+        let order = |order| Question::Bgp {
+            peer: None,
+            order: Some(order),
+        };
         let question = match (self.ask.as_str(), &self.service) {
+            ("pause", Some(peer)) => order(PeerOrder::Pause {
+                peer: peer.clone(),
+                say: text(self.say.as_deref().unwrap_or_default())?,
+            }),
+            ("resume", Some(peer)) => order(PeerOrder::Resume { peer: peer.clone() }),
             ("status", None) => Question::Status,
             ("plan", None) => Question::Plan,
             ("why", Some(service)) => Question::Why {
@@ -69,11 +100,18 @@ impl Request {
             ("vips", None) => Question::Vips,
             ("links", None) => Question::Links,
             ("members", None) => Question::Members,
-            ("bgp", peer) => Question::Bgp { peer: peer.clone() },
+            ("bgp", peer) => Question::Bgp {
+                peer: peer.clone(),
+                order: None,
+            },
             ("bfd", peer) => Question::Bfd { peer: peer.clone() },
             ("routes", peer) => Question::Routes { peer: peer.clone() },
+            ("steer", vip) => Question::Steer { vip: vip.clone() },
             ("maps", None) => Question::Maps,
             ("counters", None) => Question::Counters,
+            ("facts", None) => Question::Facts,
+            ("metrics", None) => Question::Metrics,
+            ("objects", None) => Question::Objects,
             ("watch", None) => Question::Watch,
             ("undrain", None) => drain(true, false),
             ("drain-and-wait", None) => drain(false, true),

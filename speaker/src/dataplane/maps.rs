@@ -27,6 +27,13 @@ pub(crate) struct ArrayTable {
     name: &'static str,
 }
 
+/// An array map of elements that are more than a word.
+pub(crate) struct WideArray<V, const VN: usize> {
+    map: Array<MapData, [u8; VN]>,
+    name: &'static str,
+    types: PhantomData<V>,
+}
+
 /// A per-CPU array.
 pub(crate) struct CpuArray<V, const VN: usize> {
     map: PerCpuArray<MapData, [u8; VN]>,
@@ -39,6 +46,13 @@ pub(crate) struct CpuHash<V, const VN: usize> {
     map: PerCpuHashMap<MapData, u32, [u8; VN]>,
     name: &'static str,
     types: PhantomData<V>,
+}
+
+/// A per-CPU hash map, read and never written.
+pub(crate) struct CpuRows<K, V, const KN: usize, const VN: usize> {
+    map: PerCpuHashMap<MapData, [u8; KN], [u8; VN]>,
+    name: &'static str,
+    types: PhantomData<(K, V)>,
 }
 
 /// Opens the pin of one map as the type that its ABI says.
@@ -148,6 +162,32 @@ impl Table<u32, u64> for ArrayTable {
     }
 }
 
+impl<V: Pod, const VN: usize> WideArray<V, VN> {
+    /// Opens it from its pin.
+    pub(crate) fn open(pins: &Pins, spec: &MapSpec) -> Result<Self> {
+        const { assert!(size_of::<V>() == VN) };
+        Ok(Self {
+            map: open(pins, spec)?,
+            name: spec.name,
+            types: PhantomData,
+        })
+    }
+
+    /// One element.
+    pub(crate) fn get(&self, index: u32) -> Result<V> {
+        let value = self.map.get(&index, 0);
+        let value = value.with_context(|| format!("failed to read {}[{index}]", self.name))?;
+        Ok(from_bytes(&value))
+    }
+
+    /// Overwrites one element.
+    pub(crate) fn set(&mut self, index: u32, value: &V) -> Result<()> {
+        self.map
+            .set(index, to_bytes::<V, VN>(value), 0)
+            .with_context(|| format!("failed to write {}[{index}]", self.name))
+    }
+}
+
 impl<V: Pod, const VN: usize> CpuArray<V, VN> {
     /// Opens it from its pin.
     pub(crate) fn open(pins: &Pins, spec: &MapSpec) -> Result<Self> {
@@ -213,6 +253,32 @@ impl<V: Pod, const VN: usize> CpuHash<V, VN> {
     pub(crate) fn remove(&mut self, key: u32) -> Result<()> {
         let removed = absent_is_fine(self.map.remove(&key));
         removed.with_context(|| format!("failed to remove from {}", self.name))
+    }
+}
+
+impl<K: Pod, V: Pod, const KN: usize, const VN: usize> CpuRows<K, V, KN, VN> {
+    /// Opens it from its pin.
+    pub(crate) fn open(pins: &Pins, spec: &MapSpec) -> Result<Self> {
+        const { assert!(size_of::<K>() == KN && size_of::<V>() == VN) };
+        Ok(Self {
+            map: open(pins, spec)?,
+            name: spec.name,
+            types: PhantomData,
+        })
+    }
+
+    /// All rows, with the value of each CPU. A row that goes or comes meanwhile may be missed.
+    pub(crate) fn rows(&self) -> impl Iterator<Item = Result<(K, Vec<V>)>> + '_ {
+        self.map.iter().filter_map(|row| match row {
+            Ok((key, values)) => {
+                let values = values.iter().map(from_bytes).collect();
+                Some(Ok((from_bytes(&key), values)))
+            }
+            Err(MapError::KeyNotFound) => None,
+            Err(error) => Some(Err(
+                anyhow!(error).context(format!("failed to read {}", self.name))
+            )),
+        })
     }
 }
 

@@ -1,13 +1,19 @@
-//! Whether a link's hardware takes VLAN tags off received frames.
+//! What a link's hardware does to frames by itself.
 //!
-//! One question to the kernel's ethtool family over generic netlink (kernel 5.6 and later), because the answer decides
-//! whether XDP sees tags. Whatever goes wrong is "it does not say".
+//! One question to the kernel's ethtool family over generic netlink (kernel 5.6 and later): taking VLAN tags off decides
+//! whether XDP sees them, joining packets whether they can be forwarded. Whatever goes wrong is "it does not say".
 
 use netlink_sys::Socket;
 use netlink_sys::protocols::NETLINK_GENERIC;
+use std::collections::BTreeSet;
 
 /// Whether receive VLAN offload is on; `None` if the kernel does not say.
 pub(super) fn strips_vlan(ifindex: u32) -> Option<bool> {
+    Some(active(ifindex)?.contains("rx-vlan-hw-parse"))
+}
+
+/// The names of the features that are on, as `ethtool -k` has them in the kernel; `None` if it does not say.
+pub(crate) fn active(ifindex: u32) -> Option<BTreeSet<String>> {
     let mut socket = Socket::new(NETLINK_GENERIC).ok()?;
     socket.bind_auto().ok()?;
     let name = attribute(CTRL_ATTR_FAMILY_NAME, b"ethtool\0");
@@ -16,17 +22,19 @@ pub(super) fn strips_vlan(ifindex: u32) -> Option<bool> {
     let device = attribute(ETHTOOL_A_HEADER_DEV_INDEX, &ifindex.to_ne_bytes());
     let header = attribute(ETHTOOL_A_FEATURES_HEADER | NESTED, &device);
     let features = ask(&socket, family, ETHTOOL_MSG_FEATURES_GET, &header)?;
-    Some(is_active(&features))
+    Some(names(&features))
 }
 
-/// Whether the feature is among the active ones of a features reply, whose bits are listed by name.
-fn is_active(features: &[u8]) -> bool {
+/// The active ones of a features reply, whose bits are listed by name.
+fn names(features: &[u8]) -> BTreeSet<String> {
     let bits = find(features, ETHTOOL_A_FEATURES_ACTIVE)
         .and_then(|set| find(set, ETHTOOL_A_BITSET_BITS))
         .unwrap_or_default();
     attributes(bits)
         .filter_map(|(_, bit)| find(bit, ETHTOOL_A_BITSET_BIT_NAME))
-        .any(|name| name == b"rx-vlan-hw-parse\0")
+        .filter_map(|name| std::str::from_utf8(name.strip_suffix(&[0])?).ok())
+        .map(str::to_owned)
+        .collect()
 }
 
 /// The attributes of the reply to one generic netlink request.
@@ -104,20 +112,18 @@ mod tests {
     }
 
     #[test]
-    fn the_feature_is_found_by_name_among_the_active_ones() {
-        assert!(is_active(&reply(&[
-            b"tx-checksumming\0",
-            b"rx-vlan-hw-parse\0"
-        ])));
-        assert!(!is_active(&reply(&[b"rx-vlan-filter\0"])));
-        assert!(!is_active(&[]));
+    fn the_active_features_are_found_by_name() {
+        let both = names(&reply(&[b"rx-lro\0", b"rx-vlan-hw-parse\0"]));
+        assert_eq!(Vec::from_iter(both), ["rx-lro", "rx-vlan-hw-parse"]);
+        assert!(names(&reply(&[])).is_empty());
+        assert!(names(&[]).is_empty());
     }
 
     #[test]
     fn a_cut_reply_is_read_as_far_as_it_goes() {
         let whole = reply(&[b"rx-vlan-hw-parse\0"]);
         for length in 0..whole.len() {
-            is_active(&whole[..length]);
+            names(&whole[..length]);
         }
         assert_eq!(
             attributes(&[0, 0, 1, 0]).count(),

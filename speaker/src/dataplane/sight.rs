@@ -4,7 +4,7 @@
 //! `docs/bpftool.md`; knows nothing of how it is shown.
 
 use super::attach::Hook;
-use super::maps::{ArrayTable, CpuArray, CpuHash, HashTable};
+use super::maps::{ArrayTable, CpuArray, CpuHash, CpuRows, HashTable};
 use super::pins::{PinnedHook, Pins};
 use super::{facts, tc};
 use crate::netlink::Client;
@@ -13,7 +13,8 @@ use aya::maps::{MapData, MapFd};
 use aya::programs::links::{FdLink, PinnedLink};
 use serde::Serialize;
 use speaker_ebpf::abi::{
-    self, Entry, Global, MAPS, MapSpec, Outcome, Passage, SlotStats, Traffic, VipKey,
+    self, Entry, Global, MAPS, MapSpec, Outcome, Passage, ShareKey, SlotStats, Steered, Traffic,
+    VipKey,
 };
 use std::collections::BTreeMap;
 use std::fs;
@@ -32,6 +33,8 @@ pub(crate) struct Sight {
     traffic: CpuArray<Traffic, 16>,
     globals: CpuArray<u64, 8>,
     passages: CpuArray<u64, 8>,
+    steered: CpuArray<u64, 8>,
+    shares: CpuRows<ShareKey, Traffic, 8, 16>,
 }
 
 /// One VIP on one link, as the kernel has it.
@@ -55,7 +58,22 @@ pub(crate) struct SlotSight {
     pub(crate) outcomes: BTreeMap<&'static str, u64>,
     /// It moves, or did a moment ago.
     pub(crate) is_moving: bool,
+    /// Its packets are spread over nodes.
+    pub(crate) is_steered: bool,
     /// Frames handed to the stack.
+    pub(crate) packets: u64,
+    /// Their bytes.
+    pub(crate) bytes: u64,
+}
+
+/// What a node got of a VIP that is spread.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub(crate) struct ShareSight {
+    /// The VIP on a link.
+    pub(crate) slot: u32,
+    /// The node's number; 0 is this one.
+    pub(crate) node: u32,
+    /// Frames.
     pub(crate) packets: u64,
     /// Their bytes.
     pub(crate) bytes: u64,
@@ -119,6 +137,8 @@ impl Sight {
             traffic: CpuArray::open(&pins, &abi::TRAFFIC)?,
             globals: CpuArray::open(&pins, &abi::GLOBALS)?,
             passages: CpuArray::open(&pins, &abi::PASSAGES)?,
+            steered: CpuArray::open(&pins, &abi::STEERED)?,
+            shares: CpuRows::open(&pins, &abi::SHARES)?,
             pins,
         })
     }
@@ -158,6 +178,32 @@ impl Sight {
             })
         };
         Passage::ALL.iter().map(count).collect()
+    }
+
+    /// What became of packets for VIPs that are spread.
+    pub(crate) fn steered(&self) -> Result<Vec<GlobalCount>> {
+        let count = |steered: &Steered| {
+            let count = self.steered.get(*steered as u32)?.iter().sum();
+            Ok(GlobalCount {
+                name: name_of_steered(*steered),
+                count,
+            })
+        };
+        Steered::ALL.iter().map(count).collect()
+    }
+
+    /// What each node got of each VIP that is spread.
+    pub(crate) fn shares(&self) -> Result<Vec<ShareSight>> {
+        let share = |row: Result<(ShareKey, Vec<Traffic>)>| {
+            let (key, cpus) = row?;
+            Ok(ShareSight {
+                slot: key.slot,
+                node: key.node,
+                packets: cpus.iter().map(|cpu| cpu.packets).sum(),
+                bytes: cpus.iter().map(|cpu| cpu.bytes).sum(),
+            })
+        };
+        self.shares.rows().map(share).collect()
     }
 
     /// Every pinned map.
@@ -221,6 +267,7 @@ impl Sight {
             is_fenced: self.fence.get(slot)? != self.cleared.get(slot)?,
             outcomes: Outcome::ALL.iter().map(count).collect(),
             is_moving: entry.is_moving(),
+            is_steered: entry.is_steered(),
             packets: traffic.iter().map(|cpu| cpu.packets).sum(),
             bytes: traffic.iter().map(|cpu| cpu.bytes).sum(),
         })
@@ -286,6 +333,20 @@ fn name_of_passage(passage: Passage) -> &'static str {
         Passage::TooLate => "too_late",
         Passage::NoHops => "no_hops",
         Passage::Unclear => "unclear",
+    }
+}
+
+fn name_of_steered(steered: Steered) -> &'static str {
+    match steered {
+        Steered::Sent => "sent",
+        Steered::Own => "own",
+        Steered::FromMember => "from_member",
+        Steered::NotHeld => "not_held",
+        Steered::NoHops => "no_hops",
+        Steered::Unclear => "unclear",
+        Steered::NoTarget => "no_target",
+        Steered::LostFragment => "lost_fragment",
+        Steered::Uncounted => "uncounted",
     }
 }
 

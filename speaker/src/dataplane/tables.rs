@@ -3,15 +3,19 @@
 //! Fences belong to slots and are lowered here when a slot gets a new owner or a claim is settled. Knows
 //! nothing of what is right.
 
-use super::maps::{ArrayTable, CpuArray, CpuHash, HashTable};
+use super::maps::{ArrayTable, CpuArray, CpuHash, HashTable, WideArray};
 use super::pins::Pins;
 use anyhow::Result;
-use speaker_core::diff::Table;
-use speaker_core::tables::{TableChange, Tables};
+use bytemuck::Zeroable;
+use speaker_core::diff::{Change, Table};
+use speaker_core::tables::{Maglev, SteeringContent, TableChange, Tables};
+use speaker_ebpf::abi::steer::{CHUNK_SLOTS, MAGLEV_SLOTS, TABLE_CHUNKS, TABLES_MAX};
 use speaker_ebpf::abi::{
-    self, Entry, LinkValue, MacKey, MemberValue, MoveValue, SlotStats, Traffic, VipKey,
+    self, Bucket, Chunk, Entry, LinkValue, MacKey, MemberValue, MoveValue, SlotStats, SteerValue,
+    TargetKey, TargetValue, Traffic, VipKey,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// Everything in the kernel that the deciding loop writes.
 pub(crate) struct KernelTables {
@@ -20,6 +24,9 @@ pub(crate) struct KernelTables {
     links: HashTable<u32, LinkValue, 4, 8>,
     members: HashTable<MacKey, MemberValue, 8, 8>,
     moves: HashTable<VipKey, MoveValue, 20, 32>,
+    steering: HashTable<VipKey, SteerValue, 20, 16>,
+    maglev: WideArray<Chunk, 1024>,
+    targets: HashTable<TargetKey, TargetValue, 8, 8>,
     fence: ArrayTable,
     cleared: ArrayTable,
     stats: CpuHash<SlotStats, 96>,
@@ -34,6 +41,9 @@ impl KernelTables {
             links: HashTable::open(pins, &abi::LINKS)?,
             members: HashTable::open(pins, &abi::MEMBERS)?,
             moves: HashTable::open(pins, &abi::MOVES)?,
+            steering: HashTable::open(pins, &abi::STEERING)?,
+            maglev: WideArray::open(pins, &abi::MAGLEV)?,
+            targets: HashTable::open(pins, &abi::TARGETS)?,
             fence: ArrayTable::open(pins, &abi::FENCE)?,
             cleared: ArrayTable::open(pins, &abi::CLEARED)?,
             stats: CpuHash::open(pins, &abi::STATS)?,
@@ -49,6 +59,7 @@ impl KernelTables {
             links: self.links.read()?,
             members: self.members.read()?,
             moves: self.moves.read()?,
+            steering: self.read_steering()?,
             slots: self.stats.keys()?,
         })
     }
@@ -61,10 +72,48 @@ impl KernelTables {
             TableChange::Link(change) => self.links.apply(change),
             TableChange::Member(change) => self.members.apply(change),
             TableChange::Move(change) => self.moves.apply(change),
+            TableChange::Target(change) => self.targets.apply(change),
+            TableChange::Maglev(Change::Put(table, slots)) => self.write_maglev(*table, slots),
+            TableChange::Maglev(Change::Remove(_)) => Ok(()),
+            TableChange::Steer(change) => self.steering.apply(change),
             TableChange::ResetSlot(slot) => self.reset_slot(*slot),
             TableChange::LowerFence(slot) => self.clear_fence(*slot),
             TableChange::FreeSlot(slot) => self.stats.remove(*slot),
         }
+    }
+
+    /// Rows, the tables that they name, and addresses. What no row names is nobody's and may hold anything.
+    fn read_steering(&self) -> Result<SteeringContent> {
+        let rows = self.steering.read()?;
+        let named: BTreeSet<u32> = rows.values().map(SteerValue::table).collect();
+        let named = named.into_iter().filter(|table| *table < TABLES_MAX);
+        let maglev = named.map(|table| Ok((table, self.read_maglev(table)?)));
+        Ok(SteeringContent {
+            maglev: maglev.collect::<Result<_>>()?,
+            targets: self.targets.read()?,
+            rows,
+        })
+    }
+
+    fn read_maglev(&self, table: u32) -> Result<Maglev> {
+        let mut slots: Vec<Bucket> = Vec::with_capacity((TABLE_CHUNKS * CHUNK_SLOTS) as usize);
+        for chunk in 0..TABLE_CHUNKS {
+            let chunk = self.maglev.get(table * TABLE_CHUNKS + chunk)?;
+            slots.extend(chunk.buckets);
+        }
+        slots.truncate(MAGLEV_SLOTS as usize);
+        Ok(Arc::new(slots))
+    }
+
+    fn write_maglev(&mut self, table: u32, slots: &[Bucket]) -> Result<()> {
+        for (chunk, run) in (0..TABLE_CHUNKS).zip(slots.chunks(CHUNK_SLOTS as usize)) {
+            let mut element = Chunk::zeroed();
+            for (bucket, slot) in element.buckets.iter_mut().zip(run) {
+                *bucket = *slot;
+            }
+            self.maglev.set(table * TABLE_CHUNKS + chunk, &element)?;
+        }
+        Ok(())
     }
 
     /// Lowers the fences of these slots up to the generation that was read when the claims were settled: one that came since

@@ -12,7 +12,7 @@ pub(crate) fn now() -> Time {
     Time::from_ns(t.tv_sec.unsigned_abs() * 1_000_000_000 + t.tv_nsec.unsigned_abs())
 }
 
-/// The calendar's time, for people to read; nothing is decided by it.
+/// The calendar's time, for people to read. Nothing is decided by it but when what others once published is forgotten, a day later.
 pub(crate) fn wall() -> SystemTime {
     SystemTime::now()
 }

@@ -13,7 +13,7 @@ use crate::dataplane::KernelTables;
 use anyhow::{Context, Result};
 use speaker_core::agent::{Agent, Event, Input, Output};
 use speaker_core::plan::{Held, Plan};
-use speaker_core::tables::{self, TableChange, Tables};
+use speaker_core::tables::{self, Memory, TableChange, Tables};
 use speaker_core::{LinkName, Local, Members, Problem, World};
 use speaker_proto::gossip;
 use speaker_proto::member::{HeldSet, HeldVersion};
@@ -44,6 +44,8 @@ pub(crate) struct View {
     pub(crate) unanswered: BTreeMap<GroupKey, NodeName>,
     /// Groups that this node should watch and has no room for.
     pub(crate) unwatched: usize,
+    /// The nodes that the tables of steering name by number.
+    pub(crate) numbers: BTreeMap<NodeName, u16>,
     /// Tables that are full.
     pub(crate) problems: Vec<Problem>,
     /// Whether a deadline is in force.
@@ -100,6 +102,7 @@ pub(crate) struct Decide {
     agent: Agent,
     kernel: KernelTables,
     mirror: Arc<Tables>,
+    memory: Memory,
     signals: Signals,
     outlets: Outlets,
     problems: Vec<Problem>,
@@ -125,6 +128,7 @@ impl Decide {
             agent,
             kernel,
             mirror: Arc::new(mirror),
+            memory: Memory::default(),
             is_armed: signals.pulse.is_adopted(),
             signals,
             outlets,
@@ -226,6 +230,10 @@ impl Decide {
                         .hands
                         .probe(local, (group, nonce), only, &places);
                 }
+                Output::LookFor(prospects) => self.outlets.hands.look_for(prospects),
+                Output::Kernel(node, is_silent) => {
+                    self.gossip(gossip::Input::Kernel(node, is_silent));
+                }
                 Output::Watch(list) => self.outlets.hands.watch(list),
                 Output::Claim(places) => self.outlets.hands.claim(Claim::Again(vips(places))),
                 Output::ClaimTo(places, macs) => {
@@ -273,7 +281,13 @@ impl Decide {
     fn apply(&mut self, plan: &Plan) -> Result<()> {
         let started = now();
         let macs = self.macs();
-        let wanted = tables::wanted(plan, self.agent.local(), &macs, &self.mirror);
+        let wanted = tables::wanted(
+            plan,
+            self.agent.local(),
+            &macs,
+            &self.mirror,
+            &mut self.memory,
+        );
         self.problems = wanted.problems;
         let changes = tables::changes(&self.mirror, &wanted.tables);
         self.write(&changes)?;
@@ -372,6 +386,7 @@ impl Decide {
             alive: self.agent.members().clone(),
             unanswered: self.unanswered(),
             unwatched: self.agent.unwatched(),
+            numbers: self.memory.numbers().clone(),
             problems: self.problems.clone(),
             is_armed: self.is_armed,
             work: self.work,

@@ -8,6 +8,7 @@ use super::probe;
 use crate::dataplane::KernelTables;
 use anyhow::Result;
 use speaker_core::agent::Input;
+use speaker_core::steering::Prospects;
 use speaker_core::tables::Tables;
 use speaker_core::{LinkName, Local};
 use speaker_ebpf::abi::{Entry, Mode, VipKey};
@@ -24,6 +25,7 @@ use tokio::sync::{mpsc, watch};
 pub(crate) struct Hands {
     asks: mpsc::Sender<Ask>,
     watchlist: watch::Sender<Arc<Watchlist>>,
+    prospects: watch::Sender<Arc<Prospects>>,
     claims: mpsc::Sender<Claim>,
     /// Askings and claims that found no room.
     pub(crate) lost: u64,
@@ -33,6 +35,8 @@ pub(crate) struct Hands {
 pub(crate) struct Ends {
     /// For the prober.
     pub(crate) probe: probe::Orders,
+    /// Whom to look for on the links' segments.
+    pub(crate) prospects: watch::Receiver<Arc<Prospects>>,
     /// For the announcer.
     pub(crate) claims: mpsc::Receiver<Claim>,
 }
@@ -42,15 +46,22 @@ impl Hands {
     pub(crate) fn new() -> (Self, Ends) {
         let (asks_in, asks) = mpsc::channel(ASKS);
         let (watchlist_in, watchlist) = watch::channel(Arc::default());
+        let (prospects_in, prospects) = watch::channel(Arc::default());
         let (claims_in, claims) = mpsc::channel(CLAIMS);
         let hands = Self {
             asks: asks_in,
             watchlist: watchlist_in,
+            prospects: prospects_in,
             claims: claims_in,
             lost: 0,
         };
         let probe = probe::Orders { asks, watchlist };
-        (hands, Ends { probe, claims })
+        let ends = Ends {
+            probe,
+            prospects,
+            claims,
+        };
+        (hands, ends)
     }
 
     /// Has a group's places probed twice. Those whose link is gone are left out.
@@ -73,6 +84,11 @@ impl Hands {
     /// Has everything in the list watched from now on.
     pub(crate) fn watch(&self, list: Arc<Watchlist>) {
         self.watchlist.send_replace(list);
+    }
+
+    /// Has everybody in the list looked for from now on.
+    pub(crate) fn look_for(&self, prospects: Arc<Prospects>) {
+        self.prospects.send_replace(prospects);
     }
 
     /// Has VIPs claimed.
@@ -135,10 +151,12 @@ pub(crate) const fn claimed(input: &Input) -> Option<Vip> {
         | Input::Synced(_)
         | Input::Assignments(_)
         | Input::Links { .. }
+        | Input::Neighbourhood(_)
         | Input::Armed
         | Input::Lapsed { .. }
         | Input::Applied(_)
         | Input::Roster(_)
+        | Input::Published(_)
         | Input::Told(..)
         | Input::Probed { .. }
         | Input::Missing { .. }

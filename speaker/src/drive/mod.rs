@@ -20,4 +20,5 @@ pub(crate) mod membership;
 pub(crate) mod probe;
 pub(crate) mod pulse;
 pub(crate) mod reflect;
+pub(crate) mod vicinity;
 pub(crate) mod wake;

@@ -29,9 +29,19 @@ pub(crate) struct Links {
     pub(crate) others: BTreeSet<LinkName>,
     /// Those of `others` that an operator may have meant to announce, with the reason why not.
     pub(crate) refused: BTreeMap<LinkName, String>,
+    /// Those that are bridges, and whether their own settings have netfilter see what crosses them.
+    pub(crate) bridges: BTreeMap<LinkName, bool>,
     /// Every hardware address that may stand in a frame of this node's: also of links below a bond, the addresses that they were
     /// made with, and of VLANs.
     pub(crate) macs: BTreeSet<Mac>,
+}
+
+/// The links of the calling thread's network namespace at this moment, for those who do not follow them.
+///
+/// # Errors
+/// When the kernel does not list them.
+pub(crate) fn links_now(exclude: &Exclude) -> Result<Links> {
+    Ok(take_picture(&Client::open()?)?.links(exclude))
 }
 
 /// Follows the links of the network namespace it was opened in.

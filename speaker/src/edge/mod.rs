@@ -20,7 +20,7 @@ pub(crate) use arp_setting::{ArpSetting, restore as restore_arp_setting};
 pub(crate) use ears::{Counts as EarCounts, Ears};
 pub(crate) use exclude::Exclude;
 pub(crate) use groups::{Groups, Member, clean as clean_groups};
-pub(crate) use links::{LinkWatch, Links};
+pub(crate) use links::{LinkWatch, Links, links_now};
 pub(crate) use packet::FrameSender;
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use socket2::{Domain, SockAddr, SockAddrStorage, Socket, Type};
 use speaker_proto::announce::{Answered, Asker, Place};
 use speaker_proto::probe::Probe;
+use speaker_proto::vicinity::Question;
 use speaker_proto::{Mac, Vip, neighbour};
 use std::io;
 use std::net::IpAddr;
@@ -67,6 +68,17 @@ impl FrameSender {
         let frame = match ip {
             IpAddr::V4(vip) => neighbour::arp_claim_to(to, answered.mac, vip),
             IpAddr::V6(vip) => neighbour::advertisement_to(to, answered.mac, vip),
+        };
+        self.send(ifindex, &frame)
+    }
+
+    /// Asks one node for its own address, as one asks who has an address that one wants to take.
+    pub(crate) fn ask(&self, question: Question) -> io::Result<()> {
+        let (Vip(ip), ifindex) = question.place;
+        let (from, to) = (question.from, Some(question.to));
+        let frame = match ip {
+            IpAddr::V4(ip) => neighbour::arp_probe(from, ip, to),
+            IpAddr::V6(ip) => neighbour::duplicate_probe(from, ip, to),
         };
         self.send(ifindex, &frame)
     }

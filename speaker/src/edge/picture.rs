@@ -11,8 +11,8 @@ use netlink_packet_route::address::{
     AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage,
 };
 use netlink_packet_route::link::{
-    BondMode, InfoBond, InfoData, InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType,
-    LinkMessage,
+    BondMode, InfoBond, InfoBridge, InfoData, InfoKind, LinkAttribute, LinkFlags, LinkInfo,
+    LinkLayerType, LinkMessage,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use speaker_core::{Link, LinkName};
@@ -64,6 +64,8 @@ struct Device {
     permanent_mac: Option<Mac>,
     is_enslaved: bool,
     bond: Option<BondMode>,
+    /// Whether netfilter sees what crosses it, if it is a bridge.
+    is_filtered_bridge: Option<bool>,
     /// The link that a macvlan lies on.
     below: Option<u32>,
 }
@@ -107,6 +109,9 @@ impl Picture {
             let macs = [device.mac, device.permanent_mac].into_iter().flatten();
             links.macs.extend(macs.filter(is_of_one_station));
             let name = LinkName(device.name.as_str().into());
+            if let Some(is_filtered) = device.is_filtered_bridge {
+                links.bridges.insert(name.clone(), is_filtered);
+            }
             match self.link(ifindex, device) {
                 Ok(link) => {
                     links.announcing.insert(name, link);
@@ -181,6 +186,7 @@ impl From<&LinkMessage> for Device {
             permanent_mac: None,
             is_enslaved: false,
             bond: None,
+            is_filtered_bridge: None,
             below: below(link),
         };
         for attribute in &link.attributes {
@@ -193,7 +199,10 @@ impl From<&LinkMessage> for Device {
                     device.permanent_mac = bytes.as_slice().try_into().ok().map(Mac);
                 }
                 LinkAttribute::Controller(ifindex) => device.is_enslaved = *ifindex != 0,
-                LinkAttribute::LinkInfo(infos) => device.bond = infos.iter().find_map(bond_mode),
+                LinkAttribute::LinkInfo(infos) => {
+                    device.bond = infos.iter().find_map(bond_mode);
+                    device.is_filtered_bridge = infos.iter().find_map(is_filtered);
+                }
                 _ => {}
             }
         }
@@ -227,6 +236,20 @@ fn bond_mode(info: &LinkInfo) -> Option<BondMode> {
         InfoBond::Mode(mode) => Some(*mode),
         _ => None,
     })
+}
+
+/// Of a bridge: whether netfilter sees the packets that cross it, by its own setting.
+fn is_filtered(info: &LinkInfo) -> Option<bool> {
+    let LinkInfo::Data(InfoData::Bridge(rows)) = info else {
+        return None;
+    };
+    let is_on = |row: &InfoBridge| {
+        matches!(
+            row,
+            InfoBridge::NfCallIpTables(true) | InfoBridge::NfCallIp6Tables(true)
+        )
+    };
+    Some(rows.iter().any(is_on))
 }
 
 /// Link and address of a link-local address, and whether it may be used: not tentative (RFC 4862 §5.4) and no

@@ -1,11 +1,11 @@
 //! Health of the operator: whether its loop turns, and whether its webhook is served.
 
-use crate::drive::clock::{Stamp, now};
+use crate::drive::clock::Stamp;
+use crate::replica;
 use crate::report::Check;
 use crate::report::http;
 use crate::webhook::Webhooks;
 use anyhow::Result;
-use speaker_proto::Time;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -27,33 +27,14 @@ impl Board {
 
     /// A replica that does not lead serves the webhook as well.
     fn ready(&self) -> Vec<Check> {
-        let ok = *self.webhooks.ready.borrow();
-        let why = match ok {
-            true => "served and trusted, or not wanted",
-            false => "no certificate that the API server trusts is served yet",
-        };
-        let mut checks = self.live();
-        checks.push(Check {
-            name: "webhooks",
-            ok,
-            why: why.to_owned(),
-        });
-        checks
+        vec![
+            replica::turns(&self.turned, TURN_MAX_S),
+            self.webhooks.check(),
+        ]
     }
 
-    /// Living is what a restart could mend; the API server does not come into it.
     fn live(&self) -> Vec<Check> {
-        let last = self.turned.last();
-        let age_s = now().since(last).ns() / 1_000_000_000;
-        let (ok, why) = match last > Time::default() {
-            true => (age_s < TURN_MAX_S, format!("it turned {age_s} s ago")),
-            false => (true, "it begins when this operator leads".to_owned()),
-        };
-        vec![Check {
-            name: "turns",
-            ok,
-            why,
-        }]
+        vec![replica::turns(&self.turned, TURN_MAX_S)]
     }
 }
 

@@ -188,8 +188,17 @@ impl Desk {
 
     /// Whether an object is of this installation: those of the cluster may be of one in another namespace.
     fn is_near(&self, object: &Value) -> bool {
-        let place = &object["webhooks"][0]["clientConfig"]["service"]["namespace"];
-        place.is_null() || *place == *self.namespace
+        let of_policy = |match_by: &str| {
+            let selector = &object["spec"][match_by]["namespaceSelector"]["matchLabels"];
+            &selector["kubernetes.io/metadata.name"]
+        };
+        let places = [
+            &object["webhooks"][0]["clientConfig"]["service"]["namespace"],
+            of_policy("matchConstraints"),
+            of_policy("matchResources"),
+        ];
+        let mut places = places.into_iter().filter(|place| !place.is_null());
+        places.all(|place| *place == *self.namespace)
     }
 
     /// Reads the resource of the right name anew.

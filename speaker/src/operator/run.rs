@@ -7,15 +7,13 @@ use super::desk::{Desk, News};
 use super::follow::{self, Item};
 use super::hands::Hands;
 use super::settings::Settings;
-use crate::api::{self, Api};
+use crate::api::Api;
 use crate::drive::clock::{now, pause};
-use crate::leader::{Leader, Seat, Term};
-use crate::report::events::Events;
-use crate::webhook::Webhooks;
+use crate::leader::{Seat, Term};
+use crate::replica::{self, Replica};
 use anyhow::{Context, Result, bail};
 use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 /// Runs the operator until SIGTERM or SIGINT; then the Lease is given back. What is installed stays.
@@ -23,55 +21,21 @@ use tokio::task::JoinSet;
 /// # Errors
 /// When it cannot begin, when a part ends that must not, or when the Lease is lost.
 pub(crate) fn run(settings: Settings) -> Result<()> {
-    tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .context("failed to start the runtime")?
-        .block_on(serve(settings))
+    replica::block_on(serve(settings))
 }
 
 async fn serve(settings: Settings) -> Result<()> {
-    let mut terminate = signal(SignalKind::terminate()).context("failed to watch signals")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("failed to watch signals")?;
-    let api = api::connect(&settings.access).await?;
-    let pod = settings.pod.clone().unwrap_or_default();
-    let events = Events::spawn(api.clone(), COMPONENT, pod);
+    let (access, namespace) = (&settings.access, &settings.namespace);
     let pod = settings.pod.as_deref();
-    let (leader, term) = Leader::new(api.clone(), SEAT, &settings.namespace, pod);
-    let mut parts = JoinSet::new();
-    let webhooks = Webhooks::spawn(
-        settings.webhook.clone(),
-        &settings.namespace,
-        api.clone(),
-        term.leads(),
-        events.clone(),
-        &mut parts,
-    );
+    let mut replica = Replica::begin(access, SEAT, COMPONENT, namespace, pod).await?;
+    let leads = replica.term.leads();
+    let webhooks = replica.webhooks(settings.webhook.clone(), leads);
     let board = Board::new(webhooks.clone());
-    parts.spawn(board::serve(settings.health, board.clone()));
-    let (resign, resigning) = oneshot::channel();
-    let mut lease = tokio::spawn(leader.run(resigning));
-    let (stop, stopped) = watch::channel(false);
-    let mut work = tokio::spawn(lead(settings, api, term, board, stopped));
-    let ended = tokio::select! {
-        _ = terminate.recv() => Ok(()),
-        _ = interrupt.recv() => Ok(()),
-        ended = &mut lease => return ended.context("the Lease's task failed").flatten(),
-        ended = &mut work => ended.context("the operator's task failed").flatten(),
-        Some(ended) = parts.join_next() => ended.context("a part of the operator failed").flatten(),
-    };
-    stop.send_replace(true);
-    if !work.is_finished() {
-        work.await.context("the operator's task failed").flatten()?;
-    }
-    // Nothing of this process writes any more.
-    let _lease_ends_anyway = resign.send(());
-    lease.await.context("the Lease's task failed").flatten()?;
-    if ended.is_ok() {
-        webhooks.linger().await;
-    }
-    tracing::info!(op = "shutdown", "operator stopped");
-    ended
+    let health = board::serve(settings.health, board.clone());
+    replica.parts.spawn(health);
+    let (api, term) = (replica.api.clone(), replica.term.clone());
+    let work = |stopped| lead(settings, api, term, board, stopped);
+    replica.lead(webhooks, work).await
 }
 
 /// Waits to lead, then leads until it is stopped.

@@ -5,17 +5,16 @@
 
 use crate::api::Access;
 use crate::report::log::{Format, Level};
-use crate::settings::shared::given;
-use crate::tls::{CertDir, Options as TlsOptions, TlsArgs};
-use crate::webhook::{self, CertificateKeeping, Target, WebhookMode};
+use crate::settings::shared::{LogArgs, everywhere, given, namespace, own_namespace};
+use crate::tls::{Options as TlsOptions, TlsArgs};
+use crate::webhook::{self, KeepingArgs, Target, WebhookMode};
 use anyhow::{Context, Result, bail, ensure};
 use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args};
 use speaker_core::deploy::{Monitors, Options, Ports};
 use speaker_core::names::check_label_name;
 use std::collections::BTreeMap;
-use std::net::{Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
+use std::net::SocketAddr;
 
 /// Flags of `speaker operator`.
 #[derive(Args, Debug)]
@@ -57,6 +56,10 @@ pub(crate) struct OperatorArgs {
     )]
     pub(crate) speaker_image: String,
 
+    /// How many controllers there are: one writes, all answer webhooks
+    #[arg(long, value_name = "COUNT", env = "CONTROLLER_REPLICAS", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=5))]
+    pub(crate) controller_replicas: u8,
+
     /// UDP port on which speakers hear each other
     #[arg(long, value_name = "PORT", env = "MEMBER_LIST_BIND_PORT", default_value_t = 7946, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) member_list_bind_port: u16,
@@ -94,13 +97,8 @@ pub(crate) struct OperatorArgs {
     #[command(flatten)]
     pub(crate) tls: TlsArgs,
 
-    /// Least severe line that is logged
-    #[arg(long, value_name = "LEVEL", value_enum, default_value_t)]
-    pub(crate) log_level: Level,
-
-    /// Look of log lines; auto is text on a terminal and json elsewhere
-    #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
-    pub(crate) log_format: Format,
+    #[command(flatten)]
+    pub(crate) log: LogArgs,
 
     /// Taken for MetalLB's sake
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
@@ -141,18 +139,8 @@ pub(crate) struct CertificateArgs {
     )]
     pub(crate) cert_service_name: String,
 
-    /// Take certificates from --cert-dir, where somebody else renews them, and write no caBundle
-    #[arg(long, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true",
-          value_parser = BoolishValueParser::new(), action = ArgAction::Set, value_name = "BOOL")]
-    pub(crate) disable_cert_rotation: bool,
-
-    /// Folder of tls.crt and tls.key, for --disable-cert-rotation
-    #[arg(
-        long,
-        value_name = "DIR",
-        default_value = "/tmp/k8s-webhook-server/serving-certs"
-    )]
-    pub(crate) cert_dir: PathBuf,
+    #[command(flatten)]
+    pub(crate) keeping: KeepingArgs,
 }
 
 /// Everything that `speaker operator` was told, checked.
@@ -185,13 +173,7 @@ impl Settings {
         own_namespace: Option<&str>,
         variable: impl Fn(&str) -> Option<String>,
     ) -> Result<Self> {
-        let namespace = args
-            .namespace
-            .as_deref()
-            .filter(|name| !name.is_empty())
-            .or(own_namespace.map(str::trim))
-            .unwrap_or(speaker_core::manifest::DEFAULT_NAMESPACE)
-            .to_owned();
+        let namespace = namespace(args.namespace.as_deref(), own_namespace);
         if let Err(why) = check_label_name(&namespace) {
             bail!("OPERATOR_NAMESPACE: {why}");
         }
@@ -202,10 +184,10 @@ impl Settings {
         Ok(Self {
             usual: usual(&args, &namespace, flags)?,
             pod: given(&args.pod_name),
-            health: (args.port != 0).then(|| SocketAddr::from((Ipv6Addr::UNSPECIFIED, args.port))),
+            health: everywhere(args.port),
             access: args.access,
-            log_level: args.log_level,
-            log_format: args.log_format,
+            log_level: args.log.log_level,
+            log_format: args.log.log_format,
             namespace,
             webhook,
             notes,
@@ -217,8 +199,9 @@ impl Settings {
     /// # Errors
     /// When something is missing, or does not go together.
     pub(crate) fn read(args: OperatorArgs) -> Result<Self> {
-        let own = std::fs::read_to_string(OWN_NAMESPACE).ok();
-        Self::resolve(args, own.as_deref(), |name| std::env::var(name).ok())
+        Self::resolve(args, own_namespace().as_deref(), |name| {
+            std::env::var(name).ok()
+        })
     }
 }
 
@@ -241,6 +224,7 @@ fn usual(args: &OperatorArgs, namespace: &str, tls: Vec<String>) -> Result<Optio
     );
     Ok(Options {
         labels: BTreeMap::from([(LABEL.to_owned(), MANAGER.to_owned())]),
+        controllers: args.controller_replicas,
         ports: Ports {
             metrics: args.metrics_port,
             health: args.operand_liveness_port,
@@ -302,10 +286,7 @@ fn webhook(args: &CertificateArgs, namespace: &str, tls: TlsOptions) -> webhook:
         },
         port: args.webhook_port,
         server_name: format!("{}.{namespace}.svc", args.cert_service_name),
-        keeping: match args.disable_cert_rotation {
-            true => CertificateKeeping::Folder(CertDir(args.cert_dir.clone())),
-            false => CertificateKeeping::Secret(args.webhook_secret.clone()),
-        },
+        keeping: args.keeping.clone().resolve(args.webhook_secret.clone()),
         targets: &[Target::OperatorWebhooks],
         judges_configuration: false,
         tls,
@@ -338,8 +319,6 @@ fn notes(args: &OperatorArgs, variable: impl Fn(&str) -> Option<String>) -> Vec<
 pub(super) const MANAGER: &str = "metallb-operator";
 /// Says of an object that the operator made it, and may take it away.
 pub(super) const LABEL: &str = "heliograph.io/operated-by";
-/// Where a pod finds the name of its namespace.
-const OWN_NAMESPACE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
 
 const NO_FRR: &str = "BGP is spoken without FRR";
 const INERT: [(&str, &str); 10] = [
@@ -360,6 +339,8 @@ mod tests {
     use super::*;
     use crate::settings::args::{Cli, Command};
     use crate::settings::command_line;
+    use crate::tls::CertDir;
+    use crate::webhook::CertificateKeeping;
     use clap::Parser;
 
     fn resolve(flags: &str, environment: &[(&str, &str)]) -> Result<Settings> {

@@ -22,6 +22,12 @@ pub(crate) struct Figures {
     pub(crate) globals: BTreeMap<&'static str, u64>,
     /// Packets of VIPs that move, by what became of them.
     pub(crate) passages: BTreeMap<&'static str, u64>,
+    /// Packets of VIPs that are spread, by what became of them.
+    pub(crate) steered: BTreeMap<&'static str, u64>,
+    /// What nodes got of VIPs that are spread, by VIP, link and node: packets and bytes.
+    pub(crate) shares: BTreeMap<(IpAddr, String, String), (u64, u64)>,
+    /// Questions to nodes whether they are on a link's segment, by what became of them.
+    pub(crate) neighbours: BTreeMap<&'static str, u64>,
     /// Where the program is, by link; `None`: nowhere.
     pub(crate) links: BTreeMap<String, Option<String>>,
     /// Faulty objects, by kind.
@@ -58,6 +64,8 @@ pub(crate) struct Figures {
     pub(crate) lost: u64,
     /// What happened to groups of VIPs, by the event's name in the log.
     pub(crate) groups: BTreeMap<&'static str, u64>,
+    /// Takings of groups by their ground, with the seconds that all of them took.
+    pub(crate) takings: BTreeMap<&'static str, (u64, f64)>,
     /// The other speakers.
     pub(crate) members: MemberFigures,
     /// Probes, by what became of them.
@@ -74,6 +82,8 @@ pub(crate) struct Figures {
     pub(crate) bgp: Vec<BgpFigures>,
     /// BFD sessions.
     pub(crate) bfd: Vec<BfdFigures>,
+    /// Packets of BFD that were not taken, by cause.
+    pub(crate) bfd_discarded: BTreeMap<&'static str, u64>,
     /// Sessions also have the names that frr-k8s gives them.
     pub(crate) has_frr_k8s_names: bool,
 }
@@ -108,6 +118,8 @@ pub(crate) struct BgpFigures {
     pub(crate) vrf: String,
     /// Whether the session is up.
     pub(crate) is_up: bool,
+    /// Whether an operator paused it.
+    pub(crate) is_paused: bool,
     /// Prefixes that the peer was told and that stand.
     pub(crate) announced: u64,
     /// Prefixes that it is still to be told of.

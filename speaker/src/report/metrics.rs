@@ -14,7 +14,8 @@ use super::process::Process;
 use super::{ApiFigures, Figures, PoolFigures};
 use anyhow::Result;
 use prometheus::{
-    Gauge, GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    CounterVec, Gauge, GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
 };
 use std::collections::BTreeMap;
 
@@ -27,6 +28,7 @@ pub(super) fn render(figures: &Figures, process: &Process, log_lines_lost: u64) 
     page.node(figures)?;
     page.work(figures)?;
     page.groups(&figures.groups)?;
+    page.takings(&figures.takings)?;
     page.members(&figures.members)?;
     page.probing(figures)?;
     page.sessions(figures)?;
@@ -197,6 +199,41 @@ impl Page {
         )?;
         for (outcome, count) in &figures.passages {
             moves.with_label_values(&[*outcome]).inc_by(*count);
+        }
+        self.steering(figures)
+    }
+
+    fn steering(&self, figures: &Figures) -> Result<()> {
+        let steered = self.counters(
+            "heliograph_steered_packets_total",
+            "Packets to VIPs that are spread over nodes, by what became of them",
+            &["outcome"],
+        )?;
+        for (outcome, count) in &figures.steered {
+            steered.with_label_values(&[*outcome]).inc_by(*count);
+        }
+        let packets = self.counters(
+            "heliograph_share_packets_total",
+            "Packets of a VIP that this node attracted and gave to a node, itself included",
+            &["ip", "link", "node"],
+        )?;
+        let bytes = self.counters(
+            "heliograph_share_bytes_total",
+            "Bytes of packets of a VIP that this node attracted and gave to a node, itself included",
+            &["ip", "link", "node"],
+        )?;
+        for ((ip, link, node), (count, size)) in &figures.shares {
+            let labels = [ip.to_string(), link.clone(), node.clone()];
+            packets.with_label_values(&labels).inc_by(*count);
+            bytes.with_label_values(&labels).inc_by(*size);
+        }
+        let neighbours = self.counters(
+            "heliograph_neighbour_questions_total",
+            "Questions to other nodes whether they are on a link's segment, by what became of them",
+            &["outcome"],
+        )?;
+        for (outcome, count) in &figures.neighbours {
+            neighbours.with_label_values(&[*outcome]).inc_by(*count);
         }
         Ok(())
     }
@@ -406,6 +443,13 @@ impl Page {
         let counters = IntCounterVec::new(Opts::new(name, help), labels)?;
         self.0.register(Box::new(counters.clone()))?;
         Ok(counters)
+    }
+
+    /// Counters of something that is no whole number.
+    fn sums(&self, name: &str, help: &str, labels: &[&str]) -> Result<CounterVec> {
+        let sums = CounterVec::new(Opts::new(name, help), labels)?;
+        self.0.register(Box::new(sums.clone()))?;
+        Ok(sums)
     }
 }
 

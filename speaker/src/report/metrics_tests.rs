@@ -34,6 +34,16 @@ fn figures() -> Figures {
         pools: BTreeMap::from([("lan".to_owned(), pool)]),
         globals: BTreeMap::from([("arp", 20)]),
         passages: BTreeMap::from([("forwarded", 4)]),
+        steered: BTreeMap::from([("sent", 6)]),
+        shares: BTreeMap::from([(
+            (
+                "192.0.2.10".parse().unwrap(),
+                "eth0".to_owned(),
+                "n2".to_owned(),
+            ),
+            (6, 600),
+        )]),
+        neighbours: BTreeMap::from([("asked", 2)]),
         links: BTreeMap::from([
             ("eth0".to_owned(), Some("tcx".to_owned())),
             ("eth1".to_owned(), None),
@@ -55,6 +65,7 @@ fn figures() -> Figures {
         won: 5,
         lost: 4,
         groups: BTreeMap::from([("vipContest", 2), ("vipDisagree", 0)]),
+        takings: BTreeMap::from([("dead", (2, 0.5))]),
         members: members(),
         probes: BTreeMap::from([("sent", 8), ("group_unanswered", 2)]),
         unanswered: 3,
@@ -87,6 +98,7 @@ fn routers() -> Figures {
             address: "192.0.2.1".to_owned(),
             vrf: "default".to_owned(),
             is_up: true,
+            is_paused: true,
             announced: 3,
             pending: 1,
             received: 7,
@@ -114,6 +126,7 @@ fn routers() -> Figures {
             ups: 2,
             downs: 1,
         }],
+        bfd_discarded: BTreeMap::from([("ttl", 4), ("version", 0)]),
         ..Figures::default()
     }
 }
@@ -180,6 +193,9 @@ fn metallb_5_3_names_labels_and_values() {
         r#"metallb_bfd_echo_packet_input{peer="192.0.2.1",vrf="default"} 0"#,
         r#"metallb_bfd_echo_packet_output{peer="192.0.2.1",vrf="default"} 0"#,
         r#"metallb_bfd_zebra_notifications{peer="192.0.2.1",vrf="default"} 3"#,
+        r#"heliograph_bfd_discarded_packets_total{cause="ttl"} 4"#,
+        r#"heliograph_bfd_discarded_packets_total{cause="version"} 0"#,
+        r#"heliograph_bgp_session_paused{peer="192.0.2.1:179",vrf="default"} 1"#,
         r#"heliograph_bgp_session_losses_total{peer="192.0.2.1:179",vrf="default"} 6"#,
         r#"heliograph_bgp_forgiven_updates_total{peer="192.0.2.1:179",vrf="default"} 5"#,
     ] {
@@ -229,6 +245,10 @@ fn our_own_figures_have_our_name() {
         r#"heliograph_traffic_bytes_total{ip="192.0.2.10"} 1200"#,
         r#"heliograph_program_events_total{event="arp"} 20"#,
         r#"heliograph_move_packets_total{outcome="forwarded"} 4"#,
+        r#"heliograph_steered_packets_total{outcome="sent"} 6"#,
+        r#"heliograph_share_packets_total{ip="192.0.2.10",link="eth0",node="n2"} 6"#,
+        r#"heliograph_share_bytes_total{ip="192.0.2.10",link="eth0",node="n2"} 600"#,
+        r#"heliograph_neighbour_questions_total{outcome="asked"} 2"#,
         r#"heliograph_link_info{hook="none",link="eth1"} 1"#,
         r#"heliograph_link_info{hook="tcx",link="eth0"} 1"#,
         r#"heliograph_problems{kind="IPAddressPool"} 1"#,
@@ -247,6 +267,8 @@ fn our_own_figures_have_our_name() {
         "heliograph_elections_lost_total 4",
         r#"heliograph_group_events_total{event="vipContest"} 2"#,
         r#"heliograph_group_events_total{event="vipDisagree"} 0"#,
+        r#"heliograph_group_takings_total{ground="dead"} 2"#,
+        r#"heliograph_group_taking_seconds_total{ground="dead"} 0.5"#,
         r#"heliograph_members{standing="alive"} 2"#,
         r#"heliograph_members{standing="dead"} 1"#,
         "heliograph_member_observers 2",

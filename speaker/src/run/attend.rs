@@ -2,16 +2,18 @@
 
 use super::{Parts, claims, link_changes};
 use crate::ctl;
-use crate::drive::announce::{self, Announcer, GratuitousSent, Means};
+use crate::drive::announce::{self, Announcer, GratuitousSent};
 use crate::drive::decide::View;
 use crate::drive::fences;
 use crate::drive::links::{Attached, Follow};
 use crate::drive::probe::{Counts, Finding, Prober};
+use crate::drive::vicinity::{Means, Watcher};
 use crate::edge::{Ears, FrameSender, LinkWatch, Links};
 use crate::settings::Settings;
 use anyhow::Result;
 use speaker_core::agent::Input;
 use speaker_core::fence::Raised;
+use speaker_proto::vicinity;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
@@ -36,6 +38,8 @@ pub(super) struct Attended {
     pub(super) gratuitous: watch::Receiver<GratuitousSent>,
     /// What probing did.
     pub(super) probed: watch::Receiver<Counts>,
+    /// What asking for other nodes did.
+    pub(super) neighbours: watch::Receiver<vicinity::Counts>,
     /// The links themselves.
     pub(super) links: watch::Receiver<Links>,
 }
@@ -53,7 +57,7 @@ pub(super) fn links(
     let (watch_links, links) = LinkWatch::open(settings.excluded.clone())?;
     let claims = parts.dataplane.claims()?;
     let (sent, gratuitous) = watch::channel(BTreeMap::new());
-    let means = Means {
+    let means = announce::Means {
         frames: parts.frames,
         askers: parts.dataplane.askers()?,
         groups: parts.groups,
@@ -70,6 +74,15 @@ pub(super) fn links(
     let (shown, probed) = watch::channel(Counts::default());
     let prober = Prober::new(FrameSender::open()?, Ears::open()?, found, shown);
     tasks.spawn(prober.run(parts.ends.probe));
+    let (neighbours_in, neighbours) = watch::channel(vicinity::Counts::default());
+    let means = Means {
+        orders: parts.ends.prospects,
+        links: links.clone(),
+        inbox: around.inbox.clone(),
+        shown: neighbours_in,
+    };
+    let watcher = Watcher::new(FrameSender::open()?, Ears::open()?, means);
+    tasks.spawn(watcher.run());
     let tables = parts.dataplane.tables()?;
     let views = around.views.clone();
     tasks.spawn(fences::run(tables, views, raised(around.inbox.clone())));
@@ -95,6 +108,7 @@ pub(super) fn links(
         attached,
         gratuitous,
         probed,
+        neighbours,
         links,
     })
 }

@@ -6,7 +6,7 @@ use crate::drive::bfd::{SessionKey, View};
 use crate::drive::bgp::Sights;
 use crate::report::BfdFigures;
 use speaker_core::plan::{PeerRemote, PeerSettings};
-use speaker_proto::bfd::{Diagnostic, Peer, Settings, State};
+use speaker_proto::bfd::{Diagnostic, Discard, Peer, Settings, State};
 use speaker_proto::{Span, Time};
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
@@ -15,6 +15,18 @@ impl Bgp {
     /// What the metrics say of BFD.
     pub(super) fn bfd_figures(&self) -> Vec<BfdFigures> {
         figures(&self.bfd.borrow().sessions)
+    }
+
+    /// Packets that were not taken, by each cause there is; nothing where no BFD is wanted.
+    pub(super) fn bfd_discarded(&self) -> BTreeMap<&'static str, u64> {
+        let figures = self.bfd.borrow();
+        if figures.sessions.is_empty() && figures.discarded.is_empty() {
+            return BTreeMap::new();
+        }
+        let count = |cause: Discard| figures.discarded.get(&cause).copied().unwrap_or_default();
+        (Discard::ALL.into_iter())
+            .map(|cause| (cause.as_str(), count(cause)))
+            .collect()
     }
 
     /// What `speaker ctl` shows of BFD.

@@ -3,6 +3,7 @@
 use super::bgp_keys::Vault;
 use super::{bfd_keep, bgp_keys};
 use crate::api::Api;
+use crate::ctl::{self, PeerOrder, PeerOrders};
 use crate::drive::bfd;
 use crate::drive::bgp::{Command, Finder, Means, Places, Sessions, Sights, Told};
 use crate::drive::clock::pause;
@@ -19,7 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -38,7 +39,7 @@ pub(super) struct Bgp {
 }
 
 impl Bgp {
-    /// Starts the sessions, with BFD where the last process left it. `api`: where Secrets are read, in a cluster.
+    /// Starts the sessions, with BFD where the last process left it. `api`: where Secrets are read, in a cluster; `changes`: who watches.
     ///
     /// # Errors
     /// When the process can have no more threads or descriptors.
@@ -47,6 +48,7 @@ impl Bgp {
         views: &watch::Receiver<Option<Arc<View>>>,
         links: watch::Receiver<Links>,
         (api, is_successor): (Option<Api>, bool),
+        changes: broadcast::Sender<ctl::Event>,
         tasks: &mut JoinSet<Result<()>>,
     ) -> Result<Self> {
         let (sights_in, sights) = watch::channel(Sights::new());
@@ -77,7 +79,7 @@ impl Bgp {
             is_successor,
         };
         tasks.spawn(Sessions::new(means).run());
-        tasks.spawn(tell(told));
+        tasks.spawn(tell(told, changes));
         tasks.spawn(look(watcher.clone(), bfd_in));
         Ok(Self {
             sights,
@@ -132,6 +134,35 @@ impl Bgp {
 }
 
 impl Bgp {
+    /// How operators pause sessions.
+    pub(super) fn pauses(&self) -> PeerOrders {
+        let commands = self.commands.clone();
+        Arc::new(move |order| {
+            let (done_in, done) = oneshot::channel();
+            let command = match order {
+                PeerOrder::Pause { peer, say } => {
+                    Command::Pause(PeerName(peer.into()), say, done_in)
+                }
+                PeerOrder::Resume { peer } => Command::Resume(PeerName(peer.into()), done_in),
+            };
+            let commands = commands.clone();
+            Box::pin(async move {
+                let obeyed = async {
+                    // Whoever does not take it has ended, and the answer with it.
+                    drop(commands.send(command).await);
+                    done.await
+                };
+                match timeout(OBEYED_MAX, obeyed).await {
+                    Ok(Ok(answer)) => answer,
+                    Ok(Err(_ended)) => Err("the session has just ended".to_owned()),
+                    Err(_late) => Err("the speaker has too much to do: look again".to_owned()),
+                }
+            })
+        })
+    }
+}
+
+impl Bgp {
     /// Asks the peers to bear the time until the next process without BFD, and notes the sessions of those that agree. From then on they are
     /// told nothing else.
     async fn keep_bfd(&self) {
@@ -176,8 +207,11 @@ async fn look(watcher: bfd::Handle, shown: watch::Sender<bfd::Figures>) -> Resul
     }
 }
 
-/// Logs what happens to peers.
-async fn tell(mut told: mpsc::Receiver<Told>) -> Result<()> {
+/// Tells the log, and whoever watches, what happens to peers.
+async fn tell(
+    mut told: mpsc::Receiver<Told>,
+    changes: broadcast::Sender<ctl::Event>,
+) -> Result<()> {
     let mut up = BTreeSet::new();
     while let Some(told) = told.recv().await {
         match told {
@@ -195,31 +229,41 @@ async fn tell(mut told: mpsc::Receiver<Told>) -> Result<()> {
                 event = "updatedAdvertisements", %peer, numAds = count,
                 "making advertisements using BGP"
             ),
-            Told::Changed(peer, status) => changed(&mut up, peer, &status),
+            Told::Changed(peer, status) => {
+                if let Some(because) = changed(&mut up, &peer, &status) {
+                    let event = ctl::Event::new(ctl::Kind::Session, peer.to_string(), because);
+                    let _nobody_may_watch = changes.send(event);
+                }
+            }
         }
     }
     bail!("the BGP sessions ended")
 }
 
-fn changed(up: &mut BTreeSet<PeerName>, peer: PeerName, status: &Status) {
+/// Logs a change of a session; in words where someone who watches should hear of it.
+fn changed(up: &mut BTreeSet<PeerName>, peer: &PeerName, status: &Status) -> Option<String> {
     let is_up = status.state == State::Established;
     let state = status.state.as_str();
     let because = status.cause.to_string();
     match (up.contains(&peer), is_up) {
         (false, true) => {
             tracing::info!(event = "sessionUp", %peer, "BGP session established");
-            up.insert(peer);
+            up.insert(peer.clone());
+            Some("up".to_owned())
         }
         (true, false) => {
             tracing::warn!(event = "sessionDown", %peer, state, reason = because, "BGP session down: {because}");
-            up.remove(&peer);
+            up.remove(peer);
+            Some(format!("down: {because}"))
         }
         // A cause is told when it is another one, and then only once.
         (false, false) if status.cause_count == 1 => {
             tracing::info!(event = "sessionNotUp", %peer, state, reason = because, "no BGP session: {because}");
+            Some(format!("not up: {because}"))
         }
         (_, _) => {
             tracing::debug!(event = "session", %peer, state, "BGP session {state}");
+            None
         }
     }
 }
@@ -231,6 +275,8 @@ pub(super) const STOP_MAX: Duration =
     Duration::from_nanos(DRAINED.ns() + CLOSE_FLUSH.ns() + Span::s(2).ns());
 /// Fresh enough for people and scrapes.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// A session obeys at once; this is for a machine with no time at all.
+const OBEYED_MAX: Duration = Duration::from_secs(10);
 /// Orders of operators that were not taken yet.
 const COMMANDS: usize = 16;
 /// Changes that the log is behind; more are lost, and seen in the status.

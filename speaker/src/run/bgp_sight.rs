@@ -19,7 +19,10 @@ impl Bgp {
         let figures = |sight: &PeerSight| {
             let settings = sight.settings.as_deref()?;
             let status = sight.status.as_ref().map(|status| status.borrow().clone());
-            Some(figures(settings, status.as_ref(), sight.wanted))
+            Some(BgpFigures {
+                is_paused: sight.paused.is_some(),
+                ..figures(settings, status.as_ref(), sight.wanted)
+            })
         };
         sights.values().filter_map(figures).collect()
     }
@@ -78,6 +81,7 @@ fn peer(name: &PeerName, sight: &PeerSight, now: Time) -> BgpPeerSight {
         name: name.to_string(),
         obstacle: sight.obstacle.as_ref().map(ToString::to_string),
         password_bytes: sight.key_bytes,
+        paused: sight.paused.clone(),
         wanted: sight.wanted,
         ..BgpPeerSight::default()
     };

@@ -5,7 +5,7 @@ use super::cluster::Link;
 use super::judge;
 use super::members;
 use super::teller::Elections;
-use crate::dataplane::{AttachReport, GlobalCount, Sight};
+use crate::dataplane::{AttachReport, GlobalCount, ShareSight, Sight};
 use crate::drive::announce::GratuitousSent;
 use crate::drive::clock::{Stamp, now};
 use crate::drive::decide::View;
@@ -13,13 +13,15 @@ use crate::drive::links::Attached;
 use crate::drive::members_board::MembersBoard;
 use crate::drive::probe::Counts;
 use crate::report::events::EventSender;
-use crate::report::http::{self, FactsNow};
+use crate::report::http::{self, FactsNow, PageNow};
 use crate::report::secure::{self, Secure};
 use crate::report::{ApiFigures, Facts, Figures, PoolFigures, VipFigures};
 use anyhow::Result;
 use speaker_core::plan::{BgpOutcome, BgpType, Outcome};
 use speaker_core::{Kind, Problem, World, allocator};
-use speaker_proto::{NodeName, Time, Vip};
+use speaker_ebpf::abi::VipKey;
+use speaker_ebpf::abi::steer::OWN_NODE;
+use speaker_proto::{NodeName, Time, Vip, vicinity};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -47,6 +49,8 @@ pub(super) struct Board {
     pub(super) allocates: watch::Receiver<bool>,
     pub(super) gratuitous: watch::Receiver<GratuitousSent>,
     pub(super) probed: watch::Receiver<Counts>,
+    /// What asking for other nodes did.
+    pub(super) neighbours: watch::Receiver<vicinity::Counts>,
     pub(super) sight: Arc<Sight>,
     pub(super) decided: Stamp,
     pub(super) updates: Arc<Updates>,
@@ -57,6 +61,11 @@ pub(super) struct Board {
     pub(super) events: Option<EventSender>,
     pub(super) elections: Arc<Elections>,
     pub(super) bgp: Bgp,
+}
+
+/// The page of metrics.
+pub(super) fn page(board: Board) -> PageNow {
+    http::page(Arc::new(move || board.figures()))
 }
 
 /// Serves metrics and health where they are wanted.
@@ -70,11 +79,7 @@ pub(super) async fn serve(
     board: Board,
 ) -> Result<()> {
     let gate = board.link.as_ref().map(Link::gate);
-    let board = Arc::new(board);
-    let page = {
-        let board = Arc::clone(&board);
-        http::page(Arc::new(move || board.figures()))
-    };
+    let page = page(board.clone());
     let facts: FactsNow = Arc::new(move || board.facts());
     let metrics = async {
         match (metrics, secure.zip(gate)) {
@@ -97,6 +102,18 @@ pub(super) async fn serve(
     }
 }
 
+/// Packets and bytes by VIP, link and node.
+type Shares = BTreeMap<(IpAddr, String, String), (u64, u64)>;
+
+fn neighbour_figures(counts: vicinity::Counts) -> BTreeMap<&'static str, u64> {
+    BTreeMap::from([
+        ("asked", counts.asked),
+        ("answered", counts.answered),
+        ("lost", counts.lost),
+        ("left_out", counts.left_out),
+    ])
+}
+
 fn by_name(counts: Vec<GlobalCount>) -> BTreeMap<&'static str, u64> {
     let counts = counts.into_iter();
     counts.map(|count| (count.name, count.count)).collect()
@@ -113,6 +130,8 @@ impl Board {
             vips: self.vips()?,
             globals: by_name(self.sight.globals()?),
             passages: by_name(self.sight.passages()?),
+            steered: by_name(self.sight.steered()?),
+            neighbours: neighbour_figures(*self.neighbours.borrow()),
             links: self.attached.borrow().values().map(link).collect(),
             updates: self.updates.all.load(Ordering::Relaxed),
             update_errors: self.updates.faulty.load(Ordering::Relaxed),
@@ -120,14 +139,17 @@ impl Board {
             won: self.elections.won.load(Ordering::Relaxed),
             lost: self.elections.lost.load(Ordering::Relaxed),
             groups: self.elections.groups(),
+            takings: self.elections.takings(),
             members: members::figures(&self.members.read()),
             api: self.link.as_ref().map(|link| self.api(link)),
             bgp: self.bgp.figures(),
             bfd: self.bgp.bfd_figures(),
+            bfd_discarded: self.bgp.bfd_discarded(),
             ..Figures::default()
         };
         if let Some(view) = self.views.borrow().as_deref() {
             tell_view(&mut figures, view, &self.problems.borrow());
+            figures.shares = self.shares(view)?;
             if *self.allocates.borrow() {
                 figures.pools = pools(&view.world);
             }
@@ -144,6 +166,32 @@ impl Board {
             stale_s: link.stale_s().unwrap_or_default(),
             ages_s: link.ages_s(),
         }
+    }
+
+    /// Rows of slots or numbers that nobody has any more are left out.
+    fn shares(&self, view: &View) -> Result<Shares> {
+        let own = (OWN_NODE, view.local.node.to_string());
+        let others = view.numbers.iter();
+        let others = others.map(|(node, number)| (*number, node.to_string()));
+        let names: BTreeMap<u16, String> = others.chain([own]).collect();
+        let links = view.local.links.iter();
+        let links: BTreeMap<u32, String> = links
+            .map(|(name, link)| (link.ifindex, name.to_string()))
+            .collect();
+        let spread = view.tables.vips.iter().filter(|(_, e)| e.is_steered());
+        let slots: BTreeMap<u32, VipKey> = spread.map(|(key, e)| (e.slot(), *key)).collect();
+        if slots.is_empty() {
+            return Ok(Shares::new());
+        }
+        let share = |share: ShareSight| {
+            let key = slots.get(&share.slot)?;
+            let node = names.get(&u16::try_from(share.node).ok()?)?;
+            let link = links.get(&key.ifindex())?;
+            let labels = (key.addr().into(), link.clone(), node.clone());
+            Some((labels, (share.packets, share.bytes)))
+        };
+        let shares = self.sight.shares()?.into_iter();
+        Ok(shares.filter_map(share).collect())
     }
 
     fn vips(&self) -> Result<BTreeMap<IpAddr, VipFigures>> {

@@ -4,6 +4,7 @@
 //! again, and what is announced stays announced.
 
 use super::bgp::Bgp;
+use super::hardware::{self, Ends};
 use super::intake::FromCluster;
 use super::keep::Keeper;
 use super::session_states::OfSessions;
@@ -20,8 +21,8 @@ use crate::report::leave::Leave;
 use crate::report::own_pod::OwnPod;
 use crate::report::secure::Gate;
 use crate::settings::{Cluster, Settings};
-use crate::source::StateFile;
 use crate::source::kube::Scope;
+use crate::source::{HardwareFile, StateFile};
 use anyhow::Result;
 use speaker_core::Kind;
 use speaker_core::plan::BgpType;
@@ -47,6 +48,7 @@ pub(super) struct InCluster {
     api: Api,
     pod: Arc<OwnPod>,
     file: StateFile,
+    hardware: HardwareFile,
     /// How the connection fares.
     pub(super) link: Link,
 }
@@ -84,6 +86,7 @@ impl InCluster {
                 api,
                 pod,
                 file,
+                hardware: HardwareFile::new(&cluster.state_dir),
                 link,
             },
             intake,
@@ -111,6 +114,7 @@ impl InCluster {
         settings: &Settings,
         views: &watch::Receiver<Option<Arc<View>>>,
         bgp: &Bgp,
+        ends: Ends,
         tasks: &mut JoinSet<Result<()>>,
     ) -> (EventSender, Arc<Keeper>) {
         let node = settings.node.clone();
@@ -132,6 +136,7 @@ impl InCluster {
             pod: self.pod,
             node: node.clone(),
         };
+        hardware::spawn(place.clone(), self.hardware, ends, tasks);
         let of_plan = |say| OfPlan {
             node: node.clone(),
             views: views.clone(),

@@ -20,7 +20,7 @@ use speaker_core::members::node_id;
 use speaker_core::{Kind, Local, World, meeting};
 use speaker_proto::gossip::{self, Start};
 use speaker_proto::member::{HeldEntry, HeldState, Profile};
-use speaker_proto::{Boot, Epoch, GroupKey, Vip};
+use speaker_proto::{Boot, Epoch, GroupKey, Mac, Vip};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -98,6 +98,8 @@ pub(super) struct Meeting {
     inbox: SyncSender<Input>,
     board: MembersBoard,
     api: Option<Link>,
+    /// This node's hardware addresses, as it says of itself.
+    macs: watch::Sender<BTreeSet<Mac>>,
 }
 
 impl Meeting {
@@ -110,7 +112,13 @@ impl Meeting {
             inbox: speaker.inbox.clone(),
             board: speaker.members.clone(),
             api,
+            macs: watch::Sender::default(),
         }
+    }
+
+    /// This node's hardware addresses, as others are told of them; none as long as they are not known.
+    pub(super) fn macs(&self) -> watch::Receiver<BTreeSet<Mac>> {
+        self.macs.subscribe()
     }
 
     /// Starts the tasks.
@@ -141,6 +149,12 @@ impl Meeting {
             let macs = links.borrow_and_update().macs.clone();
             if let Some(view) = view {
                 let profile = self.profile(&view, &macs);
+                let own: BTreeSet<Mac> = profile.macs.iter().copied().collect();
+                self.macs.send_if_modified(|known| {
+                    let is_news = *known != own;
+                    *known = own;
+                    is_news
+                });
                 if told_profile.as_deref() != Some(&profile) {
                     let profile = Arc::new(profile);
                     let input = gossip::Input::Profile(Arc::clone(&profile));
@@ -170,9 +184,12 @@ impl Meeting {
         }
     }
 
-    fn profile(&self, view: &View, macs: &BTreeSet<speaker_proto::Mac>) -> Profile {
+    fn profile(&self, view: &View, macs: &BTreeSet<Mac>) -> Profile {
         let addresses = own_addresses(&self.settings, &view.world, &view.local);
-        meeting::profile(&view.local, addresses, macs, self.is_stale())
+        Profile {
+            key: self.board.key(),
+            ..meeting::profile(&view.local, addresses, macs, self.is_stale())
+        }
     }
 
     /// Whether other speakers know better what there is.

@@ -42,6 +42,8 @@ fn snapshot(
         local: view.local.clone(),
         held: view.held.clone(),
         alive: view.alive.clone(),
+        steering: view.tables.steering.clone(),
+        numbers: view.numbers.clone(),
         problems: view.problems.clone(),
         is_armed: view.is_armed,
         allocates: *board.allocates.borrow(),

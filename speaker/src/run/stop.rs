@@ -7,7 +7,7 @@
 use super::bgp::Bgp;
 use super::cluster::Link;
 use crate::api::{Api, Call, Failure};
-use crate::ctl::{Orders, Progress, Snapshot, States, announced};
+use crate::ctl::{DrainOrders, Progress, Snapshot, States, announced};
 use crate::drive::bgp::DRAIN_TEXT;
 use crate::drive::clock::{now, pause};
 use crate::drive::pulse::PulseHandle;
@@ -58,7 +58,7 @@ impl Left {
 }
 
 /// What `speaker ctl` and a signal can tell the deciding thread.
-pub(super) fn orders(inbox: SyncSender<Input>) -> Orders {
+pub(super) fn orders(inbox: SyncSender<Input>) -> DrainOrders {
     Arc::new(move |drains| inbox.try_send(Input::Drain(drains)).is_ok())
 }
 
@@ -66,7 +66,7 @@ pub(super) fn orders(inbox: SyncSender<Input>) -> Orders {
 pub(super) struct Stopping {
     pub(super) drain_window: Span,
     pub(super) states: States,
-    pub(super) orders: Orders,
+    pub(super) orders: DrainOrders,
     pub(super) pulse: PulseHandle,
     pub(super) bgp: Bgp,
     /// In a cluster.

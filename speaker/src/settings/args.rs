@@ -8,6 +8,7 @@ use super::shared::Shared;
 use super::{EXCLUSIONS, RUN_DIR, election, placement};
 use crate::api::Access;
 use crate::cleanup::CleanupArgs;
+use crate::completion::CompletionArgs;
 use crate::controller::ControllerArgs;
 use crate::ctl::CtlArgs;
 use crate::dataplane::{AnswerRate, AttachMode};
@@ -25,7 +26,7 @@ use std::path::PathBuf;
 #[derive(Parser, Debug)]
 #[command(
     name = "speaker",
-    version,
+    version = env!("HELIOGRAPH_VERSION"),
     max_term_width = 100,
     disable_help_subcommand = true,
     args_override_self = true,
@@ -50,6 +51,8 @@ pub(crate) enum Command {
     Ctl(CtlArgs),
     /// Take back what speakers that are gone left in the kernel
     Cleanup(CleanupArgs),
+    /// Print the script by which a shell completes this command line
+    Completion(CompletionArgs),
 }
 
 /// Flags of `speaker run`.

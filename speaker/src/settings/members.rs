@@ -63,7 +63,7 @@ pub(crate) struct MemberSettings {
 
 impl MemberSettings {
     /// Checks what was typed; also what of it means nothing.
-    pub(super) fn read(args: &MemberArgs) -> Result<(Self, Vec<String>)> {
+    pub(crate) fn read(args: &MemberArgs) -> Result<(Self, Vec<String>)> {
         let address = given(&args.ml_bindaddr).map(|text| {
             let address = text.parse();
             address.with_context(|| format!("--ml-bindaddr: {text:?} is no IP address"))

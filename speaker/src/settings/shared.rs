@@ -1,7 +1,9 @@
-//! What both long-running subcommands take: how to log, whose services, and what a pod is told of itself.
+//! What long-running subcommands take alike: how to log, whose services, and what a pod is told of itself.
 
 use crate::report::log::{Format, Level};
 use clap::Args;
+use speaker_core::manifest::DEFAULT_NAMESPACE;
+use std::net::{Ipv6Addr, SocketAddr};
 
 /// Flags of `speaker run` and `speaker controller` alike.
 #[derive(Args, Debug)]
@@ -34,6 +36,13 @@ pub(crate) struct Shared {
     )]
     pub(crate) metrics_cert_dir: String,
 
+    #[command(flatten)]
+    pub(crate) log: LogArgs,
+}
+
+/// Flags of everything that runs long.
+#[derive(Args, Debug)]
+pub(crate) struct LogArgs {
     /// Least severe line that is logged
     #[arg(long, value_name = "LEVEL", value_enum, default_value_t)]
     pub(crate) log_level: Level,
@@ -54,6 +63,26 @@ impl Shared {
         given(&self.lb_class)
     }
 }
+
+/// The namespace that is typed, else the pod's own, else MetalLB's.
+pub(crate) fn namespace(typed: Option<&str>, own: Option<&str>) -> String {
+    let typed = typed.filter(|name| !name.is_empty());
+    let named = typed.or(own.map(str::trim));
+    named.unwrap_or(DEFAULT_NAMESPACE).to_owned()
+}
+
+/// The namespace of this pod, if it is one.
+pub(crate) fn own_namespace() -> Option<String> {
+    std::fs::read_to_string(OWN_NAMESPACE).ok()
+}
+
+/// On every address of the pod, of either family; nowhere with port 0.
+pub(crate) fn everywhere(port: u16) -> Option<SocketAddr> {
+    (port != 0).then(|| SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)))
+}
+
+/// Where a pod finds the name of its namespace.
+const OWN_NAMESPACE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
 
 /// A text that is not empty: MetalLB's manifests set flags to nothing where they mean that.
 pub(crate) fn given(text: &str) -> Option<String> {

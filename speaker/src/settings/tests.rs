@@ -285,7 +285,6 @@ fn what_makes_no_sense_is_refused_with_its_flag() {
     refused(&["--attach", "xdp"], "--attach");
     refused(&["--election", "md5"], "sha256 or xxh3");
     refused(&["--log-level", "loud"], "--log-level");
-    refused(&["--namespace", ""], "--namespace: \"\" is no name");
     refused(&["--answer-rate=-1"], "--answer-rate");
     refused(&["--no-such"], "--no-such");
     refused(&["--ml-bindport=0"], "--ml-bindport");

@@ -7,6 +7,7 @@
 mod allocations;
 mod dir;
 mod folder;
+mod hardware;
 pub(crate) mod kube;
 mod secrets;
 mod settle;
@@ -20,6 +21,7 @@ use speaker_core::{Kind, Object, ObjectKey, Problem};
 
 pub(crate) use allocations::Allocations;
 pub(crate) use dir::spawn;
+pub(crate) use hardware::HardwareFile;
 pub(crate) use secrets::secrets;
 pub(crate) use state::StateFile;
 

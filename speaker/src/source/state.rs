@@ -68,17 +68,7 @@ impl StateFile {
     pub(crate) fn save(&self, world: &World) -> Result<()> {
         let text = state::text(world, &self.node)
             .with_context(|| format!("the objects have more than {} bytes", state::BYTES_MAX))?;
-        let aside = self.path.with_extension("new");
-        let about = || format!("failed to write {}", self.path.display());
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&aside)
-            .with_context(about)?;
-        file.write_all(text.as_bytes()).with_context(about)?;
-        fs::rename(&aside, &self.path).with_context(about)
+        replace(&self.path, &text)
     }
 
     /// Notes that the objects are right as of `at`; without a file there is nothing to note.
@@ -88,6 +78,21 @@ impl StateFile {
             drop(file.set_modified(at));
         }
     }
+}
+
+/// Writes a text aside and moves it into place.
+pub(super) fn replace(path: &Path, text: &str) -> Result<()> {
+    let aside = path.with_extension("new");
+    let about = || format!("failed to write {}", path.display());
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&aside)
+        .with_context(about)?;
+    file.write_all(text.as_bytes()).with_context(about)?;
+    fs::rename(&aside, path).with_context(about)
 }
 
 const NAME: &str = "objects.jsonl";

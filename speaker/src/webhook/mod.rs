@@ -18,12 +18,14 @@ mod place;
 mod settings;
 
 pub(crate) use bundle::Target;
-pub(crate) use settings::{Keeping as CertificateKeeping, Settings, WebhookArgs, WebhookMode};
+pub(crate) use settings::{
+    Keeping as CertificateKeeping, KeepingArgs, Settings, WebhookArgs, WebhookMode,
+};
 
 use crate::api::Api;
 use crate::drive::clock::pause;
-use crate::report::WebhookFigures;
 use crate::report::events::EventSender;
+use crate::report::{Check, WebhookFigures};
 use crate::tls::{self, Limits, Served};
 use anyhow::{Context, Result};
 use keep::Keeping;
@@ -100,6 +102,20 @@ impl Webhooks {
     pub(crate) async fn linger(&self) {
         if self.is_served {
             pause(LINGER).await;
+        }
+    }
+
+    /// Whether they are answered as they should be, for health.
+    pub(crate) fn check(&self) -> Check {
+        let ok = *self.ready.borrow();
+        let why = match ok {
+            true => "served and trusted, or not wanted",
+            false => "no certificate that the API server trusts is served yet",
+        };
+        Check {
+            name: "webhooks",
+            ok,
+            why: why.to_owned(),
         }
     }
 

@@ -388,8 +388,10 @@ async fn certificates_of_a_folder_are_served_and_nothing_is_written() {
     let now = crate::drive::clock::wall().try_into().unwrap();
     let identity = tls::self_signed(&[NAME.to_owned()], now).unwrap();
     let args = WebhookArgs {
-        disable_cert_rotation: true,
-        cert_dir: folder.path().to_owned(),
+        keeping: KeepingArgs {
+            disable_cert_rotation: true,
+            cert_dir: folder.path().to_owned(),
+        },
         ..args()
     };
     let mut replica = Replica::start(&cluster, args, true);

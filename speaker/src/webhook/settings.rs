@@ -38,10 +38,22 @@ pub(crate) struct WebhookArgs {
     #[arg(long, value_name = "NAME", default_value = "metallb-webhook-service")]
     pub(crate) cert_service_name: String,
 
+    #[command(flatten)]
+    pub(crate) keeping: KeepingArgs,
+
+    /// Taken for MetalLB's sake
+    #[arg(long, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true",
+          value_parser = BoolishValueParser::new(), action = ArgAction::Set, value_name = "BOOL", hide = true)]
+    pub(crate) webhook_http2: bool,
+}
+
+/// Flags of who keeps the certificates.
+#[derive(Args, Clone, PartialEq, Eq, Debug)]
+pub(crate) struct KeepingArgs {
     /// Take certificates from --cert-dir, where somebody else renews them, and write no caBundle
     #[arg(long, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true",
           value_parser = BoolishValueParser::new(), action = ArgAction::Set, value_name = "BOOL")]
-    pub(crate) disable_cert_rotation: bool,
+    pub(super) disable_cert_rotation: bool,
 
     /// Folder of tls.crt and tls.key, for --disable-cert-rotation
     #[arg(
@@ -49,12 +61,17 @@ pub(crate) struct WebhookArgs {
         value_name = "DIR",
         default_value = "/tmp/k8s-webhook-server/serving-certs"
     )]
-    pub(crate) cert_dir: PathBuf,
+    pub(super) cert_dir: PathBuf,
+}
 
-    /// Taken for MetalLB's sake
-    #[arg(long, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true",
-          value_parser = BoolishValueParser::new(), action = ArgAction::Set, value_name = "BOOL", hide = true)]
-    pub(crate) webhook_http2: bool,
+impl KeepingArgs {
+    /// Who keeps them, where we would in that Secret.
+    pub(crate) fn resolve(self, secret: String) -> Keeping {
+        match self.disable_cert_rotation {
+            true => Keeping::Folder(CertDir(self.cert_dir)),
+            false => Keeping::Secret(secret),
+        }
+    }
 }
 
 /// Who keeps the certificates.
@@ -95,11 +112,7 @@ impl Settings {
             mode: args.webhook_mode,
             port: args.webhook_port,
             server_name: format!("{}.{namespace}.svc", args.cert_service_name),
-            keeping: if args.disable_cert_rotation {
-                Keeping::Folder(CertDir(args.cert_dir))
-            } else {
-                Keeping::Secret(args.webhook_secret)
-            },
+            keeping: args.keeping.resolve(args.webhook_secret),
             targets: &[Target::Webhooks, Target::Conversion],
             judges_configuration: true,
             tls,

@@ -23,8 +23,6 @@ pub(crate) struct Answer {
 pub(crate) enum Body {
     /// JSON.
     Json(Value),
-    /// JSON of a media type that names its form, as aggregated discovery has.
-    Typed(Value, &'static str),
     /// Plain text.
     Text(String),
 }

@@ -25,6 +25,7 @@ pub(crate) fn admit(kind: &Kind, old: Option<&Value>, new: &mut Value) -> Vec<Ca
         "rolebindings.rbac.authorization.k8s.io"
         | "clusterrolebindings.rbac.authorization.k8s.io" => binding(old, new),
         "validatingwebhookconfigurations.admissionregistration.k8s.io" => registration::hooks(new),
+        "validatingadmissionpolicies.admissionregistration.k8s.io" => registration::policy(new),
         "customresourcedefinitions.apiextensions.k8s.io" => registration::definition(old, new),
         _plain => Vec::new(),
     }

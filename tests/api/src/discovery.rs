@@ -1,10 +1,10 @@
-//! What is served, as clients ask for it: group lists, resource lists, and both at once (aggregated discovery, v2).
+//! What is served, as clients ask for it: group lists and resource lists.
 //!
-//! Governed by the "Kubernetes API Discovery" page; kubectl 1.36 asks for the aggregated form first.
+//! Governed by the "Kubernetes API Discovery" page. kubectl 1.36 asks for both at once first (aggregated discovery), and takes these
+//! where a server has not got that.
 
-use crate::answer::{Answer, Body, Refusal};
+use crate::answer::{Answer, Refusal};
 use crate::kinds::{Kind, Version};
-use crate::route::Request;
 use crate::store::Store;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -22,10 +22,7 @@ pub(crate) fn version() -> Answer {
 }
 
 /// `/api`.
-pub(crate) fn core(store: &Store, request: &Request) -> Answer {
-    if is_aggregated(request) {
-        return aggregated(store, |group| group.is_empty());
-    }
+pub(crate) fn core() -> Answer {
     Answer::json(
         200,
         json!({
@@ -36,10 +33,7 @@ pub(crate) fn core(store: &Store, request: &Request) -> Answer {
 }
 
 /// `/apis`.
-pub(crate) fn groups(store: &Store, request: &Request) -> Answer {
-    if is_aggregated(request) {
-        return aggregated(store, |group| !group.is_empty());
-    }
+pub(crate) fn groups(store: &Store) -> Answer {
     let groups = names(store).into_iter().filter(|name| !name.is_empty());
     let groups: Vec<_> = groups.map(|name| describe(store, &name)).collect();
     Answer::json(
@@ -87,71 +81,6 @@ pub(crate) fn resources(store: &Store, group: &str, version: &str) -> Result<Ans
         list["apiVersion"] = json!("v1");
     }
     Ok(Answer::json(200, list))
-}
-
-fn is_aggregated(request: &Request) -> bool {
-    let accept = &request.accept;
-    accept.contains("as=APIGroupDiscoveryList") && accept.contains("v=v2;")
-        || accept.contains("v=v2,")
-}
-
-fn aggregated(store: &Store, is_wanted: impl Fn(&str) -> bool) -> Answer {
-    let groups = names(store).into_iter().filter(|name| is_wanted(name));
-    let items: Vec<_> = groups
-        .map(|name| {
-            let versions = versions(store, &name);
-            let versions: Vec<_> = versions
-                .iter()
-                .map(|version| {
-                    let members = members(store, &name, version);
-                    let resources: Vec<_> = members
-                        .map(|(kind, found)| aggregate(kind, found))
-                        .collect();
-                    json!({"version": version, "resources": resources, "freshness": "Current"})
-                })
-                .collect();
-            let metadata = if name.is_empty() {
-                json!({})
-            } else {
-                json!({"name": name})
-            };
-            json!({"metadata": metadata, "versions": versions})
-        })
-        .collect();
-    let list = json!({
-        "kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": items,
-    });
-    Answer {
-        body: Body::Typed(list, AGGREGATED),
-        ..Answer::json(200, Value::Null)
-    }
-}
-
-fn aggregate(kind: &Kind, version: &Version) -> Value {
-    // Core kinds are described by their kind alone.
-    let (group, name) = match kind.is_custom() {
-        true => (kind.group.as_str(), version.name.as_str()),
-        false => ("", ""),
-    };
-    let response = json!({"group": group, "version": name, "kind": kind.kind});
-    let scope = if kind.is_namespaced {
-        "Namespaced"
-    } else {
-        "Cluster"
-    };
-    let mut resource = json!({
-        "resource": kind.plural, "responseKind": response, "scope": scope, "singularResource": kind.singular,
-        "verbs": verbs(kind),
-    });
-    if !kind.short.is_empty() {
-        resource["shortNames"] = json!(kind.short);
-    }
-    if version.has_status {
-        resource["subresources"] = json!([
-            {"subresource": "status", "responseKind": response, "verbs": STATUS_VERBS},
-        ]);
-    }
-    resource
 }
 
 fn names(store: &Store) -> Vec<String> {
@@ -205,5 +134,3 @@ fn verbs(kind: &Kind) -> Vec<&'static str> {
 }
 
 const STATUS_VERBS: &[&str] = &["get", "patch", "update"];
-
-const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";

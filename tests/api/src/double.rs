@@ -191,6 +191,18 @@ impl Double {
         content_type: &str,
         body: &Value,
     ) -> (u16, Value) {
+        self.request_by("admin", method, path, (content_type, body))
+    }
+
+    /// The same by whoever has that token; `what` is the media type and the body.
+    pub fn request_by(
+        &self,
+        token: &str,
+        method: &str,
+        path: &str,
+        what: (&str, &Value),
+    ) -> (u16, Value) {
+        let (content_type, body) = what;
         let (path, asked) = path.split_once('?').unwrap_or((path, ""));
         let bytes = if body.is_null() {
             Vec::new()
@@ -204,14 +216,14 @@ impl Double {
             content_type: content_type.to_owned(),
             accept: String::new(),
             agent: "test".to_owned(),
-            token: Some("admin".to_owned()),
+            token: Some(token.to_owned()),
             body: bytes,
             now: Timestamp::now(),
         };
         let outcome = self.wait_for(&request);
         match outcome {
             Outcome::Answer(answer) => match answer.body {
-                Body::Json(value) | Body::Typed(value, _) => (answer.code, value),
+                Body::Json(value) => (answer.code, value),
                 Body::Text(text) => (answer.code, json!(text)),
             },
             Outcome::Watch(_) | Outcome::Ask(_) => (0, Value::Null),

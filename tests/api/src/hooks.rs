@@ -5,7 +5,7 @@
 
 use crate::answer::Refusal;
 use crate::call::{Call, Question, Reply, Stop};
-use crate::kinds::Kind;
+use crate::policies;
 use crate::select;
 use crate::store::{Key, Store};
 use crate::value::{each, take, text};
@@ -19,7 +19,7 @@ struct Shown<'a> {
     old: Option<Value>,
 }
 
-/// Asks every validating webhook whose rules fit. Refused in the words of the first that refuses.
+/// Judges by policies, then asks every validating webhook whose rules fit. Refused in the words of the first that refuses.
 pub(crate) fn admit(
     store: &Store,
     call: &Call<'_>,
@@ -31,6 +31,7 @@ pub(crate) fn admit(
     if call.kind.group == "admissionregistration.k8s.io" {
         return Ok(());
     }
+    policies::admit(store, call, operation, object, old)?;
     let mut concerned = Vec::new();
     for (_, configuration) in store.range(CONFIGURATIONS, "") {
         for hook in each(&configuration["webhooks"]) {
@@ -74,7 +75,8 @@ fn version<'a>(call: &'a Call<'_>, operation: &str, hook: &Value) -> Option<&'a 
     })
 }
 
-fn is_ruled(call: &Call<'_>, operation: &str, version: &str, rule: &Value) -> bool {
+/// Whether a rule is about such a request.
+pub(crate) fn is_ruled(call: &Call<'_>, operation: &str, version: &str, rule: &Value) -> bool {
     let target = &call.target;
     let resource = match target.subresource.as_str() {
         "" => target.plural.clone(),
@@ -87,7 +89,13 @@ fn is_ruled(call: &Call<'_>, operation: &str, version: &str, rule: &Value) -> bo
         && has(&rule["resources"], &resource)
 }
 
-fn is_selected(store: &Store, call: &Call<'_>, object: Option<&Value>, hook: &Value) -> bool {
+/// Whether selectors of namespace and object fit.
+pub(crate) fn is_selected(
+    store: &Store,
+    call: &Call<'_>,
+    object: Option<&Value>,
+    hook: &Value,
+) -> bool {
     let place = Key::new("namespaces", "", &call.target.namespace);
     let namespace = store
         .get(&place)
@@ -234,41 +242,29 @@ pub(crate) fn convert(
         .filter(|object| object["apiVersion"] != wanted)
         .map(bare)
         .collect();
-    let converted = match question(&call.kind, &wanted, &strange, || call.review_uid()) {
-        None => strange,
-        Some(question) => {
+    let conversion = call.kind.conversion.as_ref();
+    let conversion = conversion.filter(|conversion| conversion["strategy"] == "Webhook");
+    let converted = match conversion {
+        Some(conversion) if !strange.is_empty() => {
             let was = text(&strange[0]["apiVersion"]);
-            let (_, reply) = call.ask(question)?;
-            let kind = &call.kind.kind;
+            let (uid, kind) = (call.review_uid(), &call.kind.kind);
+            let request = json!({"uid": uid, "desiredAPIVersion": wanted, "objects": strange});
+            let (_, reply) = call.ask(Question {
+                client: conversion["webhook"]["clientConfig"].clone(),
+                seconds: CONVERSION_SECONDS,
+                review: json!({"kind": "ConversionReview", "apiVersion": CONVERSION, "request": request}),
+            })?;
             converted(reply, &strange, &wanted).map_err(|why| {
                 Refusal::plain_500(format!("conversion webhook for {was}, Kind={kind} {why}"))
             })?
         }
+        _same => strange,
     };
     Ok(joined(objects, converted, &wanted))
 }
 
-/// The review that turns objects into another version. None if there is nothing to ask.
-pub(crate) fn question(
-    kind: &Kind,
-    wanted: &str,
-    strange: &[Value],
-    uid: impl Fn() -> String,
-) -> Option<Question> {
-    let conversion = kind.conversion.as_ref()?;
-    if strange.is_empty() || conversion["strategy"] != "Webhook" {
-        return None;
-    }
-    let request = json!({"uid": uid(), "desiredAPIVersion": wanted, "objects": strange});
-    Some(Question {
-        client: conversion["webhook"]["clientConfig"].clone(),
-        seconds: CONVERSION_SECONDS,
-        review: json!({"kind": "ConversionReview", "apiVersion": CONVERSION, "request": request}),
-    })
-}
-
 /// What a conversion is asked with: the server sends no resourceVersion.
-pub(crate) fn bare(object: &Value) -> Value {
+fn bare(object: &Value) -> Value {
     let mut object = object.clone();
     take(&mut object["metadata"], "resourceVersion");
     take(&mut object["metadata"], "managedFields");
@@ -276,11 +272,7 @@ pub(crate) fn bare(object: &Value) -> Value {
 }
 
 /// The objects of a reply. Fails in the server's words.
-pub(crate) fn converted(
-    reply: &Reply,
-    asked: &[Value],
-    wanted: &str,
-) -> Result<Vec<Value>, String> {
+fn converted(reply: &Reply, asked: &[Value], wanted: &str) -> Result<Vec<Value>, String> {
     let review = reply.as_ref().map_err(|why| format!("failed: {why}"))?;
     let response = &review["response"];
     if response["result"]["status"] != "Success" {
@@ -312,7 +304,7 @@ pub(crate) fn converted(
 }
 
 /// Puts converted objects in the places of those that needed it, with their own metadata.
-pub(crate) fn joined(objects: Vec<Value>, converted: Vec<Value>, wanted: &str) -> Vec<Value> {
+fn joined(objects: Vec<Value>, converted: Vec<Value>, wanted: &str) -> Vec<Value> {
     let mut converted = converted.into_iter();
     let each = objects.into_iter().map(|object| {
         if object["apiVersion"] == wanted {

@@ -20,6 +20,7 @@ mod kinds;
 mod listen;
 mod meta;
 pub mod oracle;
+mod policies;
 mod post;
 pub mod rbac;
 mod read;

@@ -327,7 +327,6 @@ fn refuse(code: u16, retry_after: u32) -> Answer {
 fn send(answer: Answer, fault: Fault) -> Response<Sent> {
     let (media, bytes) = match &answer.body {
         Body::Json(value) => (JSON, value.to_string()),
-        Body::Typed(value, media) => (*media, value.to_string()),
         Body::Text(text) => (TEXT, text.clone()),
     };
     let head = head(answer.code, media, &answer.warnings, answer.retry_after);

@@ -4,6 +4,7 @@
 //! RBAC Authorization" of Kubernetes' documentation. Roles that are aggregated from others are not known.
 
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 /// Who asks.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -12,6 +13,8 @@ pub struct User {
     pub name: String,
     /// All groups that the user is in.
     pub groups: Vec<String>,
+    /// What else the server knows of it, as the node of a service account's pod.
+    pub extra: BTreeMap<String, Vec<String>>,
 }
 
 /// What is asked for.
@@ -363,6 +366,7 @@ mod tests {
         User {
             name: "system:serviceaccount:metallb-system:speaker".to_owned(),
             groups: Vec::new(),
+            extra: BTreeMap::default(),
         }
     }
 
@@ -370,6 +374,7 @@ mod tests {
         User {
             name: "someone".to_owned(),
             groups: vec![name.to_owned()],
+            extra: BTreeMap::default(),
         }
     }
 }

@@ -75,6 +75,7 @@ fn access(store: &Store, spec: &Value) -> Result<Answer, Refusal> {
     let user = User {
         name: text(&spec["user"]),
         groups: groups.map(text).collect(),
+        ..User::default()
     };
     if user.name.is_empty() && user.groups.is_empty() {
         let why = "at least one of user or group must be specified";

@@ -53,8 +53,8 @@ fn carry_out(
     let answer = match route {
         Route::Version => discovery::version(),
         Route::Health => Answer::text("ok"),
-        Route::Core => discovery::core(store, request),
-        Route::Groups => discovery::groups(store, request),
+        Route::Core => discovery::core(),
+        Route::Groups => discovery::groups(store),
         Route::Group(name) => discovery::group(store, &name)?,
         Route::Contents(group, version) => discovery::resources(store, &group, &version)?,
         Route::Unknown => return Err(Refusal::no_path().into()),

@@ -9,6 +9,7 @@ impl User {
         Self {
             name: "system:anonymous".to_owned(),
             groups: vec!["system:unauthenticated".to_owned()],
+            extra: BTreeMap::new(),
         }
     }
 
@@ -45,8 +46,16 @@ impl Users {
         let user = User {
             name: name.to_owned(),
             groups: all,
+            extra: BTreeMap::new(),
         };
         self.tokens.insert(token.to_owned(), user);
+    }
+
+    /// A token that is there is of a pod on this node, as those that kubelets ask for are.
+    pub fn bind(&mut self, token: &str, node: &str) {
+        let user = self.tokens.get_mut(token);
+        let user = user.expect("a token is added before it is bound");
+        user.extra.insert(NODE.to_owned(), vec![node.to_owned()]);
     }
 
     /// Takes a token away.
@@ -83,5 +92,7 @@ impl Users {
     }
 }
 
+/// As the server calls what a token says of its pod's node.
+const NODE: &str = "authentication.kubernetes.io/node-name";
 /// Members of this group may do everything.
 const MASTERS: &str = "system:masters";

@@ -4,15 +4,18 @@
 //! it is asked for events and says when it wants to be asked again. Sending them is up to [`super::listen`].
 
 use crate::answer::{About, Refusal};
-use crate::call::{Call, Stop};
+use crate::call::{Call, Question, Reply, Stop};
+use crate::hooks;
 use crate::kinds::Kind;
+use crate::rbac::User;
 use crate::read;
-use crate::route::{Form, Request, form};
+use crate::route::{Form, Request, Target, form};
 use crate::schema::Cause;
 use crate::select::Selector;
 use crate::store::{Change, Store};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 /// One event before it is written.
@@ -122,6 +125,26 @@ impl Watch {
         };
         let causes = [Cause::forbidden("resourceVersionMatch", why)];
         Err(Refusal::invalid(&About::options("ListOptions"), &causes))
+    }
+
+    /// Objects in the version of the watch; `identity` and `replies` as in [`Call`].
+    pub(crate) fn converted(
+        &self,
+        objects: &[Value],
+        identity: &str,
+        replies: &[(Question, Reply)],
+    ) -> Result<Vec<Value>, Stop> {
+        let call = Call {
+            request: &self.request,
+            target: Target::default(),
+            kind: Arc::clone(&self.kind),
+            user: User::default(),
+            identity,
+            replies,
+            warnings: RefCell::default(),
+            asked: Cell::default(),
+        };
+        hooks::convert(&call, objects.to_vec(), &self.version)
     }
 
     fn list(&mut self, store: &Store, is_marked: bool) {

@@ -8,8 +8,12 @@
 mod apply_story;
 #[path = "api/chart/mod.rs"]
 mod chart;
+#[path = "api/cluster.rs"]
+mod cluster;
 #[path = "api/controller/mod.rs"]
 mod controller;
+#[path = "api/documents.rs"]
+mod documents;
 #[path = "api/faults.rs"]
 mod faults;
 #[path = "api/hook.rs"]
@@ -18,6 +22,8 @@ mod hook;
 mod http;
 #[path = "api/kubectl.rs"]
 mod kubectl;
+#[path = "api/kustomize.rs"]
+mod kustomize;
 #[path = "api/matching.rs"]
 mod matching;
 #[path = "api/metrics.rs"]
@@ -26,10 +32,14 @@ mod metrics;
 mod operator;
 #[path = "api/outside.rs"]
 mod outside;
+#[path = "api/policy.rs"]
+mod policy;
 #[path = "api/random.rs"]
 mod random;
 #[path = "api/real.rs"]
 mod real;
+#[path = "api/release.rs"]
+mod release;
 #[path = "api/replay.rs"]
 mod replay;
 #[path = "api/roles.rs"]

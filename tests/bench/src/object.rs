@@ -218,8 +218,12 @@ impl Subject {
                 }
             }
             TableChange::ResetSlot(slot) => self.reset(*slot)?,
-            // Nobody claims or moves anything here.
-            TableChange::LowerFence(_) | TableChange::Move(_) => {}
+            // Nobody claims, moves or spreads anything here.
+            TableChange::LowerFence(_)
+            | TableChange::Move(_)
+            | TableChange::Target(_)
+            | TableChange::Maglev(_)
+            | TableChange::Steer(_) => {}
             TableChange::FreeSlot(slot) => {
                 let map = map_mut(&mut self.ebpf, abi::STATS.name)?;
                 PerCpuHashMap::<_, u32, [u8; STATS_BYTES]>::try_from(map)?.remove(slot)?;

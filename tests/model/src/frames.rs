@@ -8,12 +8,13 @@ mod claims;
 mod ip;
 mod moves;
 mod ndp;
+mod spread;
 
 use speaker_ebpf::abi::{
     Addr, ClaimKind, Entry, Global, LinkValue, MacAddr, MacKey, MemberValue, Mode, MoveValue,
-    Outcome, Passage, SlotStats, VipKey,
+    Outcome, Passage, SlotStats, Steered, VipKey,
 };
-use speaker_ebpf::logic::Verdict;
+use speaker_ebpf::logic::{Memory, Verdict};
 use speaker_ebpf::model::{Tables, VecFrame, run};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -48,6 +49,12 @@ pub struct Case {
     pub passage: Option<Passage>,
     /// How many connections are remembered afterwards, and sets of fragments.
     pub flows: usize,
+    /// What became of it because its VIP is spread.
+    pub steered: Option<Steered>,
+    /// The node that it was counted for.
+    pub node: Option<u16>,
+    /// How many flows of each kind are remembered afterwards.
+    pub remembered: [usize; 3],
 }
 
 /// Where the program runs.
@@ -66,6 +73,7 @@ pub fn cases() -> Vec<Case> {
     cases.extend(claims::cases());
     cases.extend(ip::cases());
     cases.extend(moves::cases());
+    cases.extend(spread::cases());
     cases
 }
 
@@ -87,6 +95,9 @@ impl Case {
             is_traffic: false,
             passage: None,
             flows: 0,
+            steered: None,
+            node: None,
+            remembered: [0; 3],
         }
     }
 
@@ -144,8 +155,13 @@ impl Case {
         self
     }
 
-    /// It goes to `to` with one hop less.
+    /// It goes to `to` with one hop less, because its VIP moves.
     fn sent_on(mut self, passage: Passage, to: [u8; 6]) -> Self {
+        self.passage = Some(passage);
+        self.readdressed(to)
+    }
+
+    fn readdressed(mut self, to: [u8; 6]) -> Self {
         self.verdict = Verdict::Forward;
         self.bytes[..6].copy_from_slice(&to);
         self.bytes[6..12].copy_from_slice(&OWN);
@@ -162,7 +178,6 @@ impl Case {
         } else {
             self.bytes[21] -= 1;
         }
-        self.passage = Some(passage);
         self
     }
 
@@ -223,6 +238,25 @@ impl Case {
             assert_eq!(after.passage(passage), expected, "{name}: {passage:?}");
         }
         assert_eq!(after.flows.len(), self.flows, "{name}: flows");
+        self.check_spread(&name, after);
+    }
+
+    fn check_spread(&self, name: &str, after: &Tables) {
+        for steered in Steered::ALL {
+            let expected = u64::from(self.steered == Some(steered));
+            assert_eq!(after.way(steered), expected, "{name}: {steered:?}");
+        }
+        let shares: Vec<_> = after
+            .shares
+            .iter()
+            .map(|(key, share)| (key.node, share.packets, share.bytes))
+            .collect();
+        let expected = self
+            .node
+            .map(|node| (node.into(), 1, self.frame.len() as u64));
+        assert_eq!(shares, Vec::from_iter(expected), "{name}: shares");
+        let remembered = MEMORIES.map(|memory| after.memory(memory).len());
+        assert_eq!(remembered, self.remembered, "{name}: remembered");
     }
 }
 
@@ -338,6 +372,9 @@ fn on_another_link(tables: &mut Tables) {
         tables.put_vip(VipKey::new(key.addr(), LINK + 1), entry);
     }
 }
+
+/// What the program remembers of VIPs that are spread.
+pub const MEMORIES: [Memory; 3] = [Memory::Streams, Memory::Datagrams, Memory::Fragments];
 
 /// The link that frames come in on.
 pub const LINK: u32 = 77;

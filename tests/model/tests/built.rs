@@ -53,6 +53,16 @@ fn the_manifests_are_what_the_code_builds() {
     assert!(places[RIGHTS].iter().all(|at| is_right(*at)), "{places:?}");
 }
 
+/// Nothing of an installation applies them by itself, so that they are in a folder of their own.
+#[test]
+fn metallb_1_8_openshifts_constraints_are_what_the_code_builds() {
+    let file = deploy_folder().join("kustomize/openshift/constraints.yaml");
+    let text = fs::read_to_string(file).unwrap();
+    let shipped: Vec<Value> = text.split(BETWEEN).map(read).collect();
+    let built = deploy::constraints(&options()).map(|object| object.body);
+    assert_eq!(shipped, built);
+}
+
 fn options() -> Options {
     let image = format!("heliograph:{}", env!("CARGO_PKG_VERSION"));
     Options::new("metallb-system", &image, &image)
@@ -73,13 +83,16 @@ fn title(object: &Value) -> String {
 }
 
 fn manifests() -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/manifests");
-    let mut files: Vec<PathBuf> = fs::read_dir(folder)
+    let mut files: Vec<PathBuf> = fs::read_dir(deploy_folder().join("manifests"))
         .unwrap()
         .map(|file| file.unwrap().path())
         .collect();
     files.sort();
     files
+}
+
+fn deploy_folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy")
 }
 
 /// Where accounts and their rights are among the objects.

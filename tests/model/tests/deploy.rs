@@ -2,7 +2,9 @@
 //!
 //! Governed by MetalLB's own manifests: who scripts against them, scrapes them or admits them must find the same.
 
-use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
+use k8s_openapi::api::admissionregistration::v1::{
+    ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding, ValidatingWebhookConfiguration,
+};
 use k8s_openapi::api::{apps::v1 as apps, core::v1 as core, rbac::v1 as rbac};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use serde::de::DeserializeOwned;
@@ -35,6 +37,11 @@ fn every_object_has_metallbs_name() {
         ("Service", "speaker-monitor-service"),
         ("ServiceAccount", "controller"),
         ("ServiceAccount", "speaker"),
+        ("ValidatingAdmissionPolicy", "heliograph-speaker-configmaps"),
+        (
+            "ValidatingAdmissionPolicyBinding",
+            "heliograph-speaker-configmaps",
+        ),
         (
             "ValidatingWebhookConfiguration",
             "metallb-webhook-configuration",
@@ -49,9 +56,8 @@ fn the_namespace_comes_first_and_everything_is_in_it() {
     let files = files("deploy/manifests");
     assert_eq!(documents(&files[0])[0]["kind"], "Namespace");
     for ((kind, name), object) in objects() {
-        let is_global = kind.starts_with("Cluster")
-            || kind == "Namespace"
-            || kind == "ValidatingWebhookConfiguration";
+        let is_global =
+            kind.starts_with("Cluster") || kind.starts_with("Validating") || kind == "Namespace";
         let expected = if is_global {
             Value::Null
         } else {
@@ -172,6 +178,8 @@ fn containers_have_the_least_privilege() {
         (&controller, Value::Null),
         (&speaker, json!(needed_capabilities())),
     ] {
+        let pod = &object["spec"]["template"]["spec"]["securityContext"];
+        assert_eq!(pod["seccompProfile"]["type"], "RuntimeDefault");
         let context = &container(object)["securityContext"];
         assert_eq!(context["allowPrivilegeEscalation"], false);
         assert_eq!(context["readOnlyRootFilesystem"], true);
@@ -179,6 +187,39 @@ fn containers_have_the_least_privilege() {
         assert_eq!(context["capabilities"]["drop"], json!(["ALL"]));
         assert_eq!(context["capabilities"]["add"], added);
     }
+}
+
+/// A speaker that is throttled renews no deadline, and one that is killed early gives nothing away.
+#[test]
+fn pods_have_precedence_time_to_stop_and_no_limit_of_cpu() {
+    let drain_and_more = 60;
+    for (kind, name, class, grace) in [
+        (
+            "DaemonSet",
+            "speaker",
+            "system-node-critical",
+            drain_and_more,
+        ),
+        ("Deployment", "controller", "system-cluster-critical", 10),
+    ] {
+        let object = object(kind, name);
+        let pod = &object["spec"]["template"]["spec"];
+        assert_eq!(pod["priorityClassName"], class, "{name}");
+        assert_eq!(pod["terminationGracePeriodSeconds"], grace, "{name}");
+        let seccomp = json!({"type": "RuntimeDefault"});
+        assert_eq!(pod["securityContext"]["seccompProfile"], seccomp, "{name}");
+        assert_eq!(container(&object)["resources"], Value::Null, "{name}");
+    }
+    let speaker = object("DaemonSet", "speaker");
+    let startup = &container(&speaker)["startupProbe"];
+    assert_eq!(startup["httpGet"]["path"], "/healthz");
+    let strategy = &object("Deployment", "controller")["spec"]["strategy"];
+    assert_eq!(*strategy, json!({"type": "Recreate"}));
+    // Made where it is missing, the folder would be on the node's disk, and pins in it would be refused without a word why.
+    let volumes = speaker["spec"]["template"]["spec"]["volumes"].as_array();
+    let bpffs = volumes.unwrap().iter().find(|one| one["name"] == "bpffs");
+    let expected = json!({"path": "/sys/fs/bpf", "type": "Directory"});
+    assert_eq!(bpffs.unwrap()["hostPath"], expected);
 }
 
 #[test]
@@ -257,6 +298,10 @@ fn no_field_is_misspelt() {
             "RoleBinding" => through::<rbac::RoleBinding>(&object),
             "Service" => through::<core::Service>(&object),
             "ServiceAccount" => through::<core::ServiceAccount>(&object),
+            "ValidatingAdmissionPolicy" => through::<ValidatingAdmissionPolicy>(&object),
+            "ValidatingAdmissionPolicyBinding" => {
+                through::<ValidatingAdmissionPolicyBinding>(&object)
+            }
             "ValidatingWebhookConfiguration" => through::<ValidatingWebhookConfiguration>(&object),
             other => panic!("{other} is not known here"),
         };
@@ -306,8 +351,12 @@ fn every_command_flag_and_variable_exists() {
             assert!(flags.contains(flag), "{name}: --{flag}");
         }
         for variable in container["env"].as_array().unwrap() {
-            let read = format!("env = {}", variable["name"]);
-            let is_read = sources.iter().any(|source| source.contains(&read));
+            // By a flag, or beside one.
+            let name = &variable["name"];
+            let read = [format!("env = {name}"), format!(", {name}),\n")];
+            let is_read = sources
+                .iter()
+                .any(|source| read.iter().any(|read| source.contains(read)));
             assert!(is_read, "{name}: nothing reads {}", variable["name"]);
         }
     }
@@ -320,6 +369,24 @@ fn metallb_1_8_the_operator_has_metallbs_name_and_little_privilege() {
     let context = &pod["containers"][0]["securityContext"];
     assert_eq!(context["readOnlyRootFilesystem"], true);
     assert_eq!(context["capabilities"], json!({"drop": ["ALL"]}));
+}
+
+/// MetalLB's operator takes them from this ConfigMap too, which need not be there. Whole, it could set any variable.
+#[test]
+fn metallb_1_8_tls_comes_from_metallbs_config_map_and_nothing_else_does() {
+    let operator = operator();
+    let container = container(&operator);
+    assert_eq!(container["envFrom"], Value::Null);
+    let env = container["env"].as_array().unwrap();
+    for name in [
+        "TLS_MIN_VERSION",
+        "TLS_CIPHER_SUITES",
+        "TLS_CURVE_PREFERENCES",
+    ] {
+        let variable = env.iter().find(|one| one["name"] == name).unwrap();
+        let key = json!({"name": "metallb-tls-config", "key": name, "optional": true});
+        assert_eq!(variable["valueFrom"], json!({"configMapKeyRef": key}));
+    }
 }
 
 /// One account is of one program: else the webhooks' Service would lead to the operator, or it would be cut off by the policies.

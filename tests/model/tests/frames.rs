@@ -83,11 +83,11 @@ fn add_cases(folder: &Path) {
             .map(|byte| format!("{byte:02x}"))
             .collect();
         let lines: Vec<_> = hex.chunks(16).map(|line| line.concat()).collect();
-        // Packets of VIPs that move mean most where they move: to the taker here.
-        let choice = if case.passage.is_some() {
-            "f1ff"
-        } else {
-            "f0ff"
+        // Packets of VIPs that move mean most where they move, to the taker here, and those of VIPs that are spread where these are.
+        let choice = match (case.passage, case.steered) {
+            (_, Some(_)) => "40ff",
+            (Some(_), None) => "f1ff",
+            (None, None) => "f0ff",
         };
         let text = format!("{choice}\n{}\n", lines.join("\n"));
         fs::write(folder.join(format!("{name}.hex")), text).unwrap();

@@ -4,6 +4,7 @@
 //! server is away. What a node has heard outlives its process, as the cache of last good objects does. Nothing here knows what
 //! objects lead to.
 
+use crate::lan::{self, Lan};
 use speaker_core::manifest;
 use speaker_core::object::{Object, ObjectKey};
 use std::cell::RefCell;
@@ -128,21 +129,51 @@ pub fn pool() -> Object {
     )
 }
 
+/// A pool of these addresses only.
+pub fn pool_of(number: usize, vips: &[IpAddr]) -> Object {
+    let range = |vip: &IpAddr| format!("\"{vip}/{}\"", if vip.is_ipv4() { 32 } else { 128 });
+    let ranges: Vec<String> = vips.iter().map(range).collect();
+    object(format!(
+        "apiVersion: metallb.io/v1beta1\nkind: IPAddressPool\nmetadata: {{name: p{number}, namespace: metallb-system}}\n\
+         spec: {{addresses: [{}]}}",
+        ranges.join(", ")
+    ))
+}
+
 /// The advertisement: of all nodes, or of these only.
 pub fn advertisement(nodes: Option<&[usize]>) -> Object {
-    let selectors = nodes.map_or(String::new(), |nodes| {
-        let of = |node: &usize| {
-            format!(
-                "{{matchLabels: {{kubernetes.io/hostname: {}}}}}",
-                node_name(*node)
-            )
-        };
-        let list: Vec<String> = nodes.iter().map(of).collect();
-        format!("spec: {{nodeSelectors: [{}]}}", list.join(", "))
+    let spec = nodes.map_or(String::new(), |nodes| {
+        format!("spec: {{{}}}", selectors(nodes))
     });
     object(format!(
-        "apiVersion: metallb.io/v1beta1\nkind: L2Advertisement\nmetadata: {{name: all, namespace: metallb-system}}\n{selectors}"
+        "apiVersion: metallb.io/v1beta1\nkind: L2Advertisement\nmetadata: {{name: all, namespace: metallb-system}}\n{spec}"
     ))
+}
+
+/// The advertisement of a pool: of all nodes, or of these only, on the links that lead to these segments.
+pub fn advertisement_of(number: usize, nodes: Option<&[usize]>, lans: &[Lan]) -> Object {
+    let selectors = nodes.map_or(String::new(), |nodes| format!("{}, ", selectors(nodes)));
+    let links: Vec<String> = lans.iter().map(|lan| lan::name(*lan).to_string()).collect();
+    let interfaces = match lans.len() {
+        // As an operator leaves it out.
+        lan::LANS => String::new(),
+        _ => format!("interfaces: [{}], ", links.join(", ")),
+    };
+    object(format!(
+        "apiVersion: metallb.io/v1beta1\nkind: L2Advertisement\nmetadata: {{name: a{number}, namespace: metallb-system}}\n\
+         spec: {{{selectors}{interfaces}ipAddressPools: [p{number}]}}"
+    ))
+}
+
+fn selectors(nodes: &[usize]) -> String {
+    let of = |node: &usize| {
+        format!(
+            "{{matchLabels: {{kubernetes.io/hostname: {}}}}}",
+            node_name(*node)
+        )
+    };
+    let list: Vec<String> = nodes.iter().map(of).collect();
+    format!("nodeSelectors: [{}]", list.join(", "))
 }
 
 /// A service by its number: its addresses, whether only nodes with an endpoint may announce it, and whether it shares.

@@ -55,6 +55,7 @@ impl Coverage {
                 return self.see(match seen {
                     Seen::Unanswered { is_certain: true } => "unanswered: passed over",
                     Seen::Unanswered { is_certain: false } => "unanswered: perhaps cut off",
+                    Seen::KernelSilent => "unanswered: in its grace",
                     Seen::Answering => "answered again",
                     Seen::Stranger(_) => "a stranger answered for what is held",
                     Seen::Unheard => "told that it does not answer",

@@ -1,16 +1,15 @@
 //! The deciding thread, as `speaker/src/drive/decide.rs` drives the agent and writes the tables.
 
-use crate::kernel::IFINDEX;
 use crate::net;
-use crate::node::{Job, Process, Said, Thread};
+use crate::node::{Job, Node, Process, Said, Thread};
 use crate::oracle::Promise;
 use crate::plant::Plant;
 use crate::world::World;
 use speaker_core::agent::{self, Input, Output};
 use speaker_core::diff::Change;
 use speaker_core::plan::Plan;
-use speaker_core::tables::{self, TableChange, Tables};
-use speaker_ebpf::abi::{Addr, Entry, Mode, MoveValue, VipKey};
+use speaker_core::tables::{self, Memory, TableChange, Tables};
+use speaker_ebpf::abi::{Entry, Mode, MoveValue, VipKey};
 use speaker_proto::gossip;
 use speaker_proto::hold::{self, Ground};
 use speaker_proto::member::Profile;
@@ -112,6 +111,11 @@ impl World {
                 Output::Tell(to, message) => {
                     process.asked.push_back(gossip::Input::Tell(to, message));
                 }
+                Output::Kernel(of, is_silent) => {
+                    process
+                        .asked
+                        .push_back(gossip::Input::Kernel(of, is_silent));
+                }
                 Output::Publish(version, held) => {
                     process.asked.push_back(gossip::Input::Held(version, held));
                 }
@@ -124,8 +128,11 @@ impl World {
                     if only.is_some() && self.plant == Some(Plant::StopsProbing) {
                         continue;
                     }
-                    let mac = self.nodes[node].mac;
-                    let places = places.into_iter().map(|(vip, _)| ((vip, IFINDEX), mac));
+                    let links = &process.agent.local().links;
+                    let places = places.into_iter().filter_map(|(vip, name)| {
+                        let link = links.get(&name)?;
+                        Some(((vip, link.ifindex), link.mac))
+                    });
                     process.jobs.push_back(Job::Probe(probe::Ask {
                         group,
                         nonce,
@@ -133,6 +140,9 @@ impl World {
                         only,
                     }));
                 }
+                // Nothing is spread here.
+                Output::LookFor(_) => {}
+                Output::Watch(_) if self.plant == Some(Plant::WatchesNobody) => {}
                 Output::Watch(list) => process.jobs.push_back(Job::Watch(list)),
                 Output::Unfence(vips) => {
                     self.unfence(node, process, &vips);
@@ -154,7 +164,7 @@ impl World {
     /// What an agent told its operator.
     fn happened(&mut self, node: usize, event: &agent::Event) {
         self.coverage.event(event);
-        let agent::Event::Hold { event, with } = event else {
+        let agent::Event::Hold { event, with, .. } = event else {
             return;
         };
         self.tell(|| format!("{} {event:?} {with:?}", self.nodes[node].name));
@@ -176,7 +186,9 @@ impl World {
 
     /// Whether anything had to be written.
     fn apply(&mut self, node: usize, process: &mut Process, plan: &Plan) -> bool {
-        let wanted = wanted(process, plan);
+        let mut memory = std::mem::take(&mut process.memory);
+        let wanted = wanted(process, &mut memory, plan);
+        process.memory = memory;
         let mut changes = tables::changes(&process.mirror, &wanted);
         if let Some(plant) = self.plant {
             changes.retain(|change| is_written(plant, process, change));
@@ -204,8 +216,7 @@ impl World {
 
     /// Before the agent is told of claims of a VIP: notes how many there were.
     fn note_fence(&mut self, node: usize, process: &mut Process, vip: Vip) {
-        let key = VipKey::new(Addr::from(vip.0), IFINDEX);
-        let slots = process.mirror.vips.get(&key).map(Entry::slot);
+        let slots = slots(process, vip);
         let fenced = self.nodes[node].kernel.fenced_of(slots.into_iter());
         process.told.extend(fenced);
     }
@@ -213,12 +224,10 @@ impl World {
     /// Lowers fences up to the claims that the agent was told of.
     fn unfence(&mut self, node: usize, process: &mut Process, vips: &BTreeSet<Vip>) {
         for vip in vips {
-            let key = VipKey::new(Addr::from(vip.0), IFINDEX);
-            let Some(entry) = process.mirror.vips.get(&key) else {
-                continue;
-            };
-            if let Some(generation) = process.told.remove(&entry.slot()) {
-                self.nodes[node].kernel.unfence(entry.slot(), generation);
+            for slot in slots(process, *vip) {
+                if let Some(generation) = process.told.remove(&slot) {
+                    self.nodes[node].kernel.unfence(slot, generation);
+                }
             }
         }
     }
@@ -269,29 +278,38 @@ fn is_written(plant: Plant, process: &Process, change: &TableChange) -> bool {
     }
 }
 
+/// The slots of a VIP's entries on all links.
+fn slots(process: &Process, vip: Vip) -> Vec<u32> {
+    let entries = process.mirror.vips.iter();
+    let own = entries.filter(|(key, _)| IpAddr::from(key.addr()) == vip.0);
+    own.map(|(_, entry)| entry.slot()).collect()
+}
+
 /// What a node says of itself at first.
-pub(crate) fn profile(node: usize, name: &speaker_proto::NodeName, mac: Mac) -> Arc<Profile> {
+pub(crate) fn profile(node: usize, known: &Node) -> Arc<Profile> {
     Arc::new(Profile {
-        name: name.clone(),
+        name: known.name.clone(),
         addresses: vec![net::address(node)],
         links: Vec::new(),
-        macs: vec![mac],
+        macs: known.macs.iter().flatten().copied().collect(),
         is_draining: false,
         is_stale: false,
         rules: 0,
         version: "simulated".into(),
+        key: None,
     })
 }
 
 /// What the tables should hold by a plan.
-pub(crate) fn wanted(process: &Process, plan: &Plan) -> Tables {
-    tables::wanted(
+pub(crate) fn wanted(process: &Process, memory: &mut Memory, plan: &Plan) -> Tables {
+    let wanted = tables::wanted(
         plan,
         process.agent.local(),
         process.agent.macs(),
         &process.mirror,
-    )
-    .tables
+        memory,
+    );
+    wanted.tables
 }
 
 /// What a turn of the deciding thread came to.

@@ -3,8 +3,10 @@
 //! Each is undone by its own record, so that faults of one kind may overlap: what two hold is free when both are over.
 
 use crate::history::{Begins, Kind, Nodes, Way};
+use crate::lan::{self, Lan};
 use crate::node::{Grip, Thread};
 use crate::queue::{MS, Ns, S};
+use crate::segment::Segment;
 use crate::world::{Event, World};
 use speaker_core::plan::Hold;
 use speaker_proto::neighbour;
@@ -115,10 +117,14 @@ impl World {
                 self.net.duplicates += 100;
                 self.net.late += 100;
             }
-            Kind::CutSegment(nodes) => self.cut_segment(*nodes, 1),
-            Kind::FrameLoss(per_mille) => self.segment.loss += per_mille,
-            Kind::FilterGratuitous => self.segment.filters_gratuitous = true,
-            Kind::Carrier(node) => self.carrier(*node, false),
+            Kind::CutSegment(nodes) => self.cut_segment(0, *nodes, 1),
+            Kind::SecondCut(nodes) => self.cut_segment(1, *nodes, 1),
+            Kind::FrameLoss(per_mille) => self.each_segment(|segment| segment.loss += per_mille),
+            Kind::FilterGratuitous => {
+                self.each_segment(|segment| segment.filters_gratuitous = true)
+            }
+            Kind::Carrier(node) => self.carrier(0, *node, false),
+            Kind::SecondCarrier(node) => self.carrier(1, *node, false),
             Kind::Drain(node) => self.drain(*node, true),
             Kind::SlowApi(node) => self.api.follower(*node).lag += SLOW,
             Kind::NoApi(node) => {
@@ -128,7 +134,10 @@ impl World {
             Kind::Edit(edit) => self.edit(&edit.clone()),
             Kind::Spoof(..) => self.spoof(number, ends),
             Kind::LoseClaims(node) => self.nodes[*node].kernel.loses_claims = true,
-            Kind::OneWay(node, way, has_gossip) => self.one_way(*node, *way, *has_gossip, true),
+            Kind::OneWay(node, way, has_gossip) => {
+                self.one_way((0, *node), *way, *has_gossip, true);
+            }
+            Kind::SecondOneWay(node, way) => self.one_way((1, *node), *way, false, true),
             Kind::Slow(node) => self.nodes[*node].slow_faults += 1,
             Kind::Upgrade(node) => {
                 self.nodes[*node].binary.is_grown = true;
@@ -155,10 +164,14 @@ impl World {
                 self.net.duplicates -= 100;
                 self.net.late -= 100;
             }
-            Kind::CutSegment(nodes) => self.cut_segment(*nodes, 0),
-            Kind::FrameLoss(per_mille) => self.segment.loss -= per_mille,
-            Kind::FilterGratuitous => self.segment.filters_gratuitous = false,
-            Kind::Carrier(node) => self.carrier(*node, true),
+            Kind::CutSegment(nodes) => self.cut_segment(0, *nodes, 0),
+            Kind::SecondCut(nodes) => self.cut_segment(1, *nodes, 0),
+            Kind::FrameLoss(per_mille) => self.each_segment(|segment| segment.loss -= per_mille),
+            Kind::FilterGratuitous => {
+                self.each_segment(|segment| segment.filters_gratuitous = false)
+            }
+            Kind::Carrier(node) => self.carrier(0, *node, true),
+            Kind::SecondCarrier(node) => self.carrier(1, *node, true),
             Kind::Drain(node) => self.drain(*node, false),
             Kind::SlowApi(node) => self.api.follower(*node).lag -= SLOW,
             Kind::NoApi(node) => {
@@ -168,16 +181,25 @@ impl World {
             }
             Kind::Edit(_) | Kind::Spoof(..) => {}
             Kind::LoseClaims(node) => self.nodes[*node].kernel.loses_claims = false,
-            Kind::OneWay(node, way, has_gossip) => self.one_way(*node, *way, *has_gossip, false),
+            Kind::OneWay(node, way, has_gossip) => {
+                self.one_way((0, *node), *way, *has_gossip, false);
+            }
+            Kind::SecondOneWay(node, way) => self.one_way((1, *node), *way, false, false),
             Kind::Slow(node) => self.nodes[*node].slow_faults -= 1,
             Kind::Version(node) => self.speak_other(*node, false),
         }
     }
 
     /// A direction of a node's link dies, or works again.
-    fn one_way(&mut self, node: usize, way: Way, has_gossip: bool, is_dead: bool) {
+    pub(crate) fn one_way(
+        &mut self,
+        (lan, node): (Lan, usize),
+        way: Way,
+        has_gossip: bool,
+        is_dead: bool,
+    ) {
         let is_out = way == Way::Out;
-        self.segment.set_one_way(node, is_out, is_dead);
+        self.segments[lan].set_one_way(node, is_out, is_dead);
         if has_gossip {
             let all = Nodes((1 << self.nodes.len()) - 1);
             let alone = Nodes(1 << node);
@@ -212,24 +234,35 @@ impl World {
         }
     }
 
-    fn cut_segment(&mut self, nodes: Nodes, side: u8) {
+    fn each_segment(&mut self, change: impl FnMut(&mut Segment)) {
+        self.segments.iter_mut().for_each(change);
+    }
+
+    pub(crate) fn cut_segment(&mut self, lan: Lan, nodes: Nodes, side: u8) {
         for node in (0..self.nodes.len()).filter(|node| nodes.has(*node)) {
-            self.segment.set_side(node, side);
+            self.segments[lan].set_side(node, side);
         }
         self.changed_everywhere();
     }
 
-    fn carrier(&mut self, node: usize, is_up: bool) {
+    /// A link that is not there loses nothing. Members hear each other by the first.
+    fn carrier(&mut self, lan: Lan, node: usize, is_up: bool) {
         let known = &mut self.nodes[node];
-        if is_up {
-            known.link_faults -= 1;
-        } else {
-            known.link_faults += 1;
+        if known.mac_on(lan).is_none() {
+            return;
         }
-        let has_carrier = known.has_carrier();
+        if is_up {
+            known.link_faults[lan] -= 1;
+        } else {
+            known.link_faults[lan] += 1;
+        }
+        let has_carrier = known.has_carrier(lan);
         let life = known.life;
-        self.net.set_down(self.now, node, !has_carrier);
-        self.segment.set_up(node, has_carrier);
+        if lan == 0 {
+            let is_sound = !self.kinds.iter().any(Kind::blurs);
+            self.net.set_down(self.now, node, !has_carrier, is_sound);
+        }
+        self.segments[lan].set_up(node, has_carrier);
         let at = self.now + self.chance.between(MS, 10 * MS);
         self.queue.plan(at, Event::Link(node, life));
         self.changed(node);
@@ -237,8 +270,9 @@ impl World {
 
     /// Edits an object; every node hears of it in its own time.
     fn edit(&mut self, edit: &crate::truth::Edit) {
-        let change = self.truth.edit(edit);
-        self.api.change(change);
+        for change in self.truth.edit(edit) {
+            self.api.change(change);
+        }
         for node in 0..self.nodes.len() {
             self.tell_later(node);
         }
@@ -275,15 +309,16 @@ impl World {
         if self.now >= until {
             return;
         }
-        let mac = self.nodes[node].mac;
-        let port = self.spoofer();
+        let mut lans = self.truth.lans_of(vip).into_iter();
+        let (lan, port) = (lans.next().unwrap_or_default(), self.spoofer());
+        let mac = lan::mac(node, lan);
         match vip {
             IpAddr::V4(vip) => {
                 let [frame, _] = neighbour::gratuitous_arp(mac, vip);
-                self.send(port, &frame);
+                self.send(lan, port, &frame);
             }
             IpAddr::V6(vip) => {
-                self.send(port, &neighbour::unsolicited_advertisement(mac, vip));
+                self.send(lan, port, &neighbour::unsolicited_advertisement(mac, vip));
             }
         }
         let at = self.now + S / rate;

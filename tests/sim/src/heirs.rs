@@ -2,6 +2,7 @@
 //!
 //! As `speaker/src/drive/probe.rs` does it. Which VIPs are asked for, and what follows, is the agent's.
 
+use crate::lan::{self, Lan};
 use crate::net;
 use crate::node::Process;
 use crate::world::World;
@@ -39,23 +40,24 @@ impl World {
 
     /// Sends a probe; `false`: the link is down.
     pub(crate) fn send_probe(&mut self, node: usize, probe: &Probe) -> bool {
-        if !self.segment.is_up(node) {
+        let lan = lan::of(probe.place.1);
+        let Some(lan) = lan.filter(|lan| self.nodes[node].has_carrier(*lan)) else {
             return false;
-        }
+        };
         let frame = match probe.place.0.0 {
             IpAddr::V4(vip) => neighbour::arp_probe(probe.from, vip, probe.to),
             IpAddr::V6(vip) => neighbour::duplicate_probe(probe.from, vip, probe.to),
         };
-        self.send(node, &frame);
+        self.send(lan, node, &frame);
         true
     }
 
-    /// A node's stack answers for the node's own address.
-    pub(crate) fn answer_own(&mut self, node: usize, frame: &[u8]) {
+    /// A node's stack answers for the node's own address, on whichever link it is asked.
+    pub(crate) fn answer_own(&mut self, (lan, node): (Lan, usize), mac: Mac, frame: &[u8]) {
         if let SocketAddr::V4(own) = net::address(node)
-            && let Some(answer) = own_answer(frame, self.nodes[node].mac, own.ip().octets())
+            && let Some(answer) = own_answer(frame, mac, own.ip().octets())
         {
-            self.send(node, &answer);
+            self.send(lan, node, &answer);
         }
     }
 }

@@ -112,6 +112,12 @@ pub enum Kind {
     LoseClaims(usize),
     /// A direction of a node's link is dead though its carrier stays: frames, and gossip too where the last is set.
     OneWay(usize, Way, bool),
+    /// A node's link on the second segment has no carrier.
+    SecondCarrier(usize),
+    /// These nodes are on another side of the second segment.
+    SecondCut(Nodes),
+    /// A direction of a node's link on the second segment is dead.
+    SecondOneWay(usize, Way),
     /// A node's threads wait long for a processor.
     Slow(usize),
     /// A clean stop; another process at the end, whose messages have grown.
@@ -175,6 +181,7 @@ impl History {
             faults: Vec::new(),
         };
         history.faults = history.choose(&mut chance);
+        history.spread();
         history
     }
 
@@ -253,6 +260,24 @@ impl History {
             5 | 6 => Kind::Upgrade(node),
             _ => Kind::Version(node),
         };
+    }
+
+    /// Gives it a second segment, and faults there, in three of ten histories. That has chances of its own, too.
+    fn spread(&mut self) {
+        let mut chance = Chance::new(self.seed ^ SECOND);
+        if !chance.hits(300) {
+            return;
+        }
+        self.truth.spread(&mut chance);
+        for _ in 0..2 {
+            let at = chance.index(self.faults.len());
+            let node = chance.index(self.nodes);
+            self.faults[at].kind = match chance.below(4) {
+                0 | 1 => Kind::SecondCarrier(node),
+                2 => Kind::SecondCut(self.some(&mut chance)),
+                _ => Kind::SecondOneWay(node, chance.pick(&[Way::Out, Way::In])),
+            };
+        }
     }
 
     fn kind(&self, chance: &mut Chance) -> Kind {
@@ -351,9 +376,45 @@ impl Kind {
             Self::Spoof(..) => "spoof",
             Self::LoseClaims(_) => "lose claims",
             Self::OneWay(..) => "one way",
+            Self::SecondCarrier(_) => "second carrier",
+            Self::SecondCut(_) => "second cut",
+            Self::SecondOneWay(..) => "second one way",
             Self::Slow(_) => "slow",
             Self::Upgrade(_) => "upgrade",
             Self::Version(_) => "version",
+        }
+    }
+
+    /// Whether frames may be lost by it, or read late.
+    pub const fn blurs(&self) -> bool {
+        match self {
+            Self::FrameLoss(_)
+            | Self::CutSegment(_)
+            | Self::OneWay(..)
+            | Self::SecondCarrier(_)
+            | Self::SecondCut(_)
+            | Self::SecondOneWay(..)
+            | Self::Slow(_)
+            | Self::HangWork(_)
+            | Self::HangPulse(_)
+            | Self::HangDecide(_)
+            | Self::Stop(_)
+            | Self::Tear(_) => true,
+            Self::Kill(_)
+            | Self::Restart(_)
+            | Self::CutGossip(..)
+            | Self::Loss(_)
+            | Self::Jumble
+            | Self::FilterGratuitous
+            | Self::Carrier(_)
+            | Self::SlowApi(_)
+            | Self::NoApi(_)
+            | Self::Drain(_)
+            | Self::Edit(_)
+            | Self::Spoof(..)
+            | Self::LoseClaims(_)
+            | Self::Upgrade(_)
+            | Self::Version(_) => false,
         }
     }
 
@@ -373,6 +434,8 @@ impl Kind {
             Self::NoApi(_) => Self::NoApi(other),
             Self::LoseClaims(_) => Self::LoseClaims(other),
             Self::OneWay(_, way, is_gossip) => Self::OneWay(other, *way, *is_gossip),
+            Self::SecondCarrier(_) => Self::SecondCarrier(other),
+            Self::SecondOneWay(_, way) => Self::SecondOneWay(other, *way),
             Self::Slow(_) => Self::Slow(other),
             Self::Upgrade(_) => Self::Upgrade(other),
             Self::Version(_) => Self::Version(other),
@@ -380,6 +443,7 @@ impl Kind {
             | Self::Loss(_)
             | Self::Jumble
             | Self::CutSegment(_)
+            | Self::SecondCut(_)
             | Self::FrameLoss(_)
             | Self::FilterGratuitous
             | Self::Edit(_)
@@ -390,3 +454,4 @@ impl Kind {
 
 /// So that later kinds of faults do not go together with what else is chosen.
 const LATER: u64 = 0x1a7e;
+const SECOND: u64 = 0x5ec0;

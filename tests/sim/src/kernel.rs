@@ -3,8 +3,9 @@
 //! Written through the changes of `speaker_core::tables` only, as the shell writes the pinned maps, and by the pulse's one word.
 //! It has a clock (the node's own) and knows nothing of who is right.
 
+use crate::lan::{self, Lan};
 use speaker_core::diff::Change;
-use speaker_core::tables::{TableChange, Tables as Written};
+use speaker_core::tables::{Maglev, SteeringContent, TableChange, Tables as Written};
 use speaker_ebpf::abi::{Addr, Claim, Entry, Mode, VipKey};
 use speaker_ebpf::logic::Verdict;
 use speaker_ebpf::model::flow::FlowWire;
@@ -13,9 +14,7 @@ use speaker_ebpf::model::{Limit, Tables, VecFrame, run};
 use speaker_proto::{Mac, Time};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-
-/// The link that every node has, by index.
-pub const IFINDEX: u32 = 2;
+use std::sync::Arc;
 
 /// What becomes of a frame that came in.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -34,6 +33,8 @@ pub struct Kernel {
     tables: Tables,
     /// The slots that have counters, as the maps have them.
     slots: BTreeSet<u32>,
+    /// Tables of steering that rows name.
+    maglev: BTreeMap<u32, Maglev>,
     /// Records of the ring are lost.
     pub loses_claims: bool,
 }
@@ -73,6 +74,25 @@ impl Kernel {
             TableChange::Move(Change::Remove(key)) => {
                 tables.moves.remove(key);
             }
+            TableChange::Target(Change::Put(key, target)) => {
+                tables.targets.insert(*key, *target);
+            }
+            TableChange::Target(Change::Remove(key)) => {
+                tables.targets.remove(key);
+            }
+            TableChange::Maglev(Change::Put(table, slots)) => {
+                tables.put_table(*table, |slot| slots[slot as usize]);
+                self.maglev.insert(*table, Arc::clone(slots));
+            }
+            TableChange::Maglev(Change::Remove(table)) => {
+                self.maglev.remove(table);
+            }
+            TableChange::Steer(Change::Put(key, row)) => {
+                tables.steering.insert(*key, *row);
+            }
+            TableChange::Steer(Change::Remove(key)) => {
+                tables.steering.remove(key);
+            }
             TableChange::ResetSlot(slot) => {
                 self.slots.insert(*slot);
                 tables.stats.remove(slot);
@@ -95,6 +115,11 @@ impl Kernel {
             links: self.tables.links.clone(),
             members: self.tables.members.clone(),
             moves: self.tables.moves.clone(),
+            steering: SteeringContent {
+                rows: self.tables.steering.clone(),
+                maglev: self.maglev.clone(),
+                targets: self.tables.targets.clone(),
+            },
             slots: self.slots.clone(),
         }
     }
@@ -147,23 +172,19 @@ impl Kernel {
             .filter(move |(_, slot)| is_up(slot))
     }
 
-    /// Whether a VIP's fence is up.
-    pub fn is_fenced(&self, vip: IpAddr) -> bool {
-        let key = key(vip);
-        self.fenced().any(|(fenced, _)| fenced == key)
+    /// The entry of a VIP on a link.
+    pub fn entry(&self, key: &VipKey) -> Option<Entry> {
+        self.tables.vips.get(key).copied()
     }
 
-    /// The entry of a VIP.
-    pub fn entry(&self, vip: IpAddr) -> Option<Entry> {
-        self.tables.vips.get(&key(vip)).copied()
-    }
-
-    /// The VIPs that an entry in mode answer stands for, whether or not they are answered now.
-    pub fn answering(&self) -> impl Iterator<Item = IpAddr> {
-        let entries = self.tables.vips.iter();
-        entries
-            .filter(|(_, entry)| entry.mode() == Some(Mode::Answer))
-            .map(|(key, _)| key.addr().into())
+    /// An entry in mode answer whose fence is up.
+    pub fn silenced(&self) -> Option<VipKey> {
+        let is_answering = |key: &VipKey| {
+            let entry = self.entry(key);
+            entry.and_then(|entry| entry.mode()) == Some(Mode::Answer)
+        };
+        let mut fenced = self.fenced().map(|(key, _)| key);
+        fenced.find(is_answering)
     }
 
     /// Whether this hardware address is a member's and may claim now.
@@ -194,8 +215,8 @@ impl Kernel {
     }
 
     /// A frame came in at `now` of the node's clock; `own` is the link's hardware address.
-    pub fn receive(&mut self, now: Time, own: Mac, bytes: &[u8]) -> Fate {
-        let mut frame = VecFrame::new(IFINDEX, bytes);
+    pub fn receive(&mut self, now: Time, lan: Lan, own: Mac, bytes: &[u8]) -> Fate {
+        let mut frame = VecFrame::new(lan::ifindex(lan), bytes);
         frame.is_for_us = bytes[0] & 1 == 1 || bytes[..6] == own.0;
         self.tables.now_ns = now.ns();
         match run(&mut frame, &mut self.tables) {
@@ -205,10 +226,10 @@ impl Kernel {
         }
     }
 
-    /// Whether a question for `vip` that came in at `now` would be answered. Leaves everything as it is but the counters.
-    pub fn would_answer(&mut self, now: Time, vip: IpAddr) -> bool {
+    /// Whether a question for `vip` that came in at `now` on that segment would be answered. Leaves everything as it is but the counters.
+    pub fn would_answer(&mut self, now: Time, lan: Lan, vip: IpAddr) -> bool {
         let is_candidate = self
-            .entry(vip)
+            .entry(&key(lan, vip))
             .is_some_and(|entry| entry.mode() == Some(Mode::Answer));
         if !is_candidate {
             return false;
@@ -221,21 +242,21 @@ impl Kernel {
             },
         );
         let question = probe(ORACLE, vip);
-        let fate = self.receive(now, Mac([0; 6]), &question);
+        let fate = self.receive(now, lan, Mac([0; 6]), &question);
         self.tables.limit = limit;
         matches!(fate, Fate::Reply(_))
     }
 
     /// To which hardware address a new connection to `vip` that came in at `now` would be sent on. Leaves everything as it is.
-    pub fn sends_on(&self, now: Time, own: Mac, vip: IpAddr) -> Option<Mac> {
-        self.tables.moves.get(&key(vip))?;
+    pub fn sends_on(&self, now: Time, lan: Lan, own: Mac, vip: IpAddr) -> Option<Mac> {
+        self.tables.moves.get(&key(lan, vip))?;
         let from = match vip {
             IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::new(198, 51, 100, 7)),
             IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0xffff, 0, 0, 0, 0, 7)),
         };
         let client = (ORACLE.0, SocketAddr::new(from, 40_000));
         let opening = FlowWire::syn(own.0, client, SocketAddr::new(vip, 80)).bytes();
-        let mut frame = VecFrame::new(IFINDEX, &opening);
+        let mut frame = VecFrame::new(lan::ifindex(lan), &opening);
         frame.is_for_us = true;
         let mut tables = self.tables.clone();
         tables.now_ns = now.ns();
@@ -246,8 +267,8 @@ impl Kernel {
     }
 
     /// Who asked for a VIP, as the shell finds them.
-    pub fn askers(&self, vip: IpAddr) -> Vec<(IpAddr, Mac)> {
-        let key = key(vip);
+    pub fn askers(&self, lan: Lan, vip: IpAddr) -> Vec<(IpAddr, Mac)> {
+        let key = key(lan, vip);
         let of = self.tables.askers.iter();
         of.filter(|(asker, _)| asker.vip == key)
             .map(|(asker, value)| (asker.client.into(), Mac(value.mac.0)))
@@ -255,8 +276,9 @@ impl Kernel {
     }
 }
 
-fn key(vip: IpAddr) -> VipKey {
-    VipKey::new(Addr::from(vip), IFINDEX)
+/// The place of a VIP's entry.
+pub fn key(lan: Lan, vip: IpAddr) -> VipKey {
+    VipKey::new(Addr::from(vip), lan::ifindex(lan))
 }
 
 /// A question that leaves no trace: from nobody's address (RFC 5227's probe, RFC 4862's duplicate address detection).

@@ -17,6 +17,7 @@ mod fault;
 mod heirs;
 pub mod history;
 pub mod kernel;
+pub mod lan;
 pub mod net;
 pub mod node;
 pub mod oracle;

@@ -21,8 +21,8 @@ pub struct Net {
     pub duplicates: u64,
     /// Of a thousand datagrams, how many come much later than the next.
     pub late: u64,
-    /// Nodes that have no link to send on.
-    down: Vec<bool>,
+    /// Nodes that have no link to send on, since when.
+    down: Vec<Option<Ns>>,
     /// Nodes that speak what the others do not understand, and until when each did; 0 never.
     strange: Vec<bool>,
     strange_until: Vec<Ns>,
@@ -38,7 +38,7 @@ impl Net {
             loss: 0,
             duplicates: 0,
             late: 0,
-            down: vec![false; nodes],
+            down: vec![None; nodes],
             strange: vec![false; nodes],
             strange_until: vec![0; nodes],
         }
@@ -57,15 +57,21 @@ impl Net {
     }
 
     /// A node's own link is gone or back: nothing goes out, and nothing comes in.
-    pub fn set_down(&mut self, now: Ns, node: usize, is_down: bool) {
-        if self.down[node] == is_down {
+    ///
+    /// Who was without one for long knows that it may have missed what others took, and asks the segment first: a cut that is over excuses nothing
+    /// then, as long as frames get through.
+    pub fn set_down(&mut self, now: Ns, node: usize, is_down: bool, is_segment_sound: bool) {
+        if self.down[node].is_some() == is_down {
             return;
         }
-        self.down[node] = is_down;
+        let since = std::mem::replace(&mut self.down[node], is_down.then_some(now));
+        let is_known = is_segment_sound && since.is_some_and(|since| now - since >= MISSED);
         for other in (0..self.nodes).filter(|other| *other != node) {
             for (from, to) in [(node, other), (other, node)] {
                 if is_down {
                     self.cut(from, to);
+                } else if is_known {
+                    self.cuts[from * self.nodes + to] -= 1;
                 } else {
                     self.heal(now, from, to);
                 }
@@ -83,7 +89,7 @@ impl Net {
 
     /// Whether the stack of a node accepts what it sends.
     pub fn accepts(&self, node: usize) -> bool {
-        !self.down[node]
+        self.down[node].is_none()
     }
 
     /// Whether any path to or from a node was cut at some time since `since`, or nobody understood it.
@@ -129,6 +135,8 @@ pub fn node(address: SocketAddr) -> Option<usize> {
     }
 }
 
+/// Longer without a link than a promise lasts, and than netlink may take to tell of it twice.
+const MISSED: Ns = 600 * MS;
 const PORT: u16 = 7946;
 /// One way between two nodes of a rack, and the mean of what comes on top.
 const DELAY: Ns = 150_000;

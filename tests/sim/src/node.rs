@@ -5,10 +5,11 @@
 
 use crate::clock::Clock;
 use crate::kernel::Kernel;
+use crate::lan::LANS;
 use crate::queue::Ns;
 use speaker_core::agent::{self, Agent};
 use speaker_core::fence::Looks;
-use speaker_core::tables::Tables;
+use speaker_core::tables::{Memory, Tables};
 use speaker_proto::announce::{Announce, Place};
 use speaker_proto::gossip::{self, Gossip, Received};
 use speaker_proto::member::Profile;
@@ -40,8 +41,8 @@ pub struct Node {
     pub name: NodeName,
     /// Its identity in datagrams.
     pub id: NodeId,
-    /// The hardware address of its link.
-    pub mac: Mac,
+    /// By segment, the hardware address of its link there, if it has one.
+    pub macs: [Option<Mac>; LANS],
     /// Its clock.
     pub clock: Clock,
     /// Its kernel.
@@ -50,8 +51,8 @@ pub struct Node {
     pub process: Option<Box<Process>>,
     /// Which process that is; wake-ups of earlier ones are void.
     pub life: u32,
-    /// How many faults keep its link down.
-    pub link_faults: u8,
+    /// By segment, how many faults keep its link down.
+    pub link_faults: [u8; LANS],
     /// Until when a stopped process wanted its kernel to answer, if it stopped in good order.
     pub promised: Option<Ns>,
     /// How many faults make its processor slow.
@@ -96,6 +97,8 @@ pub struct Process {
     pub agent: Agent,
     /// What was last written to the tables.
     pub mirror: Tables,
+    /// What making the tables remembers.
+    pub memory: Memory,
     /// Whether the deciding thread believes that a deadline is in force.
     pub is_armed: bool,
     /// When gratuitous frames go out.
@@ -231,10 +234,5 @@ impl Node {
     /// Its clock now.
     pub fn time(&self, now: Ns) -> Time {
         self.clock.show(now)
-    }
-
-    /// Whether its link has carrier.
-    pub const fn has_carrier(&self) -> bool {
-        self.link_faults == 0
     }
 }

@@ -6,6 +6,8 @@
 
 use crate::client::TwoAnswers;
 use crate::history::Kind;
+use crate::kernel::key;
+use crate::lan::Lan;
 use crate::node::{Process, Thread};
 use crate::queue::{MS, Ns, S};
 use crate::world::{Event, World};
@@ -47,6 +49,8 @@ pub enum Promise {
     Steered,
     /// A VIP whose holder dies is answered for again within a second.
     Failover,
+    /// A VIP whose holder is alive and unheard on the segment is answered for by another within seconds.
+    Watched,
     /// Who gave a VIP away sends new connections to who has it.
     Passed,
     /// What members say to each other is well-formed, whatever their versions.
@@ -78,6 +82,9 @@ pub struct Oracle {
     pub(crate) silent: BTreeSet<IpAddr>,
     /// Who sent new connections elsewhere then.
     pub(crate) astray: BTreeSet<(usize, IpAddr)>,
+    /// Promises that each node's process found void, and when one last did.
+    voids: BTreeMap<usize, u64>,
+    voided: Option<Ns>,
     /// Who ever contested a VIP.
     parties: BTreeMap<IpAddr, BTreeSet<NodeId>>,
 }
@@ -103,7 +110,7 @@ impl World {
                 continue;
             }
             for other in 0..self.nodes.len() {
-                if other != node && self.segment.joins(node, other) && self.answers(other, vip) {
+                if other != node && self.both_answer(node, other, vip) {
                     self.pair(vip, node.min(other), node.max(other));
                 }
             }
@@ -117,11 +124,25 @@ impl World {
         }
     }
 
-    /// Whether a node's kernel would answer for a VIP now, to whoever can ask it.
+    /// Whether a node's kernel would answer for a VIP now, to whoever can ask it on any segment.
     pub(crate) fn answers(&mut self, node: usize, vip: IpAddr) -> bool {
+        (0..self.segments.len()).any(|lan| self.answers_on(lan, node, vip))
+    }
+
+    /// The same on one segment.
+    pub(crate) fn answers_on(&mut self, lan: Lan, node: usize, vip: IpAddr) -> bool {
         let known = &mut self.nodes[node];
         let time = known.time(self.now);
-        self.segment.is_heard(node) && known.kernel.would_answer(time, vip)
+        self.segments[lan].is_heard(node) && known.kernel.would_answer(time, lan, vip)
+    }
+
+    /// Whether two answer on one segment, on one side of it.
+    fn both_answer(&mut self, a: usize, b: usize, vip: IpAddr) -> bool {
+        (0..self.segments.len()).any(|lan| {
+            self.segments[lan].joins(a, b)
+                && self.answers_on(lan, a, vip)
+                && self.answers_on(lan, b, vip)
+        })
     }
 
     fn pair(&mut self, vip: IpAddr, a: usize, b: usize) {
@@ -141,10 +162,24 @@ impl World {
         }
     }
 
-    /// Whether two answers may be: gossip is cut at one of them, or was until just now.
+    /// Whether two answers may be: gossip is cut at one of them, or was until just now; or one has no process, and the promise of a kernel was
+    /// void just now, though somebody still reaches it.
     fn is_excused(&self, a: usize, b: usize) -> bool {
         let since = self.now.saturating_sub(HEALING);
-        self.net.was_cut(a, since) || self.net.was_cut(b, since)
+        let is_cut = self.net.was_cut(a, since) || self.net.was_cut(b, since);
+        let is_alone = [a, b]
+            .into_iter()
+            .any(|node| self.nodes[node].process.is_none());
+        is_cut || is_alone && self.oracle.voided.is_some_and(|at| at >= since)
+    }
+
+    /// A node's process found so many promises void since it started.
+    pub(crate) fn note_voids(&mut self, node: usize, voids: u64) {
+        let before = self.oracle.voids.insert(node, voids).unwrap_or_default();
+        if voids > before {
+            self.oracle.voided = Some(self.now);
+            self.coverage.see("a promise was void");
+        }
     }
 
     /// Looks again at those who answer under an excuse.
@@ -152,8 +187,7 @@ impl World {
         self.oracle.is_looking = false;
         let pairs: Vec<_> = self.oracle.pairs.keys().copied().collect();
         for (vip, a, b) in pairs {
-            let both = self.segment.joins(a, b) && self.answers(a, vip) && self.answers(b, vip);
-            if both {
+            if self.both_answer(a, b, vip) {
                 self.pair(vip, a, b);
             } else {
                 self.oracle.pairs.remove(&(vip, a, b));
@@ -163,7 +197,7 @@ impl World {
 
     /// A client got two answers to one question.
     pub(crate) fn two_answers(&mut self, two: TwoAnswers) {
-        let node = |mac| self.nodes.iter().position(|node| node.mac == mac);
+        let node = |mac| self.nodes.iter().position(|node| node.has_mac(mac));
         let what = format!(
             "a client was given {} and {} for {}",
             two.macs[0], two.macs[1], two.vip
@@ -177,17 +211,24 @@ impl World {
     }
 
     /// A frame that claims a VIP came to a node.
-    pub(crate) fn claimed(&mut self, node: usize, vip: IpAddr, mac: Mac, frame: &[u8]) {
+    pub(crate) fn claimed(
+        &mut self,
+        (lan, node): (Lan, usize),
+        vip: IpAddr,
+        mac: Mac,
+        frame: &[u8],
+    ) {
         let known = &mut self.nodes[node];
+        let own = known.mac_on(lan);
         let time = known.time(self.now);
         let by_tables = known.kernel.may_claim(time, mac);
         // Whom the agent knows for a member, the table must have, unless somebody spoofed it.
         let process = known.process.as_ref();
         let by_agent = process.is_some_and(|process| process.agent.macs().contains(&mac))
             && !known.kernel.is_disarmed(time, mac);
-        let is_heard = frame[0] & 1 == 1 || frame[..6] == known.mac.0;
+        let is_heard = frame[0] & 1 == 1 || own.is_some_and(|own| frame[..6] == own.0);
         let is_members = is_heard && frame[6..12] == mac.0 && (by_tables || by_agent);
-        if is_members && mac != known.mac && known.kernel.would_answer(time, vip) {
+        if is_members && own != Some(mac) && known.kernel.would_answer(time, lan, vip) {
             let what = format!(
                 "{} goes on answering for {vip} at a claim by {mac}",
                 known.name
@@ -197,7 +238,7 @@ impl World {
     }
 
     /// A frame was passed to a node's stack: a question for a VIP must not be.
-    pub(crate) fn passed(&mut self, node: usize, frame: &[u8]) {
+    pub(crate) fn passed(&mut self, (lan, node): (Lan, usize), frame: &[u8]) {
         let asked = match frame.get(12..14) {
             Some([8, 6])
                 if frame.get(20..22) == Some(&[0, 1]) && frame.get(28..32) != frame.get(38..42) =>
@@ -214,10 +255,11 @@ impl World {
             Some(_) | None => None,
         };
         let known = &self.nodes[node];
-        let is_ours = frame[0] & 1 == 1 || frame[..6] == known.mac.0;
+        let own = known.mac_on(lan);
+        let is_ours = frame[0] & 1 == 1 || own.is_some_and(|own| frame[..6] == own.0);
         if let Some(vip) = asked
             && is_ours
-            && known.kernel.entry(vip).is_some()
+            && known.kernel.entry(&key(lan, vip)).is_some()
         {
             let what = format!("{} passed a question for {vip} to its stack", known.name);
             self.oracle.note(self.now, Promise::Dropped, what);
@@ -246,7 +288,7 @@ impl World {
         let kernel = &self.nodes[node].kernel;
         let after: BTreeSet<(VipKey, u32)> = kernel.fenced().collect();
         let lowered = before.iter().find(|(key, slot)| {
-            let entry = kernel.entry(key.addr().into());
+            let entry = kernel.entry(key);
             let answers =
                 entry.is_some_and(|e| e.slot() == *slot && e.mode() == Some(Mode::Answer));
             answers && !after.contains(&(*key, *slot))
@@ -268,24 +310,10 @@ impl World {
 
     /// A node takes after a contest: the winner must not answer, where frames go through.
     pub(crate) fn retaken(&mut self, node: usize, vip: IpAddr) {
-        let blurs = |kind: &Kind| {
-            matches!(
-                kind,
-                Kind::FrameLoss(_)
-                    | Kind::CutSegment(_)
-                    | Kind::Carrier(_)
-                    | Kind::OneWay(..)
-                    | Kind::Slow(_)
-                    | Kind::HangWork(_)
-                    | Kind::HangPulse(_)
-                    | Kind::HangDecide(_)
-                    | Kind::Stop(_)
-                    | Kind::Tear(_)
-            )
-        };
         // Of three, the one that won may have lost to the third meanwhile.
         let parties = self.oracle.parties.get(&vip).map_or(0, BTreeSet::len);
-        if parties > 2 || self.kinds.iter().any(blurs) {
+        let may_hide = |kind: &Kind| kind.blurs() || matches!(kind, Kind::Carrier(_));
+        if parties > 2 || self.kinds.iter().any(may_hide) {
             return;
         }
         let other = (0..self.nodes.len()).find(|other| *other != node && self.answers(*other, vip));
@@ -309,8 +337,9 @@ impl World {
 
     /// That time is over.
     pub(crate) fn expected(&mut self, vip: IpAddr, dead: usize, strikes: usize) {
-        let fit = (0..self.nodes.len()).filter(|node| *node != dead).collect();
-        if self.strikes != strikes || self.truth.candidates(vip, &fit).is_empty() {
+        let mut heirs = self.candidates(vip);
+        heirs.remove(&dead);
+        if self.strikes != strikes || heirs.is_empty() {
             return;
         }
         self.coverage.see("failovers timed");

@@ -36,13 +36,15 @@ pub enum Plant {
     KeepsOldMacs,
     /// IPv6 stays where it was when its group moves (L1.3).
     LeavesFamily,
+    /// Heirs do not ask for what others hold (L6.7).
+    WatchesNobody,
     /// Who gave a VIP away goes on sending its new connections to who had it next (L6.2).
     KeepsTarget,
 }
 
 impl Plant {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::RenewsAfterLapse,
         Self::RenewsUndecided,
         Self::AgesFromVote,
@@ -56,6 +58,7 @@ impl Plant {
         Self::PassesLapsed,
         Self::KeepsOldMacs,
         Self::LeavesFamily,
+        Self::WatchesNobody,
         Self::KeepsTarget,
     ];
 
@@ -123,6 +126,8 @@ impl Plant {
                 let then = others.map(|node| fault(Kind::Drain(node), 6 * S, 2 * S));
                 [first].into_iter().chain(then).collect()
             }
+            // Its histories end so: some node is not heard any more.
+            Self::WatchesNobody => Vec::new(),
             Self::WaitsForNobody => vec![fault(Kind::Edit(Edit::Exclude(victim)), 5 * S, MS)],
         };
         history.judged = self.judged();
@@ -143,6 +148,7 @@ impl Plant {
             | Self::PromisesUnheard
             | Self::RewritesFences
             | Self::WaitsForNobody
+            | Self::WatchesNobody
             | Self::PassesLapsed
             | Self::KeepsOldMacs
             | Self::LeavesFamily => None,

@@ -4,13 +4,12 @@ use crate::api::Change;
 use crate::node::{Process, State, THREADS, Thread};
 use crate::plant::Plant;
 use crate::queue::MS;
-use crate::work::links;
 use crate::world::{Event, World};
 use crate::{decide, net};
 use speaker_core::agent::{self, Agent, Input};
 use speaker_core::fence::Looks;
 use speaker_core::object::Kind;
-use speaker_core::tables::Tables;
+use speaker_core::tables::{Memory, Tables};
 use speaker_core::{Link, LinkName, Local};
 use speaker_ebpf::abi::Mode;
 use speaker_proto::announce::Announce;
@@ -43,11 +42,12 @@ impl World {
             local: Local::new(known.name.clone()),
             adopted,
             is_armed,
+            spread: BTreeSet::new(),
             drain_window: DRAIN_WINDOW,
             seed: self.chance.any(),
         };
-        let links = links(known.mac, known.has_carrier());
-        let profile = decide::profile(node, &known.name, known.mac);
+        let links = known.links();
+        let profile = decide::profile(node, known);
         let gossip = self.gossip(node, boot, &profile, held);
         let inbox = self.first_inputs(node, links);
         let known = &mut self.nodes[node];
@@ -67,6 +67,7 @@ impl World {
             has_successor: false,
             agent: Agent::new(start, time),
             mirror,
+            memory: Memory::default(),
             is_armed,
             announce: Announce::new(),
             probes: Probes::new(),

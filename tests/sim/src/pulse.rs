@@ -101,6 +101,7 @@ impl World {
                     accepted += usize::from(is_heartbeat && is_accepted);
                 }
                 gossip::Output::Roster(roster) => {
+                    self.note_voids(node, process.gossip.counts().voided);
                     let roster = self.planted_roster(roster, time);
                     process.inbox.push_back(agent::Input::Roster(roster));
                 }

@@ -2,6 +2,7 @@
 //!
 //! It looks at moments only. What must hold at every moment is [`crate::oracle`]'s.
 
+use crate::lan::Lan;
 use crate::oracle::Promise;
 use crate::world::World;
 use std::collections::BTreeSet;
@@ -73,11 +74,15 @@ impl World {
             };
             for node in (0..self.nodes.len()).filter(|node| *node != holder) {
                 let known = &self.nodes[node];
-                let sent_to = known.kernel.sends_on(known.time(self.now), known.mac, vip);
-                if let Some(to) = sent_to {
+                for lan in known.lans() {
+                    let (time, own) = (known.time(self.now), known.mac_on(lan));
+                    let sends_on = |own| known.kernel.sends_on(time, lan, own, vip);
+                    let Some(to) = own.and_then(sends_on) else {
+                        continue;
+                    };
                     self.coverage.see("sent on");
-                    if to != self.nodes[holder].mac {
-                        let (name, holder) = (&self.nodes[node].name, &self.nodes[holder].name);
+                    if self.nodes[holder].mac_on(lan) != Some(to) {
+                        let (name, holder) = (&known.name, &self.nodes[holder].name);
                         let what = format!("{name} sends {vip} to {to}, and {holder} has it");
                         astray.push((node, vip, what));
                     }
@@ -90,18 +95,24 @@ impl World {
     /// By VIP: who may answer for it, and who does.
     fn holders(&mut self) -> Vec<(IpAddr, BTreeSet<usize>, Vec<usize>)> {
         let nodes = 0..self.nodes.len();
-        let is_fit = |node: &usize| {
-            let known = &self.nodes[*node];
-            known.process.is_some() && known.has_carrier()
-        };
-        let fit: BTreeSet<usize> = nodes.clone().filter(is_fit).collect();
         let vips = self.vips.clone();
         let of = vips.into_iter().map(|vip| {
             let answerers = nodes.clone().filter(|node| self.answers(*node, vip));
             let answerers = answerers.collect();
-            (vip, self.truth.candidates(vip, &fit), answerers)
+            (vip, self.candidates(vip), answerers)
         });
         of.collect()
+    }
+
+    /// Who may answer for a VIP now: with a speaker that runs, and a link that it is announced on and that has carrier.
+    pub(crate) fn candidates(&self, vip: IpAddr) -> BTreeSet<usize> {
+        let lans = self.truth.lans_of(vip);
+        let is_fit = |node: &usize| {
+            let known = &self.nodes[*node];
+            known.process.is_some() && lans.iter().any(|lan| known.has_carrier(*lan))
+        };
+        let fit = (0..self.nodes.len()).filter(is_fit).collect();
+        self.truth.candidates(vip, &fit)
     }
 
     /// Whether whoever answers may.
@@ -121,13 +132,52 @@ impl World {
         }
     }
 
+    /// What a node answers for on a segment and must lose when it is not heard there: somebody else may have it, and all who may can tell that
+    /// it is not they who are cut off.
+    pub(crate) fn expected_to_move(&mut self, lan: Lan, node: usize) -> Vec<IpAddr> {
+        let is_up = |other: &usize| {
+            let known = &self.nodes[*other];
+            known.process.is_some() && known.has_carrier(lan) && self.segments[lan].is_heard(*other)
+        };
+        let up: BTreeSet<usize> = (0..self.nodes.len()).filter(is_up).collect();
+        if up.len() < HEARD_MIN {
+            return Vec::new();
+        }
+        let mut expected = Vec::new();
+        for vip in self.vips.clone() {
+            let candidates = self.candidates(vip);
+            let is_moving = candidates.len() > 1 && candidates.is_subset(&up);
+            if is_moving && self.answers_on(lan, node, vip) {
+                expected.push(vip);
+            }
+        }
+        expected
+    }
+
+    /// Whether another node answers for them there now.
+    pub(crate) fn judge_watched(&mut self, lan: Lan, mute: usize, expected: &[IpAddr]) {
+        for vip in expected {
+            self.coverage.see("mute holders timed");
+            let others = (0..self.nodes.len()).filter(|node| *node != mute);
+            let mut others: Vec<usize> = others.collect();
+            others.retain(|node| self.answers_on(lan, *node, *vip));
+            if others.len() != 1 {
+                let name = &self.nodes[mute].name;
+                let what =
+                    format!("{vip} of {name}, which is not heard, is answered by {others:?}");
+                self.oracle.note(self.now, Promise::Watched, what);
+            }
+        }
+    }
+
     fn judge_tables(&mut self, node: usize) {
         let known = &self.nodes[node];
         let Some(process) = &known.process else {
             return;
         };
         let kernel = known.kernel.read();
-        let wanted = crate::decide::wanted(process, process.agent.plan());
+        let mut memory = process.memory.clone();
+        let wanted = crate::decide::wanted(process, &mut memory, process.agent.plan());
         let changes = speaker_core::tables::changes(&kernel, &wanted);
         if !changes.is_empty() {
             let held = process.agent.held();
@@ -140,12 +190,13 @@ impl World {
             );
             self.oracle.note(self.now, Promise::AtRest, what);
         }
-        let kernel = &self.nodes[node].kernel;
         // A fence of what is not answered for silences nothing.
-        let silenced = kernel.answering().find(|vip| kernel.is_fenced(*vip));
-        if let Some(vip) = silenced {
-            let what = format!("{}: the fence of {vip} is up", self.nodes[node].name);
+        if let Some(key) = self.nodes[node].kernel.silenced() {
+            let what = format!("{}: the fence of {key:?} is up", self.nodes[node].name);
             self.oracle.note(self.now, Promise::AtRest, what);
         }
     }
 }
+
+/// The holder, the heir, and one more whom the heir hears.
+const HEARD_MIN: usize = 3;

@@ -5,16 +5,16 @@ use crate::chance::Chance;
 use crate::client::Client;
 use crate::clock::Clock;
 use crate::coverage::Coverage;
-use crate::history::History;
+use crate::history::{History, Nodes, Way};
 use crate::kernel::Kernel;
+use crate::lan::{self, LANS};
 use crate::net::Net;
 use crate::node::{Binary, Node};
 use crate::oracle::{Broken, Oracle};
 use crate::queue::{MS, Ns, Queue, S};
 use crate::segment::Segment;
-use crate::world::{Event, World};
+use crate::world::{CLIENTS, Event, World};
 use speaker_core::members::node_id;
-use speaker_proto::Mac;
 use std::rc::Rc;
 
 /// What came of a history.
@@ -59,7 +59,11 @@ fn happen(mut world: World) -> Outcome {
         judge_at(&mut world, calm + PATIENT);
     }
     world.judge_holders();
-    die_at_rest(&mut world);
+    if history.seed % MUTED == 1 {
+        fall_mute_at_rest(&mut world);
+    } else {
+        die_at_rest(&mut world);
+    }
     outcome(world)
 }
 
@@ -71,6 +75,30 @@ fn die_at_rest(world: &mut World) {
     world.strikes += 1;
     world.kill(node);
     world.run(world.now + 2 * S);
+}
+
+/// A link of one node falls mute or deaf when all is well again, though its carrier and gossip stay (L6.7).
+fn fall_mute_at_rest(world: &mut World) {
+    let mut chance = Chance::new(world.history.seed ^ MUTE);
+    let node = chance.index(world.history.nodes);
+    let lan = chance.index(world.segments.len());
+    if !world.history.truth.is_on(node, lan) {
+        return;
+    }
+    // What it was given a moment ago it was not yet seen to answer for.
+    let before = world.expected_to_move(lan, node);
+    world.run(world.now + SEEN);
+    let mut expected = world.expected_to_move(lan, node);
+    expected.retain(|vip| before.contains(vip));
+    let name = world.nodes[node].name.clone();
+    match chance.below(3) {
+        0 => world.one_way((lan, node), Way::Out, false, true),
+        1 => world.one_way((lan, node), Way::In, false, true),
+        _ => world.cut_segment(lan, Nodes(1 << node), 1),
+    }
+    world.tell(|| format!("{name} is not heard on segment {lan} any more: {expected:?}"));
+    world.run(world.now + WATCHED);
+    world.judge_watched(lan, node, &expected);
 }
 
 fn judge_at(world: &mut World, at: Ns) {
@@ -96,7 +124,8 @@ fn begin(history: &History) -> World {
     for (node, at) in history.starts.iter().enumerate() {
         queue.plan(*at, Event::Start(node));
     }
-    for client in 0..CLIENTS {
+    let lans = history.truth.lans();
+    for client in 0..CLIENTS * lans {
         queue.plan(chance.below(100 * MS), Event::Ask(client));
     }
     let clock = |node: usize, chance: &mut Chance| {
@@ -108,23 +137,28 @@ fn begin(history: &History) -> World {
         now: 0,
         queue,
         net: Net::new(nodes),
-        segment: Segment::new(nodes + CLIENTS + 1),
+        segments: segments(history),
         nodes: (0..nodes)
             .map(|node| Node {
                 name: name(node),
                 id: node_id(&name(node)),
-                mac: Mac([2, 0, 0, 0, 0, node as u8 + 1]),
+                macs: [0, 1].map(|lan| {
+                    history
+                        .truth
+                        .is_on(node, lan)
+                        .then_some(lan::mac(node, lan))
+                }),
                 clock: clock(node, &mut chance),
                 kernel: Kernel::default(),
                 process: None,
                 life: 0,
-                link_faults: 0,
+                link_faults: [0; LANS],
                 promised: None,
                 slow_faults: 0,
                 binary: Binary::default(),
             })
             .collect(),
-        clients: (0..CLIENTS).map(|n| Client::new(n as u8)).collect(),
+        clients: (0..CLIENTS * lans).map(|n| Client::new(n as u8)).collect(),
         api: Api::new(nodes, history.truth.objects()),
         vips: history.truth.vips(),
         oracle: Oracle::default(),
@@ -146,13 +180,22 @@ fn begin(history: &History) -> World {
     world
 }
 
+/// Every node has a port on every segment; where it has no link nothing is plugged in.
+fn segments(history: &History) -> Vec<Segment> {
+    let of = |lan| {
+        let mut segment = Segment::new(history.nodes + CLIENTS + 1);
+        let absent = (0..history.nodes).filter(|node| !history.truth.is_on(*node, lan));
+        absent.for_each(|node| segment.set_up(node, false));
+        segment
+    };
+    (0..history.truth.lans()).map(of).collect()
+}
+
 fn name(node: usize) -> speaker_proto::NodeName {
     let name = api::node_name(node).parse();
     name.expect("a letter and a digit are a node's name")
 }
 
-/// Hosts that ask.
-const CLIENTS: usize = 2;
 /// A history without faults is judged from here.
 const SETTLED: Ns = 5 * S;
 /// The last speaker has started.
@@ -163,5 +206,12 @@ const QUIET: Ns = 8 * S;
 const BLINK: Ns = 100 * MS;
 /// How long it may take until a node that may not answer has given away what it answers for: whoever asked in vain waits.
 const PATIENT: Ns = 16 * S;
+/// One history of so many ends in silence rather than death.
+const MUTED: u64 = 3;
+const MUTE: u64 = 0x6d7e;
+/// Heirs ask each second.
+const SEEN: Ns = 3 * S;
+/// From when a holder is not heard to when another is: three misses a second apart and the phase of the first, a move, and slow turns.
+const WATCHED: Ns = 5 * S;
 /// So that what is chosen and what then happens by chance do not go together.
 const NOISE: u64 = 0x5eed;

@@ -4,6 +4,7 @@
 
 use crate::api::{self, Change, Shape};
 use crate::chance::Chance;
+use crate::lan::Lan;
 use speaker_core::object::{Kind, Object, ObjectKey};
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -17,6 +18,8 @@ pub struct Truth {
     pub advertised: Option<Vec<usize>>,
     /// The services, by number.
     pub services: Vec<Service>,
+    /// By node: it has a link on the second segment. Empty: there is none.
+    pub second: Vec<bool>,
 }
 
 /// A service.
@@ -28,6 +31,8 @@ pub struct Service {
     pub endpoints: Vec<usize>,
     /// It exists.
     pub exists: bool,
+    /// The segments that it is announced on.
+    pub lans: Vec<Lan>,
 }
 
 /// A change of the facts.
@@ -57,6 +62,7 @@ impl Truth {
             },
             endpoints: endpoints.to_vec(),
             exists: true,
+            lans: vec![0],
         };
         // The last bytes vary, so that every node comes to win elections.
         let base = 1 + chance.below(60) as u8;
@@ -74,15 +80,80 @@ impl Truth {
             excluded: vec![false; nodes],
             advertised: None,
             services,
+            second: Vec::new(),
         }
+    }
+
+    /// Gives it a second segment: some nodes are on it, and services are announced on either or on both.
+    pub fn spread(&mut self, chance: &mut Chance) {
+        let nodes = self.excluded.len();
+        // On a segment of two nobody can tell who of them is cut off.
+        self.second = (0..nodes).map(|n| n < 3 || chance.hits(500)).collect();
+        for at in 0..self.services.len() {
+            let vips = self.services[at].shape.vips.clone();
+            let lans = chance.pick(&[&[0][..], &[1], &[1], &[0, 1], &[0, 1]]);
+            for service in &mut self.services {
+                if service.shape.vips == vips {
+                    service.lans = lans.to_vec();
+                }
+            }
+        }
+    }
+
+    /// How many segments there are.
+    pub const fn lans(&self) -> usize {
+        if self.second.is_empty() { 1 } else { 2 }
+    }
+
+    /// Whether a node has a link on a segment.
+    pub fn is_on(&self, node: usize, lan: Lan) -> bool {
+        lan == 0 || self.second.get(node) == Some(&true)
+    }
+
+    /// The segments that a VIP is announced on.
+    pub fn lans_of(&self, vip: IpAddr) -> BTreeSet<Lan> {
+        let with = self.services.iter().filter(|s| s.shape.vips.contains(&vip));
+        with.flat_map(|service| service.lans.iter().copied())
+            .collect()
+    }
+
+    /// Pools and who announces them where: one of all addresses, or, where there are two segments, one of the addresses of each service.
+    fn config(&self) -> Vec<Object> {
+        if self.second.is_empty() {
+            return vec![api::pool(), self.advertisements().remove(0)];
+        }
+        let mut config: Vec<Object> = self
+            .pools()
+            .map(|(number, service)| api::pool_of(number, &service.shape.vips))
+            .collect();
+        config.extend(self.advertisements());
+        config
+    }
+
+    fn advertisements(&self) -> Vec<Object> {
+        let nodes = self.advertised.as_deref();
+        if self.second.is_empty() {
+            return vec![api::advertisement(nodes)];
+        }
+        self.pools()
+            .map(|(number, service)| api::advertisement_of(number, nodes, &service.lans))
+            .collect()
+    }
+
+    /// Of the services that share addresses the first has the pool.
+    fn pools(&self) -> impl Iterator<Item = (usize, &Service)> {
+        let services = self.services.iter().enumerate();
+        services.filter(|(number, service)| {
+            let mut before = self.services[..*number].iter();
+            before.all(|other| other.shape.vips != service.shape.vips)
+        })
     }
 
     /// Everything as objects.
     pub fn objects(&self) -> Vec<Object> {
         let nodes = self.excluded.iter().enumerate();
         let mut objects: Vec<Object> = nodes.map(|(n, excluded)| api::node(n, *excluded)).collect();
-        objects.push(api::pool());
-        objects.push(api::advertisement(self.advertised.as_deref()));
+        objects.extend(self.config());
         for (number, service) in self.services.iter().enumerate() {
             objects.push(api::service(number, &service.shape));
             objects.push(api::slice(number, &service.endpoints));
@@ -98,15 +169,15 @@ impl Truth {
     }
 
     /// Makes a change; what nodes will hear of it.
-    pub fn edit(&mut self, edit: &Edit) -> Change {
-        match edit {
+    pub fn edit(&mut self, edit: &Edit) -> Vec<Change> {
+        let change = match edit {
             Edit::Exclude(node) => {
                 self.excluded[*node] = !self.excluded[*node];
                 Change::Put(api::node(*node, self.excluded[*node]))
             }
             Edit::Advertise(nodes) => {
                 self.advertised.clone_from(nodes);
-                Change::Put(api::advertisement(nodes.as_deref()))
+                return self.advertisements().into_iter().map(Change::Put).collect();
             }
             Edit::Endpoints(number, nodes) => {
                 self.services[*number].endpoints.clone_from(nodes);
@@ -125,7 +196,8 @@ impl Truth {
                     ))
                 }
             }
-        }
+        };
+        vec![change]
     }
 
     /// The nodes that may answer for a VIP: candidates of every service that has it and has a candidate at all, among those `fit`.

@@ -2,12 +2,12 @@
 //!
 //! As `speaker/src/drive/{announce,links}.rs` do it, with frames of the real builders.
 
-use crate::kernel::{Fate, IFINDEX};
+use crate::kernel::Fate;
+use crate::lan::{self, Lan};
 use crate::node::{Job, Process, Thread};
 use crate::plant::Plant;
 use crate::world::World;
 use speaker_core::agent::Input;
-use speaker_core::local::{Link, LinkName};
 use speaker_ebpf::abi::{ClaimKind, Entry, Mode, VipKey};
 use speaker_proto::announce::{self, Answered, Asker, Place};
 use speaker_proto::{Epoch, Mac, Machine, Span, Time, Vip, claim, neighbour, probe, watch};
@@ -119,7 +119,7 @@ impl World {
             match output {
                 announce::Output::Gratuitous(place, answered) => {
                     if self.holds(node, process, time, place, answered) {
-                        self.gratuitous(node, place.0.0, answered.mac);
+                        self.gratuitous(node, place, answered.mac);
                     }
                 }
                 announce::Output::ClaimTo(place, answered, to) => {
@@ -128,7 +128,7 @@ impl World {
                             IpAddr::V4(vip) => neighbour::arp_claim_to(to, answered.mac, vip),
                             IpAddr::V6(vip) => neighbour::advertisement_to(to, answered.mac, vip),
                         };
-                        self.send(node, &frame);
+                        self.send_on(node, place, &frame);
                     }
                 }
                 announce::Output::FindAskers(places) => {
@@ -188,23 +188,30 @@ impl World {
     }
 
     /// Sends the gratuitous frames of a VIP.
-    pub(crate) fn gratuitous(&mut self, node: usize, vip: IpAddr, mac: Mac) {
-        match vip {
+    fn gratuitous(&mut self, node: usize, place: Place, mac: Mac) {
+        match place.0.0 {
             IpAddr::V4(vip) => {
                 for frame in neighbour::gratuitous_arp(mac, vip) {
-                    self.send(node, &frame);
+                    self.send_on(node, place, &frame);
                 }
             }
             IpAddr::V6(vip) => {
-                self.send(node, &neighbour::unsolicited_advertisement(mac, vip));
+                self.send_on(node, place, &neighbour::unsolicited_advertisement(mac, vip));
             }
         }
     }
 
+    /// Sends a frame out of the link of a place.
+    fn send_on(&mut self, node: usize, place: Place, frame: &[u8]) {
+        if let Some(lan) = lan::of(place.1) {
+            self.send(lan, node, frame);
+        }
+    }
+
     fn askers(&self, node: usize, place: Place) -> Vec<Asker> {
-        let of = self.nodes[node].kernel.askers(place.0.0);
-        of.into_iter()
-            .map(|(client, mac)| Asker { place, client, mac })
+        let lan = lan::of(place.1).into_iter();
+        let of = lan.flat_map(|lan| self.nodes[node].kernel.askers(lan, place.0.0));
+        of.map(|(client, mac)| Asker { place, client, mac })
             .collect()
     }
 
@@ -218,30 +225,31 @@ impl World {
             }
             (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => return,
         };
-        self.send(node, &frame);
+        self.send_on(node, asker.place, &frame);
     }
 
     /// A frame arrives at a node: its kernel sees it, and whoever listens to all frames.
-    pub(crate) fn node_frame(&mut self, node: usize, frame: &Rc<[u8]>) {
-        if !self.segment.is_up(node) {
-            return;
-        }
+    pub(crate) fn node_frame(&mut self, lan: Lan, node: usize, frame: &Rc<[u8]>) {
         let known = &mut self.nodes[node];
-        let (time, own) = (known.time(self.now), known.mac);
-        let fate = known.kernel.receive(time, own, frame);
+        let Some(own) = known.mac_on(lan).filter(|_| known.has_carrier(lan)) else {
+            return;
+        };
+        let time = known.time(self.now);
+        let fate = known.kernel.receive(time, lan, own, frame);
+        let at = (lan, node);
         match fate {
-            Fate::Reply(reply) => self.send(node, &reply),
-            Fate::Dropped if self.plant == Some(Plant::PassesLapsed) => self.passed(node, frame),
+            Fate::Reply(reply) => self.send(lan, node, &reply),
+            Fate::Dropped if self.plant == Some(Plant::PassesLapsed) => self.passed(at, frame),
             Fate::Dropped => {}
             Fate::Passed => {
-                self.passed(node, frame);
-                self.answer_own(node, frame);
+                self.passed(at, frame);
+                self.answer_own(at, own, frame);
             }
         }
         let Some((vip, mac)) = claim::read(frame) else {
             return;
         };
-        self.claimed(node, vip.0, mac, frame);
+        self.claimed(at, vip.0, mac, frame);
         let known = &mut self.nodes[node];
         let has_claims = known.kernel.has_claims();
         let Some(process) = &mut known.process else {
@@ -251,20 +259,22 @@ impl World {
             || process.watch.deadline().is_some()
             || !process.jobs.is_empty();
         if is_probing {
-            process.jobs.push_back(Job::Heard((vip, IFINDEX), mac));
+            process
+                .jobs
+                .push_back(Job::Heard((vip, lan::ifindex(lan)), mac));
         }
         if is_probing || has_claims {
             self.want_soon(node, Thread::Work);
         }
     }
 
-    /// Netlink tells of the link as it is.
+    /// Netlink tells of the links as they are.
     pub(crate) fn link(&mut self, node: usize, life: u32) {
         let known = &mut self.nodes[node];
         if known.life != life {
             return;
         }
-        let announcing = links(known.mac, known.has_carrier());
+        let announcing = known.links();
         if let Some(process) = &mut known.process {
             process.inbox.push_back(Input::Links {
                 announcing,
@@ -273,20 +283,6 @@ impl World {
             self.want_soon(node, Thread::Decide);
         }
     }
-}
-
-/// The one link of a node.
-pub(crate) fn links(mac: Mac, has_carrier: bool) -> BTreeMap<LinkName, Link> {
-    let link = Link {
-        ifindex: IFINDEX,
-        mac,
-        is_up: true,
-        has_carrier,
-        has_arp: true,
-        has_ndp: true,
-        below: None,
-    };
-    BTreeMap::from([("eth0".into(), link)])
 }
 
 fn answers(process: &Process) -> BTreeMap<Place, Answered> {

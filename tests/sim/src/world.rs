@@ -5,6 +5,7 @@ use crate::chance::Chance;
 use crate::client::Client;
 use crate::fault::Aim;
 use crate::history::{History, Kind};
+use crate::lan::Lan;
 use crate::net::Net;
 use crate::node::{Node, Thread};
 use crate::oracle::Oracle;
@@ -22,8 +23,8 @@ use std::rc::Rc;
 pub(crate) enum Event {
     /// A datagram arrives at a node's socket.
     Datagram(usize, Received),
-    /// A frame arrives at a port.
-    Frame(Port, Rc<[u8]>),
+    /// A frame arrives at a port of a segment.
+    Frame(Lan, Port, Rc<[u8]>),
     /// A thread of a process wakes up.
     Wake(usize, u32, Thread),
     /// A client asks for every VIP.
@@ -32,7 +33,7 @@ pub(crate) enum Event {
     Hear(usize, usize),
     /// A process of a node begins.
     Start(usize),
-    /// Netlink tells a process of its link.
+    /// Netlink tells a process of its links.
     Link(usize, u32),
     /// A process that stopped ends.
     Exit(usize, u32),
@@ -55,7 +56,7 @@ pub(crate) struct World {
     pub(crate) queue: Queue<Event>,
     pub(crate) chance: Chance,
     pub(crate) net: Net,
-    pub(crate) segment: Segment,
+    pub(crate) segments: Vec<Segment>,
     pub(crate) nodes: Vec<Node>,
     pub(crate) clients: Vec<Client>,
     pub(crate) api: Api,
@@ -99,7 +100,7 @@ impl World {
     fn happen(&mut self, event: Event) {
         match event {
             Event::Datagram(node, received) => self.datagram(node, received),
-            Event::Frame(port, frame) => self.frame(port, &frame),
+            Event::Frame(lan, port, frame) => self.frame(lan, port, &frame),
             Event::Wake(node, life, thread) => self.wake(node, life, thread),
             Event::Ask(client) => self.ask(client),
             Event::Hear(node, until) => self.hear(node, until),
@@ -115,23 +116,25 @@ impl World {
     }
 
     /// Sends a frame out of a port.
-    pub(crate) fn send(&mut self, port: Port, frame: &[u8]) {
-        let ports = self.segment.route(self.now, port, frame, &mut self.chance);
+    pub(crate) fn send(&mut self, lan: Lan, port: Port, frame: &[u8]) {
+        let ports = self.segments[lan].route(self.now, port, frame, &mut self.chance);
         let frame: Rc<[u8]> = frame.into();
         for port in ports {
             let at = self.now + FRAME + self.chance.exponential(FRAME);
-            self.queue.plan(at, Event::Frame(port, Rc::clone(&frame)));
+            self.queue
+                .plan(at, Event::Frame(lan, port, Rc::clone(&frame)));
         }
     }
 
-    fn frame(&mut self, port: Port, frame: &Rc<[u8]>) {
+    fn frame(&mut self, lan: Lan, port: Port, frame: &Rc<[u8]>) {
         if port < self.nodes.len() {
-            self.node_frame(port, frame);
+            self.node_frame(lan, port, frame);
             return;
         }
         let client = port - self.nodes.len();
         // The last port is the spoofing host's, who does not listen.
-        if let Some(client) = self.clients.get_mut(client)
+        if client < CLIENTS
+            && let Some(client) = self.clients.get_mut(lan * CLIENTS + client)
             && let Some(two) = client.receive(self.now, frame)
         {
             self.two_answers(two);
@@ -139,18 +142,18 @@ impl World {
     }
 
     fn ask(&mut self, number: usize) {
-        let port = self.nodes.len() + number;
+        let (lan, port) = (number / CLIENTS, self.nodes.len() + number % CLIENTS);
         for at in 0..self.vips.len() {
             let frame = self.clients[number].ask(self.now, self.vips[at]);
-            self.send(port, &frame);
+            self.send(lan, port, &frame);
         }
         let at = self.now + client::pause(&mut self.chance);
         self.queue.plan(at, Event::Ask(number));
     }
 
-    /// The port of the spoofing host.
+    /// The port of the spoofing host, on every segment.
     pub(crate) fn spoofer(&self) -> Port {
-        self.nodes.len() + self.clients.len()
+        self.nodes.len() + CLIENTS
     }
 
     /// How late a thread of a node wakes that nothing holds up.
@@ -167,6 +170,8 @@ impl World {
     }
 }
 
+/// Hosts that ask, on each segment.
+pub(crate) const CLIENTS: usize = 2;
 /// The mean of what a thread of a starved node waits for a processor; up to sixteen times as long.
 const STARVED: Ns = 20 * MS;
 /// One hop through a switch, and the mean of what comes on top.

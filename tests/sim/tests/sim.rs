@@ -226,7 +226,7 @@ const WAYS: [(Hold, Hold); 28] = [
     (Hold::Lapsed, Hold::Preparing),
 ];
 /// What else must have come about: every kind of fault, and whatever a promise is judged by.
-const SEEN: [&str; 34] = [
+const SEEN: [&str; 38] = [
     "stop",
     "tear",
     "hang pulse",
@@ -251,7 +251,11 @@ const SEEN: [&str; 34] = [
     "slow",
     "upgrade",
     "version",
+    "second carrier",
+    "second cut",
+    "second one way",
     "failovers timed",
+    "mute holders timed",
     "sent on",
     "promise noted",
     "promise not noted",

@@ -23,12 +23,16 @@ mod cluster;
 mod command;
 #[path = "lab/credentials.rs"]
 mod credentials;
+#[path = "lab/doctor.rs"]
+mod doctor;
 #[path = "lab/drain.rs"]
 mod drain;
 #[path = "lab/hang.rs"]
 mod hang;
 #[path = "lab/heirs.rs"]
 mod heirs;
+#[path = "lab/image.rs"]
+mod image;
 #[path = "lab/interop.rs"]
 mod interop;
 #[path = "lab/links.rs"]
@@ -47,6 +51,10 @@ mod process;
 mod restart;
 #[path = "lab/sight.rs"]
 mod sight;
+#[path = "lab/spread.rs"]
+mod spread;
+#[path = "lab/traces.rs"]
+mod traces;
 #[path = "lab/whole.rs"]
 mod whole;
 

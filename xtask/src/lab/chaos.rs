@@ -3,11 +3,14 @@
 //! One lab serves all faults; after each it must be whole again. What a fault is, is [`fault`]'s; what answers mean, [`judge`]'s. A
 //! rule that did not hold makes the command fail.
 
+mod capture;
 mod cut;
+mod departure;
 mod fault;
 mod frame;
 mod hang;
 mod judge;
+mod memory;
 mod picture;
 mod report;
 mod socket;
@@ -17,7 +20,9 @@ use super::net::Netns;
 use super::{Lab, Options, show};
 use crate::tools;
 use anyhow::{Context, Result, bail, ensure};
+use capture::Capture;
 use clap::{Args, ValueEnum};
+use departure::date;
 use fault::{FAULTS, Fault, PLANTED, Target};
 use frame::{Asker, Mac};
 use judge::Answer;
@@ -170,6 +175,8 @@ impl Scene {
         let lasting = Duration::from_secs(request.seconds);
         let start =
             |(netns, asker): &(Netns, Asker)| Station::start(netns, *asker, &self.vips, interval);
+        // The first to listen, so that no answer leaves a node unheard.
+        let switch = Capture::start(&self.lab.topology.switch, "br0")?;
         let stations = [start(&self.stations[0])?, start(&self.stations[1])?];
         let settled = self.settle(&stations)?;
         let begun = now();
@@ -194,17 +201,21 @@ impl Scene {
         heal(&mut self.lab).with_context(|| format!("failed to end the fault {}", fault.name))?;
         thread::sleep(lasting);
         let ended = now();
+        let mut seen = Vec::new();
+        for station in stations {
+            seen.push(station.stop()?);
+        }
+        let departures = switch.stop()?;
+        let dated = seen.iter_mut();
         let round = Round {
             holder: self.mac(&holder)?,
             moments: [begun, injected, healed, ended],
-            asked: stations.iter().map(Station::asked).collect(),
+            dated: dated
+                .map(|seen| date(&mut seen.answers, &departures))
+                .collect(),
             strangers: self.strangers(fault)?,
         };
-        let mut seen = Vec::new();
-        for station in stations {
-            seen.push((station.name.clone(), station.stop()?));
-        }
-        Ok(report::judge(fault, &round, &self.vips, &self.names, seen))
+        Ok(report::judge(fault, &round, &self.vips, &self.names, &seen))
     }
 
     /// Whose answers do not count: a spoofer's, unless it is there to be found.

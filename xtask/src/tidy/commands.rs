@@ -93,7 +93,7 @@ struct Command<'a> {
 }
 
 /// Lines of fenced or indented blocks and pieces between back-ticks, with their lines from 1.
-fn code(text: &str) -> Vec<(usize, &str)> {
+pub(super) fn code(text: &str) -> Vec<(usize, &str)> {
     let mut found = Vec::new();
     let mut is_code = false;
     for (at, line) in text.lines().enumerate() {

@@ -4,69 +4,8 @@
 //! without a change of ours, and a check must say the same tomorrow.
 
 use super::Finding;
-use anyhow::{Context, Result};
-use serde_json::Value;
+use crate::packages::Package;
 use std::collections::{BTreeMap, BTreeSet};
-
-/// A package as `cargo metadata` tells it.
-#[derive(Debug)]
-pub(crate) struct Package {
-    id: String,
-    name: String,
-    version: String,
-    licence: Option<String>,
-    /// Nothing for the packages of this repository.
-    source: Option<String>,
-    /// Identities of what it links; not what it needs for building or testing alone.
-    needs: Vec<String>,
-}
-
-/// Reads the answer of `cargo metadata --format-version 1`.
-///
-/// # Errors
-/// When it is not such an answer.
-pub(crate) fn parse_packages(json: &str) -> Result<Vec<Package>> {
-    let value: Value = serde_json::from_str(json).context("cargo metadata gave no JSON")?;
-    let nodes = value["resolve"]["nodes"]
-        .as_array()
-        .context("cargo metadata resolved nothing")?;
-    let mut needs: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-    for node in nodes {
-        let linked = node["deps"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter(|dep| is_linked(dep));
-        let ids = linked
-            .filter_map(|dep| dep["pkg"].as_str())
-            .map(str::to_owned)
-            .collect();
-        needs.insert(node["id"].as_str().unwrap_or(""), ids);
-    }
-    let packages = value["packages"]
-        .as_array()
-        .context("cargo metadata named no package")?;
-    let text = |package: &Value, key: &str| package[key].as_str().map(str::to_owned);
-    Ok(packages
-        .iter()
-        .map(|package| {
-            let id = text(package, "id").unwrap_or_default();
-            Package {
-                needs: needs.remove(id.as_str()).unwrap_or_default(),
-                id,
-                name: text(package, "name").unwrap_or_default(),
-                version: text(package, "version").unwrap_or_default(),
-                licence: text(package, "license"),
-                source: text(package, "source"),
-            }
-        })
-        .collect())
-}
-
-fn is_linked(dep: &Value) -> bool {
-    let kinds = dep["dep_kinds"].as_array().into_iter().flatten();
-    kinds.into_iter().any(|kind| kind["kind"].is_null())
-}
 
 /// Packages that break a rule.
 pub(crate) fn dependencies(packages: &[Package]) -> Vec<Finding> {
@@ -318,6 +257,7 @@ mod tests {
             version: "1.0.0".to_owned(),
             licence: Some(licence.to_owned()),
             source: source.map(str::to_owned),
+            folder: std::path::PathBuf::new(),
             needs: needs.iter().map(|id| (*id).to_owned()).collect(),
         }
     }
@@ -392,15 +332,5 @@ mod tests {
                 .any(|what| what.contains("syn needs no exception")),
             "{found:?}"
         );
-    }
-
-    #[test]
-    fn metadata_becomes_packages_with_what_they_link() {
-        let json = r#"{"packages":[{"id":"a","name":"a","version":"1","license":"MIT","source":null}],
-            "resolve":{"nodes":[{"id":"a","deps":[
-                {"pkg":"b","dep_kinds":[{"kind":null}]},{"pkg":"c","dep_kinds":[{"kind":"dev"}]}]}]}}"#;
-        let packages = parse_packages(json).unwrap();
-        assert_eq!(packages.len(), 1);
-        assert_eq!(packages.first().unwrap().needs, ["b"]);
     }
 }

@@ -1,7 +1,8 @@
-//! Links in Markdown lead somewhere: to a file of the repository and, after `#`, to one of its headings.
+//! Links in Markdown lead somewhere: to a file of the repository and, after `#`, to one of its headings. Paths in code of documents exist.
 //!
 //! Other hosts are not asked: a check must say the same with and without a network.
 
+use super::commands::code;
 use super::rust::Source;
 use super::{Finding, Tree};
 
@@ -18,6 +19,32 @@ pub(super) fn links(tree: &Tree) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// Files and folders of the repository that commands and other code in Markdown name, and that are not there.
+pub(super) fn paths(tree: &Tree) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (path, text) in tree.texts("", ".md") {
+        for (line, code) in code(text) {
+            let words = code.split_whitespace().map(|word| {
+                word.trim_matches(|c: char| "\"'()[],;:".contains(c))
+                    .trim_end_matches(['.', '/'])
+            });
+            let named = words.filter(|word| is_path(word) && !tree.has(word));
+            findings
+                .extend(named.map(|word| Finding::new(path, line, format!("there is no {word}"))));
+        }
+    }
+    findings
+}
+
+/// Whether a word is a path below one of the repository's folders, and no pattern of several.
+fn is_path(word: &str) -> bool {
+    let Some((folder, rest)) = word.split_once('/') else {
+        return false;
+    };
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
+    FOLDERS.contains(&folder) && !rest.is_empty() && rest.chars().all(is_plain)
 }
 
 /// Documents that sources and manifests name, with a heading after a comma or without (`docs/a.md`, "Heading").
@@ -217,6 +244,15 @@ fn slug(heading: &str) -> String {
         })
         .collect()
 }
+
+const FOLDERS: [&str; 6] = [
+    "deploy",
+    "docs",
+    "speaker",
+    "speaker-ebpf",
+    "tests",
+    "xtask",
+];
 
 const REASONS: &str = "docs/reasons.md";
 const REASONS_SOURCES: [&str; 2] = [

@@ -4,9 +4,9 @@ use super::{Agent, Event, Output};
 use crate::election::Placement;
 use crate::local::LinkName;
 use crate::members::{Members, member_macs, node_id};
-use crate::plan;
-use speaker_proto::hold::{self, Hold};
-use speaker_proto::member::{HeldState, Roster, Standing};
+use crate::plan::{self, Passed};
+use speaker_proto::hold::{self, Ground, Hold};
+use speaker_proto::member::{Directory, HeldState, Roster, Standing};
 use speaker_proto::{Epoch, GroupKey, Mac, Machine, NodeId, NodeName, Time, Vip};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -44,7 +44,8 @@ impl Agent {
                 }
                 hold::Output::Event(event) => {
                     let with = self.name(&event);
-                    Output::Event(Event::Hold { event, with })
+                    let why = self.why(&event, with.as_ref());
+                    Output::Event(Event::Hold { event, with, why })
                 }
             };
             self.outputs.push_back(output);
@@ -82,6 +83,24 @@ impl Agent {
         self.watch_later(now);
     }
 
+    pub(super) fn published(&mut self, now: Time, published: Arc<Directory>) {
+        self.published = Arc::clone(&published);
+        self.hold(now, hold::Input::Published(published));
+        self.meet(now);
+    }
+
+    /// Whose hardware address this is, whether that member was ever heard or not.
+    pub(super) fn owner_of(&self, mac: Mac) -> Option<NodeId> {
+        let mut members = self.roster.members.iter();
+        let heard = members.find(|(_, member)| member.profile.macs.contains(&mac));
+        let read = || {
+            let mut published = self.published.iter();
+            let found = published.find(|(_, other)| other.macs.contains(&mac));
+            found.map(|(id, _)| *id)
+        };
+        heard.map(|(id, _)| *id).or_else(read)
+    }
+
     /// Works out who is alive and fit. A change is decided upon at once: it does not come in bursts, and a VIP may wait for it.
     pub(super) fn meet(&mut self, now: Time) {
         for (id, member) in &self.roster.members {
@@ -106,7 +125,7 @@ impl Agent {
         let is_held_down = |id: NodeId| self.failures.is_held_down(now, id);
         let members = Members::of(&self.roster, &self.local, is_held_down);
         let members = members.holding(self.holders()).shunning(self.shunned(now));
-        let macs = member_macs(&self.roster, &self.local);
+        let macs = member_macs(&self.roster, &self.published, &self.local);
         if members != self.members || macs != self.macs {
             self.members = members;
             self.macs = macs;
@@ -140,9 +159,7 @@ impl Agent {
     }
 
     pub(super) fn claimed(&mut self, now: Time, vip: Vip, mac: Mac) {
-        let mut members = self.roster.members.iter();
-        let by = members.find_map(|(id, member)| member.profile.macs.contains(&mac).then_some(*id));
-        match (self.group_of(vip), by) {
+        match (self.group_of(vip), self.owner_of(mac)) {
             (Some(group), Some(by)) => self.hold(now, hold::Input::Claimed { group, by, mac }),
             (Some(group), None) => self.hold(now, hold::Input::Fenced { group }),
             (None, _) => {}
@@ -173,14 +190,35 @@ impl Agent {
     fn name(&self, event: &hold::Event) -> Option<NodeName> {
         let id = match event {
             hold::Event::Given { to, .. } => (*to)?,
+            hold::Event::Taken { from, .. } => (*from)?,
             hold::Event::Disagree { with, .. } | hold::Event::Contest { with, .. } => *with,
-            hold::Event::Taken { .. }
-            | hold::Event::Stranger { .. }
+            hold::Event::Stranger { .. }
             | hold::Event::Spoofed { .. }
             | hold::Event::MovesSpent { .. } => return None,
         };
-        let member = self.roster.members.get(&id)?;
-        Some(member.profile.name.clone())
+        let member = self.roster.members.get(&id);
+        let heard = member.map(|member| &member.profile.name);
+        let name = heard.or_else(|| self.published.get(&id).map(|other| &other.name));
+        name.cloned()
+    }
+
+    /// Why who gave a group is not elected for it any more.
+    fn why(&self, event: &hold::Event, with: Option<&NodeName>) -> Option<Passed> {
+        let (group, giver) = match event {
+            hold::Event::Taken {
+                group,
+                ground: Ground::Yielded,
+                ..
+            } => (group, with?),
+            hold::Event::Given { group, .. } => (group, &self.local.node),
+            hold::Event::Taken { .. }
+            | hold::Event::Disagree { .. }
+            | hold::Event::Stranger { .. }
+            | hold::Event::Contest { .. }
+            | hold::Event::Spoofed { .. }
+            | hold::Event::MovesSpent { .. } => return None,
+        };
+        plan::passed_over(&self.memo, *group, giver)
     }
 }
 

@@ -4,8 +4,12 @@ use super::super::tests::*;
 use super::super::{Agent, Event, Input, Output};
 use crate::election::{Candidate, Election, order};
 use crate::members::node_id;
+use crate::plan::{Passed, Unfit};
+use speaker_ebpf::abi::Mode;
 use speaker_proto::hold;
-use speaker_proto::member::{Boot, HeldVersion, Member, MemberLink, Profile, Roster, Standing};
+use speaker_proto::member::{
+    Boot, HeldVersion, Member, MemberLink, Profile, Published, Roster, Standing,
+};
 use speaker_proto::{GroupKey, Mac, Machine, NodeName, Time};
 use std::sync::Arc;
 
@@ -28,12 +32,14 @@ pub(crate) fn member(name: &NodeName) -> Member {
             is_stale: false,
             rules: 0,
             version: String::new(),
+            key: None,
         }),
         standing: Standing::Alive,
         held: Arc::default(),
         held_version: HeldVersion(1),
         acked: HeldVersion(1 << 32),
         is_reachable: true,
+        is_in_grace: false,
     }
 }
 
@@ -58,12 +64,17 @@ fn keeps_against(other: &NodeName, election: Election) -> bool {
     };
     meet(&mut agent, now, member);
     drain(&mut agent, now);
+    is_kept(&mut agent, now)
+}
+
+/// Whether an agent goes on when the other's hardware claims its VIP.
+fn is_kept(agent: &mut Agent, now: Time) -> bool {
     let claimed = Input::Claimed {
         vip: vip(),
         mac: OTHERS_MAC,
     };
     agent.input(now, claimed);
-    let outputs = drain(&mut agent, now);
+    let outputs = drain(agent, now);
     let mut contests = outputs.iter().filter_map(|output| match output {
         Output::Event(Event::Hold {
             event: hold::Event::Contest { is_kept, .. },
@@ -91,4 +102,54 @@ fn l5_2_who_goes_on_is_who_the_election_of_equals_puts_first_whatever_the_settin
         }
     }
     assert!((1..18).contains(&kept), "either comes first: {kept}");
+}
+
+/// Gossip is cut since this node started, so that nobody was ever heard, and both took the VIP.
+#[test]
+fn l2_3_two_that_never_heard_each_other_settle_a_claim_by_what_they_published() {
+    let now = Time::ms(1000);
+    let mut kept = 0;
+    for n in 2..20 {
+        let other: NodeName = format!("n{n}").parse().unwrap();
+        let mut agent = holding_with(now, Election::Sha256);
+        assert!(!agent.macs().contains(&OTHERS_MAC));
+        let published = Published {
+            name: other.clone(),
+            macs: [OTHERS_MAC].into(),
+        };
+        let directory = [(node_id(&other), published)].into();
+        agent.input(now, Input::Published(Arc::new(directory)));
+        drain(&mut agent, now);
+        assert!(agent.macs().contains(&OTHERS_MAC), "it may claim");
+        let is_kept = is_kept(&mut agent, now);
+        assert_eq!(is_kept, keeps_against(&other, Election::Sha256), "{other}");
+        kept += usize::from(is_kept);
+    }
+    assert!((1..18).contains(&kept), "either goes on: {kept}");
+}
+
+/// Nobody else may have it, and this node can answer nowhere.
+#[test]
+fn l1_1_a_node_without_any_link_holds_nothing_until_it_has_one() {
+    let mut agent = holding(Time::ms(1000));
+    let later = Time::ms(10_000);
+    let none = Input::Links {
+        announcing: [].into(),
+        others: [].into(),
+    };
+    agent.input(later, none);
+    let outputs = settle(&mut agent, later);
+    assert!(agent.held().is_empty(), "{:?}", agent.held());
+    let mut whys = outputs.iter().filter_map(|output| match output {
+        Output::Event(Event::Hold {
+            event: hold::Event::Given { to: None, .. },
+            why,
+            ..
+        }) => Some(*why),
+        _ => None,
+    });
+    assert_eq!(whys.next(), Some(Some(Passed::Unfit(Unfit::NoLink))));
+    agent.input(Time::ms(11_000), links_with(true));
+    settle(&mut agent, Time::ms(11_000));
+    assert_eq!(entry(&agent).map(|(mode, _)| mode), Some(Mode::Answer));
 }

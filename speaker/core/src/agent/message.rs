@@ -3,11 +3,12 @@
 use crate::allocator::Assignments;
 use crate::local::{Link, LinkName};
 use crate::object::{Kind, Object, ObjectKey};
-use crate::plan::{BgpOutcome, Outcome, Plan};
+use crate::plan::{BgpOutcome, Outcome, Passed, Plan};
 use crate::problem::Problem;
 use crate::service::ServiceId;
+use crate::steering::{Neighbourhood, Prospects};
 use speaker_proto::hold;
-use speaker_proto::member::{HeldSet, HeldVersion, Roster};
+use speaker_proto::member::{Directory, HeldSet, HeldVersion, Roster};
 use speaker_proto::watch::Watchlist;
 use speaker_proto::{GroupKey, Mac, NodeId, NodeName, Time, Vip};
 use std::collections::{BTreeMap, BTreeSet};
@@ -46,6 +47,10 @@ pub enum Input {
     Applied(Result<(), String>),
     /// What is known of the other members.
     Roster(Arc<Roster>),
+    /// What is known of the segments that the links are on, after everybody of the last [`Output::LookFor`] was asked.
+    Neighbourhood(Arc<Neighbourhood>),
+    /// What others published of themselves, where it changed.
+    Published(Arc<Directory>),
     /// A message from another member's agent.
     Told(NodeId, Vec<u8>),
     /// An [`Output::Probe`] is over.
@@ -120,6 +125,10 @@ pub enum Output {
     },
     /// Ask for all of these again and again, and for nothing else, and tell what becomes of it.
     Watch(Arc<Watchlist>),
+    /// See of all of these whether they are there, again and again, and answer with [`Input::Neighbourhood`].
+    LookFor(Arc<Prospects>),
+    /// Tell the observers that the kernel of a member in its grace does not answer, or may not (true), or does again.
+    Kernel(NodeId, bool),
     /// Lower the fences of these VIPs on all links.
     Unfence(BTreeSet<Vip>),
     /// Announce these places again.
@@ -180,6 +189,8 @@ pub enum Event {
         event: hold::Event,
         /// The other node that it names, by name.
         with: Option<NodeName>,
+        /// Of what moves in order: why whoever gave it is not elected for it any more.
+        why: Option<Passed>,
     },
     /// What asking for what others hold showed (L6.7).
     Seen {
@@ -204,6 +215,8 @@ pub enum Seen {
         /// It is passed over. If not, it may be this node that is cut off, or on another segment.
         is_certain: bool,
     },
+    /// It restarts within its promise, and its kernel does not answer.
+    KernelSilent,
     /// It answers again.
     Answering,
     /// Hardware of nobody's answers for it.

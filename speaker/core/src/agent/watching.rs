@@ -3,6 +3,7 @@
 //! It says which VIPs of others to ask for on which links, and makes of the findings who is passed over for which group, here and, told by
 //! the heir that asks for it, at the holder. It knows nothing of probes.
 
+use super::grace::Graces;
 use super::{Agent, Event, Output, Power, Seen};
 use crate::failures::Failures;
 use crate::local::LinkName;
@@ -10,7 +11,7 @@ use crate::members::node_id;
 use crate::plan;
 use speaker_proto::announce::Place;
 use speaker_proto::member::Member;
-use speaker_proto::watch::{HEIR_INTERVAL, Watched, Watchlist};
+use speaker_proto::watch::{HEIR_INTERVAL, PROMISE_INTERVAL, Watched, Watchlist};
 use speaker_proto::{GroupKey, Mac, NodeId, NodeName, Span, Time, Vip};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -28,6 +29,8 @@ pub(super) struct Watching {
     silent: Failures<(GroupKey, NodeId)>,
     /// Groups that there was no room for.
     left_out: usize,
+    /// Members that restart.
+    pub(super) graces: Graces,
     pub(super) due: Option<Time>,
     made: Option<Time>,
 }
@@ -82,10 +85,12 @@ impl Agent {
             }
             let places = self.shared(holder, self.places(group));
             if !places.is_empty() {
-                list.insert(group, watched(holder, places));
+                list.insert(group, watched(holder, places, HEIR_INTERVAL));
                 holders.insert(group, id);
             }
         }
+        self.ask_kernels(&mut list, &mut holders);
+        self.judge_kernels();
         self.witnesses(&mut list);
         self.watching.left_out = left_out;
         let before = std::mem::replace(&mut self.watching.holders, holders);
@@ -112,7 +117,11 @@ impl Agent {
     }
 
     /// Those of `places` where a member can be asked, too, with the hardware address of this node's link.
-    fn shared(&self, member: &Member, places: Vec<(Vip, LinkName)>) -> BTreeMap<Place, Mac> {
+    pub(super) fn shared(
+        &self,
+        member: &Member,
+        places: Vec<(Vip, LinkName)>,
+    ) -> BTreeMap<Place, Mac> {
         let places = places.into_iter().filter_map(|(vip, name)| {
             let theirs = plan::link_of(member, &name)?;
             let has = match vip.0 {
@@ -127,6 +136,11 @@ impl Agent {
 
     /// Members whose own addresses are asked for beside the VIPs: who hears none of them may itself have lost its way to the segment.
     fn witnesses(&self, list: &mut Watchlist) {
+        // Who waits for the answer of one kernel needs to hear of others as soon.
+        let interval = match self.watching.graces.is_empty() {
+            true => HEIR_INTERVAL,
+            false => PROMISE_INTERVAL,
+        };
         let links: BTreeSet<u32> = list
             .values()
             .flat_map(|watched| watched.places.keys().map(|(_, link)| *link))
@@ -148,7 +162,7 @@ impl Agent {
                 let places = self.shared(member, places.collect());
                 if !places.is_empty() {
                     list.entry(GroupKey(*address))
-                        .or_insert_with(|| watched(member, places));
+                        .or_insert_with(|| watched(member, places, interval));
                 }
             }
         }
@@ -160,6 +174,12 @@ impl Agent {
         let Some(id) = self.watching.holders.get(&group).copied() else {
             return;
         };
+        if self.watching.graces.asks_for(group) {
+            if is_certain {
+                self.kernel_asked(group, true);
+            }
+            return;
+        }
         self.watching.missing.insert(group);
         self.seen(group, Some(id), Seen::Unanswered { is_certain });
         if is_certain {
@@ -170,6 +190,10 @@ impl Agent {
 
     /// It does again.
     pub(super) fn answering(&mut self, now: Time, group: GroupKey) {
+        if self.watching.graces.asks_for(group) {
+            self.kernel_asked(group, false);
+            return;
+        }
         if let Some(id) = self.watching.holders.get(&group).copied() {
             self.seen(group, Some(id), Seen::Answering);
             self.heard_again(now, group, id);
@@ -185,8 +209,7 @@ impl Agent {
 
     /// Hardware that is not the holder's answers for a watched group. Members' are left to their claims (L5.2).
     pub(super) fn unexpected(&mut self, group: GroupKey, mac: Mac) {
-        let mut members = self.roster.members.values();
-        let is_members = members.any(|member| member.profile.macs.contains(&mac));
+        let is_members = self.owner_of(mac).is_some();
         if let Some(id) = self.watching.holders.get(&group).copied()
             && !is_members
         {
@@ -216,7 +239,7 @@ impl Agent {
         shunned
     }
 
-    fn seen(&mut self, group: GroupKey, node: Option<NodeId>, seen: Seen) {
+    pub(super) fn seen(&mut self, group: GroupKey, node: Option<NodeId>, seen: Seen) {
         let with = node.and_then(|id| self.called(id)).cloned();
         self.event(Event::Seen { group, with, seen });
     }
@@ -230,12 +253,12 @@ impl Agent {
     }
 }
 
-fn watched(holder: &Member, places: BTreeMap<Place, Mac>) -> Watched {
+pub(super) fn watched(holder: &Member, places: BTreeMap<Place, Mac>, interval: Span) -> Watched {
     Watched {
         places,
         holder: holder.profile.macs.iter().copied().collect(),
         only: None,
-        interval: HEIR_INTERVAL,
+        interval,
     }
 }
 
@@ -248,4 +271,4 @@ const LIST_INTERVAL: Span = Span::s(1);
 
 #[cfg(test)]
 #[path = "watching_tests.rs"]
-mod tests;
+pub(super) mod tests;

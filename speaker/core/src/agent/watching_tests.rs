@@ -13,12 +13,12 @@ use speaker_proto::{Epoch, Machine};
 
 const STRANGER: Mac = Mac([2, 0, 0, 0, 9, 9]);
 
-fn group() -> GroupKey {
+pub(crate) fn group() -> GroupKey {
     GroupKey(vip().0)
 }
 
 /// A name that the election puts before this node's, or after it.
-fn other(is_first: bool) -> NodeName {
+pub(crate) fn other(is_first: bool) -> NodeName {
     let names = (2..).map(|n| format!("n{n}").parse::<NodeName>().unwrap());
     let goes_first = |name: &NodeName| {
         let both = [node(), name.clone()].map(|node| Candidate {
@@ -31,7 +31,7 @@ fn other(is_first: bool) -> NodeName {
     fit.next().expect("half of all names are")
 }
 
-fn see_node(agent: &mut Agent, now: Time, name: &NodeName) {
+pub(crate) fn see_node(agent: &mut Agent, now: Time, name: &NodeName) {
     let text = format!("apiVersion: v1\nkind: Node\nmetadata: {{name: {name}}}\n");
     for object in manifest::read("node.yaml", &text, "metallb-system").objects {
         agent.input(now, Input::Object(object));
@@ -49,7 +49,7 @@ fn with_address(name: &NodeName) -> Member {
 }
 
 /// Another node that is elected before this one and holds the VIP.
-fn heir_of(name: &NodeName) -> (Agent, Time) {
+pub(crate) fn heir_of(name: &NodeName) -> (Agent, Time) {
     let now = Time::ms(1000);
     let mut agent = holding(now);
     let later = Time::ms(10_000);
@@ -66,7 +66,7 @@ fn heir_of(name: &NodeName) -> (Agent, Time) {
     (agent, later)
 }
 
-fn list(outputs: &[Output]) -> Option<Arc<Watchlist>> {
+pub(crate) fn list(outputs: &[Output]) -> Option<Arc<Watchlist>> {
     let mut lists = outputs.iter().filter_map(|output| match output {
         Output::Watch(list) => Some(Arc::clone(list)),
         _ => None,
@@ -74,7 +74,7 @@ fn list(outputs: &[Output]) -> Option<Arc<Watchlist>> {
     lists.next_back()
 }
 
-fn seen(outputs: &[Output]) -> Vec<Seen> {
+pub(crate) fn seen(outputs: &[Output]) -> Vec<Seen> {
     let seen = outputs.iter().filter_map(|output| match output {
         Output::Event(Event::Seen { seen, .. }) => Some(*seen),
         _ => None,

@@ -43,6 +43,7 @@ fn service(name: usize, wish: &Wish) -> Service {
         },
         families,
         policy: TrafficPolicy::Cluster,
+        is_by_client: false,
         load_balancer_ip: None,
         ports: wish.ports.iter().map(|port| port_of(*port)).collect(),
         selector: BTreeMap::new(),

@@ -1,4 +1,4 @@
-//! The controller's Deployment, and the Service by which API servers call its webhooks.
+//! The controller's Deployment with its budget, and the Service by which API servers call its webhooks.
 
 use super::pods::{
     Asked, bgp_type, field, flags, port, probe, selector, template, value, workload,
@@ -7,8 +7,9 @@ use super::{Object, Options, own, texts};
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy};
 use k8s_openapi::api::core::v1::{
     Capabilities, Container, PodSecurityContext, PodSpec, SeccompProfile, SecurityContext, Service,
-    ServicePort, ServiceSpec,
+    ServicePort, ServiceSpec, TopologySpreadConstraint,
 };
+use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 pub(super) fn deployment(options: &Options) -> Object {
@@ -24,16 +25,23 @@ pub(super) fn deployment(options: &Options) -> Object {
             ..PodSecurityContext::default()
         }),
         containers: vec![container(options)],
+        topology_spread_constraints: has_several(options).then(|| vec![apart()]),
         ..PodSpec::default()
     };
     Object::of(&Deployment {
         metadata: workload(options, CONTROLLER),
         spec: DeploymentSpec {
-            replicas: Some(1),
+            replicas: Some(options.controllers.into()),
             revision_history_limit: Some(3),
             // With several replicas RollingUpdate serves webhooks without a gap.
             strategy: Some(DeploymentStrategy {
-                type_: Some("Recreate".to_owned()),
+                type_: Some(
+                    match has_several(options) {
+                        true => "RollingUpdate",
+                        false => "Recreate",
+                    }
+                    .to_owned(),
+                ),
                 ..DeploymentStrategy::default()
             }),
             selector: selector(CONTROLLER),
@@ -41,6 +49,37 @@ pub(super) fn deployment(options: &Options) -> Object {
             ..DeploymentSpec::default()
         },
         ..Deployment::default()
+    })
+}
+
+fn has_several(options: &Options) -> bool {
+    options.controllers > 1
+}
+
+/// Several are on several nodes where that can be; where it cannot, two on one are better than one.
+fn apart() -> TopologySpreadConstraint {
+    TopologySpreadConstraint {
+        max_skew: 1,
+        topology_key: "kubernetes.io/hostname".to_owned(),
+        when_unsatisfiable: "ScheduleAnyway".to_owned(),
+        label_selector: Some(selector(CONTROLLER)),
+        ..TopologySpreadConstraint::default()
+    }
+}
+
+/// With several, nodes are drained one after the other. With one, a budget would keep its node from being drained at all.
+pub(super) fn budget(options: &Options) -> Option<Object> {
+    let spec = PodDisruptionBudgetSpec {
+        max_unavailable: Some(IntOrString::Int(1)),
+        selector: Some(selector(CONTROLLER)),
+        ..PodDisruptionBudgetSpec::default()
+    };
+    has_several(options).then(|| {
+        Object::of(&PodDisruptionBudget {
+            metadata: workload(options, CONTROLLER),
+            spec: Some(spec),
+            ..PodDisruptionBudget::default()
+        })
     })
 }
 

@@ -10,8 +10,10 @@ mod condition;
 mod controller;
 mod monitoring;
 mod network;
+mod openshift;
 mod options;
 mod pods;
+mod policy;
 mod rights;
 mod rollout;
 mod speaker;
@@ -19,6 +21,7 @@ mod webhooks;
 
 pub use adopt::{Adoption, adoption};
 pub use condition::{Condition, Kind as ConditionKind, State, conditions};
+pub use openshift::constraints;
 pub use options::{Component, Level, Monitors, Options, Ports};
 pub use rollout::rollout;
 
@@ -94,12 +97,14 @@ pub fn objects(options: &Options) -> Vec<Object> {
 /// The same without the namespace and the rights, which the operator finds there: it grants nothing to anybody. Webhooks come last, so
 /// that they refuse nothing for want of somebody who answers.
 pub fn running(options: &Options) -> Vec<Object> {
-    let mut objects = vec![
-        speaker::excluded_links(options),
+    let mut objects = vec![speaker::excluded_links(options)];
+    objects.extend(policy::objects(options));
+    objects.extend([
         controller::deployment(options),
         controller::service(options),
         speaker::daemon_set(options),
-    ];
+    ]);
+    objects.extend(controller::budget(options));
     objects.extend(monitoring::objects(options));
     objects.extend(network::objects(options));
     objects.push(webhooks::configuration(options));

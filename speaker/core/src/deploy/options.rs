@@ -13,6 +13,8 @@ pub struct Options {
     pub labels: BTreeMap<String, String>,
     /// The controller's pods.
     pub controller: Component,
+    /// How many controllers there are, at least one. One of them writes, all answer webhooks.
+    pub controllers: u8,
     /// The speakers' pods.
     pub speaker: Component,
     /// How much both log.
@@ -136,6 +138,7 @@ impl Options {
             namespace: namespace.to_owned(),
             labels: BTreeMap::new(),
             controller: Component::new(controller, "system-cluster-critical"),
+            controllers: 1,
             speaker: Component::new(speaker, "system-node-critical"),
             log_level: Level::default(),
             class: None,

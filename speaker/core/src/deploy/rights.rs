@@ -233,6 +233,13 @@ const SPEAKER_AT_HOME: &[Rule] = &[
     ),
     STATES,
     STATES_STATUS,
+    // Hardware addresses of nodes: each writes those of its own, as a ValidatingAdmissionPolicy sees to, and follows the others'.
+    (
+        "",
+        &["configmaps"],
+        &[],
+        &["list", "watch", "create", "patch"],
+    ),
     // Its own pod, which owns what it makes, and says at the end whether it is deleted.
     ("", &["pods"], &[], &["get"]),
     // Whether another pod follows its own on this node, asked when it is told to stop.

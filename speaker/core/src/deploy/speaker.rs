@@ -213,7 +213,8 @@ const MEMBERS_FOLDER: &str = "/etc/ml_secret_key";
 const EXCLUDED: &str = "metallb-excludel2";
 const BPFFS: &str = "/sys/fs/bpf";
 const RUN: &str = "/run/heliograph";
-const CAPABILITIES: [&str; 4] = ["BPF", "NET_ADMIN", "NET_RAW", "PERFMON"];
+/// What of root's capabilities the container has.
+pub(super) const CAPABILITIES: [&str; 4] = ["BPF", "NET_ADMIN", "NET_RAW", "PERFMON"];
 const EXCLUDED_LINKS: [&str; 14] = [
     "^docker.*",
     "^cbr.*",

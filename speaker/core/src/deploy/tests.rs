@@ -203,3 +203,55 @@ fn policies_leave_open_what_is_served() {
         "pods of others are left alone"
     );
 }
+
+#[test]
+fn one_controller_is_replaced_and_several_are_rolled_spread_and_kept() {
+    let one = find(&objects(&options()), "Deployment controller");
+    assert_eq!(one["spec"]["replicas"], 1);
+    assert_eq!(one["spec"]["strategy"], json!({"type": "Recreate"}));
+    let spread = |object: &Value| {
+        object
+            .pointer("/spec/template/spec/topologySpreadConstraints")
+            .cloned()
+    };
+    assert_eq!(spread(&one), None);
+    let budget = "PodDisruptionBudget controller";
+    assert!(
+        objects(&options())
+            .iter()
+            .all(|object| object.title() != budget)
+    );
+
+    let mut several = options();
+    several.controllers = 2;
+    let objects = objects(&several);
+    let two = find(&objects, "Deployment controller");
+    assert_eq!(two["spec"]["replicas"], 2);
+    assert_eq!(two["spec"]["strategy"], json!({"type": "RollingUpdate"}));
+    let pods = &two["spec"]["selector"];
+    assert_eq!(spread(&two).unwrap()[0]["labelSelector"], *pods);
+    let budget = find(&objects, budget);
+    assert_eq!(
+        budget["spec"],
+        json!({"maxUnavailable": 1, "selector": pods})
+    );
+}
+
+#[test]
+fn metallb_1_8_openshift_lets_the_speaker_be_and_nothing_more() {
+    let [constraints, _] = constraints(&options());
+    let constraints = constraints.body;
+    let speaker = pod(&options(), "DaemonSet speaker")["spec"].clone();
+    assert_eq!(openshift::refusals(&constraints, &speaker), [""; 0]);
+    let mut greedy = speaker;
+    greedy["volumes"][0] = json!({"name": "x", "nfs": {}});
+    let context = &mut greedy["containers"][0]["securityContext"];
+    context["capabilities"]["add"] = json!(["SYS_ADMIN"]);
+    context["privileged"] = json!(true);
+    let refused = ["volume nfs", "capability \"SYS_ADMIN\"", "privileged"];
+    assert_eq!(openshift::refusals(&constraints, &greedy), refused);
+    assert_eq!(
+        constraints["users"],
+        json!(["system:serviceaccount:metallb-system:speaker"])
+    );
+}

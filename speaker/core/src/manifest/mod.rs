@@ -9,6 +9,7 @@
 
 mod document;
 mod native;
+mod public;
 mod text;
 mod write;
 
@@ -21,6 +22,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::fmt;
 
+pub use public::{LEFT_OUT, without_secrets};
 pub use write::write;
 
 /// The namespace in which MetalLB looks for its configuration unless told otherwise.

@@ -127,6 +127,7 @@ pub(super) fn service(key: &ObjectKey, raw: core::Service) -> Result<Service, Fa
     let families = families(&spec, &cluster_ips, family_policy, &mut faults);
     let ports = ports(&spec, is_load_balancer, &mut faults);
     let policy = traffic_policy(&spec, &mut faults);
+    let is_by_client = is_by_client(&spec, &mut faults);
     check_labels("spec.selector", spec.selector.as_ref(), &mut faults);
     faults.none_or(|| Service {
         id: ServiceId {
@@ -143,6 +144,7 @@ pub(super) fn service(key: &ObjectKey, raw: core::Service) -> Result<Service, Fa
         families,
         family_policy,
         policy,
+        is_by_client,
         load_balancer_ip: spec.load_balancer_ip.filter(|ip| !ip.is_empty()),
         ports,
         selector: spec.selector.unwrap_or_default(),
@@ -248,6 +250,18 @@ fn traffic_policy(spec: &core::ServiceSpec, faults: &mut Faults) -> TrafficPolic
             let why = format!("{other:?} is neither Cluster nor Local");
             faults.push("spec.externalTrafficPolicy", why);
             TrafficPolicy::Cluster
+        }
+    }
+}
+
+fn is_by_client(spec: &core::ServiceSpec, faults: &mut Faults) -> bool {
+    match spec.session_affinity.as_deref() {
+        None | Some("" | "None") => false,
+        Some("ClientIP") => true,
+        Some(other) => {
+            let why = format!("{other:?} is neither None nor ClientIP");
+            faults.push("spec.sessionAffinity", why);
+            false
         }
     }
 }

@@ -124,6 +124,7 @@ fn service(o: &Service) -> Value {
                 TrafficPolicy::Cluster => "Cluster",
                 TrafficPolicy::Local => "Local",
             },
+            "sessionAffinity": if o.is_by_client { "ClientIP" } else { "None" },
             "loadBalancerIP": o.load_balancer_ip,
             "ports": o.ports.iter().map(port).collect::<Vec<_>>(),
             "selector": o.selector,

@@ -2,7 +2,7 @@
 //! announce it. The order of the checks is MetalLB's.
 
 use super::setting::{Field, Setting};
-use super::{Reason, Unmatched};
+use super::{Reason, Unmatched, steering};
 use crate::allocator::{Assignment, Assignments};
 use crate::annotations;
 use crate::crd::Pool;
@@ -10,8 +10,9 @@ use crate::members::Families;
 use crate::object::{Kind, ObjectKey};
 use crate::problem::Problem;
 use crate::selector::any_matches;
-use crate::service::{EndpointSlice, Service, ServiceId, TrafficPolicy};
+use crate::service::{Endpoint, EndpointSlice, Service, ServiceId, TrafficPolicy};
 use crate::shared_map::SharedMap;
+use crate::steering::Weights;
 use crate::world::World;
 use speaker_proto::{GroupKey, NodeName, Vip};
 use std::collections::BTreeSet;
@@ -31,6 +32,8 @@ pub(super) struct Demand {
     pub(super) pool: Option<String>,
     /// Its pool lets its addresses be taken though a stranger answers for them.
     pub(super) is_forced: bool,
+    /// Its packets are to be spread over nodes.
+    pub(super) is_spread: bool,
     /// Those of its addresses that are no node's; none exactly if no protocol may announce it.
     pub(super) vips: Vec<Vip>,
     /// The candidates of its advertisements; `None`: layer 2 does not concern it.
@@ -75,6 +78,30 @@ impl Demand {
         let first = here.filter_map(|endpoint| endpoint.addresses.first());
         let distinct: BTreeSet<_> = first.filter(|ip| ip.is_ipv4() == is_v4).collect();
         u32::try_from(distinct.len()).unwrap_or(u32::MAX)
+    }
+
+    /// The nodes with endpoints for addresses of a family, each with their number; of those that are ready, if there is any.
+    pub(super) fn endpoints(&self, is_v4: bool) -> Weights {
+        let endpoints = || self.slices.iter().flat_map(|slice| &slice.endpoints);
+        let count = |counts: &dyn Fn(&Endpoint) -> bool| {
+            let mut seen = BTreeSet::new();
+            let mut weights = Weights::new();
+            for endpoint in endpoints().filter(|endpoint| counts(endpoint)) {
+                let first = endpoint.addresses.first();
+                let Some((ip, node)) = first.zip(endpoint.node.as_ref()) else {
+                    continue;
+                };
+                if ip.is_ipv4() == is_v4 && seen.insert(ip) {
+                    *weights.entry(node.clone()).or_default() += 1;
+                }
+            }
+            weights
+        };
+        let ready = count(&|endpoint| endpoint.is_ready);
+        if ready.is_empty() {
+            return count(&|endpoint| endpoint.can_serve);
+        }
+        ready
     }
 
     /// Whether nothing that decides who shares addresses with whom differs.
@@ -257,6 +284,7 @@ fn demand(setting: &mut Setting, raw: &Raw<'_>) -> Demand {
         addresses: Vec::new(),
         pool: None,
         is_forced: false,
+        is_spread: false,
         vips: Vec::new(),
         field: None,
         hosts: None,
@@ -283,6 +311,9 @@ fn fill(demand: &mut Demand, setting: &mut Setting, raw: &Raw<'_>) -> Result<(),
     if !kept.is_empty() {
         demand.field = Some(setting.field(kept.clone(), families(&demand.vips)));
     }
+    let (is_spread, doubts) = steering::asked(setting, raw.service, &pool, &kept);
+    demand.is_spread = is_spread;
+    demand.problems.extend(doubts);
     let hosts = hosts(raw.slices).ok_or(Reason::NoEndpoints)?;
     demand.hosts = match raw.service.policy {
         TrafficPolicy::Cluster => None,

@@ -4,13 +4,17 @@
 use super::demand::Demand;
 use super::group::Group;
 use super::setting::Field;
-use super::{BgpExplanation, Held, Members, Memo, Outcome, Reason, Survey, l2, missing_kind};
+use super::{
+    BgpExplanation, Held, Members, Memo, Outcome, Reason, Steering, Survey, l2, missing_kind,
+};
 use crate::election::order;
 use crate::local::{Link, LinkName, Local};
 use crate::service::ServiceId;
+use crate::steering::Place;
 use crate::world::World;
 use serde::Serialize;
 use speaker_proto::NodeName;
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// The whole story of one service on one node, for people ([`fmt::Display`]) and for programs.
@@ -43,6 +47,9 @@ pub struct Explanation {
     pub others: Vec<Judged>,
     /// The links of this node that may announce, and whether they would.
     pub links: Vec<JudgedLink>,
+    /// How its packets are spread over nodes; none unless it asks for that.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub steering: Vec<JudgedSpread>,
     /// What is to be said of BGP; absent while there is no BGPAdvertisement.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bgp: Option<BgpExplanation>,
@@ -115,6 +122,7 @@ impl Explanation {
             candidates: Vec::new(),
             others: Vec::new(),
             links: Vec::new(),
+            steering: Vec::new(),
             bgp: None,
         }
     }
@@ -173,6 +181,63 @@ impl Explanation {
             }
         });
         self.candidates = judged.collect();
+    }
+}
+
+/// An address on a link of this node, of a service that asks for its packets to be spread.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct JudgedSpread {
+    /// The address.
+    pub address: String,
+    /// The link.
+    pub link: String,
+    /// The nodes that have a share of its packets, and how large it is; none: this node's service proxy has them all.
+    pub shares: BTreeMap<String, u32>,
+    /// Why they are not spread; absent if they are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub because: Option<String>,
+}
+
+impl Explanation {
+    /// With how its packets are spread, as the plan in force says.
+    pub fn with_steering(mut self, steering: Option<&Steering>) -> Self {
+        let Some(steering) = steering else {
+            return self;
+        };
+        let is_ours = |(vip, _): &&Place| self.addresses.contains(&vip.to_string());
+        let judged = |place: &Place, shares, because| JudgedSpread {
+            address: place.0.to_string(),
+            link: place.1.to_string(),
+            shares,
+            because,
+        };
+        let spread = steering.rows.iter().filter(|(place, _)| is_ours(place));
+        let spread = spread.map(|(place, spread)| {
+            let weights = spread.share.weights.iter();
+            let shares = weights.map(|(node, weight)| (node.to_string(), *weight));
+            judged(place, shares.collect(), None)
+        });
+        let not = steering.unspread.iter().filter(|(place, _)| is_ours(place));
+        let not = not.map(|(place, why)| judged(place, BTreeMap::new(), Some(why.to_string())));
+        self.steering = spread.chain(not).collect();
+        self
+    }
+}
+
+impl fmt::Display for JudgedSpread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} on {} ", self.address, self.link)?;
+        if let Some(because) = &self.because {
+            return write!(f, "is not: {because}");
+        }
+        let shares = self.shares.iter();
+        let shares: Vec<_> = shares
+            .map(|(node, share)| match share {
+                1 => node.clone(),
+                share => format!("{node} (×{share})"),
+            })
+            .collect();
+        write!(f, "over {}", shares.join(", "))
     }
 }
 
@@ -268,6 +333,10 @@ impl fmt::Display for Explanation {
                 "cannot answer"
             };
             writeln!(f, "  {head:22} {} {can}: {}", link.link, link.because)?;
+        }
+        for (i, spread) in self.steering.iter().enumerate() {
+            let head = if i == 0 { "spread:" } else { "" };
+            writeln!(f, "  {head:22} {spread}")?;
         }
         self.bgp.as_ref().map_or(Ok(()), |bgp| bgp.write(f, node))
     }

@@ -10,11 +10,13 @@ mod explain;
 mod group;
 mod l2;
 mod moves;
+mod passed;
 mod placement;
 mod ranks;
 mod reason;
 mod setting;
 mod sharing;
+mod steering;
 mod text;
 mod wishes;
 
@@ -32,6 +34,7 @@ use demand::Demands;
 use group::Groups;
 use ranks::Ranks;
 use setting::Setting;
+pub(crate) use setting::serves;
 use speaker_ebpf::abi::Mode;
 use speaker_proto::bgp::Prefix;
 pub use speaker_proto::hold::{Hold, Holding};
@@ -43,9 +46,11 @@ pub use bgp::{
     Attribute, BfdSettings, BgpExplanation, BgpType, Conflict, JudgedAdvertisement, JudgedPeer,
     Obstacle, PasswordFrom, PeerName, PeerPlan, PeerRemote, PeerSettings, Unrouted,
 };
-pub use explain::{Explanation, Judged, JudgedLink, explain};
+pub use explain::{Explanation, Judged, JudgedLink, JudgedSpread, explain};
 pub use moves::{L2Move, L2Moves, link_of, moves};
+pub use passed::{Passed, passed_over};
 pub use reason::{Reason, Unfit, Unmatched};
+pub use steering::{Shares, Steering, prospects, shares};
 pub use wishes::{Wishes, heirs, lines, places, wishes};
 
 /// The facts about every group that this node has to do with; absent is `Free`.
@@ -61,6 +66,8 @@ pub struct Plan {
     pub l2: BTreeMap<(Vip, LinkName), L2Entry>,
     /// Where packets of VIPs that move go; empty unless something moved lately.
     pub moves: L2Moves,
+    /// How packets are spread over nodes. `None`: it is not known yet who can be reached; what was in force stays in force.
+    pub steering: Option<Steering>,
     /// What became of every service in layer 2 and why.
     pub outcomes: BTreeMap<ServiceId, Outcome>,
     /// The BGP peers of this node: what their sessions are to be like and what they are to be told.
@@ -154,7 +161,7 @@ pub fn elected(
     won.map(|group| group.key).collect()
 }
 
-/// What should be true of this node, but for [`moves`].
+/// What should be true of this node, but for [`moves`] and steering.
 pub fn plan(world: &World, members: &Members, held: &Held, local: &Local, memo: &mut Memo) -> Plan {
     if let Some(kind) = missing_kind(world) {
         return incomplete(world, kind);

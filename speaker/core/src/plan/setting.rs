@@ -291,7 +291,7 @@ pub(super) fn same<'a, T: 'a>(
 }
 
 /// By name or by label, united; an advertisement with neither is for every pool.
-pub(super) fn serves(names: &BTreeSet<String>, selectors: &[Selector], pool: &Pool) -> bool {
+pub(crate) fn serves(names: &BTreeSet<String>, selectors: &[Selector], pool: &Pool) -> bool {
     if names.is_empty() && selectors.is_empty() {
         return true;
     }

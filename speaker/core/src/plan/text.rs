@@ -2,6 +2,7 @@
 
 use super::{Announced, Outcome, Plan, bgp};
 use crate::local::LinkName;
+use crate::steering::Place;
 use speaker_ebpf::abi::Mode;
 use std::fmt;
 
@@ -33,6 +34,7 @@ impl fmt::Display for Plan {
             ["VIP", "LINK", "MODE", "EPOCH", "GROUP"],
             entries.collect(),
         )?;
+        steering(f, self)?;
         let outcomes = self.outcomes.iter().map(|(service, outcome)| {
             let state = match outcome {
                 Outcome::Announced(_) => "announced",
@@ -50,6 +52,32 @@ impl fmt::Display for Plan {
         }
         Ok(())
     }
+}
+
+/// How packets are spread; nothing where none are.
+fn steering(f: &mut fmt::Formatter<'_>, plan: &Plan) -> fmt::Result {
+    let Some(steering) = plan.steering.as_ref() else {
+        return Ok(());
+    };
+    let place = |place: &Place| [place.0.to_string(), place.1.to_string()];
+    let rows = steering.rows.iter().map(|(at, spread)| {
+        let [vip, link] = place(at);
+        let weights = spread.share.weights.iter();
+        let weights: Vec<_> = weights
+            .map(|(node, weight)| format!("{node}:{weight}"))
+            .collect();
+        [vip, link, weights.join(" ")]
+    });
+    let not = steering.unspread.iter().map(|(at, why)| {
+        let [vip, link] = place(at);
+        [vip, link, format!("not: {why}")]
+    });
+    let rows: Vec<_> = rows.chain(not).collect();
+    if rows.is_empty() {
+        return Ok(());
+    }
+    f.write_str("\n")?;
+    section(f, ["VIP", "LINK", "SPREAD"], rows)
 }
 
 /// Columns as wide as their widest cell; the last one is not filled up.

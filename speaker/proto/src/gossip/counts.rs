@@ -43,6 +43,8 @@ pub struct Counts {
     pub votes: u64,
     /// Members that were found dead.
     pub verdicts: u64,
+    /// Promises that were void before their end, since the kernel did not answer (L6.3).
+    pub voided: u64,
     /// Times that this node was told that it is late.
     pub accused: u64,
 }

@@ -273,6 +273,7 @@ impl Machine for Gossip {
             Input::Tell(to, message) => self.tell(now, to, message),
             Input::Beat => self.beat(now),
             Input::Promise(grace) => self.begin_promise(now, grace),
+            Input::Kernel(node, is_silent) => self.kernel(now, node, is_silent),
             Input::Leave => self.begin_parting(now),
             Input::Steered(is_steered) => {
                 if is_steered && !self.is_steered {

@@ -103,6 +103,8 @@ pub enum Input {
     Beat,
     /// The process is about to stop and to be followed by another: ask the observers to wait that long.
     Promise(Span),
+    /// The kernel of a member that is in its grace ([`crate::member::Member::is_in_grace`]) does not answer (true), or does again.
+    Kernel(NodeId, bool),
     /// This node goes and holds nothing any more.
     Leave,
     /// Whether the deciding loop finishes its turns. While it does not, nothing is sent: a node that cannot take or yield is to be

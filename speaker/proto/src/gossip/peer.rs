@@ -36,6 +36,10 @@ pub(super) struct Peer {
     pub(super) inquired: Option<Time>,
     /// What the roster says.
     pub(super) is_reachable: bool,
+    /// The same.
+    pub(super) is_in_grace: bool,
+    /// Observers that say that its kernel does not answer, and when they did; of this boot.
+    pub(super) voids: BTreeMap<NodeId, Time>,
     pub(super) contact: Contact,
     /// How often something of it was asked for.
     pub(super) pulls: u32,
@@ -228,6 +232,8 @@ impl Peer {
             refused: None,
             inquired: None,
             is_reachable: false,
+            is_in_grace: false,
+            voids: BTreeMap::new(),
             contact: Contact::default(),
             pulls: 0,
             unanswered: 0,
@@ -319,6 +325,7 @@ impl Peer {
             held_version: HeldVersion(self.held.version(self.boot)),
             acked: HeldVersion(self.has.acked.saturating_sub(1)),
             is_reachable: self.is_reachable && self.is_alive(),
+            is_in_grace: self.is_in_grace && self.is_alive(),
         })
     }
 }

@@ -1,11 +1,18 @@
-//! Before the process stops: asking the observers to wait for the next one (L6.3), or taking leave.
+//! Before the process stops: asking the observers to wait for the next one, or taking leave. And what voids a promise of another's (L6.3).
+//!
+//! While a member is in its grace its observers ask its kernel, which is deciding's affair. One that gets no answer says so before all, and once two do
+//! the promise counts no longer than an ordinary heartbeat's: the usual votes follow at once.
 
 use super::machine::Gossip;
+use super::observers::observes;
 use super::peer::ms;
 use super::schedule::Rounds;
-use super::wire::Message;
-use super::{Output, PROMISE_WAIT};
+use super::votes::{REACHABLE, VOTE_FOR};
+use super::watch::Why;
+use super::wire::{Message, Vote};
+use super::{Output, PROMISE_WAIT, QUORUM};
 use crate::member::NodeId;
+use crate::pulse::PROMISE;
 use crate::{Span, Time};
 use std::collections::BTreeSet;
 
@@ -115,6 +122,55 @@ impl Gossip {
         let to = rounds.step(now, self.live.iter().copied().filter(|node| *node != me));
         to.into_iter()
             .for_each(|node| self.send(now, node, &Message::Leave));
+    }
+}
+
+impl Gossip {
+    /// Deciding found that the kernel of a member in its grace does not answer, or that it does after all.
+    pub(super) fn kernel(&mut self, now: Time, node: NodeId, is_silent: bool) {
+        let is_in_grace = self.peers.get(&node).is_some_and(|peer| peer.is_in_grace);
+        let watch = self.watches.get_mut(&node);
+        let Some(watch) = watch.filter(|watch| watch.why == Why::Observed) else {
+            return;
+        };
+        if watch.is_void == is_silent || is_silent && !is_in_grace {
+            return;
+        }
+        watch.is_void = is_silent;
+        watch.report = Some(Rounds::new(now));
+        self.void(now, node);
+    }
+
+    /// What another observer says of a kernel.
+    pub(super) fn void_vote(&mut self, now: Time, voter: NodeId, vote: &Vote) {
+        if !observes(self.live.iter().copied(), voter, vote.subject) {
+            return;
+        }
+        let Some(peer) = self.peers.get_mut(&vote.subject) else {
+            return;
+        };
+        if vote.is_void {
+            peer.voids.insert(voter, now);
+            self.void(now, vote.subject);
+        } else {
+            peer.voids.remove(&voter);
+        }
+    }
+
+    /// Whether two say so: a lone one may itself be what is cut off.
+    fn void(&mut self, now: Time, node: NodeId) {
+        let own = self.watches.get(&node).is_some_and(|watch| watch.is_void);
+        let Some(peer) = self.peers.get_mut(&node) else {
+            return;
+        };
+        peer.voids.retain(|_, at| now.since(*at) < VOTE_FOR);
+        let is_void = peer.voids.len() + usize::from(own) >= QUORUM;
+        let is_heard = peer.heard.is_some_and(|heard| now < heard + REACHABLE);
+        if is_void && !is_heard && peer.life.promise > PROMISE {
+            peer.life.promise = PROMISE;
+            self.counts.voided += 1;
+            self.judge(now, node);
+        }
     }
 }
 

@@ -78,13 +78,14 @@ impl Gossip {
         let mut next = None;
         let members = self.proven_addresses();
         let mut joins = Vec::new();
+        let slow = slow(self.seeds.silent().count());
         for (address, seed) in &mut self.seeds.all {
             let is_member = members.contains(address);
             seed.is_answered = is_member;
             if seed.due <= now && asked < FANOUT {
                 let first = *seed.asked.get_or_insert(now);
                 let is_new = now.since(first) < SILENT;
-                seed.due = now + if is_new { AGAIN } else { SLOW };
+                seed.due = now + if is_new { AGAIN } else { slow };
                 if !is_member {
                     asked += 1;
                     joins.push(*address);
@@ -158,15 +159,39 @@ impl Gossip {
     }
 }
 
+/// How long until a seed is asked again that stayed silent: two sides of a cut that have never met hear nothing of each other until then, and both
+/// answer.
+fn slow(silent: usize) -> Span {
+    let silent = u64::try_from(silent).unwrap_or(u64::MAX);
+    let share = SLOW_SHARE.ns().saturating_mul(silent);
+    Span::from_ns(share.clamp(SLOW_MIN.ns(), SLOW_MAX.ns()))
+}
+
 /// A seed that stayed silent for so long is not there.
 const SILENT: Span = Span::ms(1_500);
 /// A seed is asked again: four times until it counts as silent.
 const AGAIN: Span = Span::ms(400);
 /// After that: nodes come and go, and their speakers find each other from both sides.
-const SLOW: Span = Span::s(5);
+const SLOW_MIN: Span = Span::s(1);
+/// Where so many are silent that a datagram a second to each would be many.
+const SLOW_MAX: Span = Span::s(5);
+/// Twenty a second until then.
+const SLOW_SHARE: Span = Span::ms(50);
 /// Another member is asked for its roster, if the first does not answer: longer than a thousand members take.
 const SYNC_AGAIN: Span = Span::ms(150);
 /// While not settled, so often it is looked whether it is.
 const UNSETTLED: Span = Span::ms(50);
 /// A live member whose held set cannot be had from anybody does not keep a node from serving for ever.
 const SETTLE_MAX: Span = Span::s(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_silent_seed_is_asked_again_in_a_second_and_more_seldom_where_many_are() {
+        let after = [0, 1, 20, 40, 100, super::super::MEMBERS_MAX].map(slow);
+        let expected = [1, 1, 1, 2, 5, 5].map(Span::s);
+        assert_eq!(after, expected);
+    }
+}

@@ -27,6 +27,7 @@ fn profile(name: &str) -> Profile {
         is_stale: false,
         rules: 1,
         version: "1".to_owned(),
+        key: None,
     }
 }
 
@@ -242,6 +243,7 @@ fn l3_1b_what_a_voter_heard_counts_also_after_the_verdict() {
             promise_ms: 500,
         },
         is_late: true,
+        is_void: false,
     }));
     assert_eq!(silent_at(&pair), first + Span::ms(200));
 }
@@ -287,6 +289,7 @@ fn l2_1_last_words_that_another_heard_revive_nobody() {
                 promise_ms: 500,
             },
             is_late: false,
+            is_void: false,
         })
     };
     pair.now += Span::ms(100);

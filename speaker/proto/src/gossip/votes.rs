@@ -11,6 +11,7 @@ use super::watch::Why;
 use super::wire::Vote;
 use super::{LATE, QUORUM};
 use crate::member::{Boot, NodeId, Standing};
+use crate::pulse::PROMISE;
 use crate::{Span, Time};
 
 /// A vote as it was received.
@@ -31,12 +32,16 @@ impl Gossip {
             }
             return;
         }
-        let Some(peer) = self.peers.get_mut(&vote.subject) else {
+        let Some(peer) = self.peers.get(&vote.subject) else {
             return;
         };
         if peer.boot != vote.boot || peer.standing == Standing::Left {
             return;
         }
+        self.void_vote(now, voter, vote);
+        let Some(peer) = self.peers.get_mut(&vote.subject) else {
+            return;
+        };
         let life = Life::of(&vote.trace, now);
         if !vote.is_late {
             if let Some(ballots) = self.ballots.get_mut(&vote.subject) {
@@ -160,8 +165,9 @@ impl Gossip {
         if let Some(watch) = self.watches.get_mut(&node) {
             watch.probe_at = None;
             let was_late = std::mem::take(&mut watch.is_late);
+            let was_void = std::mem::take(&mut watch.is_void);
             match watch.why {
-                Why::Observed if was_late => watch.report = Some(Rounds::new(now)),
+                Why::Observed if was_late || was_void => watch.report = Some(Rounds::new(now)),
                 Why::Observed => {}
                 Why::Doubted => drop(self.watches.remove(&node)),
             }
@@ -217,15 +223,18 @@ impl Gossip {
 
     /// Whether `node` can be reached, as far as is known.
     pub(super) fn refresh_reach(&mut self, now: Time, node: NodeId) {
-        let is_observed = self.watches.contains_key(&node);
+        let watch = self.watches.get(&node);
+        let is_observed = watch.is_some();
+        let is_own_to_watch = watch.is_some_and(|watch| watch.why == Why::Observed);
         let is_accused = self.ballots.contains_key(&node);
         let Some(peer) = self.peers.get_mut(&node) else {
             return;
         };
         let is_heard = peer.heard.is_some_and(|heard| now < heard + REACHABLE);
         let is_reachable = is_heard || (!is_observed && !is_accused);
-        if peer.is_reachable != is_reachable {
-            peer.is_reachable = is_reachable;
+        let is_in_grace = is_own_to_watch && !is_heard && peer.life.promise > PROMISE;
+        if peer.is_reachable != is_reachable || peer.is_in_grace != is_in_grace {
+            (peer.is_reachable, peer.is_in_grace) = (is_reachable, is_in_grace);
             self.view.touch(node);
         }
     }
@@ -234,4 +243,4 @@ impl Gossip {
 /// An observed member that was heard within this can be reached: three heartbeats of four may be lost.
 pub(super) const REACHABLE: Span = Span::ms(200);
 /// Votes count for so long, unless repeated.
-const VOTE_FOR: Span = Span::s(2);
+pub(super) const VOTE_FOR: Span = Span::s(2);

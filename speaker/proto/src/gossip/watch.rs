@@ -28,6 +28,8 @@ pub(super) struct Watch {
     pub(super) probe_at: Option<Time>,
     /// Not heard in time.
     pub(super) is_late: bool,
+    /// Its kernel does not answer here, though it promised to.
+    pub(super) is_void: bool,
     /// What is being told about it.
     pub(super) report: Option<Rounds>,
 }
@@ -71,6 +73,7 @@ impl Gossip {
                 since: now,
                 probe_at: None,
                 is_late: false,
+                is_void: false,
                 report: None,
             });
             // Who was doubted long enough is voted on at once: it was waited for.
@@ -184,6 +187,7 @@ impl Gossip {
                     since: now,
                     probe_at: Some(now),
                     is_late: false,
+                    is_void: false,
                     report: None,
                 });
             }
@@ -202,7 +206,7 @@ impl Gossip {
         let live = self.live.iter().copied();
         let mut to = report.step(now, live.filter(|other| *other != me && *other != node));
         to.push(node);
-        let is_over = if watch.is_late {
+        let is_over = if watch.is_late || watch.is_void {
             report.age(now) > REPEAT_FOR
         } else {
             report.is_told()
@@ -225,6 +229,7 @@ impl Gossip {
             boot: peer.boot,
             trace: peer.life.trace(now),
             is_late: watch.is_late,
+            is_void: watch.is_void,
         })
     }
 

@@ -4,8 +4,8 @@
 //! that may be lost, and says what this node does about each group. The rules are L3, L5.2–L5.4 and L6.1 of `docs/layer2.md`. It
 //! knows nothing of services, links, kernel tables or why a node was elected.
 
-use crate::member::{HeldSet, HeldVersion, NodeId, Roster};
-use crate::{Epoch, GroupKey, Mac, Vip};
+use crate::member::{Directory, HeldSet, HeldVersion, NodeId, Roster};
+use crate::{Epoch, GroupKey, Mac, Span, Vip};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -98,6 +98,8 @@ pub enum Input {
     Wishes(Arc<BTreeMap<GroupKey, Wish>>),
     /// What is known of the others.
     Roster(Arc<Roster>),
+    /// What others published, of whom the roster may know nothing.
+    Published(Arc<Directory>),
     /// A message from another node's machine.
     Told(NodeId, Vec<u8>),
     /// The kernel's tables say what [`Holds::held`] said when the plan with this number was made ([`Holds::version`]).
@@ -158,7 +160,7 @@ pub enum Output {
     /// Send the claim of a group by unicast to these hardware addresses now (L5.4).
     ClaimTo(GroupKey, Vec<Mac>),
     /// This member's hardware address was spoofed: the program shall not fence by it for so many nanoseconds.
-    Disarm(Mac, crate::Span),
+    Disarm(Mac, Span),
     /// This member asks for a group since this node, which holds it, does not answer for it where that one is.
     Unheard(GroupKey, NodeId),
     /// Tell the operator.
@@ -176,6 +178,10 @@ pub enum Event {
         epoch: Epoch,
         /// On what ground.
         ground: Ground,
+        /// Who gave it, or held it and died.
+        from: Option<NodeId>,
+        /// Since this node set about it.
+        took: Span,
     },
     /// A group was given away or released.
     Given {
@@ -236,4 +242,28 @@ pub enum Ground {
     Contest,
     /// It was given to a node that does not want it any more.
     Refused,
+}
+
+impl Ground {
+    /// Every ground.
+    pub const ALL: [Self; 6] = [
+        Self::Yielded,
+        Self::Dead,
+        Self::Unheld,
+        Self::Adopted,
+        Self::Contest,
+        Self::Refused,
+    ];
+
+    /// Its name, for metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Yielded => "yielded",
+            Self::Dead => "dead",
+            Self::Unheld => "unheld",
+            Self::Adopted => "adopted",
+            Self::Contest => "contest",
+            Self::Refused => "refused",
+        }
+    }
 }

@@ -5,7 +5,7 @@
 
 use super::rank::Rank;
 use crate::member::{
-    Boot, HeldEntry, HeldSet, HeldState, HeldVersion, Member, NodeId, Roster, Standing,
+    Boot, Directory, HeldEntry, HeldSet, HeldState, HeldVersion, Member, NodeId, Roster, Standing,
 };
 use crate::{Epoch, GroupKey, Mac, Time, Vip};
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,6 +15,7 @@ use std::sync::Arc;
 #[derive(Debug, Default)]
 pub(super) struct Others {
     roster: Arc<Roster>,
+    published: Arc<Directory>,
     by_vip: BTreeMap<GroupKey, BTreeMap<NodeId, HeldEntry>>,
     /// The highest epoch that anybody ever published.
     pub(super) seen: Epoch,
@@ -103,6 +104,11 @@ impl Others {
         }
     }
 
+    /// Takes in whose hardware is whose, of those that were never heard, too.
+    pub(super) fn look_up(&mut self, published: Arc<Directory>) {
+        self.published = published;
+    }
+
     /// The roster.
     pub(super) fn roster(&self) -> &Roster {
         &self.roster
@@ -118,7 +124,12 @@ impl Others {
     pub(super) fn owner_of(&self, mac: Mac) -> Option<NodeId> {
         let mut members = self.roster.members.iter();
         let found = members.find(|(_, member)| member.profile.macs.contains(&mac));
-        found.map(|(id, _)| *id)
+        let published = || {
+            let mut published = self.published.iter();
+            published.find(|(_, other)| other.macs.contains(&mac))
+        };
+        let found = found.map(|(id, _)| *id);
+        found.or_else(|| published().map(|(id, _)| *id))
     }
 
     /// What a member says of a VIP.

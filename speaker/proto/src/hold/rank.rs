@@ -3,7 +3,7 @@
 //! Members must agree on it whatever their settings, and whatever each knows of the others besides their names, or two could stand back
 //! for each other. The order of names is given; that of a group's key is the election's among equals (L1.2, L5.2 of `docs/layer2.md`).
 
-use crate::member::{NodeId, Roster};
+use crate::member::{Directory, NodeId, Roster};
 use crate::{Epoch, GroupKey, NodeName};
 use std::sync::Arc;
 
@@ -17,6 +17,7 @@ pub(super) struct Rank {
     me: NodeId,
     my_name: NodeName,
     roster: Arc<Roster>,
+    published: Arc<Directory>,
 }
 
 impl Rank {
@@ -26,12 +27,18 @@ impl Rank {
             me,
             my_name,
             roster: Arc::default(),
+            published: Arc::default(),
         }
     }
 
     /// Takes in who is called what.
     pub(super) fn learn(&mut self, roster: Arc<Roster>) {
         self.roster = roster;
+    }
+
+    /// Takes in what others are called that were never heard.
+    pub(super) fn look_up(&mut self, published: Arc<Directory>) {
+        self.published = published;
     }
 
     /// Whether `a` goes before `b`.
@@ -47,9 +54,10 @@ impl Rank {
     /// Who was forgotten meanwhile comes last.
     fn place(&self, vip: GroupKey, id: NodeId) -> [u8; 32] {
         let member = self.roster.members.get(&id);
+        let heard = member.map(|member| &member.profile.name);
         let name = match id == self.me {
             true => Some(&self.my_name),
-            false => member.map(|member| &member.profile.name),
+            false => heard.or_else(|| self.published.get(&id).map(|other| &other.name)),
         };
         name.map_or([u8::MAX; 32], |name| (self.of)(vip, name))
     }

@@ -21,6 +21,10 @@ impl Machine for Holds {
         match input {
             Input::Wishes(wishes) => self.wished(wishes),
             Input::Roster(roster) => self.learned(roster),
+            Input::Published(published) => {
+                self.rank.look_up(Arc::clone(&published));
+                self.others.look_up(published);
+            }
             Input::Told(from, payload) => self.told(now, from, &payload),
             Input::Applied(version) => self.applied(version),
             Input::Armed => self.armed(),

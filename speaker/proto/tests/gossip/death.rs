@@ -254,3 +254,94 @@ fn l6_3_a_successor_within_the_promise_is_alive_all_the_time() {
             .all(|v| v.silent_at < died + Span::s(1))
     );
 }
+
+/// Node 0 of six stopped with a promise that all noted, and is not heard any more.
+fn in_grace(seed: u64) -> Cluster {
+    let mut cluster = Cluster::settled(seed, Net::lan(0.0), 6);
+    cluster.input(0, Input::Promise(Span::s(10)));
+    cluster.run(Span::ms(200));
+    assert_eq!(cluster.nodes[0].promised, Some(true));
+    cluster.kill(0);
+    cluster.run(Span::ms(300));
+    let id = cluster.nodes[0].id;
+    for node in &cluster.nodes[1..] {
+        assert!(
+            node.roster.members[&id].is_in_grace,
+            "all others observe it"
+        );
+    }
+    cluster
+}
+
+#[test]
+fn l6_3_two_whose_kernel_probes_are_not_answered_void_a_promise_for_all() {
+    let mut cluster = in_grace(20);
+    let id = cluster.nodes[0].id;
+    cluster.input(1, Input::Kernel(id, true));
+    cluster.input(3, Input::Kernel(id, true));
+    let voided = cluster.now;
+    cluster.run(Span::ms(500));
+    let seen = of(&cluster, 0);
+    assert_eq!(seen.len(), 5, "{seen:?}");
+    for verdict in seen {
+        // Its last heartbeat is some 300 ms old, and counts as any other's.
+        assert!(verdict.silent_at < voided + Span::ms(600), "{verdict:?}");
+        assert!(verdict.silent_at >= verdict.last_beat + Span::ms(600));
+    }
+    assert!(wrong(&cluster).is_empty());
+}
+
+#[test]
+fn l6_3_one_alone_voids_no_promise() {
+    let mut cluster = in_grace(21);
+    let id = cluster.nodes[0].id;
+    cluster.input(1, Input::Kernel(id, true));
+    cluster.run(Span::s(8));
+    assert!(cluster.verdicts.is_empty(), "{:?}", cluster.verdicts);
+}
+
+#[test]
+fn l6_3_a_kernel_that_answers_after_all_keeps_its_promise() {
+    let mut cluster = in_grace(22);
+    let id = cluster.nodes[0].id;
+    cluster.input(1, Input::Kernel(id, true));
+    cluster.run(Span::ms(300));
+    cluster.input(1, Input::Kernel(id, false));
+    cluster.run(Span::ms(300));
+    cluster.input(3, Input::Kernel(id, true));
+    cluster.run(Span::s(7));
+    assert!(cluster.verdicts.is_empty(), "{:?}", cluster.verdicts);
+}
+
+#[test]
+fn l6_3_who_is_back_is_alive_whatever_was_said_of_its_kernel() {
+    let mut cluster = in_grace(23);
+    let id = cluster.nodes[0].id;
+    cluster.input(1, Input::Kernel(id, true));
+    cluster.run(Span::ms(100));
+    cluster.start(0);
+    cluster.run(Span::ms(300));
+    cluster.input(3, Input::Kernel(id, true));
+    cluster.run(Span::s(3));
+    assert!(cluster.verdicts.is_empty(), "{:?}", cluster.verdicts);
+    assert!(cluster.is_whole());
+}
+
+#[test]
+fn l6_3_of_who_promised_nothing_no_kernel_is_asked() {
+    let mut cluster = Cluster::settled(24, Net::lan(0.0), 4);
+    let id = cluster.nodes[0].id;
+    cluster.kill(0);
+    for _ in 0..10 {
+        cluster.run(Span::ms(50));
+        for node in &cluster.nodes[1..] {
+            assert!(!node.roster.members[&id].is_in_grace);
+        }
+    }
+    cluster.input(1, Input::Kernel(id, true));
+    cluster.input(2, Input::Kernel(id, true));
+    assert!(
+        cluster.verdicts.is_empty(),
+        "its heartbeat's promise stands"
+    );
+}

@@ -49,6 +49,9 @@ fn note(peer: &BgpPeerSight) -> String {
     if let Some(obstacle) = &peer.obstacle {
         return obstacle.clone();
     }
+    if peer.paused.is_some() {
+        return format!("paused until `speaker ctl bgp resume {}`", peer.name);
+    }
     if let Some(because) = &peer.because {
         return because.clone();
     }
@@ -77,6 +80,13 @@ fn whole(peer: &BgpPeerSight, data: &BgpSight) -> String {
     }
     if let Some(obstacle) = &peer.obstacle {
         rows.push(("not in force", obstacle.clone()));
+    }
+    if let Some(text) = &peer.paused {
+        let until = format!(
+            "\"{text}\", until `speaker ctl bgp resume {}` or until this speaker starts anew",
+            peer.name
+        );
+        rows.push(("paused", until));
     }
     if let Some(because) = &peer.because {
         rows.push(("because", format!("{because} ({} times)", peer.times)));

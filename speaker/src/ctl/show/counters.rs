@@ -13,6 +13,7 @@ pub(super) struct Counters {
     vips: Vec<VipCounters>,
     globals: BTreeMap<&'static str, u64>,
     moves: BTreeMap<&'static str, u64>,
+    steered: BTreeMap<&'static str, u64>,
 }
 
 #[derive(Serialize)]
@@ -43,6 +44,7 @@ pub(super) fn show(known: &Known<'_>) -> Result<Shown<Counters>> {
         vips: vips.collect(),
         globals: by_name(known.sight.globals()?),
         moves: by_name(known.sight.passages()?),
+        steered: by_name(known.sight.steered()?),
     };
     Ok(Shown {
         text: text(&data),
@@ -92,5 +94,8 @@ fn text(data: &Counters) -> String {
         &rows,
     );
     let (globals, moves) = (lines(&data.globals), lines(&data.moves));
-    format!("{vips}\nwhole node\n{globals}\npackets of VIPs that move\n{moves}")
+    let steered = lines(&data.steered);
+    format!(
+        "{vips}\nwhole node\n{globals}\npackets of VIPs that move\n{moves}\npackets of VIPs that are spread\n{steered}"
+    )
 }

@@ -6,10 +6,12 @@ mod bfd;
 mod bgp;
 mod counters;
 pub(super) mod drain;
+mod facts;
 mod links;
 mod members;
 mod plan;
 mod status;
+mod steer;
 mod vips;
 
 use super::snapshot::{Sight, Snapshot};
@@ -19,6 +21,7 @@ use super::{Event, Question};
 use anyhow::{Context, Result, bail};
 use drain::Progress;
 use serde::Serialize;
+use speaker_core::manifest;
 use speaker_core::plan::{Explanation, explain};
 use speaker_core::service::ServiceId;
 use speaker_proto::Time;
@@ -55,12 +58,22 @@ pub(super) fn answer(known: &Known<'_>, question: &Question, as_text: bool) -> R
         Question::Vips => vips::show(known)?.into_answer(as_text),
         Question::Links => links::show(known)?.into_answer(as_text),
         Question::Members => members::show(known).into_answer(as_text),
-        Question::Bgp { peer } => bgp::show(known, peer.as_deref())?.into_answer(as_text),
+        Question::Bgp { peer, order: None } => {
+            bgp::show(known, peer.as_deref())?.into_answer(as_text)
+        }
         Question::Bfd { peer } => bfd::show(known, peer.as_deref())?.into_answer(as_text),
         Question::Routes { peer } => bgp::routes(known, peer.as_deref()).into_answer(as_text),
+        Question::Steer { vip } => steer::show(known, vip.as_deref())?.into_answer(as_text),
         Question::Maps => maps(known)?.into_answer(as_text),
         Question::Counters => counters::show(known)?.into_answer(as_text),
-        Question::Watch | Question::Drain { .. } => bail!("this has no single answer"),
+        Question::Facts => facts::show(known)?.into_answer(as_text),
+        Question::Objects => objects(known).into_answer(as_text),
+        Question::Metrics
+        | Question::Watch
+        | Question::Drain { .. }
+        | Question::Bgp { order: Some(_), .. } => {
+            bail!("this has no single answer")
+        }
     }
 }
 
@@ -97,6 +110,7 @@ fn why(known: &Known<'_>, service: &str) -> Result<Shown<Explanation>> {
     } = known.snapshot;
     let explanation = explain(world, alive, held, local, &id)
         .with_context(|| format!("there is no service {service}{}", near(known.snapshot, &id)))?;
+    let explanation = explanation.with_steering(known.snapshot.plan.steering.as_ref());
     Ok(Shown {
         text: explanation.to_string(),
         data: explanation,
@@ -115,6 +129,23 @@ fn near(snapshot: &Snapshot, id: &ServiceId) -> String {
         String::new()
     } else {
         format!("; there is {}", same.join(", "))
+    }
+}
+
+/// The objects in force, without secrets.
+fn objects(known: &Known<'_>) -> Shown<Vec<serde_json::Value>> {
+    let world = &known.snapshot.world;
+    let data: Vec<_> = manifest::write(world)
+        .map(manifest::without_secrets)
+        .collect();
+    let document =
+        |object| serde_norway::to_string(object).unwrap_or_else(|why| format!("# {why}\n"));
+    let text = data
+        .iter()
+        .map(|object| format!("---\n{}", document(object)));
+    Shown {
+        text: text.collect(),
+        data,
     }
 }
 

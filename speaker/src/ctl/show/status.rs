@@ -44,15 +44,10 @@ pub(super) fn show<'a>(known: &Known<'a>) -> Result<Shown<Status<'a>>> {
     let vips: BTreeSet<_> = answering.map(|slot| slot.vip).collect();
     let status = Status {
         node: snapshot.local.node.as_str(),
-        version: env!("CARGO_PKG_VERSION"),
+        version: env!("HELIOGRAPH_VERSION"),
         started: Timestamp::try_from(snapshot.started)
             .map_or_else(|_| "?".into(), |at| format!("{at:.0}")),
-        state: match (snapshot.world.is_synced(), snapshot.is_armed) {
-            _ if snapshot.members.is_waiting => "waiting",
-            (false, _) => "reading",
-            (true, false) => "silent",
-            (true, true) => "serving",
-        },
+        state: snapshot.state(),
         deadline_left_ms: Time::from_ns(known.sight.deadline_ns()?)
             .since(known.now)
             .ns()

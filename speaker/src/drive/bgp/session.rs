@@ -3,6 +3,7 @@
 //! It waits for whatever comes first, hands it to the machine, and does what the machine wants until it wants no more.
 
 use super::line::{Happened, Line};
+use super::sessions::Done;
 use super::sight::Told;
 use super::target::{Change, Target};
 use crate::drive::chance;
@@ -20,10 +21,14 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 /// What a session is told beside its target.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) enum Order {
     /// End it for good; the task ends with it.
     Stop(Stop),
+    /// Have none, and tell the peer this.
+    Pause(String, Done),
+    /// Have one again.
+    Resume(Done),
     /// BFD lost the peer.
     BfdDown {
         /// The peer's discriminator is another one than before.
@@ -41,6 +46,8 @@ pub(super) struct Ends {
     pub(super) target: watch::Receiver<Target>,
     /// Orders.
     pub(super) orders: mpsc::Receiver<Order>,
+    /// It begins paused, and why.
+    pub(super) paused: Option<String>,
     /// Who is told of changes; what does not fit is lost, as the status is still seen.
     pub(super) told: mpsc::Sender<Told>,
 }
@@ -103,7 +110,8 @@ impl Task {
 
     /// Runs until the session has stopped for good and its last words are said.
     pub(super) async fn run(mut self) {
-        self.feed(Input::Start);
+        let paused = self.ends.paused.take();
+        self.feed(paused.map_or(Input::Start, Input::Pause));
         self.tell_routes();
         self.flush();
         while !self.has_stopped {
@@ -287,18 +295,28 @@ impl Task {
     }
 
     fn obey(&mut self, order: Option<Order>) {
-        self.feed(match order {
-            Some(Order::Stop(stop)) => Input::Stop(stop),
+        let (input, done) = match order {
+            Some(Order::Stop(stop)) => (Input::Stop(stop), None),
+            Some(Order::Pause(text, done)) => (Input::Pause(text), Some(done)),
+            Some(Order::Resume(done)) => (Input::Resume, Some(done)),
             Some(Order::BfdDown {
                 is_peer_anew,
                 detection,
-            }) => Input::BfdDown {
-                is_peer_anew,
-                detection,
-            },
+            }) => {
+                let down = Input::BfdDown {
+                    is_peer_anew,
+                    detection,
+                };
+                (down, None)
+            }
             // Whoever gives orders is gone, and with it the process.
-            None => Input::Stop(Stop::Restart),
-        });
+            None => (Input::Stop(Stop::Restart), None),
+        };
+        self.feed(input);
+        self.flush();
+        if let Some(done) = done {
+            let _nobody_may_wait_any_more = done.send(Ok(()));
+        }
     }
 }
 

@@ -43,7 +43,14 @@ pub(crate) struct Means {
 pub(crate) enum Command {
     /// All sessions end for good in this way; told when they have.
     Stop(Stop, oneshot::Sender<()>),
+    /// There is no session with this peer, which is told this text, until it is resumed.
+    Pause(PeerName, String, Done),
+    /// There is a session with this peer again.
+    Resume(PeerName, Done),
 }
+
+/// Who is told once a command is obeyed, or why it is not.
+pub(crate) type Done = oneshot::Sender<Result<(), String>>;
 
 /// The sessions of this node.
 pub(crate) struct Sessions {
@@ -65,6 +72,8 @@ struct Peer {
     settings: Option<Arc<PeerSettings>>,
     obstacle: Option<Obstacle>,
     routes: Arc<Routes>,
+    /// An operator wants no session, and has the peer told this.
+    paused: Option<String>,
     session: Option<Running>,
 }
 
@@ -121,6 +130,35 @@ impl Sessions {
                 }
                 self.is_over = true;
                 self.end = Some(done);
+            }
+            Command::Pause(name, text, done) => self.pause(&name, Some(text), done).await,
+            Command::Resume(name, done) => self.pause(&name, None, done).await,
+        }
+    }
+
+    /// Pauses the session with a peer, which is told this, or resumes it. One that is still to come will be paused from its beginning.
+    async fn pause(&mut self, name: &PeerName, text: Option<String>, done: Done) {
+        let answer = match self.peers.get_mut(name) {
+            None => Err(format!("this node has no BGPPeer {name}")),
+            Some(peer) if self.is_over || peer.is_ending() => {
+                Err(format!("the session with {name} is being ended for good"))
+            }
+            Some(peer) => {
+                peer.pause(text.as_deref());
+                Ok(())
+            }
+        };
+        self.show();
+        match self.peers.get(name) {
+            Some(peer) if answer.is_ok() && peer.session.is_some() => {
+                peer.order(match text {
+                    Some(text) => Order::Pause(text, done),
+                    None => Order::Resume(done),
+                })
+                .await;
+            }
+            Some(_) | None => {
+                let _nobody_may_wait_any_more = done.send(answer);
             }
         }
     }
@@ -221,6 +259,7 @@ impl Sessions {
         let (target_in, target) = watch::channel(target);
         let (orders_in, orders) = mpsc::channel(ORDERS);
         let told = self.means.told.clone();
+        let paused = (self.peers.get(name)).and_then(|peer| peer.paused.clone());
         let birth = Birth {
             is_restarting: self.means.is_successor && !self.is_begun,
             kept_forwarding: self.means.is_successor && !self.is_begun,
@@ -230,6 +269,7 @@ impl Sessions {
                 name: name.clone(),
                 target,
                 orders,
+                paused,
                 told,
             },
             birth,
@@ -292,6 +332,20 @@ impl Peer {
         }
     }
 
+    /// Keeps what an operator wants. A session that is paused already has told its peer another text.
+    fn pause(&mut self, text: Option<&str>) {
+        match text {
+            Some(text) => {
+                self.paused.get_or_insert_with(|| text.to_owned());
+            }
+            None => self.paused = None,
+        }
+    }
+
+    fn is_ending(&self) -> bool {
+        (self.session.as_ref()).is_some_and(|running| running.is_ending)
+    }
+
     fn sight(&self) -> PeerSight {
         let key = self.session.as_ref().and_then(|running| {
             let target = running.target.borrow();
@@ -306,6 +360,7 @@ impl Peer {
         PeerSight {
             settings: self.settings.clone(),
             obstacle: self.obstacle.clone(),
+            paused: self.paused.clone(),
             wanted: self.routes.len(),
             key_bytes: key,
             status: self.session.as_ref().map(|running| running.status.clone()),

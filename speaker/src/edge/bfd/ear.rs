@@ -135,7 +135,9 @@ fn receive(socket: &Socket, buffer: &mut [u8]) -> io::Result<(usize, SockAddr, B
         let received = usize::try_from(received).map_err(|_| io::Error::last_os_error())?;
         // SAFETY: as above; the kernel wrote so many bytes of an address.
         unsafe { *length = header.msg_namelen };
-        Ok((received, header.msg_controllen))
+        // The C libraries differ in the width of this.
+        let told: usize = header.msg_controllen as _;
+        Ok((received, told))
     };
     // SAFETY: the closure fills the storage with an address of the length that it leaves, or fails.
     let ((length, told), from) =

@@ -21,6 +21,11 @@ impl Secret {
         (!trimmed.is_empty()).then(|| Self(Zeroizing::new(trimmed.to_vec())))
     }
 
+    /// How many bytes it has: all that may be said of it.
+    pub(crate) fn bytes(&self) -> usize {
+        self.0.len()
+    }
+
     /// What names it in a datagram: a hash, so that every speaker names it alike. Two may have the same name.
     pub(super) fn name(&self) -> u8 {
         let mut name = [0];

@@ -24,6 +24,8 @@ pub(super) fn collections(namespace: &str, usual: &Options) -> Vec<Collection> {
     };
     let everything = Options {
         has_policies: true,
+        // What several controllers need goes when there is one again.
+        controllers: 2,
         ..usual.clone()
     };
     let objects = deploy::running(&everything);

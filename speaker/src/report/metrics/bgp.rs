@@ -10,17 +10,38 @@ impl Page {
     /// Sessions with routers, and with `has_frr_k8s_names` the same by the names of frr-k8s.
     pub(super) fn sessions(&self, figures: &Figures) -> Result<()> {
         let (bgp, bfd) = (&figures.bgp, &figures.bfd);
+        let own = "heliograph_bgp";
         self.bgp("metallb_bgp", bgp, |peer| &peer.peer)?;
         self.bfd("metallb_bfd", bfd)?;
         if figures.has_frr_k8s_names {
             self.bgp("frrk8s_bgp", bgp, |peer| &peer.address)?;
             self.bfd("frrk8s_bfd", bfd)?;
         }
-        self.counted("heliograph_bgp", OWN, bgp, |peer| &peer.peer)
+        let discarded = self.counters(
+            "heliograph_bfd_discarded_packets_total",
+            "BFD packets that were not taken, by cause",
+            &["cause"],
+        )?;
+        for (cause, count) in &figures.bfd_discarded {
+            discarded.with_label_values(&[*cause]).inc_by(*count);
+        }
+        self.gauged(own, OWN_GAUGES, bgp, |peer| &peer.peer)?;
+        self.counted(own, OWN, bgp, |peer| &peer.peer)
     }
 
     fn bgp(&self, prefix: &str, peers: &[BgpFigures], label: Label) -> Result<()> {
-        for (name, help, figure) in GAUGES {
+        self.gauged(prefix, GAUGES, peers, label)?;
+        self.counted(prefix, COUNTERS, peers, label)
+    }
+
+    fn gauged(
+        &self,
+        prefix: &str,
+        figures: &[(&str, &str, Figure)],
+        peers: &[BgpFigures],
+        label: Label,
+    ) -> Result<()> {
+        for (name, help, figure) in figures {
             let gauges = self.gauges(&format!("{prefix}_{name}"), help, LABELS)?;
             for peer in peers {
                 let value = i64::try_from(figure(peer)).unwrap_or(i64::MAX);
@@ -29,7 +50,7 @@ impl Page {
                     .set(value);
             }
         }
-        self.counted(prefix, COUNTERS, peers, label)
+        Ok(())
     }
 
     fn counted(
@@ -186,6 +207,12 @@ const COUNTERS: &[(&str, &str, Figure)] = &[
         |peer| peer.got.total(),
     ),
 ];
+
+const OWN_GAUGES: &[(&str, &str, Figure)] = &[(
+    "session_paused",
+    "1 while an operator has the BGP session paused",
+    |peer| peer.is_paused.into(),
+)];
 
 const OWN: &[(&str, &str, Figure)] = &[
     (

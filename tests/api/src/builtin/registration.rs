@@ -17,6 +17,20 @@ pub(super) fn hooks(new: &mut Value) -> Vec<Cause> {
     causes
 }
 
+/// A ValidatingAdmissionPolicy.
+pub(super) fn policy(new: &mut Value) -> Vec<Cause> {
+    let spec = &mut new["spec"];
+    fill(spec, "failurePolicy", "Fail");
+    let constraints = &mut spec["matchConstraints"];
+    fill(constraints, "matchPolicy", "Equivalent");
+    fill(constraints, "namespaceSelector", json!({}));
+    fill(constraints, "objectSelector", json!({}));
+    for rule in each_mut(constraints, "resourceRules") {
+        fill(rule, "scope", "*");
+    }
+    Vec::new()
+}
+
 fn default_hook(hook: &mut Value) {
     let defaults = [
         ("failurePolicy", json!("Fail")),

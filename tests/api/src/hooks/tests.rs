@@ -241,7 +241,7 @@ fn request(method: &str, path: &str, object: &Value) -> Request {
 
 fn body(answer: &Answer) -> Value {
     match &answer.body {
-        Body::Json(value) | Body::Typed(value, _) => value.clone(),
+        Body::Json(value) => value.clone(),
         Body::Text(text) => json!(text),
     }
 }

@@ -1,8 +1,8 @@
 //! A watch as the body of an answer: one line an event, until one side has enough.
 
 use super::Shared;
+use crate::call::Stop;
 use crate::faults::Fault;
-use crate::hooks;
 use crate::post;
 use crate::read::metadata_only;
 use crate::route::Form;
@@ -113,47 +113,42 @@ impl Feed {
         }
     }
 
-    /// Events in the version of the watch, written.
+    /// Events in the version of the watch, written. What cannot be converted is left out, as the server's cache does not have it
+    /// either.
     async fn convert(&self, events: Vec<Event>) -> Vec<Value> {
         let watch = &self.watch;
         let wanted = watch.kind.api_version(&watch.version);
         let is_strange = |event: &&Event| {
             watch.kind.is_custom() && event.kind != "ERROR" && event.object["apiVersion"] != wanted
         };
-        let strange: Vec<_> = events.iter().filter(is_strange).collect();
-        if strange.is_empty() {
-            return events
-                .iter()
-                .map(|event| written(watch, event, None))
-                .collect();
-        }
-        let whole: Vec<_> = strange
-            .iter()
-            .map(|event| (*event.object).clone())
-            .collect();
-        let bare: Vec<_> = whole.iter().map(hooks::bare).collect();
-        let uid = || self.shared.store().identity();
-        let asked = hooks::question(&watch.kind, &wanted, &bare, uid);
-        let converted = match asked {
-            None => Ok(bare.clone()),
-            Some(question) => {
-                let places = self.shared.places().clone();
-                let reply = post::ask(&question, &places).await;
-                hooks::converted(&reply, &bare, &wanted)
-            }
-        };
-        // What cannot be converted is left out, as the server's cache does not have it either.
-        let mut new = converted
-            .map(|converted| hooks::joined(whole, converted, &wanted))
-            .unwrap_or_default()
-            .into_iter();
+        let strange = events.iter().filter(is_strange);
+        let strange: Vec<_> = strange.map(|event| (*event.object).clone()).collect();
+        let converted = self.converted(&strange).await;
+        let mut converted = converted.unwrap_or_default().into_iter();
         let lines = events.iter().filter_map(|event| {
-            if !is_strange(&event) {
-                return Some(written(watch, event, None));
-            }
-            Some(written(watch, event, Some(new.next()?)))
+            let new = match is_strange(&event) {
+                true => Some(converted.next()?),
+                false => None,
+            };
+            Some(written(watch, event, new))
         });
         lines.collect()
+    }
+
+    async fn converted(&self, strange: &[Value]) -> Option<Vec<Value>> {
+        let identity = self.shared.store().identity();
+        let mut replies = Vec::new();
+        loop {
+            match self.watch.converted(strange, &identity, &replies) {
+                Ok(converted) => return Some(converted),
+                Err(Stop::Refused(_)) => return None,
+                Err(Stop::Ask(question)) => {
+                    let places = self.shared.places().clone();
+                    let reply = post::ask(&question, &places).await;
+                    replies.push((*question, reply));
+                }
+            }
+        }
     }
 }
 

@@ -7,10 +7,11 @@
 #[path = "random/replicas.rs"]
 mod replicas;
 
+use crate::cluster::{CONTROLLER, shipped};
 use api_tests::history::{self, Operation, Subject};
 use api_tests::oracle::{Actor, Judge, Picture, Rule, Violation};
 use api_tests::{Double, Options, Users, Written};
-use replicas::{Replicas, USER, rights};
+use replicas::Replicas;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -161,7 +162,7 @@ impl Trial {
     fn new(class: Option<&str>, seed: u64) -> Self {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         let mut users = Users::new();
-        users.add("controller", USER, &[]);
+        users.add("controller", CONTROLLER, &[]);
         let options = Options {
             crds: Some(root.join("deploy/crds")),
             users,
@@ -174,7 +175,7 @@ impl Trial {
             let metadata = json!({"name": name});
             double.put(&json!({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}));
         }
-        for right in rights() {
+        for right in shipped("manifests/1-controller-rights.yaml") {
             let (code, answer) = double.put(&right);
             assert_eq!(code, 201, "{answer}");
         }
@@ -310,7 +311,7 @@ impl Trial {
         let begun = self.double.requests();
         let writes = begun.iter().filter(|request| {
             let is_write = ["create", "update", "patch"].contains(&request.verb.as_str());
-            request.user == USER && is_write && !request.path.contains("/leases")
+            request.user == CONTROLLER && is_write && !request.path.contains("/leases")
         });
         if writes.count() >= requests {
             self.armed = None;

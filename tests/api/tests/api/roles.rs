@@ -2,33 +2,34 @@
 //!
 //! A call that is new in a program belongs in the table here and in `deploy/manifests`, in both or in neither.
 
+use crate::cluster;
 use api_tests::Logged;
 use api_tests::rbac::{Attributes, User, allows, grant};
-use serde::Deserialize as _;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
-use std::fs;
-use std::path::Path;
 
-/// Verbs, group, resource with subresource, where, and the name where it is always the same.
-type Call = (
-    &'static [&'static str],
-    &'static str,
-    &'static str,
-    &'static str,
-    &'static str,
-);
+/// A kind of call that a program makes.
+struct Call {
+    verbs: Vec<&'static str>,
+    /// Empty for the core.
+    group: &'static str,
+    /// With its subresource.
+    resource: &'static str,
+    /// Empty for the cluster, or for all namespaces.
+    namespace: &'static str,
+    /// Empty where it is not always the same.
+    name: &'static str,
+}
 
 #[test]
 fn every_call_is_granted() {
     let objects = shipped();
-    for (account, calls) in ACCOUNTS {
-        for &(verbs, group, resource, namespace, name) in calls {
-            for verb in verbs {
-                let request = request(verb, group, resource, namespace, name);
+    for (account, rows) in ACCOUNTS {
+        for call in calls(rows) {
+            for request in call.requests() {
                 assert!(
                     allows(&objects, &user(account), &request),
-                    "{account} may not {verb} {resource} {name} in {namespace:?}"
+                    "{account} may not {request:?}"
                 );
             }
         }
@@ -85,10 +86,10 @@ fn what_nobody_needs_is_refused() {
     let status = request("update", "", "services/status", "default", "web");
     assert!(!allows(&objects, &user("speaker"), &status));
     let stranger = user("default");
-    for &(verbs, group, resource, namespace, name) in ACCOUNTS.iter().flat_map(|(_, calls)| *calls)
-    {
-        let request = request(verbs[0], group, resource, namespace, name);
-        assert!(!allows(&objects, &stranger, &request), "{resource}");
+    for call in ACCOUNTS.iter().flat_map(|(_, rows)| calls(rows)) {
+        for request in call.requests() {
+            assert!(!allows(&objects, &stranger, &request), "{request:?}");
+        }
     }
 }
 
@@ -99,14 +100,16 @@ pub(super) fn judge(log: &[Logged]) {
             .user
             .strip_prefix("system:serviceaccount:metallb-system:");
         let known = ACCOUNTS.iter().find(|(known, _)| account == Some(known));
-        let Some((_, calls)) = known else {
+        let Some((_, rows)) = known else {
             continue;
         };
         let Some((group, resource)) = resource_of(&logged.path) else {
             continue;
         };
-        let is_known = calls.iter().any(|&(verbs, of, what, _, _)| {
-            verbs.contains(&logged.verb.as_str()) && of == group && what == resource
+        let is_known = calls(rows).any(|call| {
+            call.verbs.contains(&logged.verb.as_str())
+                && call.group == group
+                && call.resource == resource
         });
         let Logged {
             user, verb, path, ..
@@ -140,15 +143,41 @@ fn resource_of(path: &str) -> Option<(String, String)> {
 }
 
 fn is_missed(objects: &[Value]) -> bool {
-    ACCOUNTS.into_iter().any(|(account, calls)| {
-        calls
-            .iter()
-            .any(|&(verbs, group, resource, namespace, name)| {
-                verbs.iter().any(|verb| {
-                    let request = request(verb, group, resource, namespace, name);
-                    !allows(objects, &user(account), &request)
-                })
-            })
+    ACCOUNTS.into_iter().any(|(account, rows)| {
+        calls(rows).any(|call| {
+            let mut requests = call.requests();
+            requests.any(|request| !allows(objects, &user(account), &request))
+        })
+    })
+}
+
+impl Call {
+    /// One request for each verb.
+    fn requests(&self) -> impl Iterator<Item = Attributes<'_>> {
+        let verbs = self.verbs.iter();
+        verbs.map(|verb| request(verb, self.group, self.resource, self.namespace, self.name))
+    }
+}
+
+/// Reads the rows of a table: verbs, group, resource, namespace and name, `-` for none.
+fn calls(rows: &[&'static str]) -> impl Iterator<Item = Call> {
+    rows.iter().map(|row| {
+        let words: Vec<&str> = row.split_whitespace().collect();
+        let [verbs, group, resource, namespace, name] = words[..] else {
+            panic!("{row:?} has not five words");
+        };
+        let named = |word| if word == "-" { "" } else { word };
+        Call {
+            verbs: verbs.split(',').collect(),
+            group: if group == "core" { "" } else { group },
+            resource,
+            namespace: if namespace == "own" {
+                OWN
+            } else {
+                named(namespace)
+            },
+            name: named(name),
+        }
     })
 }
 
@@ -210,397 +239,130 @@ fn user(account: &str) -> User {
     User {
         name: format!("system:serviceaccount:{OWN}:{account}"),
         groups: vec!["system:serviceaccounts".to_owned()],
+        ..User::default()
     }
 }
 
+/// Everything that is shipped as manifests.
 fn shipped() -> Vec<Value> {
-    let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy");
-    let folders = ["manifests", "operator"].map(|name| fs::read_dir(deploy.join(name)).unwrap());
-    let files = folders
-        .into_iter()
-        .flatten()
-        .map(|file| file.unwrap().path());
-    let mut objects = Vec::new();
-    for file in files.filter(|file| file.is_file()) {
-        let content = fs::read_to_string(file).unwrap();
-        for document in serde_norway::Deserializer::from_str(&content) {
-            objects.push(Value::deserialize(document).unwrap());
-        }
-    }
-    objects
+    let folders = ["manifests", "operator"].into_iter();
+    folders.flat_map(cluster::shipped).collect()
 }
 
 const OWN: &str = "metallb-system";
-const FOLLOW: &[&str] = &["list", "watch"];
 
-const ACCOUNTS: [(&str, &[Call]); 3] = [
+const ACCOUNTS: [(&str, &[&str]); 3] = [
     ("controller", CONTROLLER),
     ("speaker", SPEAKER),
     ("metallb-operator", OPERATOR),
 ];
 
-const CONTROLLER: &[Call] = &[
-    (FOLLOW, "", "services", "", ""),
-    (&["get"], "", "services", "default", "web"),
-    (&["update"], "", "services/status", "default", "web"),
-    (FOLLOW, "", "namespaces", "", ""),
-    (FOLLOW, "", "nodes", "", ""),
-    (&["create", "patch"], "", "events", "default", "web.1"),
-    (
-        &["list", "watch", "patch"],
-        "admissionregistration.k8s.io",
-        "validatingwebhookconfigurations",
-        "",
-        "metallb-webhook-configuration",
-    ),
-    (
-        &["list", "watch", "patch"],
-        "apiextensions.k8s.io",
-        "customresourcedefinitions",
-        "",
-        "bgppeers.metallb.io",
-    ),
-    (&["create"], "authentication.k8s.io", "tokenreviews", "", ""),
-    (
-        &["create"],
-        "authorization.k8s.io",
-        "subjectaccessreviews",
-        "",
-        "",
-    ),
-    (FOLLOW, "metallb.io", "ipaddresspools", OWN, ""),
-    (FOLLOW, "metallb.io", "l2advertisements", OWN, ""),
-    (FOLLOW, "metallb.io", "bgpadvertisements", OWN, ""),
-    (FOLLOW, "metallb.io", "bgppeers", OWN, ""),
-    (FOLLOW, "metallb.io", "bfdprofiles", OWN, ""),
-    (FOLLOW, "metallb.io", "communities", OWN, ""),
-    (&["update"], "metallb.io", "ipaddresspools/status", OWN, "p"),
-    (
-        &["get", "create", "patch"],
-        "metallb.io",
-        "configurationstates",
-        OWN,
-        "controller",
-    ),
-    (
-        &["patch"],
-        "metallb.io",
-        "configurationstates/status",
-        OWN,
-        "controller",
-    ),
-    (&["create"], "coordination.k8s.io", "leases", OWN, ""),
-    (
-        &["get", "update"],
-        "coordination.k8s.io",
-        "leases",
-        OWN,
-        "heliograph-controller",
-    ),
-    (&["create"], "", "secrets", OWN, ""),
-    (
-        &["get", "list", "watch", "patch"],
-        "",
-        "secrets",
-        OWN,
-        "metallb-webhook-cert",
-    ),
-    (&["get"], "apps", "deployments", OWN, "controller"),
-    (&["get"], "", "pods", OWN, "controller-1"),
-    (&["list"], "", "pods", OWN, ""),
+const CONTROLLER: &[&str] = &[
+    "list,watch           core                         services                        -       -",
+    "get                  core                         services                        default web",
+    "update               core                         services/status                 default web",
+    "list,watch           core                         namespaces                      -       -",
+    "list,watch           core                         nodes                           -       -",
+    "create,patch         core                         events                          default web.1",
+    "list,watch,patch     admissionregistration.k8s.io validatingwebhookconfigurations -       metallb-webhook-configuration",
+    "list,watch,patch     apiextensions.k8s.io         customresourcedefinitions       -       bgppeers.metallb.io",
+    "create               authentication.k8s.io        tokenreviews                    -       -",
+    "create               authorization.k8s.io         subjectaccessreviews            -       -",
+    "list,watch           metallb.io                   ipaddresspools                  own     -",
+    "list,watch           metallb.io                   l2advertisements                own     -",
+    "list,watch           metallb.io                   bgpadvertisements               own     -",
+    "list,watch           metallb.io                   bgppeers                        own     -",
+    "list,watch           metallb.io                   bfdprofiles                     own     -",
+    "list,watch           metallb.io                   communities                     own     -",
+    "update               metallb.io                   ipaddresspools/status           own     p",
+    "get,create,patch     metallb.io                   configurationstates             own     controller",
+    "patch                metallb.io                   configurationstates/status      own     controller",
+    "create               coordination.k8s.io          leases                          own     -",
+    "get,update           coordination.k8s.io          leases                          own     heliograph-controller",
+    "create               core                         secrets                         own     -",
+    "get,list,watch,patch core                         secrets                         own     metallb-webhook-cert",
+    "get                  apps                         deployments                     own     controller",
+    "get                  core                         pods                            own     controller-1",
+    "list                 core                         pods                            own     -",
 ];
 
-const SPEAKER: &[Call] = &[
-    (FOLLOW, "", "services", "", ""),
-    (FOLLOW, "", "nodes", "", ""),
-    (FOLLOW, "discovery.k8s.io", "endpointslices", "", ""),
-    (&["create", "patch"], "", "events", "default", "web.1"),
-    (&["create"], "authentication.k8s.io", "tokenreviews", "", ""),
-    (
-        &["create"],
-        "authorization.k8s.io",
-        "subjectaccessreviews",
-        "",
-        "",
-    ),
-    (FOLLOW, "metallb.io", "ipaddresspools", OWN, ""),
-    (FOLLOW, "metallb.io", "l2advertisements", OWN, ""),
-    (FOLLOW, "metallb.io", "bgpadvertisements", OWN, ""),
-    (FOLLOW, "metallb.io", "bgppeers", OWN, ""),
-    (FOLLOW, "metallb.io", "bfdprofiles", OWN, ""),
-    (FOLLOW, "metallb.io", "communities", OWN, ""),
-    (&["get"], "", "secrets", OWN, "bgp-password"),
-    (FOLLOW, "metallb.io", "servicel2statuses", OWN, ""),
-    (
-        &["create", "patch", "delete"],
-        "metallb.io",
-        "servicel2statuses",
-        OWN,
-        "l2-x",
-    ),
-    (
-        &["patch"],
-        "metallb.io",
-        "servicel2statuses/status",
-        OWN,
-        "l2-x",
-    ),
-    (FOLLOW, "metallb.io", "servicebgpstatuses", OWN, ""),
-    (
-        &["create", "patch", "delete"],
-        "metallb.io",
-        "servicebgpstatuses",
-        OWN,
-        "bgp-x",
-    ),
-    (
-        &["patch"],
-        "metallb.io",
-        "servicebgpstatuses/status",
-        OWN,
-        "bgp-x",
-    ),
-    (FOLLOW, "frrk8s.metallb.io", "bgpsessionstates", OWN, ""),
-    (
-        &["create", "patch", "delete"],
-        "frrk8s.metallb.io",
-        "bgpsessionstates",
-        OWN,
-        "n1-x",
-    ),
-    (
-        &["patch"],
-        "frrk8s.metallb.io",
-        "bgpsessionstates/status",
-        OWN,
-        "n1-x",
-    ),
-    (
-        &["get", "create", "patch"],
-        "metallb.io",
-        "configurationstates",
-        OWN,
-        "speaker-n1",
-    ),
-    (
-        &["patch"],
-        "metallb.io",
-        "configurationstates/status",
-        OWN,
-        "speaker-n1",
-    ),
-    (&["get"], "", "pods", OWN, "speaker-1"),
-    (&["get"], "apps", "daemonsets", OWN, "speaker"),
+const SPEAKER: &[&str] = &[
+    "list,watch          core                  services                   -       -",
+    "list,watch          core                  nodes                      -       -",
+    "list,watch          discovery.k8s.io      endpointslices             -       -",
+    "create,patch        core                  events                     default web.1",
+    "create              authentication.k8s.io tokenreviews               -       -",
+    "create              authorization.k8s.io  subjectaccessreviews       -       -",
+    "list,watch          metallb.io            ipaddresspools             own     -",
+    "list,watch          metallb.io            l2advertisements           own     -",
+    "list,watch          metallb.io            bgpadvertisements          own     -",
+    "list,watch          metallb.io            bgppeers                   own     -",
+    "list,watch          metallb.io            bfdprofiles                own     -",
+    "list,watch          metallb.io            communities                own     -",
+    "get                 core                  secrets                    own     bgp-password",
+    "list,watch          metallb.io            servicel2statuses          own     -",
+    "create,patch,delete metallb.io            servicel2statuses          own     l2-x",
+    "patch               metallb.io            servicel2statuses/status   own     l2-x",
+    "list,watch          metallb.io            servicebgpstatuses         own     -",
+    "create,patch,delete metallb.io            servicebgpstatuses         own     bgp-x",
+    "patch               metallb.io            servicebgpstatuses/status  own     bgp-x",
+    "list,watch          frrk8s.metallb.io     bgpsessionstates           own     -",
+    "create,patch,delete frrk8s.metallb.io     bgpsessionstates           own     n1-x",
+    "patch               frrk8s.metallb.io     bgpsessionstates/status    own     n1-x",
+    "get,create,patch    metallb.io            configurationstates        own     speaker-n1",
+    "patch               metallb.io            configurationstates/status own     speaker-n1",
+    "list,watch          core                  configmaps                 own     -",
+    "create,patch        core                  configmaps                 own     speaker-n1",
+    "get                 core                  pods                       own     speaker-1",
+    "get                 apps                  daemonsets                 own     speaker",
 ];
 
 /// Of what it makes it reads each before it takes it over.
-const OPERATOR: &[Call] = &[
-    (
-        &["create"],
-        "admissionregistration.k8s.io",
-        "validatingwebhookconfigurations",
-        "",
-        "",
-    ),
-    (
-        &["list", "watch", "get", "patch", "delete"],
-        "admissionregistration.k8s.io",
-        "validatingwebhookconfigurations",
-        "",
-        "metallb-webhook-configuration",
-    ),
-    (
-        &["list", "watch", "patch"],
-        "admissionregistration.k8s.io",
-        "validatingwebhookconfigurations",
-        "",
-        "metallb-operator-webhook-configuration",
-    ),
-    (
-        &["get", "patch"],
-        "apiextensions.k8s.io",
-        "customresourcedefinitions",
-        "",
-        "bgppeers.metallb.io",
-    ),
-    (&["create", "patch"], "", "events", "default", "e.1"),
-    (FOLLOW, "metallb.io", "metallbs", OWN, ""),
-    (&["patch"], "metallb.io", "metallbs/status", OWN, "any"),
-    (&["create"], "coordination.k8s.io", "leases", OWN, ""),
-    (
-        &["get", "update"],
-        "coordination.k8s.io",
-        "leases",
-        OWN,
-        "metallb.io.metallboperator",
-    ),
-    (
-        &["delete"],
-        "coordination.k8s.io",
-        "leases",
-        OWN,
-        "heliograph-controller",
-    ),
-    (&["create"], "", "secrets", OWN, ""),
-    (
-        &["get", "list", "watch", "patch"],
-        "",
-        "secrets",
-        OWN,
-        "metallb-operator-webhook-cert",
-    ),
-    (&["delete"], "", "secrets", OWN, "metallb-webhook-cert"),
-    (&["list", "watch", "create"], "", "configmaps", OWN, ""),
-    (
-        &["get", "patch", "delete"],
-        "",
-        "configmaps",
-        OWN,
-        "metallb-excludel2",
-    ),
-    (&["list", "watch", "create"], "", "services", OWN, ""),
-    (
-        &["get", "patch", "delete"],
-        "",
-        "services",
-        OWN,
-        "metallb-webhook-service",
-    ),
-    (
-        &["get", "patch", "delete"],
-        "",
-        "services",
-        OWN,
-        "controller-monitor-service",
-    ),
-    (
-        &["get", "patch", "delete"],
-        "",
-        "services",
-        OWN,
-        "speaker-monitor-service",
-    ),
-    (&["list", "watch", "create"], "apps", "deployments", OWN, ""),
-    (
-        &["get", "patch", "delete"],
-        "apps",
-        "deployments",
-        OWN,
-        "controller",
-    ),
-    (&["list", "watch", "create"], "apps", "daemonsets", OWN, ""),
-    (
-        &["get", "patch", "delete"],
-        "apps",
-        "daemonsets",
-        OWN,
-        "speaker",
-    ),
-    (
-        &["list", "watch", "create"],
-        "networking.k8s.io",
-        "networkpolicies",
-        OWN,
-        "",
-    ),
-    (
-        &["get", "patch", "delete"],
-        "networking.k8s.io",
-        "networkpolicies",
-        OWN,
-        "controller",
-    ),
-    (
-        &["get", "patch", "delete"],
-        "networking.k8s.io",
-        "networkpolicies",
-        OWN,
-        "default-deny",
-    ),
-    (
-        &["list", "watch", "create"],
-        "monitoring.coreos.com",
-        "podmonitors",
-        OWN,
-        "",
-    ),
-    (
-        &["get", "patch", "delete"],
-        "monitoring.coreos.com",
-        "podmonitors",
-        OWN,
-        "controller-monitor",
-    ),
-    (
-        &["get", "patch", "delete"],
-        "monitoring.coreos.com",
-        "podmonitors",
-        OWN,
-        "speaker-monitor",
-    ),
-    (
-        &["list", "watch", "create"],
-        "monitoring.coreos.com",
-        "servicemonitors",
-        OWN,
-        "",
-    ),
-    (
-        &["get", "patch", "delete"],
-        "monitoring.coreos.com",
-        "servicemonitors",
-        OWN,
-        "controller-monitor",
-    ),
-    (
-        &["get", "patch", "delete"],
-        "monitoring.coreos.com",
-        "servicemonitors",
-        OWN,
-        "speaker-monitor",
-    ),
-    (
-        &["get", "delete"],
-        "apps",
-        "deployments",
-        OWN,
-        "webhook-server",
-    ),
-    (
-        &["get", "delete"],
-        "apps",
-        "deployments",
-        OWN,
-        "metallb-operator-webhook-server",
-    ),
-    (
-        &["get", "delete"],
-        "apps",
-        "deployments",
-        OWN,
-        "frr-k8s-webhook-server",
-    ),
-    (
-        &["get", "delete"],
-        "apps",
-        "deployments",
-        OWN,
-        "frr-k8s-statuscleaner",
-    ),
-    (&["get", "delete"], "apps", "daemonsets", OWN, "frr-k8s"),
-    (&["get", "delete"], "", "configmaps", OWN, "frr-startup"),
-    (
-        &["get", "delete"],
-        "networking.k8s.io",
-        "networkpolicies",
-        OWN,
-        "metallb-controller",
-    ),
-    (
-        &["get", "delete"],
-        "networking.k8s.io",
-        "networkpolicies",
-        OWN,
-        "metallb-webhook",
-    ),
+const OPERATOR: &[&str] = &[
+    "create                      admissionregistration.k8s.io validatingwebhookconfigurations -       -",
+    "list,watch,get,patch,delete admissionregistration.k8s.io validatingwebhookconfigurations -       metallb-webhook-configuration",
+    "list,watch,patch            admissionregistration.k8s.io validatingwebhookconfigurations -       metallb-operator-webhook-configuration",
+    "create                      admissionregistration.k8s.io validatingadmissionpolicies     -       -",
+    "list,watch,get,patch,delete admissionregistration.k8s.io validatingadmissionpolicies     -       heliograph-speaker-configmaps",
+    "create                      admissionregistration.k8s.io validatingadmissionpolicybindings -       -",
+    "list,watch,get,patch,delete admissionregistration.k8s.io validatingadmissionpolicybindings -       heliograph-speaker-configmaps",
+    "get,patch                   apiextensions.k8s.io         customresourcedefinitions       -       bgppeers.metallb.io",
+    "create,patch                core                         events                          default e.1",
+    "list,watch                  metallb.io                   metallbs                        own     -",
+    "patch                       metallb.io                   metallbs/status                 own     any",
+    "create                      coordination.k8s.io          leases                          own     -",
+    "get,update                  coordination.k8s.io          leases                          own     metallb.io.metallboperator",
+    "delete                      coordination.k8s.io          leases                          own     heliograph-controller",
+    "create                      core                         secrets                         own     -",
+    "get,list,watch,patch        core                         secrets                         own     metallb-operator-webhook-cert",
+    "delete                      core                         secrets                         own     metallb-webhook-cert",
+    "list,watch,create           core                         configmaps                      own     -",
+    "get,patch,delete            core                         configmaps                      own     metallb-excludel2",
+    "list,watch,create           core                         services                        own     -",
+    "get,patch,delete            core                         services                        own     metallb-webhook-service",
+    "get,patch,delete            core                         services                        own     controller-monitor-service",
+    "get,patch,delete            core                         services                        own     speaker-monitor-service",
+    "list,watch,create           apps                         deployments                     own     -",
+    "get,patch,delete            apps                         deployments                     own     controller",
+    "list,watch,create           apps                         daemonsets                      own     -",
+    "get,patch,delete            apps                         daemonsets                      own     speaker",
+    "list,watch,create           networking.k8s.io            networkpolicies                 own     -",
+    "get,patch,delete            networking.k8s.io            networkpolicies                 own     controller",
+    "get,patch,delete            networking.k8s.io            networkpolicies                 own     default-deny",
+    "list,watch,create           policy                       poddisruptionbudgets            own     -",
+    "get,patch,delete            policy                       poddisruptionbudgets            own     controller",
+    "list,watch,create           monitoring.coreos.com        podmonitors                     own     -",
+    "get,patch,delete            monitoring.coreos.com        podmonitors                     own     controller-monitor",
+    "get,patch,delete            monitoring.coreos.com        podmonitors                     own     speaker-monitor",
+    "list,watch,create           monitoring.coreos.com        servicemonitors                 own     -",
+    "get,patch,delete            monitoring.coreos.com        servicemonitors                 own     controller-monitor",
+    "get,patch,delete            monitoring.coreos.com        servicemonitors                 own     speaker-monitor",
+    "get,delete                  apps                         deployments                     own     webhook-server",
+    "get,delete                  apps                         deployments                     own     metallb-operator-webhook-server",
+    "get,delete                  apps                         deployments                     own     frr-k8s-webhook-server",
+    "get,delete                  apps                         deployments                     own     frr-k8s-statuscleaner",
+    "get,delete                  apps                         daemonsets                      own     frr-k8s",
+    "get,delete                  core                         configmaps                      own     frr-startup",
+    "get,delete                  networking.k8s.io            networkpolicies                 own     metallb-controller",
+    "get,delete                  networking.k8s.io            networkpolicies                 own     metallb-webhook",
 ];

@@ -34,6 +34,10 @@ pub(crate) struct Setting {
     pub(crate) is_quick: bool,
     /// For how long BFD is captured.
     pub(crate) capture: Duration,
+    /// The only size of cluster that is asked for.
+    pub(crate) nodes: Option<u16>,
+    /// How many simulated minutes each is watched for, if not as is usual for its size.
+    pub(crate) minutes: Option<u16>,
 }
 
 /// One bench.

@@ -15,7 +15,7 @@ use speaker_core::local::Local;
 use speaker_core::members::node_id;
 use speaker_core::object::{Kind, Object};
 use speaker_core::plan::{self, Hold, Members, Memo, Plan};
-use speaker_core::tables::{self, TableChange, Tables};
+use speaker_core::tables::{self, Memory, TableChange, Tables};
 use speaker_core::world::World;
 use speaker_proto::member::{Boot, HeldVersion, Member, MemberLink, Profile, Roster, Standing};
 use speaker_proto::{Mac, Machine, Span, Time};
@@ -71,6 +71,7 @@ fn roster(objects: &[Object], local: &Local) -> Roster {
             is_stale: false,
             rules: 0,
             version: String::new(),
+            key: None,
         };
         let member = Member {
             boot: Boot::default(),
@@ -80,6 +81,7 @@ fn roster(objects: &[Object], local: &Local) -> Roster {
             held_version: HeldVersion(1),
             acked: HeldVersion(u64::MAX),
             is_reachable: true,
+            is_in_grace: false,
         };
         (node_id(&node.name), Arc::new(member))
     };
@@ -197,6 +199,7 @@ struct Node {
     now: Time,
     members: BTreeSet<Mac>,
     tables: Tables,
+    memory: Memory,
     kernel: Subject,
 }
 
@@ -216,6 +219,7 @@ impl Node {
             local,
             adopted: BTreeMap::new(),
             is_armed: true,
+            spread: BTreeSet::new(),
             drain_window: Span::s(30),
             seed: 1,
         };
@@ -224,6 +228,7 @@ impl Node {
             now,
             members: cluster::macs(size),
             tables: Tables::default(),
+            memory: Memory::default(),
             kernel: Subject::load(&setting.object, 1)?,
         };
         node.agent.input(
@@ -309,6 +314,8 @@ impl Node {
                     | Output::Tell(..)
                     | Output::Publish(..)
                     | Output::Watch(_)
+                    | Output::LookFor(_)
+                    | Output::Kernel(..)
                     | Output::Unfence(_)
                     | Output::Claim(_)
                     | Output::ClaimTo(..)
@@ -323,7 +330,13 @@ impl Node {
     }
 
     fn apply(&mut self, plan: &Plan) -> Vec<TableChange> {
-        let wanted = tables::wanted(plan, self.agent.local(), &self.members, &self.tables);
+        let wanted = tables::wanted(
+            plan,
+            self.agent.local(),
+            &self.members,
+            &self.tables,
+            &mut self.memory,
+        );
         let changes = tables::changes(&self.tables, &wanted.tables);
         for change in &changes {
             self.tables.apply(change);

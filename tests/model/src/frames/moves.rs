@@ -196,9 +196,19 @@ fn staying() -> Vec<Case> {
         .stays(Passage::NoHops)
         .remembering(1),
         Case::new(
-            "an extension header hides a connection",
+            "a connection behind options goes to the taker, IPv6",
             with(v6, |frame| {
                 frame.first_option = Some(0);
+                frame.options = vec![6, 0, 1, 4, 0, 0, 0, 0];
+            }),
+        )
+        .given(giver)
+        .sent_on(Passage::Forwarded, MEMBER)
+        .remembering(1),
+        Case::new(
+            "an authentication header hides a connection",
+            with(v6, |frame| {
+                frame.first_option = Some(51);
                 frame.options = vec![6, 0, 1, 4, 0, 0, 0, 0];
             }),
         )

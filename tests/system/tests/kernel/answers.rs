@@ -36,7 +36,7 @@ fn native_xdp_answers() {
 }
 
 #[test]
-fn a_lapsed_program_is_silent_and_so_is_the_stack_behind_it() {
+fn l4_2_a_lapsed_program_is_silent_and_so_is_the_stack_behind_it() {
     on_wire(Hook::Tcx, |site| {
         // The address on the node's own loopback: its stack would answer for it.
         site.node.run("ip addr add 192.0.2.10/32 dev lo");
@@ -48,7 +48,7 @@ fn a_lapsed_program_is_silent_and_so_is_the_stack_behind_it() {
 }
 
 #[test]
-fn an_address_that_is_not_in_the_table_is_left_to_the_stack() {
+fn l4_1_an_address_that_is_not_in_the_table_is_left_to_the_stack() {
     on_wire(Hook::Tcx, |site| {
         site.node.run("ip addr add 192.0.2.5/24 dev eth0");
         site.client.run("arping -c 1 -w 1 -I eth0 192.0.2.5");
@@ -56,7 +56,7 @@ fn an_address_that_is_not_in_the_table_is_left_to_the_stack() {
 }
 
 #[test]
-fn a_members_announcement_on_the_wire_silences_the_vip() {
+fn l5_2_a_members_announcement_on_the_wire_silences_the_vip() {
     on_wire(Hook::Tcx, |site| {
         site.client
             .run("ip link set eth0 address 02:00:00:00:00:22");

@@ -13,3 +13,4 @@ mod load;
 mod moves;
 mod net;
 mod program;
+mod spread;

@@ -1,6 +1,7 @@
 //! The loaded object and its maps, written and read as the model's tables.
 
 use crate::net::require_root;
+use crate::spread;
 use aya::maps::{
     Array, HashMap, Map, MapData, MapInfo, PerCpuArray, PerCpuHashMap, PerCpuValues, RingBuf,
 };
@@ -138,6 +139,7 @@ impl Program {
                 .insert(cast::<_, [u8; 20]>(*key), cast::<_, [u8; 32]>(row), 0)
                 .unwrap();
         }
+        spread::write(self, tables, at);
         let mut node: Array<_, u64> = self.map("hg_node");
         node.set(0, at(tables.node_deadline_ns), 0).unwrap();
         for (name, words) in [
@@ -158,6 +160,7 @@ impl Program {
             claims: self.claims(),
             ..Tables::default()
         };
+        spread::read(self, &mut tables);
         for slot in slots {
             tables.stats.insert(*slot, self.stats(*slot));
             tables.traffic.insert(*slot, self.traffic(*slot));
@@ -222,16 +225,7 @@ impl Program {
     /// What was handed to the stack for a slot, over all CPUs.
     pub(crate) fn traffic(&mut self, slot: u32) -> Traffic {
         let map: PerCpuArray<_, [u8; 16]> = self.map("hg_traffic");
-        let mut sum = Traffic {
-            packets: 0,
-            bytes: 0,
-        };
-        for value in map.get(&slot, 0).unwrap().iter() {
-            let value: Traffic = pod_read_unaligned(value);
-            sum.packets += value.packets;
-            sum.bytes += value.bytes;
-        }
-        sum
+        sum(&map.get(&slot, 0).unwrap())
     }
 
     fn stats(&mut self, slot: u32) -> SlotStats {
@@ -258,7 +252,7 @@ impl Program {
         claims
     }
 
-    fn map<'a, M>(&'a mut self, name: &str) -> M
+    pub(crate) fn map<'a, M>(&'a mut self, name: &str) -> M
     where
         M: TryFrom<&'a mut aya::maps::Map, Error = aya::maps::MapError>,
     {
@@ -278,6 +272,7 @@ pub(crate) fn clear(program: &mut Program, tables: &Tables, slots: &[u32]) {
     empty(&mut program.map::<HashMap<_, [u8; 36], [u8; 16]>>("hg_askers"));
     empty(&mut program.map::<HashMap<_, [u8; 20], [u8; 32]>>("hg_moves"));
     empty(&mut program.map::<HashMap<_, [u8; 44], [u8; 16]>>("hg_flows"));
+    spread::clear(program, tables);
     let zeroes = |count| vec![0; count];
     let cpus = nr_cpus().unwrap();
     let mut stats: PerCpuHashMap<_, u32, [u8; 96]> = program.map("hg_stats");
@@ -323,11 +318,25 @@ pub(crate) fn clear(program: &mut Program, tables: &Tables, slots: &[u32]) {
     }
 }
 
-fn empty<T: BorrowMut<MapData>, K: aya::Pod, V: aya::Pod>(map: &mut HashMap<T, K, V>) {
+pub(crate) fn empty<T: BorrowMut<MapData>, K: aya::Pod, V: aya::Pod>(map: &mut HashMap<T, K, V>) {
     let keys: Vec<K> = map.keys().map(Result::unwrap).collect();
     for key in keys {
         map.remove(&key).unwrap();
     }
+}
+
+/// What all CPUs counted together.
+pub(crate) fn sum(values: &PerCpuValues<[u8; 16]>) -> Traffic {
+    let mut sum = Traffic {
+        packets: 0,
+        bytes: 0,
+    };
+    for value in values.iter() {
+        let value: Traffic = pod_read_unaligned(value);
+        sum.packets += value.packets;
+        sum.bytes += value.bytes;
+    }
+    sum
 }
 
 /// BOOTTIME nanoseconds.

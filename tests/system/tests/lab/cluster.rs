@@ -5,9 +5,11 @@ use api_tests::{Fault, Rule};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::fs;
 use std::net::IpAddr;
 use std::thread;
 use std::time::Duration;
+use xtask::lab::net::run;
 
 #[test]
 fn what_is_announced_is_written_down_once() {
@@ -41,6 +43,10 @@ fn what_is_announced_is_written_down_once() {
         state(cluster)["status"]["result"] == "Valid"
     });
 
+    cluster.until("its hardware is published", |cluster| {
+        record(cluster, "n1").is_some()
+    });
+
     // Whatever comes and goes besides: nothing of it is written again.
     cluster.double.forget_requests();
     cluster.put(&json!({
@@ -57,6 +63,50 @@ fn what_is_announced_is_written_down_once() {
         statuses(cluster).is_empty() && !cluster.is_answered(ip(100))
     });
     assert_eq!(writes(&cluster).len(), 1, "{:?}", writes(&cluster));
+}
+
+#[test]
+fn l2_3_hardware_is_published_and_that_of_a_node_that_nobody_hears_may_claim() {
+    const MAC: &str = "02:00:00:00:00:99";
+    let mut cluster = OneNode::new();
+    cluster.put(&json!({
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {
+            "name": "speaker-n2", "namespace": NAMESPACE,
+            "labels": {"heliograph.io/record": "hardware"},
+        },
+        "data": {"macs": MAC},
+    }));
+    cluster.serve("web", ip(100));
+    cluster.start();
+    cluster.until("the VIP is answered", |cluster| {
+        cluster.is_answered(ip(100))
+    });
+    cluster.until("its own is published", |cluster| {
+        let own = record(cluster, "n1").unwrap_or_default();
+        let macs = own["data"]["macs"].as_str().unwrap_or_default();
+        macs.len() == MAC.len() && own["metadata"]["ownerReferences"][0]["name"] == POD
+    });
+    let kept = cluster.path("run/n1/state/hardware.json");
+    cluster.until("that of others is kept", |_| {
+        fs::read_to_string(&kept).is_ok_and(|text| text.contains(MAC))
+    });
+    // The other node answers for the VIP, and says so.
+    let client = cluster.client();
+    client
+        .ip(&format!(
+            "link set eth0 down\nlink set eth0 address {MAC}\naddr add 192.0.2.100/32 dev eth0\n"
+        ))
+        .unwrap();
+    run(client
+        .command("sysctl")
+        .args(["-q", "-w", "net.ipv4.conf.eth0.arp_notify=1"]))
+    .unwrap();
+    client.ip("link set eth0 up\n").unwrap();
+    cluster.until("its claim is a member's", |cluster| {
+        let log = cluster.log();
+        log.contains("vipContest") && log.contains("n2 claimed it")
+    });
 }
 
 #[test]
@@ -290,6 +340,12 @@ fn pool(addresses: &str) -> Value {
         "metadata": {"name": "lan", "namespace": NAMESPACE},
         "spec": {"addresses": [addresses]},
     })
+}
+
+/// What a node published of its hardware.
+fn record(cluster: &OneNode, node: &str) -> Option<Value> {
+    let path = format!("/api/v1/namespaces/{NAMESPACE}/configmaps/speaker-{node}");
+    cluster.double.get(&path)
 }
 
 pub(super) fn statuses(cluster: &OneNode) -> Vec<Value> {

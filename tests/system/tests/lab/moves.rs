@@ -38,17 +38,9 @@ fn drain_under_traffic(lab: &TestLab, tcp: &Frontend, udp: &Frontend) {
         let later = scope.spawn(fresh);
         thread::sleep(Duration::from_millis(500));
         lab.exclude(&holder);
-        let heir = lab.eventually("another node has it", || {
-            let mac = lab.client().neighbours().unwrap().get(&tcp.vip).cloned();
-            let nodes = lab.topology().nodes.iter();
-            let mut nodes = nodes.filter(|node| {
-                let macs = node.netns.macs().unwrap();
-                macs.values().any(|own| Some(own) == mac.as_ref())
-            });
-            match nodes.next() {
-                Some(node) if node.name != holder => Ok(node.name.clone()),
-                other => Err(other.map(|node| node.name.clone())),
-            }
+        let heir = lab.eventually("another node has it", || match lab.known_holder(tcp.vip) {
+            Some(node) if node != holder => Ok(node),
+            other => Err(other),
         });
         thread::sleep(AFTER);
         stop.store(true, Ordering::Relaxed);
@@ -95,12 +87,12 @@ fn heir_returned(counters: &str) -> u64 {
 
 /// What became of connections.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-struct Talk {
-    all: usize,
-    broken: usize,
+pub(super) struct Talk {
+    pub(super) all: usize,
+    pub(super) broken: usize,
 }
 
-fn open(at: SocketAddr, count: usize) -> Vec<TcpStream> {
+pub(super) fn open(at: SocketAddr, count: usize) -> Vec<TcpStream> {
     let streams = (0..count).map(|_| connect(at).unwrap());
     streams.collect()
 }
@@ -126,7 +118,7 @@ fn say(stream: &mut TcpStream, number: u32) -> io::Result<()> {
 }
 
 /// Each connection says something in turn, again and again.
-fn talk_until(mut streams: Vec<TcpStream>, stop: &AtomicBool) -> Talk {
+pub(super) fn talk_until(mut streams: Vec<TcpStream>, stop: &AtomicBool) -> Talk {
     let all = streams.len();
     for number in 1.. {
         streams.retain_mut(|stream| say(stream, number).is_ok());
@@ -142,7 +134,7 @@ fn talk_until(mut streams: Vec<TcpStream>, stop: &AtomicBool) -> Talk {
 }
 
 /// Opens a connection each 20 ms; all of them go on.
-fn open_until(at: SocketAddr, stop: &AtomicBool) -> Talk {
+pub(super) fn open_until(at: SocketAddr, stop: &AtomicBool) -> Talk {
     let mut streams = Vec::new();
     let mut talk = Talk::default();
     let mut number = 0;

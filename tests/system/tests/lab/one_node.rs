@@ -1,7 +1,7 @@
 //! One node of a cluster: a speaker in a namespace of its own, an API server's double beside it, and a client on the same
 //! segment.
 //!
-//! The double enforces the roles that are shipped, so that a call without a right fails the test. Panics instead of returning errors, as
+//! The double enforces the roles and the policy that are shipped, so that a call without a right fails the test. Panics instead of returning errors, as
 //! tests do. Nobody plays the controller: a test writes the statuses itself.
 
 use api_tests::{Double, Options, Users};
@@ -67,10 +67,11 @@ impl OneNode {
     }
 
     fn fill(&self) {
-        let rights = tools::root().join("deploy/manifests/2-speaker-rights.yaml");
-        let rights = manifests(&rights).into_iter();
         self.apply(BASIS);
-        rights.for_each(|object| self.put(&object));
+        for file in ["2-speaker-rights", "5-speaker-policy"] {
+            let file = tools::root().join(format!("deploy/manifests/{file}.yaml"));
+            manifests(&file).iter().for_each(|object| self.put(object));
+        }
         let written = self.double.kubeconfig_of_files(self.home.path(), ACCOUNT);
         written.expect("the folder can be written");
     }
@@ -275,6 +276,7 @@ impl Drop for OneNode {
 fn start() -> Double {
     let mut users = Users::new();
     users.add(TOKEN, ACCOUNT, &[]);
+    users.bind(TOKEN, "n1");
     users.add("scraper", "scraper", &[]);
     users.add("stranger", "stranger", &[]);
     Double::start(Options {

@@ -19,18 +19,22 @@ pub(super) fn node(target: &mut Target<'_>) -> Result<Heal> {
     Ok(Box::new(move |_| state(&switch, &port, PORT_FORWARDING)))
 }
 
-/// The node's own filter passes nothing of the speakers' port.
+/// The switch passes nothing of the node that speakers say to each other. The node cannot see it: its own stack takes all that it sends.
 pub(super) fn gossip(target: &mut Target<'_>) -> Result<Heal> {
-    let netns = holder(target);
-    filter(
-        &netns,
-        &format!(
-            "table inet {TABLE} {{\n\
-             chain in {{ type filter hook input priority -300; udp dport {GOSSIP} drop; }}\n\
-             chain out {{ type filter hook output priority -300; udp dport {GOSSIP} drop; }}\n}}"
-        ),
-    )?;
-    Ok(unfilter("inet", netns))
+    let (switch, port) = port(target);
+    let mut rules =
+        format!("table bridge {TABLE} {{\nchain f {{ type filter hook forward priority -300;\n");
+    for side in ["iifname", "oifname"] {
+        for family in ["ip", "ip6"] {
+            let _ = writeln!(
+                rules,
+                "{side} {port} ether type {family} udp dport {GOSSIP} drop;"
+            );
+        }
+    }
+    rules += "}\n}";
+    filter(&switch, &rules)?;
+    Ok(unfilter("bridge", switch))
 }
 
 /// The switch passes of the node what speakers say to each other, and nothing else. Neighbours that they know already are not asked for
@@ -90,13 +94,6 @@ pub(super) fn gratuitous(target: &mut Target<'_>) -> Result<Heal> {
     rules += "}\n}";
     filter(&switch, &rules)?;
     Ok(unfilter("bridge", switch))
-}
-
-fn holder(target: &Target<'_>) -> Netns {
-    let node = target.lab.topology().node(&target.holder);
-    node.expect("the holder was found among the nodes")
-        .netns
-        .clone()
 }
 
 /// The switch, and its port that leads to the holder: it is called like the node.

@@ -5,6 +5,7 @@
 use super::cut;
 use super::frame;
 use super::hang;
+use super::memory;
 use super::socket::Sender;
 use super::watch::mac_of;
 use crate::lab::Lab;
@@ -38,8 +39,8 @@ pub(super) struct Fault {
 pub(super) enum Two {
     /// Not once.
     Never,
-    /// Until the claims that they see of each other have silenced one (L5.2): where the members do not hear each other, or a node with one link
-    /// loses it, each side serves its own.
+    /// Until the claims that they see of each other have silenced one (L5.2, L5.5): where a node is alive that nobody hears, or each side of a cut
+    /// serves its own.
     UntilFenced,
 }
 
@@ -116,20 +117,22 @@ pub(super) const FAULTS: &[Fault] = &[
     Fault {
         name: "cut-segment",
         about: "speakers hear the holder, the segment does not",
-        two: Two::UntilFenced,
+        two: Two::Never,
         moves: Moves::May,
         inject: cut::segment,
     },
     Fault {
         name: "carrier",
         about: "the holder's link loses its carrier",
-        two: Two::UntilFenced,
+        two: Two::Never,
         moves: Moves::Must,
         inject: cut::carrier,
     },
     Fault {
         name: "flap",
         about: "the carrier of the holder's link comes and goes",
+        // After each return its heartbeats wait until the kernel asks again where the others are, up to a second: nobody hears it, and the segment
+        // is whole (L5.5).
         two: Two::UntilFenced,
         moves: Moves::May,
         inject: cut::flap,
@@ -164,10 +167,10 @@ pub(super) const FAULTS: &[Fault] = &[
     },
     Fault {
         name: "memory",
-        about: "the holder's speaker gets no more memory (cgroup)",
+        about: "the holder's speaker has all the memory that it may have (cgroup), and needs more",
         two: Two::Never,
         moves: Moves::May,
-        inject: hang::no_memory,
+        inject: memory::squeeze,
     },
     Fault {
         name: "spoof",

@@ -3,17 +3,28 @@
 //! Pure: it sees nothing but answers with their time stamps, and no fault may explain to it why two answered.
 
 use super::frame::Mac;
+use super::watch::Asked;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// One answer as a station received it.
+/// One answer, or a claim that was not asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Answer {
     /// Nanoseconds of the kernel's stamp.
     pub(super) at: u64,
     pub(super) vip: IpAddr,
     pub(super) mac: Mac,
+    /// Whom its frame is for.
+    pub(super) to: Mac,
+}
+
+/// What a station asked and was answered.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Seen {
+    pub(super) station: String,
+    pub(super) answers: Vec<Answer>,
+    pub(super) asked: Asked,
 }
 
 /// What one station saw of one VIP.
@@ -25,8 +36,6 @@ pub(super) struct Sight {
     pub(super) gap: (u64, u64),
     /// The longest time in which two answered; none when one had ended before the next began.
     pub(super) overlap: Option<Overlap>,
-    /// The longest time for which answers of the one before came among those of the next, when it is no longer than frames wait in queues.
-    pub(super) in_flight: Option<Duration>,
 }
 
 /// Answers of one, from the first to the last before another's.
@@ -45,44 +54,36 @@ pub(super) struct Overlap {
     pub(super) macs: [Mac; 2],
     pub(super) from: u64,
     pub(super) until: u64,
-    /// Who went on.
-    after: Mac,
 }
 
 impl Overlap {
     pub(super) fn length(self) -> Duration {
         Duration::from_nanos(self.until - self.from)
     }
-
-    /// A question reaches the nodes through queues of their own, and answers come back through others. So at a hand-over the last
-    /// answers of one may come among the first of the other, though it had fallen silent before. Who goes on after another's answer did not
-    /// hand over.
-    fn is_in_flight(self) -> bool {
-        self.after == self.macs[1] && self.length() <= IN_FLIGHT_MAX
-    }
 }
 
 /// What a station saw of each VIP between two moments. Answers of `strangers`, whom the fault itself let speak, do not count.
 pub(super) fn sights(
-    answers: &[Answer],
+    seen: &Seen,
     vips: &[IpAddr],
     (from, until): (u64, u64),
     strangers: &BTreeSet<Mac>,
 ) -> BTreeMap<IpAddr, Sight> {
     let sight = |vip: &IpAddr| {
-        let mut own: Vec<Answer> = answers
+        let mut own: Vec<Answer> = seen
+            .answers
             .iter()
             .filter(|a| a.vip == *vip && (from..=until).contains(&a.at))
             .filter(|a| !strangers.contains(&a.mac))
             .copied()
             .collect();
         own.sort_by_key(|answer| answer.at);
-        (*vip, of(&own, from, until))
+        (*vip, of(&own, &seen.asked.turns, from, until))
     };
     vips.iter().map(sight).collect()
 }
 
-fn of(answers: &[Answer], from: u64, until: u64) -> Sight {
+fn of(answers: &[Answer], asked: &[u64], from: u64, until: u64) -> Sight {
     let mut spells: Vec<Spell> = Vec::new();
     let mut gap = (0, from);
     let mut before = from;
@@ -103,12 +104,9 @@ fn of(answers: &[Answer], from: u64, until: u64) -> Sight {
         }
     }
     gap = gap.max_by_length(before, until);
-    let (handed_over, two): (Vec<_>, Vec<_>) = overlaps(&spells)
-        .into_iter()
-        .partition(|overlap| overlap.is_in_flight());
+    let two = overlaps(&spells, asked).into_iter();
     Sight {
-        overlap: two.into_iter().max_by_key(|overlap| overlap.length()),
-        in_flight: handed_over.iter().map(|overlap| overlap.length()).max(),
+        overlap: two.max_by_key(|overlap| overlap.length()),
         spells,
         gap,
     }
@@ -129,15 +127,15 @@ impl Longest for (u64, u64) {
     }
 }
 
-/// Stretches in which two answered, in order. Whoever answers again within [`RETURN_MIN`] of its last answer never fell silent: the
-/// other's answers in between were a second's.
-fn overlaps(spells: &[Spell]) -> Vec<Overlap> {
+/// Stretches in which two answered, in order. Whoever answers again and did not fall silent before never gave the VIP away: the other's answers
+/// in between were a second's.
+fn overlaps(spells: &[Spell], asked: &[u64]) -> Vec<Overlap> {
     let mut found: Vec<Overlap> = Vec::new();
     for (i, spell) in spells.iter().enumerate() {
         let Some(left) = spells[..i].iter().rposition(|s| s.mac == spell.mac) else {
             continue;
         };
-        if spell.first - spells[left].last >= RETURN_MIN {
+        if fell_silent(asked, spells[left].last, spell.first) {
             continue;
         }
         let other = spells[left + 1];
@@ -145,26 +143,29 @@ fn overlaps(spells: &[Spell]) -> Vec<Overlap> {
             .last_mut()
             .filter(|known| known.until + RETURN_MIN > other.first)
         {
-            Some(known) => {
-                known.until = spell.first;
-                known.after = spell.mac;
-            }
+            Some(known) => known.until = spell.first,
             None => found.push(Overlap {
                 macs: [spells[left].mac, other.mac],
                 from: other.first,
                 until: spell.first,
-                after: spell.mac,
             }),
         }
     }
     found
 }
 
-/// Ten questions in a row without an answer are a silence: a VIP that was given away and given back has one, and who
-/// answers beside another has none.
-const RETURN_MIN: u64 = 10_000_000;
-/// What a busy machine of two CPUs lets a frame wait between two of its namespaces. Takings keep 100 ms off the end of a promise.
-const IN_FLIGHT_MAX: Duration = Duration::from_millis(5);
+/// Whether one that answered before and after was silent in between: for long enough, and though it was asked. A busy machine may not let the
+/// station ask, and then nobody's silence means anything.
+fn fell_silent(asked: &[u64], last: u64, first: u64) -> bool {
+    let until = |at| asked.partition_point(|turn| *turn < at);
+    first - last >= RETURN_MIN && until(first) - until(last) >= RETURN_QUESTIONS_MIN
+}
+
+/// Who lost a VIP has it back no sooner: without a gift two probes go unanswered for 100 ms first (L3.1 c), and no holder gives to a node
+/// that failed before that was sound for five seconds (L1.1).
+const RETURN_MIN: u64 = 100_000_000;
+/// So many questions without an answer are a silence. One or two may be lost.
+const RETURN_QUESTIONS_MIN: usize = 10;
 
 #[cfg(test)]
 mod tests {
@@ -185,14 +186,28 @@ mod tests {
                 at: ms * MS + u64::from(mac.0[5]),
                 vip: vip(),
                 mac: *mac,
+                to: Mac([2, 0, 0, 0, 0, 1]),
             })
         });
         spells.flatten().collect()
     }
 
     fn sight(of: &[(Mac, u64, u64)], strangers: &[Mac]) -> Sight {
+        asked_each(1, of, strangers)
+    }
+
+    /// The same of a station that asked only each so many milliseconds.
+    fn asked_each(ms: u64, of: &[(Mac, u64, u64)], strangers: &[Mac]) -> Sight {
         let strangers = strangers.iter().copied().collect();
-        let all = sights(&answers(of), &[vip()], (0, 1000 * MS), &strangers);
+        let seen = Seen {
+            station: "client".to_owned(),
+            answers: answers(of),
+            asked: Asked {
+                turns: (0..1000 / ms).map(|turn| turn * ms * MS).collect(),
+                ..Asked::default()
+            },
+        };
+        let all = sights(&seen, &[vip()], (0, 1000 * MS), &strangers);
         all[&vip()].clone()
     }
 
@@ -226,10 +241,18 @@ mod tests {
     }
 
     #[test]
-    fn frames_that_cross_at_a_hand_over_are_no_overlap_but_are_told() {
-        let sight = sight(&[(A, 0, 403), (B, 400, 1000)], &[]);
-        assert_eq!(sight.overlap, None);
-        assert!(sight.in_flight.is_some_and(|time| time.as_millis() <= 3));
+    fn one_late_answer_is_found_however_little_later_it_is() {
+        let sight = sight(&[(A, 0, 401), (B, 400, 1000)], &[]);
+        assert!(sight.overlap.is_none(), "A's last is before B's first");
+        let sight = self::sight(&[(A, 0, 402), (B, 400, 1000)], &[]);
+        assert!(sight.overlap.is_some());
+    }
+
+    #[test]
+    fn a_pause_of_the_station_is_nobodys_silence() {
+        let both = [(A, 0, 1), (B, 50, 51), (A, 150, 151), (B, 200, 201)];
+        assert!(asked_each(50, &both, &[]).overlap.is_some());
+        assert!(asked_each(1, &both, &[]).overlap.is_none());
     }
 
     #[test]

@@ -72,7 +72,12 @@ mod tests {
         let vip: IpAddr = "192.0.2.100".parse().expect("an address");
         let (one, two) = (Mac([1; 6]), Mac([2; 6]));
         let names = BTreeMap::from([(one, "n1".to_owned()), (two, "n2".to_owned())]);
-        let at = |at, mac| Answer { at, vip, mac };
+        let at = |at, mac| Answer {
+            at,
+            vip,
+            mac,
+            to: two,
+        };
         let answers = [
             at(0, one),
             at(1, one),

@@ -1,8 +1,9 @@
 //! From what the stations saw to a verdict, and the verdict for people and programs.
 
+use super::departure::Dated;
 use super::fault::{Fault, Moves, Two};
 use super::frame::Mac;
-use super::judge::{Answer, Sight, sights};
+use super::judge::{Answer, Seen, Sight, sights};
 use super::picture::{Timeline, draw};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -14,8 +15,8 @@ pub(super) struct Round {
     pub(super) holder: Mac,
     /// Nanoseconds: watched from, done, taken away, watched until.
     pub(super) moments: [u64; 4],
-    /// Questions of each station: sent, refused by the link.
-    pub(super) asked: Vec<(u64, u64)>,
+    /// By station, how its answers were dated.
+    pub(super) dated: Vec<Dated>,
     /// Whose answers do not count.
     pub(super) strangers: BTreeSet<Mac>,
 }
@@ -27,7 +28,7 @@ pub(super) struct Verdict {
     /// The longest time without an answer that any station had for any address, and in which two answered.
     gap: Duration,
     overlap: Option<Duration>,
-    in_flight: Option<Duration>,
+    dated: Dated,
     /// Who answered before, and at the end.
     from: String,
     to: String,
@@ -49,7 +50,7 @@ pub(super) fn judge(
     round: &Round,
     vips: &[IpAddr],
     names: &BTreeMap<Mac, String>,
-    seen: Vec<(String, Vec<Answer>)>,
+    seen: &[Seen],
 ) -> Verdict {
     let [begun, injected, healed, ended] = round.moments;
     let name = |mac: &Mac| names.get(mac).cloned().unwrap_or_else(|| mac.to_string());
@@ -57,30 +58,37 @@ pub(super) fn judge(
         broken: Vec::new(),
         gap: Duration::ZERO,
         overlap: None,
-        in_flight: None,
+        dated: Dated {
+            waited: round
+                .dated
+                .iter()
+                .map(|d| d.waited)
+                .max()
+                .unwrap_or_default(),
+            unheard: round.dated.iter().map(|d| d.unheard).sum(),
+        },
         from: name(&round.holder),
         to: "nobody".to_owned(),
-        answers: seen.iter().map(|(_, answers)| answers.len()).sum(),
-        asked: round.asked.iter().map(|(sent, _)| sent).sum(),
-        unsent: round.asked.iter().map(|(_, refused)| refused).sum(),
+        answers: seen.iter().map(|seen| seen.answers.len()).sum(),
+        asked: seen.iter().map(|seen| seen.asked.sent).sum(),
+        unsent: seen.iter().map(|seen| seen.asked.unsent).sum(),
         picture: String::new(),
     };
-    for (station, answers) in &seen {
-        let whole = sights(answers, vips, (begun, ended), &round.strangers);
-        let during = sights(answers, vips, (injected, healed), &round.strangers);
-        let after = sights(answers, vips, (healed, ended), &round.strangers);
+    for seen in seen {
+        let whole = sights(seen, vips, (begun, ended), &round.strangers);
+        let during = sights(seen, vips, (injected, healed), &round.strangers);
+        let after = sights(seen, vips, (healed, ended), &round.strangers);
         for vip in vips {
-            let at = format!("{vip} as {station} saw it");
+            let at = format!("{vip} as {} saw it", seen.station);
             verdict.overlap_of(fault, &whole[vip], &at, &name);
             verdict.moves_of(fault, round.holder, &during[vip], &at, &name);
             verdict.end_of(&after[vip], ended, &at, &name);
-            verdict.in_flight = verdict.in_flight.max(whole[vip].in_flight);
             verdict.gap = verdict.gap.max(Duration::from_nanos(whole[vip].gap.0));
         }
     }
     let all: Vec<Answer> = seen
         .iter()
-        .flat_map(|(_, answers)| answers)
+        .flat_map(|seen| &seen.answers)
         .copied()
         .collect();
     verdict.picture = draw(&Timeline {
@@ -168,7 +176,8 @@ pub(super) fn show(round: u32, fault: &Fault, verdict: &Verdict, is_json: bool) 
             "to": verdict.to,
             "gap_ms": ms(verdict.gap),
             "two_ms": verdict.overlap.map(ms),
-            "crossed_ms": verdict.in_flight.map(ms),
+            "waited_ms": ms(verdict.dated.waited),
+            "undated": verdict.dated.unheard,
             "asked": verdict.asked,
             "unsent": verdict.unsent,
             "answers": verdict.answers,
@@ -178,18 +187,18 @@ pub(super) fn show(round: u32, fault: &Fault, verdict: &Verdict, is_json: bool) 
     }
     println!("\n{}: {}", fault.name, fault.about);
     print!("{}", verdict.picture);
-    let two = match (verdict.overlap, verdict.in_flight) {
-        (Some(overlap), _) => format!("two answered for {:.1} ms", ms(overlap)),
-        (None, Some(crossed)) => format!("never two (frames crossed for {:.1} ms)", ms(crossed)),
-        (None, None) => "never two".to_owned(),
+    let two = match verdict.overlap {
+        Some(overlap) => format!("two answered for {:.1} ms", ms(overlap)),
+        None => "never two".to_owned(),
     };
     println!(
-        "  {} -> {}, longest without an answer {:.0} ms, {two}; {} questions, {} answers",
+        "  {} -> {}, longest without an answer {:.0} ms, {two}; {} questions, {} answers, on their way for {:.1} ms at most",
         verdict.from,
         verdict.to,
         ms(verdict.gap),
         verdict.asked,
-        verdict.answers
+        verdict.answers,
+        ms(verdict.dated.waited)
     );
     for broken in &verdict.broken {
         println!("  BROKEN: {broken}");
@@ -249,9 +258,9 @@ fn at(sorted: &[Duration], percent: usize) -> Duration {
     sorted.get(rank - 1).copied().unwrap_or_default()
 }
 
-/// L5.2: a claim silences at the very frame, and each of two claims when it hears the other; between their views lies a round
-/// of gossip.
-const FENCED_MAX: Duration = Duration::from_millis(1500);
+/// L5.2: a claim silences at the very frame, and who takes claims at once. Where the one that is silenced has precedence, it claims again as soon as
+/// it has been told, and at the latest after 300 ms nobody's fence is up that was not confirmed.
+const FENCED_MAX: Duration = Duration::from_millis(300);
 /// Nanoseconds.
 const ANSWERED_AT_END: u64 = 500_000_000;
 

@@ -1,7 +1,7 @@
 //! What one service asks of BGP, whoever else there is: its routes, or why there are none. The order of the checks is MetalLB's.
 
 use super::reason::{Conflict, Unrouted};
-use super::setting::{Lot, Setting};
+use super::setting::{Lot, NOTHING, Setting};
 use super::terms::{Ad, Clash};
 use crate::crd::AddressRange;
 use crate::plan::demand::Demand;
@@ -92,7 +92,7 @@ fn advertisements(setting: &Setting, demand: &Demand, pool: &str) -> Result<Vec<
     kept.retain(|ad| match setting.terms(*ad) {
         Some(Ok(_)) => true,
         Some(Err(why)) => {
-            unready.get_or_insert((*ad, why.to_string()));
+            unready.get_or_insert((*ad, why.words(NOTHING)));
             false
         }
         None => false,

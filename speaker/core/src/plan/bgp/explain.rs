@@ -1,7 +1,7 @@
 //! Why BGP peers are or are not told of a service: every advertisement for its pool, and every peer of this node.
 
 use super::bid::Bid;
-use super::setting::{Audience, Setting};
+use super::setting::{Audience, NOTHING, Setting};
 use super::terms::Ad;
 use super::{Memory, PeerName, plan};
 use crate::local::Local;
@@ -96,7 +96,7 @@ fn advertisement(setting: &Setting, demand: &Demand, pool: &str, ad: Ad) -> Judg
         Some(_) if !setting.selects(ad, &demand.service) => {
             Some("does not select it by its labels".to_owned())
         }
-        Some(Err(unready)) => Some(unready.to_string()),
+        Some(Err(unready)) => Some(unready.words(NOTHING)),
         Some(Ok(_)) => overreach.map(|range| format!("would reach past {range}")),
     };
     JudgedAdvertisement {

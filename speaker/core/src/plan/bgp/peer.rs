@@ -73,6 +73,8 @@ pub struct PeerSettings {
     pub families: BTreeSet<Family>,
     /// Whether packets with a TTL below 255 are ignored (RFC 5082): annotation `heliograph.io/gtsm`.
     pub requires_ttl_255: bool,
+    /// How often more our AS number stands in paths to another AS while this node is drained: annotation `heliograph.io/drain-prepend`.
+    pub drain_prepends: u8,
     /// Whether to dial although another speaker owns the peer: annotation `heliograph.io/own-bgp`.
     pub dials_anyway: bool,
 }

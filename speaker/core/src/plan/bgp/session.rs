@@ -90,8 +90,15 @@ fn settings(
         graceful_restart: peer.graceful_restart,
         multi_hop: peer.multi_hop,
         requires_ttl_255: has("heliograph.io/gtsm", "require"),
+        drain_prepends: drain_prepends(peer),
         dials_anyway: has("heliograph.io/own-bgp", "true"),
     })
+}
+
+/// That it is a number was checked when the object was read.
+fn drain_prepends(peer: &BgpPeer) -> u8 {
+    let text = peer.annotations.get("heliograph.io/drain-prepend");
+    text.and_then(|text| text.parse().ok()).unwrap_or_default()
 }
 
 fn remote(remote: &Remote) -> PeerRemote {

@@ -3,9 +3,11 @@
 
 use super::peer::{BgpType, Obstacle, PeerName, PeerSettings};
 use super::session;
-use super::terms::{Ad, Clash, Terms, Unready};
-use crate::config::community_names;
-use crate::crd::{AddressRange, BfdProfile, BgpAdvertisement, BgpPeer, Community, Pool};
+use super::terms::{Ad, Clash, Terms};
+use crate::config::{self, Unready, community_names};
+use crate::crd::{
+    AddressRange, BfdProfile, BgpAdvertisement, BgpPeer, Community, CommunityValue, Pool,
+};
 use crate::local::Local;
 use crate::node::Node;
 use crate::object::{Kind, ObjectKey};
@@ -26,7 +28,12 @@ pub(super) struct Setting {
     pub(super) local: Local,
     node: Option<Arc<Node>>,
     peers: Vec<Arc<BgpPeer>>,
+    /// As the objects stand.
+    written: Vec<Arc<BgpAdvertisement>>,
+    /// As they are in force: where a name of a community has no value, as they were when all had some.
     ads: Vec<Arc<BgpAdvertisement>>,
+    /// By advertisement: why it is not in force as it stands.
+    unready: Vec<Option<Unready>>,
     communities: Vec<Arc<Community>>,
     profiles: Vec<Arc<BfdProfile>>,
     pools: Vec<Arc<Pool>>,
@@ -89,7 +96,16 @@ impl Setting {
     /// `store` is that of the setting before.
     pub(super) fn new(world: &World, local: &Local, store: Store) -> Self {
         let node = world.nodes.get(&local.node).cloned();
-        let ads: Vec<_> = world.bgp_advertisements.values().cloned().collect();
+        let written: Vec<_> = world.bgp_advertisements.values().cloned().collect();
+        let names = community_names(world);
+        let in_force = |ad: &Arc<BgpAdvertisement>| match config::communities(ad, &names) {
+            Ok(_) => (Arc::clone(ad), None),
+            Err(unready) => {
+                let before = world.settled.get(&ad.name).unwrap_or(ad);
+                (Arc::clone(before), Some(unready))
+            }
+        };
+        let (ads, unready): (Vec<_>, Vec<_>) = written.iter().map(in_force).unzip();
         let by_pool = world.pools.iter().map(|(name, pool)| {
             let serves = |ad: &BgpAdvertisement| serves(&ad.pools, &ad.pool_selectors, pool);
             let serving = (0..ads.len()).filter(|ad| serves(&ads[*ad]));
@@ -109,10 +125,12 @@ impl Setting {
             lots: BTreeMap::new(),
             told: BTreeMap::new(),
             node,
+            written,
             ads,
+            unready,
             store,
         };
-        setting.terms = setting.all_terms(world);
+        setting.terms = setting.all_terms(&names);
         setting.audiences = setting.all_audiences();
         setting.problems = setting.all_problems(world);
         setting
@@ -130,18 +148,20 @@ impl Setting {
             && self.local.rules == local.rules
             && self.local.bgp_type == local.bgp_type
             && same(&self.peers, world.bgp_peers.values())
-            && same(&self.ads, world.bgp_advertisements.values())
+            && same(&self.written, world.bgp_advertisements.values())
             && same(&self.communities, world.communities.values())
             && same(&self.profiles, world.bfd_profiles.values())
             && same(&self.pools, world.pools.values())
     }
 
-    fn all_terms(&self, world: &World) -> Vec<Option<Result<Terms, Unready>>> {
-        let names = community_names(world);
+    fn all_terms(
+        &self,
+        names: &BTreeMap<&str, CommunityValue>,
+    ) -> Vec<Option<Result<Terms, Unready>>> {
         let of = |(ad, raw): (Ad, &Arc<BgpAdvertisement>)| {
             let node = self.node.as_ref()?;
             let is_here = any_matches(&raw.node_selectors, &node.labels);
-            is_here.then(|| Terms::of(raw, ad, &names))
+            is_here.then(|| Terms::of(raw, ad, names))
         };
         self.ads.iter().enumerate().map(of).collect()
     }
@@ -179,8 +199,12 @@ impl Setting {
             let Some(terms) = terms else { continue };
             let raw = &self.ads[ad];
             let mut tell = |field: &str, why: String| problems.push(problem(raw, field, why));
-            if let Err(unready) = terms {
-                tell("spec.communities", unready.to_string());
+            if let Some(unready) = &self.unready[ad] {
+                let meanwhile = match terms {
+                    Ok(_) => BEFORE,
+                    Err(_) => NOTHING,
+                };
+                tell("spec.communities", unready.words(meanwhile));
             }
             let unknown = raw
                 .peers
@@ -317,6 +341,11 @@ impl Setting {
         self.store.clear();
     }
 }
+
+/// What becomes of an advertisement that is not whole: one that never was.
+pub(super) const NOTHING: &str = "it announces nothing";
+/// And one that was.
+const BEFORE: &str = "its version before stays in force";
 
 /// The length of the prefix that the widest block of a range needs: a shorter one reaches past it.
 fn least_length(range: &AddressRange) -> u8 {

@@ -5,7 +5,8 @@
 
 use super::peer::BgpType;
 use crate::annotations::PREFIX;
-use crate::crd::{BgpAdvertisement, CommunityRef, CommunityValue};
+use crate::config::{self, COMMUNITIES_MAX, Unready};
+use crate::crd::{BgpAdvertisement, CommunityValue};
 use speaker_proto::bgp::{Attributes, Community, LargeCommunity};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -79,31 +80,6 @@ pub(super) enum Clash {
     TooMany(usize),
 }
 
-/// Why an advertisement announces nothing yet.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(super) enum Unready {
-    /// No Community gives this name a value, or not yet. To announce without it could tell the world what was meant for one
-    /// router.
-    NoCommunity(String),
-    /// It has so many communities.
-    TooMany(usize),
-}
-
-impl fmt::Display for Unready {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoCommunity(name) => write!(
-                f,
-                "no Community gives {name:?} a value yet: until then it announces nothing"
-            ),
-            Self::TooMany(count) => write!(
-                f,
-                "{count} communities are more than {COMMUNITIES_MAX}: it announces nothing"
-            ),
-        }
-    }
-}
-
 impl Terms {
     /// Those of one advertisement, with the values that names of communities have.
     pub(super) fn of(
@@ -111,34 +87,15 @@ impl Terms {
         by: Ad,
         names: &BTreeMap<&str, CommunityValue>,
     ) -> Result<Self, Unready> {
-        let mut terms = Self {
+        let (communities, large_communities) = config::communities(ad, names)?;
+        Ok(Self {
             local_pref: Said::new(ad.local_pref, by),
             med: annotation(ad, "med").map(|med| Said::new(med, by)),
             prepends: annotation(ad, "prepend").map(|count| Said::new(count, by)),
             bandwidth: bandwidth(ad).map(|bandwidth| Said::new(bandwidth, by)),
-            communities: BTreeSet::new(),
-            large_communities: BTreeSet::new(),
-        };
-        for community in &ad.communities {
-            let value = match community {
-                CommunityRef::Value(value) => value,
-                CommunityRef::Named(name) => names
-                    .get(name.as_str())
-                    .ok_or_else(|| Unready::NoCommunity(name.clone()))?,
-            };
-            match *value {
-                CommunityValue::Standard(high, low) => {
-                    terms.communities.insert(Community::of(high, low));
-                }
-                CommunityValue::Large(a, b, c) => {
-                    terms.large_communities.insert(LargeCommunity(a, b, c));
-                }
-            }
-        }
-        match terms.count() {
-            count if count > COMMUNITIES_MAX => Err(Unready::TooMany(count)),
-            _ => Ok(terms),
-        }
+            communities,
+            large_communities,
+        })
     }
 
     fn count(&self) -> usize {
@@ -221,9 +178,6 @@ fn bandwidth(ad: &BgpAdvertisement) -> Option<Bandwidth> {
         number => number.parse().ok().map(Bandwidth::Fixed),
     }
 }
-
-/// A route has at most so many communities, as with MetalLB's own speaker: their attribute then fits into 255 bytes.
-const COMMUNITIES_MAX: usize = 63;
 
 /// What one endpoint counts: routers look at the ratio only, and some keep 32 bits or whole megabits.
 const ENDPOINT_BYTES_PER_SECOND: u64 = 1_250_000;

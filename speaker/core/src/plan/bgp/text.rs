@@ -83,7 +83,11 @@ impl fmt::Display for PeerSettings {
         ];
         also.iter()
             .filter(|(is, _)| *is)
-            .try_for_each(|(_, what)| write!(f, ", {what}"))
+            .try_for_each(|(_, what)| write!(f, ", {what}"))?;
+        match self.drain_prepends {
+            0 => Ok(()),
+            count => write!(f, ", prepends {count} while drained"),
+        }
     }
 }
 

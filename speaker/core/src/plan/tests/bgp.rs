@@ -5,6 +5,7 @@ use crate::crd::peer::{Password, Timers};
 use crate::crd::{
     BfdProfile, BgpAdvertisement, BgpPeer, Community, CommunityRef, CommunityValue, PeerAsn, Remote,
 };
+use crate::object::ObjectKey;
 use crate::selector::{Operator, Requirement, Selector};
 use std::time::Duration;
 
@@ -396,9 +397,11 @@ fn annotations_of_a_peer_are_in_its_settings() {
     tor.annotations = BTreeMap::from([
         ("heliograph.io/gtsm".to_owned(), "require".to_owned()),
         ("heliograph.io/own-bgp".to_owned(), "true".to_owned()),
+        ("heliograph.io/drain-prepend".to_owned(), "3".to_owned()),
     ]);
     let settings = settings(&with_peer(world(), tor), "tor").unwrap();
     assert!(settings.requires_ttl_255 && settings.dials_anyway);
+    assert_eq!(settings.drain_prepends, 3);
 }
 
 #[test]
@@ -496,7 +499,9 @@ fn an_unnamed_community_is_waited_for_and_nothing_is_announced_without_it() {
     let mut all = bgp_advertisement("all");
     all.communities
         .insert(CommunityRef::Named("no-export".into()));
-    let world = with_ad(announcing(), all);
+    let mut world = announcing();
+    world.gone(&ObjectKey::new(Kind::BgpAdvertisement, CONFIG, "all"));
+    let world = with_ad(world, all);
     assert_eq!(routes(&world, "tor"), [""; 0]);
     let why = "no Community gives \"no-export\" a value yet: until then it announces nothing";
     assert_eq!(
@@ -515,6 +520,48 @@ fn an_unnamed_community_is_waited_for_and_nothing_is_announced_without_it() {
     let told = "192.0.2.10/32 local-pref 0, communities 65535:65281";
     assert_eq!(routes(&world, "tor"), [told]);
     assert_eq!(problems(&world), [""; 0]);
+}
+
+#[test]
+fn metallb_4_1_an_advertisement_that_is_edited_to_an_unknown_community_stays_as_it_was() {
+    let names = |value: &str| {
+        Object::Community(Community {
+            name: "names".into(),
+            namespace: CONFIG.into(),
+            created: None,
+            communities: [("mine".to_owned(), value.to_owned())].into(),
+        })
+    };
+    let mut all = bgp_advertisement("all");
+    all.communities.insert(CommunityRef::Named("mine".into()));
+    let mut world = put(with_ad(announcing(), all.clone()), names("1:2"));
+    let told = ["192.0.2.10/32 local-pref 0, communities 1:2"];
+    assert_eq!(routes(&world, "tor"), told);
+    // A name that nobody gives, and another length that is not in force with it.
+    all.communities.insert(CommunityRef::Named("later".into()));
+    all.aggregation_length = 24;
+    world = with_ad(world, all.clone());
+    assert_eq!(routes(&world, "tor"), told);
+    let problem = "plan: BGPAdvertisement metallb-system/all: spec.communities: no Community gives \"later\" a value yet: \
+                   until then its version before stays in force";
+    assert_eq!(problems(&world), [problem]);
+    // The values are those of then, even if nobody gives them any more.
+    world.gone(&ObjectKey::new(Kind::Community, CONFIG, "names"));
+    assert_eq!(routes(&world, "tor"), told);
+    let mut both = names("1:3");
+    if let Object::Community(both) = &mut both {
+        both.communities
+            .insert("later".to_owned(), "1:4".to_owned());
+    }
+    world = put(world, both);
+    let told = ["192.0.2.0/24 local-pref 0, communities 1:3 1:4"];
+    assert_eq!(routes(&world, "tor"), told);
+    assert_eq!(problems(&world), [""; 0]);
+    // Deleted and written anew it is a new one, and waits.
+    all.communities.insert(CommunityRef::Named("never".into()));
+    world.gone(&ObjectKey::new(Kind::BgpAdvertisement, CONFIG, "all"));
+    world = with_ad(world, all);
+    assert_eq!(routes(&world, "tor"), [""; 0]);
 }
 
 #[test]

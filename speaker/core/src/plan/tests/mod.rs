@@ -8,6 +8,7 @@ mod memo;
 mod moves;
 mod placement;
 mod reasons;
+mod steering;
 
 use super::*;
 use crate::crd::{AddressRange, L2Advertisement, Pool};
@@ -41,6 +42,7 @@ fn service(name: &str, ips: &[&str]) -> Service {
         families: vec![Family::V4],
         family_policy: FamilyPolicy::SingleStack,
         policy: TrafficPolicy::Cluster,
+        is_by_client: false,
         load_balancer_ip: None,
         ports: Vec::new(),
         selector: BTreeMap::new(),

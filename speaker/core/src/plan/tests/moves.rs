@@ -26,6 +26,7 @@ fn roster(links: &[(&str, u8)]) -> Roster {
         is_stale: false,
         rules: 0,
         version: String::new(),
+        key: None,
     };
     let member = Member {
         boot: Boot::default(),
@@ -35,6 +36,7 @@ fn roster(links: &[(&str, u8)]) -> Roster {
         held_version: HeldVersion(1),
         acked: HeldVersion(1),
         is_reachable: true,
+        is_in_grace: false,
     };
     Roster {
         members: BTreeMap::from([(N2, Arc::new(member))]),

@@ -161,7 +161,8 @@ impl Session {
         }
     }
 
-    /// After a connection: to Idle for a while, unless another one is there or under way.
+    /// After a connection: to Idle for a while, unless another one is there or under way. After one that the peer turned away to Active for
+    /// as long: the peer waits as we would, and two that turned each other away while they wait would do so for ever.
     fn went_down(&mut self, side: Side, notification: Option<&Notification>) {
         self.leave_established(side);
         if self.intent != Intent::Run || !self.connections.is_empty() || self.is_dialling {
@@ -172,7 +173,11 @@ impl Session {
             Some(notification) if wants_patience(notification) => wait.max(IDLE_HOLD_PATIENT),
             Some(_) | None => wait,
         };
-        self.wait = Some(Wait::Idle(self.now + wait));
+        let until = self.now + wait;
+        self.wait = Some(match notification {
+            Some(notification) if is_rejection(notification) => Wait::Retry(until),
+            Some(_) | None => Wait::Idle(until),
+        });
     }
 
     pub(super) fn expire_wait(&mut self) {
@@ -204,6 +209,11 @@ impl Session {
 fn wants_patience(notification: &Notification) -> bool {
     let codes = [notification.code, notification.subcode];
     codes == [CEASE, ADMIN_SHUTDOWN] || codes == [BAD_PEER_AS.code, BAD_PEER_AS.subcode]
+}
+
+/// RFC 4486 §4: the peer takes no connection now. Whoever is told so is to try less and less often.
+fn is_rejection(notification: &Notification) -> bool {
+    [notification.code, notification.subcode] == [CEASE, REJECTED]
 }
 
 /// RFC 4271 §6.5.

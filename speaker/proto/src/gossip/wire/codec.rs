@@ -29,6 +29,7 @@ impl Message {
                 w.boot(vote.boot);
                 trace(&mut w, &vote.trace);
                 w.bool(vote.is_late);
+                w.bool(vote.is_void);
             }
             Self::Ask(node) => {
                 w.node(*node);
@@ -146,6 +147,7 @@ impl Message {
                 boot: r.boot()?,
                 trace: read_trace(r)?,
                 is_late: r.bool()?,
+                is_void: !r.is_empty() && r.bool()?,
             }),
             kind::ASK => Self::Ask(r.node()?),
             kind::DIGEST => read_digest(r)?,

@@ -113,6 +113,8 @@ pub(super) struct Vote {
     pub(super) trace: Trace,
     /// It is late; otherwise it is heard, and an earlier vote is withdrawn.
     pub(super) is_late: bool,
+    /// Its kernel does not answer, though it promised to (L6.3). Earlier versions neither say nor read it.
+    pub(super) is_void: bool,
 }
 
 /// What a member's standing is to somebody.

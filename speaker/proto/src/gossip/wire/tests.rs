@@ -100,15 +100,17 @@ fn message() -> impl Strategy<Value = Message> {
             held_hash: h,
         })
     });
-    let vote =
-        (node(), boot(), a_trace(), any::<bool>()).prop_map(|(subject, boot, trace, is_late)| {
+    let vote = (node(), boot(), a_trace(), any::<(bool, bool)>()).prop_map(
+        |(subject, boot, trace, is)| {
             Message::Vote(Vote {
                 subject,
                 boot,
                 trace,
-                is_late,
+                is_late: is.0,
+                is_void: is.1,
             })
-        });
+        },
+    );
     let ack = (boot(), any::<(u64, u64, u64)>()).prop_map(
         |(boot, (profile_version, held_version, own_version))| {
             Message::Ack(Ack {
@@ -166,19 +168,22 @@ fn profile() -> impl Strategy<Value = Profile> {
         vec(any::<(IpAddr, u16)>().prop_map(Into::into), 0..=8),
         vec(link, 0..=24),
         vec(any::<[u8; 6]>().prop_map(Mac), 0..=48),
-        any::<(bool, bool, u64)>(),
+        any::<(bool, bool, u64, Option<u8>)>(),
         "[a-z0-9.+]{0,40}",
     )
         .prop_map(
-            |(name, addresses, links, macs, (is_draining, is_stale, rules), version)| Profile {
-                name: name.parse().unwrap(),
-                addresses,
-                links,
-                macs,
-                is_draining,
-                is_stale,
-                rules,
-                version,
+            |(name, addresses, links, macs, (is_draining, is_stale, rules, key), version)| {
+                Profile {
+                    name: name.parse().unwrap(),
+                    addresses,
+                    links,
+                    macs,
+                    is_draining,
+                    is_stale,
+                    rules,
+                    version,
+                    key,
+                }
             },
         )
 }
@@ -241,4 +246,46 @@ fn a_heartbeat_is_small() {
         held_hash: 1,
     });
     assert_eq!(beat.encode(NodeId(9)).len(), 30);
+}
+
+#[test]
+fn a_vote_of_an_earlier_version_says_nothing_of_the_kernel() {
+    let vote = |is_void| {
+        Message::Vote(Vote {
+            subject: NodeId(3),
+            boot: Boot([1; 16]),
+            trace: Trace {
+                number: 1,
+                age_ms: 2,
+                promise_ms: 10_000,
+            },
+            is_late: true,
+            is_void,
+        })
+    };
+    let mut body = vote(true).encode(NodeId(2));
+    assert_eq!(body.pop(), Some(1), "what it does not know stands last");
+    assert_eq!(Message::decode(&body), Ok((NodeId(2), vote(false))));
+}
+
+#[test]
+fn a_profile_of_an_earlier_version_names_no_secret() {
+    let profile = Profile {
+        name: "n1".parse().unwrap(),
+        addresses: Vec::new(),
+        links: Vec::new(),
+        macs: Vec::new(),
+        is_draining: false,
+        is_stale: false,
+        rules: 1,
+        version: "0.1.0".to_owned(),
+        key: Some(7),
+    };
+    let blob = profile_blob(&profile);
+    assert_eq!(profile_of(&blob), Ok(profile.clone()));
+    let earlier = Profile {
+        key: None,
+        ..profile
+    };
+    assert_eq!(profile_of(&blob[..blob.len() - 2]), Ok(earlier));
 }

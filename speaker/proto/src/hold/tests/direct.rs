@@ -138,12 +138,14 @@ fn member(node: usize) -> Member {
             is_stale: false,
             rules: 0,
             version: String::new(),
+            key: None,
         }),
         standing: Standing::Alive,
         held: Arc::default(),
         held_version: HeldVersion(1),
         acked: HeldVersion(0),
         is_reachable: true,
+        is_in_grace: false,
     }
 }
 

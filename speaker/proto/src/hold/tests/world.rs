@@ -553,6 +553,7 @@ impl World {
                 held_version: peer.version,
                 acked: peer.acked,
                 is_reachable: now.since(peer.heard) <= Span::ms(200),
+                is_in_grace: false,
             };
             (id(*at), Arc::new(member))
         });
@@ -756,5 +757,6 @@ fn profile(node: usize, is_stale: bool) -> Profile {
         is_stale,
         rules: 0,
         version: String::new(),
+        key: None,
     }
 }

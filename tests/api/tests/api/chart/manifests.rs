@@ -118,9 +118,10 @@ fn renamed(value: &Value, parent: &str) -> Value {
             let is_named = ["metadata", "roleRef", "subjects"].contains(&parent);
             let renamed = fields.iter().map(|(field, value)| {
                 let names = NAMING.contains(&field.as_str()) || (is_named && field == "name");
-                let value = match value.as_str().filter(|_| names) {
-                    Some(name) => json!(name_of(name)),
-                    None => renamed(value, field),
+                let value = match value.as_str() {
+                    Some(name) if names => json!(name_of(name)),
+                    Some(rule) if field == "expression" => json!(rule.replace(ACCOUNT, OURS)),
+                    Some(_) | None => renamed(value, field),
                 };
                 (field.clone(), value)
             });
@@ -137,6 +138,10 @@ fn renamed(value: &Value, parent: &str) -> Value {
 
 /// Fields that hold the name of an object.
 const NAMING: [&str; 3] = ["serviceAccountName", "secretName", "value"];
+
+/// The speaker's account there, and in a release `metallb`.
+const ACCOUNT: &str = "system:serviceaccount:metallb-system:speaker";
+const OURS: &str = "system:serviceaccount:metallb-system:metallb-speaker";
 
 fn name_of(name: &str) -> String {
     match name {

@@ -1,6 +1,7 @@
 //! What a controller does when requests fail, meet others, or are forbidden.
 
-use super::site::{Site, pause, pool, service};
+use super::site::{Site, pool, service};
+use crate::cluster::pause;
 use crate::random;
 use api_tests::{Fault, Rule};
 use serde_json::json;
@@ -129,7 +130,7 @@ fn an_outage_longer_than_the_lease_ends_the_process_and_the_next_one_goes_on() {
     site.until("an address", || site.holds("web") == ["192.0.2.0"]);
     let before = site.service("web");
     site.double.stop();
-    site.until("its end", || controller.has_ended());
+    site.until("its end", || controller.ended().is_some());
     let _next = site.controller("c-0", &[]);
     site.double.resume().unwrap();
     site.put(&service("new"));

@@ -1,7 +1,8 @@
 //! Two replicas: one writes, and no write of the other does harm, however late it comes.
 
 use super::announced;
-use super::site::{Site, pause, pool, service};
+use super::site::{Site, pool, service};
+use crate::cluster::pause;
 use api_tests::{Fault, Rule};
 use serde_json::json;
 use std::io::{Read, Write};
@@ -82,7 +83,7 @@ fn a_leader_that_stood_still_ends_without_another_write() {
     site.until("an address", || site.holds("web") == ["192.0.2.0"]);
     let before = site.service("web");
     first.signal("CONT");
-    site.until("its end", || first.has_ended());
+    site.until("its end", || first.ended().is_some());
     assert!(first.line("ipAllocated").is_none());
     assert_eq!(site.service("web"), before);
 }
@@ -165,7 +166,7 @@ fn a_leader_tells_nothing_while_its_term_is_in_doubt() {
     leader.until_it_says("allocationPaused");
     site.until("a verdict", || site.state()["result"] == "Invalid");
     site.until("the event", || paused(&site) == 1);
-    assert!(!leader.has_ended());
+    assert!(leader.ended().is_none());
     let requests = site.double.requests().into_iter();
     let written = requests.filter(|r| ["create", "update", "patch"].contains(&r.verb.as_str()));
     let mut written: Vec<(u16, bool)> = written
@@ -243,7 +244,7 @@ fn stops_at(method: &str, path: &str, fault: &Fault) {
         ["late", "new"].iter().all(|s| site.holds(s).len() == 1)
     });
     first.signal("CONT");
-    site.until("its end", || first.has_ended());
+    site.until("its end", || first.ended().is_some());
     pause(500);
     let held: Vec<String> = ["old", "late", "new"]
         .iter()

@@ -3,7 +3,8 @@
 //! Compared are addresses, the pool's annotation and the pools' counters, once they stay as they are. Events are compared
 //! where the same sequences are played without processes (`tests/model/tests/allocation`).
 
-use super::site::{Running, Site, pause};
+use super::site::Site;
+use crate::cluster::{Running, pause};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;

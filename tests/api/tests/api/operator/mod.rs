@@ -54,8 +54,8 @@ fn metallb_1_8_a_resource_becomes_every_object_and_is_available_once_pods_are_th
     site.until_available();
     let expected = ["Available Available", "Upgradeable Upgradeable"];
     assert_eq!(site.conditions("metallb"), expected);
-    assert!(!operator.lines("objectApplied").is_empty());
-    assert_eq!(operator.lines("notDeployed"), [Value::Null; 0]);
+    assert!(!operator.lines_of("objectApplied").is_empty());
+    assert_eq!(operator.lines_of("notDeployed"), [Value::Null; 0]);
 }
 
 #[test]
@@ -118,7 +118,7 @@ fn metallb_1_8_a_change_by_hand_is_put_right() {
         assert_eq!(site.double.delete(path), 200);
         site.until("what was deleted", || site.get(path).is_object());
     }
-    assert!(operator.lines("objectRepaired").len() >= 3);
+    assert!(operator.lines_of("objectRepaired").len() >= 3);
     // Fields that are not the operator's are their owners'.
     let bundle = json!({"metadata": {"annotations": {"someone.example/note": "x"}}});
     site.edit(WEBHOOKS, &bundle);
@@ -140,7 +140,7 @@ fn metallb_1_8_at_rest_and_at_a_restart_nothing_is_written() {
     operator.stop();
     let operator = site.operator(&[]);
     site.until("the next one leads", || {
-        !operator.lines("leading").is_empty()
+        !operator.lines_of("leading").is_empty()
     });
     site.until("it looked at everything", || {
         let requests = site.double.requests();
@@ -166,14 +166,16 @@ fn metallb_1_8_at_rest_and_at_a_restart_nothing_is_written() {
 fn of_two_operators_one_writes_and_the_other_follows_it() {
     let site = Site::new();
     let first = site.operator(&["--pod-name=operator-a"]);
-    site.until("one leads", || !first.lines("leading").is_empty());
+    site.until("one leads", || !first.lines_of("leading").is_empty());
     let second = site.operator(&["--pod-name=operator-b"]);
-    site.until("the other waits", || !second.lines("following").is_empty());
+    site.until("the other waits", || {
+        !second.lines_of("following").is_empty()
+    });
     site.metallb("metallb", &json!({}));
     site.until_available();
-    assert_eq!(second.lines("objectApplied"), [Value::Null; 0]);
+    assert_eq!(second.lines_of("objectApplied"), [Value::Null; 0]);
     first.stop();
-    site.until("the other leads", || !second.lines("leading").is_empty());
+    site.until("the other leads", || !second.lines_of("leading").is_empty());
     site.edit(DEPLOYMENT, &json!({"spec": {"replicas": 0}}));
     site.until("the replicas", || {
         site.get(DEPLOYMENT)["spec"]["replicas"] == 1
@@ -325,4 +327,20 @@ fn monitors_are_made_where_they_are_asked_for() {
         operated.iter().all(|one| !one.starts_with("NetworkPolicy")),
         "{operated:?}"
     );
+}
+
+#[test]
+fn several_controllers_have_a_budget_which_goes_when_there_is_one_again() {
+    let site = Site::new();
+    let operator = site.operator(&["--controller-replicas=2"]);
+    site.metallb("metallb", &json!({}));
+    site.until_available();
+    assert_eq!(site.get(DEPLOYMENT)["spec"]["replicas"], 2);
+    let budget = "/apis/policy/v1/namespaces/metallb-system/poddisruptionbudgets/controller";
+    assert_eq!(site.get(budget)["spec"]["maxUnavailable"], 1);
+    operator.stop();
+    let _operator = site.operator(&[]);
+    site.until("one controller and no budget", || {
+        site.get(DEPLOYMENT)["spec"]["replicas"] == 1 && !site.get(budget)["spec"].is_object()
+    });
 }

@@ -1,113 +1,61 @@
-//! A cluster in a double where the operator's manifests were applied, and operators as processes.
+//! A cluster where the operator's manifests were applied, and operators as processes.
 //!
 //! The test plays what the double does not: pods that become available, and what goes when its pods are gone.
 
-use crate::roles;
-use api_tests::{Double, Options, Users};
-use serde::Deserialize;
+use crate::cluster::{self, Cluster, Running};
 use serde_json::{Value, json};
-use std::cell::RefCell;
-use std::fs::{self, File};
-use std::net::TcpListener;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
-use xtask::tools;
+use std::ops::Deref;
 
 /// A cluster with what `deploy/operator` asks to be applied.
 pub(super) struct Site {
-    pub(super) double: Double,
-    folder: tempfile::TempDir,
-    started: RefCell<Vec<PathBuf>>,
+    cluster: Cluster,
 }
 
-/// An operator. Killed when it is dropped.
-pub(super) struct Running {
-    child: Child,
-    log: PathBuf,
+impl Deref for Site {
+    type Target = Cluster;
+
+    fn deref(&self) -> &Cluster {
+        &self.cluster
+    }
 }
 
 impl Site {
     pub(super) fn new() -> Self {
-        let mut users = Users::new();
-        users.add("operator-token", OPERATOR, &[]);
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-        let double = Double::start(Options {
-            crds: Some(root.join("deploy/crds")),
-            users,
-            ..Options::default()
-        })
-        .unwrap();
-        let site = Self {
-            double,
-            folder: tempfile::tempdir().unwrap(),
-            started: RefCell::default(),
-        };
-        for file in [
+        let files = [
             "manifests/0-namespace.yaml",
             "manifests/1-controller-rights.yaml",
             "manifests/2-speaker-rights.yaml",
             "operator/1-operator-rights.yaml",
             "operator/2-operator.yaml",
             "operator/3-webhook.yaml",
-        ] {
-            let text = fs::read_to_string(root.join("deploy").join(file)).unwrap();
-            for document in serde_norway::Deserializer::from_str(&text) {
-                site.put(&Value::deserialize(document).unwrap());
-            }
+        ];
+        Self {
+            cluster: Cluster::start("operator-token", OPERATOR, &files),
         }
-        site
-    }
-
-    /// Makes or replaces an object.
-    pub(super) fn put(&self, object: &Value) {
-        let (code, answer) = self.double.put(object);
-        assert!((200..300).contains(&code), "{code} {answer} for {object}");
-    }
-
-    /// Null if there is none.
-    pub(super) fn get(&self, path: &str) -> Value {
-        self.double.get(path).unwrap_or_default()
     }
 
     /// Changes an object by hand.
     pub(super) fn edit(&self, path: &str, patch: &Value) {
-        let path = format!("{path}?fieldManager=kubectl-edit");
-        let merge = "application/merge-patch+json";
-        let (code, answer) = self.double.request("PATCH", &path, merge, patch);
-        assert_eq!(code, 200, "{answer}");
+        self.merge(&format!("{path}?fieldManager=kubectl-edit"), patch);
     }
 
     /// Starts an operator.
     pub(super) fn operator(&self, flags: &[&str]) -> Running {
-        let port = free_port();
-        self.double.place(
-            "metallb-operator-webhook-service.metallb-system",
-            ([127, 0, 0, 1], port).into(),
-        );
-        let count = self.started.borrow().len();
-        let log = self.folder.path().join(format!("{count}.log"));
-        self.started.borrow_mut().push(log.clone());
-        let out = File::create(&log).unwrap();
-        let child = Command::new(tools::target().join("debug/speaker"))
-            .args([
-                "operator",
-                "--log-format=json",
-                "--port=0",
-                "--namespace=metallb-system",
-                "--controller-image=heliograph:c",
-                "--speaker-image=heliograph:s",
-                "--kubeconfig",
-            ])
-            .arg(self.double.kubeconfig(OPERATOR).unwrap())
-            .arg(format!("--webhook-port={port}"))
-            .args(flags)
-            .stdin(Stdio::null())
-            .stdout(out.try_clone().unwrap())
-            .stderr(out)
-            .spawn()
-            .unwrap();
-        Running { child, log }
+        let [webhook] = cluster::free();
+        let service = "metallb-operator-webhook-service.metallb-system";
+        self.double.place(service, webhook);
+        let port = format!("--webhook-port={}", webhook.port());
+        let usual = [
+            "operator",
+            "--log-format=json",
+            "--port=0",
+            "--namespace=metallb-system",
+            "--controller-image=heliograph:c",
+            "--speaker-image=heliograph:s",
+            &port,
+        ];
+        let kubeconfig = self.double.kubeconfig(OPERATOR).unwrap();
+        self.run(&kubeconfig, &[&usual[..], flags].concat())
     }
 
     /// What the API server says to a resource of that name.
@@ -172,8 +120,9 @@ impl Site {
                 continue;
             }
             let mut status = json!({"observedGeneration": seen});
+            let pods = object["spec"]["replicas"].as_u64().unwrap_or(1);
             for count in counts {
-                status[count] = json!(1);
+                status[count] = json!(pods);
             }
             let (path, merge) = (format!("{path}/status"), "application/merge-patch+json");
             let patch = json!({"status": status});
@@ -218,60 +167,6 @@ impl Site {
             .map(|one| format!("{} {}", one.verb, one.path))
             .collect()
     }
-
-    /// Waits until something is so, with all logs if it never is.
-    pub(super) fn until(&self, what: &str, mut is_so: impl FnMut() -> bool) {
-        let begun = Instant::now();
-        while !is_so() {
-            if begun.elapsed() > WAIT_MAX {
-                let started = self.started.borrow();
-                let logs = started.iter().map(|log| fs::read_to_string(log).unwrap());
-                let logs: Vec<String> = logs.collect();
-                panic!("{what} did not come\n{}", logs.join("\n---\n"));
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-    }
-}
-
-impl Running {
-    /// The lines of an event in its log.
-    pub(super) fn lines(&self, event: &str) -> Vec<Value> {
-        let text = fs::read_to_string(&self.log).unwrap();
-        let lines = text.lines();
-        let lines = lines.filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        lines.filter(|line| line["event"] == event).collect()
-    }
-
-    /// Ends it as a kubelet does.
-    pub(super) fn stop(mut self) {
-        let pid = self.child.id().to_string();
-        let told = Command::new("kill").args(["-s", "TERM", &pid]).status();
-        assert!(told.unwrap().success());
-        let status = self.child.wait().unwrap();
-        assert!(status.success(), "{status}");
-    }
-}
-
-impl Drop for Site {
-    fn drop(&mut self) {
-        if !std::thread::panicking() {
-            roles::judge(&self.double.requests());
-        }
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // It may have ended already.
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
-}
-
-fn free_port() -> u16 {
-    let held = TcpListener::bind("127.0.0.1:0").unwrap();
-    held.local_addr().unwrap().port()
 }
 
 /// Who the operator is to the API server.
@@ -283,7 +178,7 @@ pub(super) const DEPLOYMENT: &str =
 pub(super) const WEBHOOKS: &str = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/metallb-webhook-configuration";
 pub(super) const CRD: &str =
     "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/bgppeers.metallb.io";
-const COLLECTIONS: [(&str, &str); 6] = [
+const COLLECTIONS: [(&str, &str); 9] = [
     ("ConfigMap", "/api/v1/namespaces/metallb-system/configmaps"),
     (
         "DaemonSet",
@@ -297,10 +192,21 @@ const COLLECTIONS: [(&str, &str); 6] = [
         "NetworkPolicy",
         "/apis/networking.k8s.io/v1/namespaces/metallb-system/networkpolicies",
     ),
+    (
+        "PodDisruptionBudget",
+        "/apis/policy/v1/namespaces/metallb-system/poddisruptionbudgets",
+    ),
     ("Service", "/api/v1/namespaces/metallb-system/services"),
+    (
+        "ValidatingAdmissionPolicy",
+        "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies",
+    ),
+    (
+        "ValidatingAdmissionPolicyBinding",
+        "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings",
+    ),
     (
         "ValidatingWebhookConfiguration",
         "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations",
     ),
 ];
-const WAIT_MAX: Duration = Duration::from_secs(60); // a Lease runs out in 15 s, and the machine may be busy

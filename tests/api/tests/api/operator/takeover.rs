@@ -99,7 +99,7 @@ fn what_metallbs_operator_left_goes() {
     let foreign = "/apis/apps/v1/namespaces/metallb-system/deployments/frr-k8s-statuscleaner";
     assert!(site.get(foreign).is_object());
     assert_eq!(
-        operator.lines("objectAdopted"),
+        operator.lines_of("objectAdopted"),
         [Value::Null; 0],
         "it was ours by name"
     );
@@ -112,7 +112,7 @@ fn what_kubectl_applied_becomes_ours() {
     let operator = site.operator(&[]);
     site.metallb("metallb", &json!({}));
     has_become_ours(&site);
-    assert_eq!(operator.lines("objectAdopted").len(), 1);
+    assert_eq!(operator.lines_of("objectAdopted").len(), 1);
 }
 
 #[test]
@@ -122,7 +122,7 @@ fn what_helm_made_becomes_ours() {
     let operator = site.operator(&[]);
     site.metallb("metallb", &json!({}));
     has_become_ours(&site);
-    assert_eq!(operator.lines("objectAdopted").len(), 1);
+    assert_eq!(operator.lines_of("objectAdopted").len(), 1);
 }
 
 #[test]

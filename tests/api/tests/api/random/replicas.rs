@@ -1,12 +1,12 @@
 //! Two replicas of the real controller, one of which leads.
 
+use crate::cluster::{CONTROLLER, speaker};
 use api_tests::Double;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
-use xtask::tools;
 
 /// The replicas of one controller.
 pub(super) struct Replicas {
@@ -27,7 +27,7 @@ impl Replicas {
     pub(super) fn start(double: &Double, class: Option<&str>) -> Self {
         let mut replicas = Self {
             running: Vec::new(),
-            kubeconfig: double.kubeconfig(USER).unwrap(),
+            kubeconfig: double.kubeconfig(CONTROLLER).unwrap(),
             class: class.map(str::to_owned),
             logs: tempfile::tempdir().unwrap(),
             started: 0,
@@ -137,31 +137,6 @@ fn release(double: &Double) {
     double.request("PUT", LEASE, "application/json", &lease);
 }
 
-/// The binary of this build, or the one that `HELIOGRAPH_SPEAKER` names.
-fn speaker() -> PathBuf {
-    let named = std::env::var_os("HELIOGRAPH_SPEAKER").map(PathBuf::from);
-    let path = named.unwrap_or_else(|| tools::target().join("debug/speaker"));
-    assert!(
-        path.exists(),
-        "{} is missing: cargo build -p speaker",
-        path.display()
-    );
-    path
-}
-
-/// The objects of the manifests that grant rights.
-pub(super) fn rights() -> Vec<Value> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let text =
-        std::fs::read_to_string(root.join("deploy/manifests/1-controller-rights.yaml")).unwrap();
-    let documents = serde_norway::Deserializer::from_str(&text);
-    documents
-        .map(|document| serde::Deserialize::deserialize(document).unwrap())
-        .collect()
-}
-
-/// Who the controller is to the API server.
-pub(super) const USER: &str = "system:serviceaccount:metallb-system:controller";
 const LEASE: &str =
     "/apis/coordination.k8s.io/v1/namespaces/metallb-system/leases/heliograph-controller";
 const COUNT: usize = 2;

@@ -125,6 +125,42 @@ impl World {
     }
 }
 
+/// Runs a history, leaves both alone, and says what is not as it should be.
+fn run(events: Vec<Event>) -> Result<(), TestCaseError> {
+    let mut world = World::new();
+    for event in events {
+        world.happen(event);
+        for end in &world.pair.ends {
+            let status = end.session.status();
+            let is_waiting = status.cause != Cause::Paused;
+            prop_assert!(
+                !is_waiting || end.session.deadline().is_some(),
+                "stuck: {status:?}"
+            );
+            prop_assert_eq!(status.state, end.session.state());
+            prop_assert_eq!(
+                status.negotiated.is_some(),
+                status.state == State::Established
+            );
+        }
+    }
+    for end in 0..2 {
+        world.happen(Event::Read(end, true));
+        world.happen(Event::Listen(end, true));
+        world.happen(Event::Resume(end));
+    }
+    // A patient wait, the longest wait, and the hold time of what was left half open.
+    world.pair.pass(Span::s(400));
+    prop_assert_eq!(world.pair.states(), [State::Established; 2]);
+    for end in 0..2 {
+        let status = world.pair.status(end);
+        prop_assert_eq!(status.prefixes, world.told[end]);
+        prop_assert!(status.is_in_sync);
+        prop_assert_eq!(world.pair.unwritten(end), 0);
+    }
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
@@ -132,30 +168,21 @@ proptest! {
     fn whatever_happens_two_that_are_left_alone_come_up_and_know_everything(
         events in prop::collection::vec(event(), 1..40),
     ) {
-        let mut world = World::new();
-        for event in events {
-            world.happen(event);
-            for end in &world.pair.ends {
-                let status = end.session.status();
-                let is_waiting = status.cause != Cause::Paused;
-                prop_assert!(!is_waiting || end.session.deadline().is_some(), "stuck: {status:?}");
-                prop_assert_eq!(status.state, end.session.state());
-                prop_assert_eq!(status.negotiated.is_some(), status.state == State::Established);
-            }
-        }
-        for end in 0..2 {
-            world.happen(Event::Read(end, true));
-            world.happen(Event::Listen(end, true));
-            world.happen(Event::Resume(end));
-        }
-        // A patient wait, the longest wait, and the hold time of what was left half open.
-        world.pair.pass(Span::s(400));
-        prop_assert_eq!(world.pair.states(), [State::Established; 2]);
-        for end in 0..2 {
-            let status = world.pair.status(end);
-            prop_assert_eq!(status.prefixes, world.told[end]);
-            prop_assert!(status.is_in_sync);
-            prop_assert!(world.pair.ends[end].unwritten == 0);
-        }
+        run(events)?;
     }
+}
+
+/// What an end says on a connection that is being closed is nothing that its next connection begins with.
+#[test]
+fn last_words_to_a_killed_peer_are_not_heard_by_the_one_that_follows() {
+    let events = vec![
+        Event::Read(0, false),
+        Event::Configure(0, 1, 3, false),
+        Event::Read(1, false),
+        Event::Reset(1, false),
+        Event::Listen(1, false),
+        Event::Reset(0, false),
+        Event::Kill(1),
+    ];
+    run(events).expect("both come up");
 }

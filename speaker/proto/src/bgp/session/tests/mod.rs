@@ -15,7 +15,7 @@ use crate::bgp::{
     RouterId,
 };
 use pair::Pair;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 pub(super) fn router_id(last: u8) -> RouterId {

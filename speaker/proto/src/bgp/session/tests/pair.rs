@@ -13,10 +13,6 @@ pub(super) struct End {
     pub(super) is_reading: bool,
     /// The states it was in.
     pub(super) states: Vec<State>,
-    /// Bytes that wait to be read, by connection.
-    unread: BTreeMap<Side, Vec<u8>>,
-    /// Bytes given and not written, because the other end does not read.
-    pub(super) unwritten: usize,
     /// Dials.
     pub(super) dials: u32,
     pub(super) is_stopped: bool,
@@ -26,28 +22,56 @@ pub(super) struct End {
 pub(super) struct Pair {
     pub(super) now: Time,
     pub(super) ends: [End; 2],
-    /// Which connections stand, by the end that dialled.
-    stands: [bool; 2],
+    /// Connections that at least one end still holds, the oldest first.
+    wires: Vec<Wire>,
+}
+
+/// A connection, from the dial until both ends have closed it.
+struct Wire {
+    dialler: usize,
+    /// Nobody listened.
+    is_refused: bool,
+    /// What each end makes of it.
+    ends: [WireEnd; 2],
+}
+
+#[derive(Default)]
+struct WireEnd {
+    /// It was told that the connection stands.
+    is_told: bool,
+    has_closed: bool,
+    /// Bytes that wait to be read here.
+    unread: Vec<u8>,
+}
+
+impl Wire {
+    fn side(&self, end: usize) -> Side {
+        if end == self.dialler {
+            Side::Dialled
+        } else {
+            Side::Accepted
+        }
+    }
+
+    /// An end has closed it, or its kernel for it: what it has not read is lost.
+    fn close(&mut self, end: usize) {
+        let end = &mut self.ends[end];
+        end.has_closed = true;
+        end.unread.clear();
+    }
+
+    fn is_over(&self) -> bool {
+        self.ends.iter().all(|end| end.has_closed)
+    }
 }
 
 impl Pair {
     /// The first dials, the second takes connections.
     pub(super) fn new(first: Start, second: Start) -> Self {
-        let end = |start, is_listening| End {
-            session: Session::new(start),
-            is_listening,
-            is_alive: true,
-            is_reading: true,
-            states: Vec::new(),
-            unread: BTreeMap::new(),
-            unwritten: 0,
-            dials: 0,
-            is_stopped: false,
-        };
         Self {
             now: Time::ms(0),
-            ends: [end(first, false), end(second, true)],
-            stands: [false; 2],
+            ends: [End::new(first, false), End::new(second, true)],
+            wires: Vec::new(),
         }
     }
 
@@ -77,8 +101,14 @@ impl Pair {
         self.ends[end].session.status()
     }
 
+    /// Bytes that an end gave and that the other has not read.
+    pub(super) fn unwritten(&self, end: usize) -> usize {
+        let held = self.wires.iter().filter(|wire| !wire.ends[end].has_closed);
+        held.map(|wire| wire.ends[1 - end].unread.len()).sum()
+    }
+
     pub(super) fn input(&mut self, end: usize, input: Input) {
-        self.ends[end].session.input(self.now, input);
+        self.feed(end, input);
         self.settle();
     }
 
@@ -100,6 +130,7 @@ impl Pair {
             for end in 0..2 {
                 if self.ends[end].is_alive {
                     self.ends[end].session.expire(self.now);
+                    self.act(end);
                 }
             }
             self.settle();
@@ -121,113 +152,132 @@ impl Pair {
         deadlines.map(|(at, _)| at).min()
     }
 
+    /// Hands in one thing and does, as a driver would, all that comes of it before the next.
+    fn feed(&mut self, end: usize, input: Input) {
+        if self.ends[end].is_alive {
+            self.ends[end].session.input(self.now, input);
+            self.act(end);
+        }
+    }
+
+    fn act(&mut self, end: usize) {
+        while let Some(output) = self.ends[end].session.output() {
+            match output {
+                Output::Connect => self.dial(end),
+                Output::Send(side, bytes) => {
+                    if let Some(wire) = self.wire(end, side) {
+                        self.write(wire, end, bytes);
+                    }
+                }
+                Output::Close(side) => {
+                    if let Some(wire) = self.wire(end, side) {
+                        self.wires[wire].close(end);
+                    }
+                }
+                Output::Refuse(bytes) => {
+                    let newest = self.wires.iter().rposition(|wire| {
+                        wire.side(end) == Side::Accepted && wire.ends[end].is_told
+                    });
+                    let newest = newest.expect("one was accepted");
+                    self.write(newest, end, bytes);
+                    self.wires[newest].close(end);
+                }
+                Output::Changed(status) => self.ends[end].states.push(status.state),
+                Output::Stopped => self.ends[end].is_stopped = true,
+            }
+        }
+    }
+
+    fn dial(&mut self, end: usize) {
+        self.ends[end].dials += 1;
+        let other = &self.ends[1 - end];
+        self.wires.push(Wire {
+            dialler: end,
+            is_refused: !(other.is_listening && other.is_alive),
+            ends: Default::default(),
+        });
+    }
+
+    /// The connection that an end means by a side: the oldest that it holds. What it dialled it holds from the dial on.
+    fn wire(&self, end: usize, side: Side) -> Option<usize> {
+        self.wires.iter().position(|wire| {
+            let own = &wire.ends[end];
+            let is_held = own.is_told || side == Side::Dialled;
+            wire.side(end) == side && is_held && !own.has_closed
+        })
+    }
+
+    fn write(&mut self, wire: usize, end: usize, bytes: Vec<u8>) {
+        assert!(bytes.len() <= wire::MESSAGE_BYTES_MAX);
+        let other = &mut self.wires[wire].ends[1 - end];
+        if !other.has_closed {
+            other.unread.extend(bytes);
+            assert!(other.unread.len() <= IN_FLIGHT_MAX + wire::MESSAGE_BYTES_MAX);
+        }
+    }
+
     /// Carries everything until nobody has anything to say.
     fn settle(&mut self) {
         for turn in 0.. {
             assert!(turn < 100_000, "they talk for ever");
-            let mut is_quiet = true;
-            for end in 0..2 {
-                while let Some(output) = self.ends[end].session.output() {
-                    is_quiet = false;
-                    self.act(end, output);
-                }
-                is_quiet &= !self.read(end);
-            }
-            if is_quiet {
+            let places = (0..self.wires.len()).flat_map(|wire| [(wire, 0), (wire, 1)]);
+            let due = { places }.find_map(|(wire, end)| Some((wire, end, self.due(wire, end)?)));
+            let Some((wire, end, input)) = due else {
                 return;
+            };
+            self.deliver(wire, end, input);
+            self.wires.retain(|wire| !wire.is_over());
+        }
+    }
+
+    /// What an end is to be told next of a connection. What was said is read before the end is seen.
+    fn due(&self, wire: usize, end: usize) -> Option<Input> {
+        let wire = &self.wires[wire];
+        let (own, other) = (&wire.ends[end], &wire.ends[1 - end]);
+        let side = wire.side(end);
+        let is_deaf = !self.ends[end].is_alive || own.has_closed;
+        match own.is_told {
+            _ if is_deaf => None,
+            false if wire.is_refused && side == Side::Accepted => None,
+            false if wire.is_refused => Some(Input::ConnectFailed("refused".to_owned())),
+            false => Some(Input::Connected {
+                side,
+                next_hops: hops(),
+            }),
+            true if other.has_closed && own.unread.is_empty() => {
+                Some(Input::Closed(side, "closed by the peer".to_owned()))
+            }
+            true => {
+                let reads = self.ends[end].is_reading || other.has_closed;
+                let has_come = reads && !own.unread.is_empty();
+                has_come.then(|| Input::Received(side, own.unread.clone()))
             }
         }
     }
 
-    fn act(&mut self, end: usize, output: Output) {
+    fn deliver(&mut self, wire: usize, end: usize, input: Input) {
+        let held = &mut self.wires[wire];
+        match &input {
+            Input::Connected { .. } => held.ends[end].is_told = true,
+            Input::ConnectFailed(_) => [0, 1].iter().for_each(|end| held.close(*end)),
+            Input::Closed(..) => held.close(end),
+            _ => held.ends[end].unread.clear(),
+        }
         let other = 1 - end;
-        match output {
-            Output::Connect => {
-                self.ends[end].dials += 1;
-                if !(self.ends[other].is_listening && self.ends[other].is_alive) {
-                    self.feed(end, Input::ConnectFailed("refused".to_owned()));
-                    return;
-                }
-                self.stands[end] = true;
-                let next_hops = hops();
-                self.feed(
-                    end,
-                    Input::Connected {
-                        side: Side::Dialled,
-                        next_hops,
-                    },
-                );
-                self.feed(
-                    other,
-                    Input::Connected {
-                        side: Side::Accepted,
-                        next_hops,
-                    },
-                );
-            }
-            Output::Send(side, bytes) => {
-                assert!(bytes.len() <= wire::MESSAGE_BYTES_MAX);
-                self.ends[end].unwritten += bytes.len();
-                assert!(self.ends[end].unwritten <= IN_FLIGHT_MAX + wire::MESSAGE_BYTES_MAX);
-                let mirrored = mirrored(side);
-                self.ends[other]
-                    .unread
-                    .entry(mirrored)
-                    .or_default()
-                    .extend(bytes);
-            }
-            Output::Close(side) => self.close(end, side),
-            Output::Refuse(_) => self.close(end, Side::Accepted),
-            Output::Changed(status) => self.ends[end].states.push(status.state),
-            Output::Stopped => self.ends[end].is_stopped = true,
+        if let Input::Received(_, bytes) = &input
+            && !held.ends[other].has_closed
+        {
+            let written = Input::Written(held.side(other), bytes.len());
+            self.feed(other, written);
         }
-    }
-
-    /// What was said before is read before the end is seen.
-    fn close(&mut self, end: usize, side: Side) {
-        let dialler = dialler(end, side);
-        if !std::mem::take(&mut self.stands[dialler]) {
-            return;
-        }
-        let (other, mirrored) = (1 - end, mirrored(side));
-        if let Some(bytes) = self.ends[other].unread.remove(&mirrored) {
-            self.feed(other, Input::Received(mirrored, bytes));
-        }
-        self.ends[end].unread.remove(&side);
-        self.ends[end].unwritten = 0;
-        self.ends[other].unwritten = 0;
-        self.feed(
-            other,
-            Input::Closed(mirrored, "closed by the peer".to_owned()),
-        );
-    }
-
-    fn read(&mut self, end: usize) -> bool {
-        if !(self.ends[end].is_alive && self.ends[end].is_reading) {
-            return false;
-        }
-        let Some((side, bytes)) = self.ends[end].unread.pop_first() else {
-            return false;
-        };
-        let other = 1 - end;
-        self.ends[other].unwritten = self.ends[other].unwritten.saturating_sub(bytes.len());
-        self.feed(other, Input::Written(mirrored(side), bytes.len()));
-        self.feed(end, Input::Received(side, bytes));
-        true
-    }
-
-    fn feed(&mut self, end: usize, input: Input) {
-        if self.ends[end].is_alive {
-            self.ends[end].session.input(self.now, input);
-        }
+        self.feed(end, input);
     }
 
     /// The process of an end is killed: its kernel closes what it had.
     pub(super) fn kill(&mut self, end: usize) {
         self.ends[end].is_alive = false;
-        self.ends[end].unread.clear();
-        for side in [Side::Dialled, Side::Accepted] {
-            self.close(end, side);
+        for wire in &mut self.wires {
+            wire.close(end);
         }
         self.settle();
     }
@@ -239,26 +289,22 @@ impl Pair {
 
     /// A new process takes the place of a killed one.
     pub(super) fn restart(&mut self, end: usize, start: Start) {
-        let is_listening = self.ends[end].is_listening;
-        let fresh = Self::new(start.clone(), start);
-        let [_, new] = fresh.ends;
-        self.ends[end] = new;
-        self.ends[end].is_listening = is_listening;
+        self.ends[end] = End::new(start, self.ends[end].is_listening);
         self.input(end, Input::Start);
     }
 }
 
-fn dialler(end: usize, side: Side) -> usize {
-    match side {
-        Side::Dialled => end,
-        Side::Accepted => 1 - end,
-    }
-}
-
-fn mirrored(side: Side) -> Side {
-    match side {
-        Side::Dialled => Side::Accepted,
-        Side::Accepted => Side::Dialled,
+impl End {
+    fn new(start: Start, is_listening: bool) -> Self {
+        Self {
+            session: Session::new(start),
+            is_listening,
+            is_alive: true,
+            is_reading: true,
+            states: Vec::new(),
+            dials: 0,
+            is_stopped: false,
+        }
     }
 }
 

@@ -192,6 +192,35 @@ fn a_connection_that_closes_before_open_goes_back_to_active() {
 }
 
 #[test]
+fn rfc4486_4_a_peer_that_takes_no_connection_is_tried_less_often_and_may_dial_meanwhile() {
+    let mut one = One::at(settings(), State::OpenSent);
+    for full in [1.0, 2.0, 4.0, 8.0] {
+        one.hear_notification(Side::Dialled, 6, 5);
+        assert_eq!(one.session.state(), State::Active);
+        let wait = seconds(wait(&one));
+        assert!((0.75 * full..=full).contains(&wait), "{wait} for {full}");
+        one.wake();
+        one.connect(Side::Dialled);
+    }
+    one.hear_notification(Side::Dialled, 6, 5);
+    let did = one.connect(Side::Accepted);
+    assert_eq!(did, [Did::Said(Side::Accepted, "open")]);
+}
+
+#[test]
+fn two_that_turn_each_other_away_are_not_at_odds_for_ever() {
+    let mut pair = Pair::started(|_, _| ());
+    for end in &mut pair.ends {
+        end.is_listening = true;
+    }
+    for end in 0..2 {
+        pair.input(end, Input::Reset(Reset::Operator));
+    }
+    pair.pass(Span::s(10));
+    assert_eq!(pair.states(), [State::Established; 2]);
+}
+
+#[test]
 fn a_peer_that_flaps_a_thousand_times_costs_little_and_is_there_in_the_end() {
     let mut pair = Pair::started(|_, _| ()).up();
     pair.tell(0, routes(100, 0));
@@ -227,7 +256,7 @@ fn a_peer_that_reads_slowly_costs_only_what_it_did_not_read() {
     pair.ends[1].is_reading = false;
     pair.tell(0, routes(100_000, 0));
     pair.pass(Span::s(60));
-    let unwritten = pair.ends[0].unwritten;
+    let unwritten = pair.unwritten(0);
     assert!(
         (IN_FLIGHT_MAX - 4096..=IN_FLIGHT_MAX).contains(&unwritten),
         "{unwritten}"

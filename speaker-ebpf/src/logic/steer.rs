@@ -1,0 +1,239 @@
+//! Which node a packet goes to whose VIP is spread over several.
+//!
+//! New flows go where the slot of the Maglev table says now, old ones where they were: TCP connections are remembered only where that is
+//! in doubt, so that a flood of them pushes nothing out; datagrams always, for nothing tells their first from the others. Sent on
+//! is only what came to a holder from outside the cluster: what a member sent stays, so that a packet goes one hop further at most,
+//! whatever nodes believe of each other. When in doubt it is this node's stack's. How tables come about is none of its business.
+//!
+//! | TCP | the slot names one node | it names two, within the window | it names two, later |
+//! |---|---|---|---|
+//! | opening | that one | current, remembered | current |
+//! | else, remembered | (not looked up) | the one it is remembered at | the one it is remembered at |
+//! | else | that one | previous, remembered | current |
+//!
+//! In a row that says that the VIP was not spread before, `previous` is this node in every slot, also after the window: what was
+//! remembered then is still looked up. In a row that says that connections are remembered, they are looked up in every slot.
+
+use super::arrival::Arrival;
+use super::{Maps, Memory, Verdict};
+use crate::abi::moves::HERE;
+use crate::abi::steer::{FRAGMENTS_NS, OWN_NODE};
+use crate::abi::{
+    Entry, MacAddr, Mode, ShareKey, SteerValue, Steered, StreamKey, StreamValue, TargetKey, hash,
+};
+use crate::frame::Frame;
+use crate::frame::flow::{Flow, Part};
+
+/// What becomes of a packet for a VIP that is spread. Changed only if it is sent on.
+#[inline(always)]
+pub(super) fn verdict<F: Frame, M: Maps>(
+    frame: &mut F,
+    maps: &mut M,
+    arrival: &Arrival<'_>,
+    entry: &Entry,
+    row: SteerValue,
+) -> Verdict {
+    let owner = if !is_held(maps, entry, arrival.now) {
+        Err(Steered::NotHeld)
+    } else if arrival.src == arrival.own || maps.member(&arrival.src).is_some() {
+        Err(Steered::FromMember)
+    } else {
+        Spread { arrival, row }.owner(frame, maps)
+    };
+    let owner = match owner {
+        Ok(owner) => owner,
+        Err(why) => {
+            maps.steered(why);
+            return stopped(why);
+        }
+    };
+    let share = ShareKey {
+        slot: entry.slot(),
+        node: owner.node,
+    };
+    if !maps.share(&share, frame.len()) {
+        maps.steered(Steered::Uncounted);
+    }
+    // It has a hop to give, as was looked at before anything was remembered of it.
+    let is_ours = owner.mac == HERE || owner.mac == arrival.own;
+    if is_ours || !arrival.send_on(frame, owner.mac) {
+        maps.steered(Steered::Own);
+        return Verdict::Next;
+    }
+    maps.steered(Steered::Sent);
+    Verdict::Forward
+}
+
+/// Whether this node may speak for the VIP: it has it, or gives it away in order, and nobody else can have it by now.
+#[inline(always)]
+fn is_held<M: Maps>(maps: &M, entry: &Entry, now: u64) -> bool {
+    let deadline = match entry.deadline_ns() {
+        0 => maps.deadline(),
+        own => own,
+    };
+    match entry.mode() {
+        Some(Mode::Answer) => now < deadline && !maps.is_fenced(entry.slot()),
+        Some(Mode::Draining) => now < deadline,
+        Some(Mode::Known) | None => false,
+    }
+}
+
+#[inline(always)]
+fn stopped(why: Steered) -> Verdict {
+    match why {
+        Steered::LostFragment => Verdict::Drop,
+        Steered::Sent
+        | Steered::Own
+        | Steered::FromMember
+        | Steered::NotHeld
+        | Steered::NoHops
+        | Steered::Unclear
+        | Steered::NoTarget
+        | Steered::Uncounted => Verdict::Next,
+    }
+}
+
+/// A packet and how its VIP is spread.
+struct Spread<'a> {
+    arrival: &'a Arrival<'a>,
+    row: SteerValue,
+}
+
+/// The node that gets a packet.
+#[derive(Clone, Copy)]
+struct Owner {
+    node: u32,
+    /// Its hardware address; [`HERE`]: it is this node.
+    mac: MacAddr,
+}
+
+impl Spread<'_> {
+    /// Whose a packet is, or why it is nobody's but the stack's.
+    #[inline(always)]
+    fn owner<F: Frame, M: Maps>(&self, frame: &mut F, maps: &mut M) -> Result<Owner, Steered> {
+        let flow = self.arrival.flow(frame);
+        if flow.part != Part::Unclear && !self.arrival.has_hop(frame) {
+            return Err(Steered::NoHops);
+        }
+        match flow.part {
+            Part::Unclear => Err(Steered::Unclear),
+            Part::SegmentRest | Part::DatagramRest => self.rest(maps, &flow),
+            Part::Opening | Part::Segment | Part::Datagram | Part::Portless => {
+                self.first(maps, &flow)
+            }
+        }
+    }
+
+    /// A later fragment, which follows its first.
+    #[inline(always)]
+    fn rest<M: Maps>(&self, maps: &M, flow: &Flow) -> Result<Owner, Steered> {
+        let known = maps.stream(Memory::Fragments, &self.mark(flow, flow.word));
+        known
+            .filter(|known| self.arrival.now.saturating_sub(known.seen_ns) < FRAGMENTS_NS)
+            .and_then(|known| self.reach(maps, known.node))
+            .ok_or(Steered::LostFragment)
+    }
+
+    /// A whole packet, or the first of its fragments.
+    #[inline(always)]
+    fn first<M: Maps>(&self, maps: &mut M, flow: &Flow) -> Result<Owner, Steered> {
+        let owner = self.judge(maps, flow);
+        if flow.has_rest && flow.part != Part::Portless {
+            // What the stack takes for want of a target it takes whole.
+            let node = owner.map_or(OWN_NODE.into(), |owner| owner.node);
+            self.keep(maps, Memory::Fragments, self.mark(flow, flow.rest), node);
+        }
+        owner.ok_or(Steered::NoTarget)
+    }
+
+    /// By what is remembered and the table; `None`: the node that it says cannot be reached.
+    #[inline(always)]
+    fn judge<M: Maps>(&self, maps: &mut M, flow: &Flow) -> Option<Owner> {
+        let (ports, protocol) = if self.row.is_by_client() {
+            (0, 0)
+        } else {
+            (flow.word, u32::from(flow.protocol))
+        };
+        let slot = hash::slot(flow.client, self.arrival.key.addr(), ports, protocol);
+        let bucket = maps.bucket(self.row.table(), slot)?;
+        let current = u32::from(bucket.current);
+        let previous = if self.row.is_from_stack() {
+            OWN_NODE.into()
+        } else {
+            u32::from(bucket.previous)
+        };
+        let is_two = current != previous;
+        let is_open = is_two && self.arrival.now < self.row.window_until_ns();
+        let (memory, is_remembered) = match flow.part {
+            Part::Datagram => (Memory::Datagrams, true),
+            Part::Opening | Part::Segment => (Memory::Streams, is_two || self.row.is_remembering()),
+            Part::SegmentRest | Part::DatagramRest | Part::Portless | Part::Unclear => {
+                return self.reach(maps, current);
+            }
+        };
+        let mark = self.mark(flow, flow.word);
+        let known = if is_remembered {
+            maps.stream(memory, &mark)
+        } else {
+            None
+        };
+        // One whose node is gone is none.
+        let owner = known.and_then(|known| self.reach(maps, known.node));
+        let is_opening = flow.part == Part::Opening;
+        let is_datagram = flow.part == Part::Datagram;
+        let (owner, is_kept) = match owner {
+            Some(owner) if !is_opening => (owner, true),
+            Some(_) | None => {
+                let is_older = is_open && !is_opening && !is_datagram;
+                let node = if is_older { previous } else { current };
+                // An opening is remembered only where others may be in doubt, or where an older one had the same mark.
+                let is_replaced = is_opening && known.is_some();
+                let owner = self.reach(maps, node)?;
+                (owner, is_open || is_datagram || is_replaced)
+            }
+        };
+        let is_fresh = known.is_some_and(|known| {
+            known.node == owner.node && self.arrival.now.saturating_sub(known.seen_ns) < REFRESH_NS
+        });
+        if is_kept && !is_fresh && !flow.is_error {
+            self.keep(maps, memory, mark, owner.node);
+        }
+        Some(owner)
+    }
+
+    #[inline(always)]
+    fn reach<M: Maps>(&self, maps: &M, node: u32) -> Option<Owner> {
+        if node == OWN_NODE.into() {
+            return Some(Owner { node, mac: HERE });
+        }
+        let key = TargetKey {
+            ifindex: self.arrival.key.ifindex(),
+            node,
+        };
+        let mac = maps.target(&key)?.mac;
+        Some(Owner { node, mac })
+    }
+
+    #[inline(always)]
+    fn mark(&self, flow: &Flow, word: u32) -> StreamKey {
+        StreamKey {
+            client: flow.client,
+            vip: *self.arrival.key,
+            word,
+            protocol: flow.protocol.into(),
+        }
+    }
+
+    #[inline(always)]
+    fn keep<M: Maps>(&self, maps: &mut M, memory: Memory, key: StreamKey, node: u32) {
+        let value = StreamValue {
+            seen_ns: self.arrival.now,
+            node,
+            pad: 0,
+        };
+        maps.keep_stream(memory, &key, &value);
+    }
+}
+
+/// A flow that is seen all the time is written about once a second.
+const REFRESH_NS: u64 = 1_000_000_000;

@@ -1,0 +1,110 @@
+//! What the agent makes of the segments around it: over whom packets are spread, and to whom they belonged before.
+//!
+//! Until it is known who answers on the links, everything stays as the last process left it. It knows nothing of tables or of how
+//! nodes are asked.
+
+use super::{Agent, Output};
+use crate::plan::{self, L2Entry, Plan, Shares, Steering};
+use crate::steering::history::{Facts, History};
+use crate::steering::{Neighbourhood, Place, Prospects, Unspread, Weights};
+use speaker_ebpf::abi::Mode;
+use speaker_proto::{Time, Vip};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// What is known of the segments, and what follows.
+#[derive(Debug, Default)]
+pub(super) struct Spreading {
+    hood: Option<Arc<Neighbourhood>>,
+    history: History,
+    prospects: Arc<Prospects>,
+    /// VIPs that the last process spread, until that was followed up.
+    adopted: BTreeSet<Vip>,
+    /// When the history of something ends.
+    pub(super) due: Option<Time>,
+}
+
+impl Spreading {
+    pub(super) fn new(adopted: BTreeSet<Vip>) -> Self {
+        Self {
+            adopted,
+            ..Self::default()
+        }
+    }
+}
+
+impl Agent {
+    pub(super) fn neighbourhood(&mut self, now: Time, hood: Arc<Neighbourhood>) {
+        if self.spreading.hood.as_ref() != Some(&hood) {
+            self.spreading.hood = Some(hood);
+            self.changed(now);
+        }
+    }
+
+    /// How packets are spread from now on, for a plan with these entries that comes after the one in force.
+    pub(super) fn steer(
+        &mut self,
+        now: Time,
+        entries: &BTreeMap<Place, L2Entry>,
+    ) -> Option<Steering> {
+        self.look_for(plan::prospects(
+            &self.memo,
+            &self.world,
+            &self.local,
+            &self.roster,
+        ));
+        let hood = Arc::clone(self.spreading.hood.as_ref()?);
+        let Shares { shares, unspread } = plan::shares(&self.memo, &self.local, &hood);
+        let ground = Ground {
+            entries,
+            last: &self.plan,
+            adopted: &self.spreading.adopted,
+            unspread: &unspread,
+            own: Arc::new(Weights::from([(self.local.node.clone(), 1)])),
+        };
+        self.spreading.history.advance(now, shares, &ground);
+        self.spreading.due = self.spreading.history.deadline(now);
+        self.spreading.adopted.clear();
+        Some(Steering {
+            rows: self.spreading.history.rows().clone(),
+            unspread,
+            neighbourhood: hood,
+        })
+    }
+
+    fn look_for(&mut self, prospects: Prospects) {
+        if *self.spreading.prospects != prospects {
+            self.spreading.prospects = Arc::new(prospects);
+            let prospects = Arc::clone(&self.spreading.prospects);
+            self.outputs.push_back(Output::LookFor(prospects));
+        }
+    }
+}
+
+/// What is true of places between the last plan and the next.
+struct Ground<'g> {
+    entries: &'g BTreeMap<Place, L2Entry>,
+    last: &'g Plan,
+    adopted: &'g BTreeSet<Vip>,
+    unspread: &'g BTreeMap<Place, Unspread>,
+    own: Arc<Weights>,
+}
+
+impl Facts for Ground<'_> {
+    fn is_stack(&self, place: &Place) -> bool {
+        takes(self.last.l2.get(place)) && !self.adopted.contains(&place.0)
+    }
+
+    fn own(&self, place: &Place) -> Option<Arc<Weights>> {
+        let may = takes(self.entries.get(place)) && !self.unspread.contains_key(place);
+        may.then(|| Arc::clone(&self.own))
+    }
+}
+
+fn takes(entry: Option<&L2Entry>) -> bool {
+    entry.is_some_and(|entry| matches!(entry.mode, Mode::Answer | Mode::Draining))
+}
+
+#[cfg(test)]
+#[path = "steering_tests.rs"]
+mod tests;

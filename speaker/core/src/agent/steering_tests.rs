@@ -1,0 +1,129 @@
+//! What an agent makes of its segments: when it looks, when it waits, and whose connections are whose.
+
+use super::super::membership::tests::{meet, member};
+use super::super::tests::{drain, holding, settle, vip};
+use super::super::{Agent, Input, Output};
+use super::*;
+use crate::local::LinkName;
+use crate::manifest;
+use crate::steering::Before;
+use crate::steering::history::WINDOW;
+use speaker_proto::{Mac, Machine, NodeName, Span};
+
+const SPREADING: &str = r"
+apiVersion: metallb.io/v1beta1
+kind: L2Advertisement
+metadata: {name: l2, namespace: metallb-system, annotations: {heliograph.io/steering: spread}}
+---
+apiVersion: v1
+kind: Node
+metadata: {name: n2}
+status: {addresses: [{type: InternalIP, address: 192.0.2.202}]}
+";
+
+fn put(agent: &mut Agent, now: Time, text: &str) -> Vec<Output> {
+    for object in manifest::read("more.yaml", text, "metallb-system").objects {
+        agent.input(now, Input::Object(object));
+    }
+    let mut outputs = drain(agent, now);
+    outputs.extend(settle(agent, now));
+    outputs
+}
+
+fn place() -> Place {
+    (vip(), LinkName::from("eth0"))
+}
+
+fn hood(nodes: &[&str]) -> Input {
+    let node = |name: &&str| {
+        let node: NodeName = name.parse().unwrap();
+        (("eth0".into(), node), Mac([2, 0, 0, 0, 1, 2]))
+    };
+    Input::Neighbourhood(Arc::new(Neighbourhood {
+        nodes: nodes.iter().map(node).collect(),
+        bars: BTreeMap::new(),
+    }))
+}
+
+fn looked_for(outputs: &[Output]) -> Vec<String> {
+    let lists = outputs.iter().filter_map(|output| match output {
+        Output::LookFor(prospects) => Some(prospects),
+        _ => None,
+    });
+    let last = lists.last().into_iter().flat_map(|list| list.keys());
+    last.map(|(link, node)| format!("{node} on {link}"))
+        .collect()
+}
+
+/// A holder whose only service is to be spread, with `n2` alive beside it.
+fn spreading(now: Time) -> (Agent, Vec<Output>) {
+    let mut agent = holding(now);
+    let n2 = "n2".parse().unwrap();
+    meet(&mut agent, now + Span::s(1), member(&n2));
+    let outputs = put(&mut agent, now + Span::s(1), SPREADING);
+    (agent, outputs)
+}
+
+#[test]
+fn nobody_is_looked_for_while_nothing_is_to_be_spread() {
+    let now = Time::ms(1000);
+    let mut agent = holding(now);
+    let n2 = "n2".parse().unwrap();
+    meet(&mut agent, now + Span::s(1), member(&n2));
+    let outputs = settle(&mut agent, now + Span::s(1));
+    assert_eq!(looked_for(&outputs), Vec::<String>::new());
+    assert_eq!(agent.plan().steering, None);
+}
+
+#[test]
+fn what_is_in_force_stays_until_it_is_known_who_is_there() {
+    let now = Time::ms(1000);
+    let (mut agent, outputs) = spreading(now);
+    assert_eq!(looked_for(&outputs), ["n2 on eth0"]);
+    assert_eq!(agent.plan().steering, None);
+    let later = now + Span::s(3);
+    agent.input(later, hood(&["n2"]));
+    settle(&mut agent, later);
+    let steering = agent.plan().steering.as_ref().unwrap();
+    let spread = &steering.rows[&place()];
+    let nodes: Vec<_> = spread.share.weights.keys().map(NodeName::as_str).collect();
+    assert_eq!(nodes, ["n1", "n2"]);
+    assert_eq!(
+        *spread.before,
+        [Before::Stack],
+        "it was held and not spread"
+    );
+}
+
+#[test]
+fn what_the_last_process_spread_was_not_the_stacks() {
+    let now = Time::ms(1000);
+    let (mut agent, _) = spreading(now);
+    agent.spreading.adopted.insert(vip());
+    let later = now + Span::s(3);
+    agent.input(later, hood(&["n2"]));
+    settle(&mut agent, later);
+    let steering = agent.plan().steering.as_ref().unwrap();
+    assert_eq!(*steering.rows[&place()].before, []);
+}
+
+#[test]
+fn spreading_ends_with_a_window_for_connections() {
+    let now = Time::ms(1000);
+    let (mut agent, _) = spreading(now);
+    agent.input(now + Span::s(3), hood(&["n2"]));
+    settle(&mut agent, now + Span::s(3));
+    let later = now + Span::s(5);
+    let plain = SPREADING.replace("heliograph.io/steering: spread", "");
+    put(&mut agent, later, &plain);
+    let steering = agent.plan().steering.as_ref().unwrap();
+    let spread = &steering.rows[&place()];
+    let nodes: Vec<_> = spread.share.weights.keys().map(NodeName::as_str).collect();
+    assert_eq!(nodes, ["n1"]);
+    let (due, why) = agent.pending().unwrap();
+    assert_eq!((due, why), (spread.until, "steering"));
+    assert!(due >= later + WINDOW);
+    drain(&mut agent, due);
+    settle(&mut agent, due);
+    assert!(agent.plan().steering.as_ref().unwrap().rows.is_empty());
+}

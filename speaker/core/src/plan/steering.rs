@@ -1,0 +1,275 @@
+//! Which VIPs are spread over which nodes, on which links of this node.
+//!
+//! A service asks for it by the annotation `heliograph.io/steering` on its advertisements, or on itself where its pool lets it. Every
+//! node that may announce it takes part, one share each; with the traffic policy Local as many as it has endpoints. It knows nothing
+//! of tables, and of time only that [`crate::steering::history`] follows what this says.
+
+use super::demand::Demand;
+use super::group::Group;
+use super::setting::{Candidates, Setting};
+use super::{Memo, Survey, l2};
+use crate::annotations::{self, PREFIX};
+use crate::local::{LinkName, Local};
+use crate::object::{Kind, ObjectKey};
+use crate::problem::Problem;
+use crate::service::Service;
+use crate::steering::{
+    Neighbourhood, Place, Prospect, Prospects, Share, Spread, Unspread, Weights,
+};
+use crate::world::World;
+use speaker_proto::member::{Profile, Roster};
+use speaker_proto::{NodeName, Vip};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// How packets are spread from this node.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Steering {
+    /// Every VIP that is to be, whether this node holds it or not.
+    pub rows: BTreeMap<Place, Spread>,
+    /// Those that should be and cannot: the service proxy of this node takes them.
+    pub unspread: BTreeMap<Place, Unspread>,
+    /// Where the others are reached.
+    pub neighbourhood: Arc<Neighbourhood>,
+}
+
+/// Shares of every VIP that is to be spread, and why others that should be are not. As of the last plan.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Shares {
+    /// By place.
+    pub shares: BTreeMap<Place, Share>,
+    /// By place.
+    pub unspread: BTreeMap<Place, Unspread>,
+}
+
+const KEY: &str = "steering";
+const SPREAD: &str = "spread";
+
+/// Whether a service asks for its packets to be spread, and what is wrong with how it does.
+pub(super) fn asked(
+    setting: &Setting,
+    service: &Service,
+    pool: &str,
+    kept: &[usize],
+) -> (bool, Option<Problem>) {
+    let ads = kept.iter().map(|i| setting.advertisement(*i));
+    let words: BTreeSet<&str> = ads
+        .filter_map(|ad| annotations::word(&ad.annotations, KEY))
+        .collect();
+    let own = annotations::word(&service.annotations, KEY);
+    let allows = |pool: &str| {
+        let pool = setting.pool(pool);
+        pool.is_some_and(|pool| annotations::allows_service(&pool.annotations, KEY))
+    };
+    match own {
+        Some(word) if allows(pool) => return (word == SPREAD, None),
+        Some(_) => {
+            let why =
+                format!("has no effect: {PREFIX}allow-service of the pool {pool} does not list it");
+            return (
+                words.contains(SPREAD) && words.len() == 1,
+                Some(doubt(service, why)),
+            );
+        }
+        None => {}
+    }
+    if words.len() > 1 {
+        let words: Vec<&str> = words.into_iter().collect();
+        let why = format!(
+            "its advertisements do not agree, and so its packets are not spread: {}",
+            words.join(", ")
+        );
+        return (false, Some(doubt(service, why)));
+    }
+    (words.contains(SPREAD), None)
+}
+
+fn doubt(service: &Service, why: String) -> Problem {
+    Problem {
+        object: ObjectKey::new(Kind::Service, &service.id.namespace, &service.id.name),
+        origin: "plan".into(),
+        field: format!("metadata.annotations.{PREFIX}{KEY}"),
+        why,
+    }
+}
+
+/// What should be spread from this node over which of its neighbours.
+pub fn shares(memo: &Memo, local: &Local, hood: &Neighbourhood) -> Shares {
+    let mut shares = Shares::default();
+    let Some(survey) = memo.survey_as_is() else {
+        return shares;
+    };
+    let mut pool = Interned::default();
+    for group in groups(&survey) {
+        for vip in l2::vips(&survey, group).iter().copied() {
+            let Some(choice) = l2::choice(&survey, group, vip) else {
+                continue;
+            };
+            let links = local.links.iter();
+            let links = links.filter(|(name, link)| choice.has(name) && l2::can_answer(link, vip));
+            let demands: Vec<&Demand> = demands(&survey, group)
+                .filter(|demand| demand.vips.contains(&vip) && demand.has_candidate())
+                .collect();
+            for (name, _) in links {
+                match share(&demands, vip, name, local, hood, &mut pool) {
+                    Some(Ok(share)) => {
+                        shares.shares.insert((vip, name.clone()), share);
+                    }
+                    Some(Err(why)) => {
+                        shares.unspread.insert((vip, name.clone()), why);
+                    }
+                    None => {}
+                }
+            }
+        }
+    }
+    shares
+}
+
+/// The groups of which something is to be spread.
+fn groups<'s>(survey: &'s Survey<'_>) -> impl Iterator<Item = &'s Group> {
+    let list = survey.groups.list.iter();
+    list.filter(|group| demands(survey, group).any(|demand| demand.is_spread))
+}
+
+fn demands<'s>(survey: &'s Survey<'_>, group: &'s Group) -> impl Iterator<Item = &'s Demand> {
+    group.members.iter().map(|i| &*survey.demands.list[*i])
+}
+
+/// `None`: nobody asks for it.
+fn share(
+    demands: &[&Demand],
+    vip: Vip,
+    link: &LinkName,
+    local: &Local,
+    hood: &Neighbourhood,
+    pool: &mut Interned,
+) -> Option<Result<Share, Unspread>> {
+    let asking = demands.iter().find(|demand| demand.is_spread)?;
+    if let Some(other) = demands.iter().find(|demand| !demand.is_spread) {
+        return Some(Err(Unspread::SharedWith(other.id().clone())));
+    }
+    if let Some(bar) = hood.bars.get(link) {
+        return Some(Err(Unspread::Barred(*bar)));
+    }
+    let weights = pool.weights(demands, vip, link, local, hood);
+    if weights.is_empty() {
+        return Some(Err(Unspread::Nobody));
+    }
+    Some(Ok(Share {
+        weights,
+        is_by_client: asking.service.is_by_client,
+    }))
+}
+
+/// Equal sets are one set, and that of thousands of services which any node may serve is made once.
+#[derive(Default)]
+struct Interned {
+    sets: BTreeSet<Arc<Weights>>,
+    of_anyone: BTreeMap<(*const Candidates, LinkName), Arc<Weights>>,
+}
+
+impl Interned {
+    fn weights(
+        &mut self,
+        demands: &[&Demand],
+        vip: Vip,
+        link: &LinkName,
+        local: &Local,
+        hood: &Neighbourhood,
+    ) -> Arc<Weights> {
+        let anyone = match demands {
+            [alone] if alone.hosts.is_none() => alone.field.as_ref(),
+            _ => None,
+        };
+        let key = anyone.map(|field| (Arc::as_ptr(&field.candidates), link.clone()));
+        if let Some(known) = key.as_ref().and_then(|key| self.of_anyone.get(key)) {
+            return Arc::clone(known);
+        }
+        let is_here = |node: &_| {
+            *node == local.node
+                || hood
+                    .nodes
+                    .contains_key(&(link.clone(), NodeName::clone(node)))
+        };
+        let mut weights = eligible(demands, vip.0.is_ipv4());
+        weights.retain(|node, _| is_here(node));
+        let set = Arc::new(weights);
+        let set = self.sets.get(&set).cloned().unwrap_or(set);
+        self.sets.insert(Arc::clone(&set));
+        if let Some(key) = key {
+            self.of_anyone.insert(key, Arc::clone(&set));
+        }
+        set
+    }
+}
+
+/// The nodes that may serve all of `demands`, with the shares of the first.
+fn eligible(demands: &[&Demand], is_v4: bool) -> Weights {
+    let mut sets = demands.iter().map(|demand| {
+        let field = demand.field.as_ref();
+        let candidates = field.map(|field| &field.candidates.scores);
+        let is_candidate = |node: &NodeName| candidates.is_some_and(|c| c.contains_key(node));
+        match demand.hosts {
+            None => candidates
+                .into_iter()
+                .flat_map(BTreeMap::keys)
+                .map(|node| (node.clone(), 1))
+                .collect(),
+            Some(_) => {
+                let mut weights = demand.endpoints(is_v4);
+                weights.retain(|node, _| is_candidate(node));
+                weights
+            }
+        }
+    });
+    let mut first: Weights = sets.next().unwrap_or_default();
+    for other in sets {
+        first.retain(|node, _| other.contains_key(node));
+    }
+    first
+}
+
+/// Whom to look for on which link, so that something can be spread there. Members whose speaker died or left as well: their nodes may
+/// still have connections from before. As of the last plan.
+pub fn prospects(memo: &Memo, world: &World, local: &Local, roster: &Roster) -> Prospects {
+    let mut prospects = Prospects::new();
+    let Some(survey) = memo.survey_as_is() else {
+        return prospects;
+    };
+    if groups(&survey).next().is_none() {
+        return prospects;
+    }
+    for member in roster.members.values() {
+        let name = &member.profile.name;
+        let addresses = addresses(world, &member.profile);
+        if *name == local.node || addresses.is_empty() {
+            continue;
+        }
+        for link in local.links.keys() {
+            if let Some(theirs) = super::link_of(member, link) {
+                let prospect = Prospect {
+                    mac: theirs.mac,
+                    addresses: addresses.clone(),
+                };
+                prospects.insert((link.clone(), name.clone()), prospect);
+            }
+        }
+    }
+    prospects
+}
+
+/// A node's own addresses: those of its object, and where its speaker listens.
+fn addresses(world: &World, profile: &Profile) -> Vec<IpAddr> {
+    let node = world.nodes.get(&profile.name);
+    let of_object = node
+        .into_iter()
+        .flat_map(|node| node.addresses.iter().copied());
+    let of_speaker = profile.addresses.iter().map(|address| address.ip());
+    let distinct: BTreeSet<IpAddr> = of_object.chain(of_speaker).collect();
+    distinct.into_iter().take(ADDRESSES_MAX).collect()
+}
+
+/// Addresses of a node that are asked for.
+const ADDRESSES_MAX: usize = 4;

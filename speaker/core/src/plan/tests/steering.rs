@@ -1,0 +1,313 @@
+//! Over whom packets are spread, and why not.
+
+use super::*;
+use crate::steering::{Bar, Neighbourhood, Unspread, Weights};
+use speaker_proto::member::{Boot, HeldVersion, Member, Profile, Roster, Standing};
+use std::net::IpAddr;
+
+const SPREAD: (&str, &str) = ("heliograph.io/steering", "spread");
+
+fn annotated<const N: usize>(pairs: [(&str, &str); N]) -> BTreeMap<String, String> {
+    pairs.map(|(k, v)| (k.to_owned(), v.to_owned())).into()
+}
+
+/// Its one advertisement says that packets are to be spread.
+fn spreading_world() -> World {
+    let mut world = world();
+    let mut ad = advertisement();
+    ad.annotations = annotated([SPREAD]);
+    world.put(Ok(Object::L2Advertisement(ad)));
+    world
+}
+
+/// These nodes are on eth0's segment, nobody is on eth1's.
+fn hood(nodes: &[&str]) -> Neighbourhood {
+    let node = |(name, last): (&&str, u8)| {
+        (
+            ("eth0".into(), name.parse().unwrap()),
+            Mac([2, 0, 0, 0, 9, last]),
+        )
+    };
+    Neighbourhood {
+        nodes: nodes.iter().zip(1..).map(node).collect(),
+        bars: BTreeMap::new(),
+    }
+}
+
+fn shares_of(world: &World, node: &str, hood: &Neighbourhood) -> (Shares, BTreeSet<Problem>) {
+    let (local, mut memo) = (local(node), Memo::default());
+    let plan = plan(world, &members(world), &Held::new(), &local, &mut memo);
+    (shares(&memo, &local, hood), plan.problems)
+}
+
+fn weights(nodes: &[(&str, u32)]) -> Weights {
+    let weights = nodes
+        .iter()
+        .map(|(node, weight)| (node.parse().unwrap(), *weight));
+    weights.collect()
+}
+
+fn place(ip: &str, link: &str) -> (Vip, LinkName) {
+    (Vip(ip.parse().unwrap()), link.into())
+}
+
+const WEB: &str = "192.0.2.10";
+
+#[test]
+fn nobody_asks_and_nothing_is_spread() {
+    let world = with(world(), service("web", &[WEB]), &["n1"]);
+    let (shares, _) = shares_of(&world, "n1", &hood(&["n2", "n3"]));
+    assert_eq!(shares, Shares::default());
+}
+
+#[test]
+fn every_node_that_may_announce_and_was_seen_has_one_share() {
+    let world = with(spreading_world(), service("web", &[WEB]), &["n1"]);
+    let (shares, _) = shares_of(&world, "n1", &hood(&["n2"]));
+    let eth0 = &shares.shares[&place(WEB, "eth0")];
+    assert_eq!(*eth0.weights, weights(&[("n1", 1), ("n2", 1)]));
+    let eth1 = &shares.shares[&place(WEB, "eth1")];
+    assert_eq!(
+        *eth1.weights,
+        weights(&[("n1", 1)]),
+        "nobody was seen there"
+    );
+}
+
+#[test]
+fn all_nodes_of_a_segment_say_the_same() {
+    let world = with(spreading_world(), service("web", &[WEB]), &["n1"]);
+    let (first, _) = shares_of(&world, "n1", &hood(&["n2", "n3"]));
+    let (second, _) = shares_of(&world, "n2", &hood(&["n1", "n3"]));
+    let at = place(WEB, "eth0");
+    assert_eq!(first.shares[&at], second.shares[&at]);
+}
+
+#[test]
+fn with_policy_local_shares_are_as_endpoints() {
+    let service = local_policy(service("web", &[WEB]));
+    let mut world = with(spreading_world(), service, &[]);
+    let mut slice = slice("web", &["n1", "n2", "n2"]);
+    for (endpoint, last) in slice.endpoints.iter_mut().zip(1..) {
+        endpoint.addresses = vec![IpAddr::from([10, 0, 0, last])];
+    }
+    world.put(Ok(Object::EndpointSlice(slice)));
+    let (shares, _) = shares_of(&world, "n1", &hood(&["n2", "n3"]));
+    let at = &shares.shares[&place(WEB, "eth0")];
+    assert_eq!(*at.weights, weights(&[("n1", 1), ("n2", 2)]));
+    let nobody = shares_of(&world, "n3", &hood(&[])).0;
+    assert_eq!(nobody.unspread[&place(WEB, "eth0")], Unspread::Nobody);
+}
+
+#[test]
+fn an_endpoint_that_ends_counts_only_where_none_is_ready() {
+    let service = local_policy(service("web", &[WEB]));
+    let mut world = with(spreading_world(), service, &[]);
+    let mut slice = slice("web", &["n1", "n2"]);
+    slice.endpoints[1].addresses = vec!["10.0.0.2".parse().unwrap()];
+    slice.endpoints[0].is_ready = false;
+    world.put(Ok(Object::EndpointSlice(slice.clone())));
+    let at = place(WEB, "eth0");
+    let (shares, _) = shares_of(&world, "n1", &hood(&["n2"]));
+    assert_eq!(*shares.shares[&at].weights, weights(&[("n2", 1)]));
+    slice.endpoints[1].is_ready = false;
+    world.put(Ok(Object::EndpointSlice(slice)));
+    let (shares, _) = shares_of(&world, "n1", &hood(&["n2"]));
+    assert_eq!(
+        *shares.shares[&at].weights,
+        weights(&[("n1", 1), ("n2", 1)])
+    );
+}
+
+#[test]
+fn a_node_that_is_excluded_has_no_share() {
+    let mut world = with(spreading_world(), service("web", &[WEB]), &["n1"]);
+    let mut n2 = node("n2");
+    let label = crate::node::EXCLUDE_LABEL.to_owned();
+    n2.labels.insert(label, String::new());
+    world.put(Ok(Object::Node(n2)));
+    let (shares, _) = shares_of(&world, "n1", &hood(&["n2", "n3"]));
+    let at = &shares.shares[&place(WEB, "eth0")];
+    assert_eq!(*at.weights, weights(&[("n1", 1), ("n3", 1)]));
+}
+
+#[test]
+fn a_link_that_does_not_bear_it_says_why() {
+    let world = with(spreading_world(), service("web", &[WEB]), &["n1"]);
+    for bar in [Bar::BridgeNetfilter, Bar::LargeReceive] {
+        let mut hood = hood(&["n2"]);
+        hood.bars.insert("eth0".into(), bar);
+        let (shares, _) = shares_of(&world, "n1", &hood);
+        let at = place(WEB, "eth0");
+        assert_eq!(shares.unspread[&at], Unspread::Barred(bar));
+        assert!(shares.shares.contains_key(&place(WEB, "eth1")));
+    }
+}
+
+#[test]
+fn who_shares_an_address_must_ask_for_it_too() {
+    let mut world = world();
+    world.put(Ok(Object::Pool(Pool {
+        annotations: annotated([("heliograph.io/allow-service", "steering")]),
+        ..pool()
+    })));
+    let mut web = sharing(service("web", &[WEB]), "key", 80);
+    web.annotations.extend(annotated([SPREAD]));
+    let other = sharing(service("other", &[WEB]), "key", 81);
+    let world = with(with(world, web.clone(), &["n1"]), other.clone(), &["n1"]);
+    let at = place(WEB, "eth0");
+    let (shares, _) = shares_of(&world, "n1", &hood(&["n2"]));
+    assert_eq!(shares.unspread[&at], Unspread::SharedWith(id("other")));
+    let mut other = other;
+    other.annotations.extend(annotated([SPREAD]));
+    let world = with(world, other, &["n1"]);
+    let (shares, problems) = shares_of(&world, "n1", &hood(&["n2"]));
+    assert_eq!(
+        *shares.shares[&at].weights,
+        weights(&[("n1", 1), ("n2", 1)])
+    );
+    assert_eq!(problems, BTreeSet::new());
+}
+
+#[test]
+fn a_service_is_heard_only_if_its_pool_says_so() {
+    let mut web = service("web", &[WEB]);
+    web.annotations = annotated([SPREAD]);
+    let world = with(world(), web.clone(), &["n1"]);
+    let (shares, problems) = shares_of(&world, "n1", &hood(&["n2"]));
+    assert_eq!(shares, Shares::default());
+    let told: Vec<_> = problems.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        told,
+        [
+            "plan: Service default/web: metadata.annotations.heliograph.io/steering: has no effect: heliograph.io/allow-service of the pool main does not list it"
+        ]
+    );
+    web.annotations = annotated([("heliograph.io/steering", "stack")]);
+    let mut world = with(spreading_world(), web, &["n1"]);
+    world.put(Ok(Object::Pool(Pool {
+        annotations: annotated([("heliograph.io/allow-service", "heliograph.io/steering")]),
+        ..pool()
+    })));
+    let (shares, problems) = shares_of(&world, "n1", &hood(&["n2"]));
+    assert_eq!((shares, problems), (Shares::default(), BTreeSet::new()));
+}
+
+#[test]
+fn advertisements_that_do_not_agree_are_a_problem() {
+    let mut world = with(spreading_world(), service("web", &[WEB]), &["n1"]);
+    let mut ad = advertisement();
+    ad.name = "second".into();
+    ad.annotations = annotated([("heliograph.io/steering", "stack")]);
+    world.put(Ok(Object::L2Advertisement(ad)));
+    let (shares, problems) = shares_of(&world, "n1", &hood(&["n2"]));
+    assert_eq!(shares, Shares::default());
+    let told: Vec<_> = problems.iter().map(|p| p.why.as_str()).collect();
+    assert_eq!(
+        told,
+        ["its advertisements do not agree, and so its packets are not spread: spread, stack"]
+    );
+}
+
+#[test]
+fn client_affinity_is_kept() {
+    let mut web = service("web", &[WEB]);
+    web.is_by_client = true;
+    let world = with(spreading_world(), web, &["n1"]);
+    let (shares, _) = shares_of(&world, "n1", &hood(&["n2"]));
+    assert!(shares.shares[&place(WEB, "eth0")].is_by_client);
+}
+
+/// `n2`, alive, with one link and where it listens.
+fn roster() -> Roster {
+    let link = MemberLink {
+        name: "ens3".into(),
+        mac: Mac([2, 0, 0, 0, 9, 2]),
+        has_arp: true,
+        has_ndp: true,
+    };
+    let profile = Profile {
+        name: "n2".parse().unwrap(),
+        addresses: vec!["192.0.2.202:7946".parse().unwrap()],
+        links: vec![link],
+        macs: Vec::new(),
+        is_draining: false,
+        is_stale: false,
+        rules: 0,
+        version: String::new(),
+    };
+    let member = Member {
+        boot: Boot::default(),
+        profile: Arc::new(profile),
+        standing: Standing::Alive,
+        held: Arc::default(),
+        held_version: HeldVersion(1),
+        acked: HeldVersion(1),
+        is_reachable: true,
+        is_in_grace: false,
+    };
+    Roster {
+        members: BTreeMap::from([(
+            crate::members::node_id(&"n2".parse().unwrap()),
+            Arc::new(member),
+        )]),
+        ..Roster::default()
+    }
+}
+
+#[test]
+fn members_are_looked_for_only_if_something_is_to_be_spread() {
+    let look = |world: &World| {
+        let (local, mut memo) = (local("n1"), Memo::default());
+        let _ = plan(world, &members(world), &Held::new(), &local, &mut memo);
+        prospects(&memo, world, &local, &roster())
+    };
+    let quiet = with(world(), service("web", &[WEB]), &["n1"]);
+    assert!(look(&quiet).is_empty());
+    let mut asking = with(spreading_world(), service("web", &[WEB]), &["n1"]);
+    let mut n2 = node("n2");
+    n2.addresses = vec!["198.51.100.2".parse().unwrap()];
+    asking.put(Ok(Object::Node(n2)));
+    let found = look(&asking);
+    let key = |link: &str| (LinkName::from(link), "n2".parse::<NodeName>().unwrap());
+    assert_eq!(
+        found.keys().cloned().collect::<Vec<_>>(),
+        [key("eth0"), key("eth1")]
+    );
+    let prospect = &found[&key("eth0")];
+    assert_eq!(prospect.mac, Mac([2, 0, 0, 0, 9, 2]));
+    let addresses: Vec<_> = prospect.addresses.iter().map(ToString::to_string).collect();
+    assert_eq!(addresses, ["192.0.2.202", "198.51.100.2"]);
+}
+
+#[test]
+fn why_tells_of_shares() {
+    let world = with(spreading_world(), service("web", &[WEB]), &["n1"]);
+    let local = local("n1");
+    let mut hood = hood(&["n2"]);
+    hood.bars.insert("eth1".into(), Bar::LargeReceive);
+    let (shares, _) = shares_of(&world, "n1", &hood);
+    let spread = |(place, share): (_, crate::steering::Share)| {
+        let spread = crate::steering::Spread {
+            share,
+            before: Arc::default(),
+            until: speaker_proto::Time::ms(1),
+        };
+        (place, spread)
+    };
+    let steering = Steering {
+        rows: shares.shares.into_iter().map(spread).collect(),
+        unspread: shares.unspread,
+        neighbourhood: Arc::new(hood),
+    };
+    let story = explain(&world, &members(&world), &Held::new(), &local, &id("web")).unwrap();
+    let text = story.with_steering(Some(&steering)).to_string();
+    let tail: Vec<_> = text.lines().rev().take(2).collect();
+    assert_eq!(
+        tail,
+        [
+            "                         192.0.2.10 on eth1 is not: the link cannot: it merges segments in hardware: ethtool -K it lro off",
+            "  spread:                192.0.2.10 on eth0 over n1, n2",
+        ]
+    );
+}

@@ -1,0 +1,218 @@
+//! To whom the packets of a VIP belonged before, so that a change of nodes breaks no connection to a node that is still there.
+//!
+//! Every node that may hold a VIP follows its history, also while another one holds it: whoever takes it goes on where the other
+//! stopped. What a node did not see, because it was not there, it takes to have been as it is.
+
+use super::{Before, Place, Share, Spread, Weights};
+use speaker_proto::{Span, Time};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// How long after a change a connection that is not remembered is taken to be from before. Every packet within it is
+/// remembered, so that only what is silent for so long is lost.
+pub const WINDOW: Span = Span::s(120);
+
+/// So many changes are followed back: each costs a look at each slot whenever a table is built.
+pub const BEFORE_MAX: usize = 8;
+
+/// The history of every VIP that is spread.
+#[derive(Clone, Debug, Default)]
+pub struct History {
+    rows: BTreeMap<Place, Spread>,
+}
+
+impl History {
+    /// From now on packets are spread like this. What is not spread any more, and may be, goes to `own` alone for as long as
+    /// connections are followed.
+    pub fn advance(&mut self, now: Time, shares: BTreeMap<Place, Share>, facts: &impl Facts) {
+        let mut old = std::mem::take(&mut self.rows);
+        let rows = shares.into_iter().map(|(place, share)| {
+            let spread = match old.remove(&place) {
+                Some(spread) => follow(spread, share, now),
+                None => begin(share, facts.is_stack(&place), now),
+            };
+            (place, spread)
+        });
+        self.rows = rows.collect();
+        for (place, spread) in old {
+            let share = facts.own(&place).map(|own| Share {
+                weights: own,
+                is_by_client: spread.share.is_by_client,
+            });
+            let ending = share.map(|share| follow(spread, share, now));
+            if let Some(ending) = ending.filter(|ending| now < ending.until) {
+                self.rows.insert(place, ending);
+            }
+        }
+    }
+
+    /// When something ends, at the earliest.
+    pub fn deadline(&self, now: Time) -> Option<Time> {
+        let ends = self.rows.values().map(|spread| spread.until);
+        ends.filter(|until| now < *until).min()
+    }
+
+    /// What is spread, and how.
+    pub fn rows(&self) -> &BTreeMap<Place, Spread> {
+        &self.rows
+    }
+}
+
+/// What [`History`] asks about a place.
+pub trait Facts {
+    /// Of one that is new: whether this node's stack has had its packets until now.
+    fn is_stack(&self, place: &Place) -> bool;
+    /// Of one that is not spread any more: this node alone, if packets may still be sent to others from there.
+    fn own(&self, place: &Place) -> Option<Arc<Weights>>;
+}
+
+fn begin(share: Share, is_stack: bool, now: Time) -> Spread {
+    Spread {
+        share,
+        before: Arc::new(is_stack.then_some(Before::Stack).into_iter().collect()),
+        until: if is_stack { now + WINDOW } else { now },
+    }
+}
+
+fn follow(spread: Spread, share: Share, now: Time) -> Spread {
+    if spread.share.weights == share.weights {
+        return Spread { share, ..spread };
+    }
+    let last = Before::Nodes(Arc::clone(&spread.share.weights));
+    // Whoever it was twice has the same slots: the later time is enough.
+    let earlier = spread.before.iter().filter(|before| **before != last);
+    let before = std::iter::once(last.clone()).chain(earlier.cloned());
+    Spread {
+        share,
+        before: Arc::new(before.take(BEFORE_MAX).collect()),
+        until: now + WINDOW,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use speaker_proto::Vip;
+
+    /// Whether the stack had everything, and whether everything may still be spread.
+    struct All(bool, bool);
+
+    impl Facts for All {
+        fn is_stack(&self, _: &Place) -> bool {
+            self.0
+        }
+
+        fn own(&self, _: &Place) -> Option<Arc<Weights>> {
+            self.1.then(|| weights(&["me"]))
+        }
+    }
+
+    const NOT: All = All(false, false);
+
+    fn at(seconds: u64) -> Time {
+        Time::ms(seconds * 1_000)
+    }
+
+    fn place() -> Place {
+        (Vip("192.0.2.10".parse().unwrap()), "eth0".into())
+    }
+
+    fn weights(nodes: &[&str]) -> Arc<Weights> {
+        let weights = nodes.iter().map(|node| (node.parse().unwrap(), 1));
+        Arc::new(weights.collect())
+    }
+
+    fn over(nodes: &[&str]) -> BTreeMap<Place, Share> {
+        let share = Share {
+            weights: weights(nodes),
+            is_by_client: false,
+        };
+        BTreeMap::from([(place(), share)])
+    }
+
+    fn nodes(nodes: &[&str]) -> Before {
+        Before::Nodes(weights(nodes))
+    }
+
+    fn row(history: &History) -> &Spread {
+        &history.rows()[&place()]
+    }
+
+    #[test]
+    fn what_the_stack_had_stays_with_it() {
+        let mut history = History::default();
+        history.advance(at(1), over(&["a", "b"]), &All(true, false));
+        assert_eq!(*row(&history).before, [Before::Stack]);
+        assert_eq!(row(&history).until, at(1) + WINDOW);
+        history.advance(at(2), over(&["a", "b"]), &NOT);
+        assert_eq!(*row(&history).before, [Before::Stack]);
+        assert_eq!(row(&history).until, at(1) + WINDOW);
+    }
+
+    #[test]
+    fn what_was_not_seen_is_taken_to_have_been_as_it_is() {
+        let mut history = History::default();
+        history.advance(at(1), over(&["a", "b"]), &NOT);
+        assert_eq!(*row(&history).before, []);
+        assert_eq!(row(&history).until, at(1));
+    }
+
+    #[test]
+    fn a_change_is_remembered_and_opens_the_window_anew() {
+        let mut history = History::default();
+        history.advance(at(1), over(&["a"]), &All(true, false));
+        history.advance(at(5), over(&["a", "b"]), &NOT);
+        history.advance(at(9), over(&["a", "b", "c"]), &NOT);
+        let before = [nodes(&["a", "b"]), nodes(&["a"]), Before::Stack];
+        assert_eq!(*row(&history).before, before);
+        assert_eq!(row(&history).until, at(9) + WINDOW);
+    }
+
+    #[test]
+    fn going_back_and_forth_makes_nothing_longer() {
+        let mut history = History::default();
+        for round in 0..20 {
+            let nodes: &[&str] = if round % 2 == 0 { &["a"] } else { &["a", "b"] };
+            history.advance(at(round), over(nodes), &NOT);
+        }
+        let before = [nodes(&["a"]), nodes(&["a", "b"])];
+        assert_eq!(*row(&history).before, before);
+    }
+
+    #[test]
+    fn only_so_many_changes_are_followed_back() {
+        let mut history = History::default();
+        for round in 0..20_u64 {
+            let name = format!("n{round}");
+            history.advance(at(round), over(&[&name]), &NOT);
+        }
+        assert_eq!(row(&history).before.len(), BEFORE_MAX);
+        assert_eq!(row(&history).before[0], nodes(&["n18"]));
+    }
+
+    #[test]
+    fn where_nothing_may_be_spread_any_more_all_is_forgotten() {
+        let mut history = History::default();
+        history.advance(at(1), over(&["a"]), &NOT);
+        history.advance(at(2), BTreeMap::new(), &NOT);
+        assert!(history.rows().is_empty());
+        history.advance(at(3), over(&["b"]), &All(true, false));
+        assert_eq!(*row(&history).before, [Before::Stack]);
+    }
+
+    #[test]
+    fn what_shall_not_be_spread_any_more_lets_connections_end() {
+        let mut history = History::default();
+        history.advance(at(1), over(&["a", "b"]), &NOT);
+        history.advance(at(2), BTreeMap::new(), &All(false, true));
+        let end = at(2) + WINDOW;
+        assert_eq!(row(&history).share.weights, weights(&["me"]));
+        assert_eq!(*row(&history).before, [nodes(&["a", "b"])]);
+        assert_eq!(history.deadline(at(2)), Some(end));
+        history.advance(at(9), BTreeMap::new(), &All(false, true));
+        assert_eq!(history.deadline(at(9)), Some(end));
+        history.advance(end, BTreeMap::new(), &All(false, true));
+        assert!(history.rows().is_empty());
+        assert_eq!(history.deadline(end), None);
+    }
+}

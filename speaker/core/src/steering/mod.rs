@@ -1,0 +1,120 @@
+//! Steering: which node's service proxy gets the packets of a VIP that this node attracts.
+//!
+//! [`maglev`] gives slots to nodes, [`history`] remembers to whom they belonged before, so that connections stay where they are.
+//! Which nodes those are is decided in [`crate::plan`], and how a table is written in [`crate::tables`]. Nothing here knows of
+//! services or of the kernel.
+
+pub mod history;
+pub mod maglev;
+
+use crate::local::LinkName;
+use crate::service::ServiceId;
+use speaker_proto::{Mac, NodeName, Time, Vip};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// Nodes that packets are spread over, each with its share.
+pub type Weights = BTreeMap<NodeName, u32>;
+
+/// What is known of the segments that this node's links are on.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Neighbourhood {
+    /// Hardware addresses of other nodes on our links: each answered there for the node's own address, from the address that its
+    /// speaker published, a moment ago. Equal names of links do not prove one segment; this does.
+    pub nodes: BTreeMap<(LinkName, NodeName), Mac>,
+    /// Links on which frames must not be sent on to others, and why.
+    pub bars: BTreeMap<LinkName, Bar>,
+}
+
+/// Why frames that come in on a link must not be sent on to other nodes.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Bar {
+    /// It is a bridge, and netfilter sees what crosses it (`net.bridge.bridge-nf-call-iptables`): the service proxy has rewritten
+    /// packets before they get here.
+    BridgeNetfilter,
+    /// It merges segments in hardware (large-receive-offload), which cannot be taken apart again.
+    LargeReceive,
+}
+
+/// Whom to ask for its own address on a link, to see whether it is there.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Prospect {
+    /// The hardware address that its speaker published for that link.
+    pub mac: Mac,
+    /// The node's own addresses; one that is answered for is enough.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// By link of this node and name of the other.
+pub type Prospects = BTreeMap<(LinkName, NodeName), Prospect>;
+
+/// Why a VIP that should be spread is not, on a link of this node.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Unspread {
+    /// It is shared with a service that is not to be spread.
+    SharedWith(ServiceId),
+    /// The link does not bear it.
+    Barred(Bar),
+    /// No node that may serve it was seen on the link's segment.
+    Nobody,
+}
+
+impl fmt::Display for Bar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::BridgeNetfilter => {
+                "it is a bridge whose frames pass through netfilter: set net.bridge.bridge-nf-call-iptables and -ip6tables to 0"
+            }
+            Self::LargeReceive => "it merges segments in hardware: ethtool -K it lro off",
+        })
+    }
+}
+
+impl fmt::Display for Unspread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::SharedWith(service) => {
+                write!(
+                    f,
+                    "its address is shared with {service}, which is not to be spread"
+                )
+            }
+            Self::Barred(bar) => write!(f, "the link cannot: {bar}"),
+            Self::Nobody => f.write_str("no node that may serve it was seen on the segment"),
+        }
+    }
+}
+
+/// A VIP on a link of this node.
+pub type Place = (Vip, LinkName);
+
+/// How the packets of a VIP on a link should be spread.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Share {
+    /// Over these; never empty.
+    pub weights: Arc<Weights>,
+    /// By the client's address only (`sessionAffinity: ClientIP`).
+    pub is_by_client: bool,
+}
+
+/// The same, with who had the connections from before.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Spread {
+    /// From now on.
+    pub share: Share,
+    /// Until lately, the latest first.
+    pub before: Arc<Vec<Before>>,
+    /// Until then a connection that is not remembered is taken to be from before.
+    pub until: Time,
+}
+
+/// Who had the packets of a VIP before.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Before {
+    /// This node's own stack: it held the VIP and did not spread it.
+    Stack,
+    /// These.
+    Nodes(Arc<Weights>),
+}

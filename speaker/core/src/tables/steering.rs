@@ -1,0 +1,310 @@
+//! The part of the tables that says how packets are spread: nodes get numbers, Maglev tables get places.
+//!
+//! A table that is in use is never changed: what differs is written beside it, and the rows of the VIPs are switched over. Numbers
+//! come from names, so that a new process gives the same ones and goes on with what the kernel remembers of flows.
+
+use super::{TableChange, split};
+use crate::diff::diff;
+use crate::local::{LinkName, Local};
+use crate::plan::{Plan, Steering};
+use crate::steering::{Before, Place, Spread, Weights, maglev};
+use speaker_ebpf::abi::steer::{OWN_NODE, STEERED_MAX, TABLES_MAX, TARGETS_MAX};
+use speaker_ebpf::abi::{Bucket, Entry, MacAddr, Mode, SteerValue, TargetKey, TargetValue, VipKey};
+use speaker_proto::{Mac, NodeName};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use xxhash_rust::xxh3::xxh3_64;
+
+/// What the tables of steering hold.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Content {
+    /// `STEERING`.
+    pub rows: BTreeMap<VipKey, SteerValue>,
+    /// Those tables of `MAGLEV` that rows name.
+    pub maglev: BTreeMap<u32, Maglev>,
+    /// `TARGETS`.
+    pub targets: BTreeMap<TargetKey, TargetValue>,
+}
+
+/// A table of `MAGLEV`, by slot.
+pub type Maglev = Arc<Vec<Bucket>>;
+
+/// What is remembered from one time to the next: which node is which number, and tables that were made already.
+#[derive(Clone, Debug, Default)]
+pub struct Memory {
+    numbers: BTreeMap<NodeName, u16>,
+    walks: BTreeMap<Arc<Weights>, Arc<Vec<u16>>>,
+    tables: BTreeMap<Recipe, Maglev>,
+}
+
+impl Memory {
+    /// The nodes that tables name by number, without this one.
+    pub fn numbers(&self) -> &BTreeMap<NodeName, u16> {
+        &self.numbers
+    }
+}
+
+/// Everything that a table depends on.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+struct Recipe {
+    now: Arc<Weights>,
+    before: Arc<Vec<Before>>,
+    /// Who can be sent anything, on the link that the table is for.
+    reachable: Arc<BTreeSet<NodeName>>,
+}
+
+/// What did not fit, by table and room for it.
+pub(super) type Full = BTreeMap<(&'static str, u32), usize>;
+
+/// What should be there so that `plan` is true, for the entries that take packets.
+pub(super) fn wanted(
+    plan: &Plan,
+    local: &Local,
+    vips: &BTreeMap<VipKey, Entry>,
+    have: &Content,
+    memory: &mut Memory,
+) -> (Content, Full) {
+    let takes = |key: &VipKey| {
+        let mode = vips.get(key).and_then(Entry::mode);
+        matches!(mode, Some(Mode::Answer | Mode::Draining))
+    };
+    match &plan.steering {
+        Some(steering) => Draft::new(steering, local, memory).fill(takes, have),
+        None => (as_is(have, takes), Full::new()),
+    }
+}
+
+/// What there is, as far as anything takes packets by it.
+fn as_is(have: &Content, takes: impl Fn(&VipKey) -> bool) -> Content {
+    let mut kept = have.clone();
+    kept.rows.retain(|key, _| takes(key));
+    let used: BTreeSet<u32> = kept.rows.values().map(SteerValue::table).collect();
+    kept.maglev.retain(|table, _| used.contains(table));
+    kept
+}
+
+/// The writes that lead from `have` to `want`: before and after those to the entries. A row never names a table that is not
+/// written whole, and a table no node whose address is not there.
+pub(super) fn changes(have: &Content, want: &Content) -> (Vec<TableChange>, Vec<TableChange>) {
+    let (table_puts, table_removals) = split(diff(&have.maglev, &want.maglev));
+    let (target_puts, target_removals) = split(diff(&have.targets, &want.targets));
+    let (row_puts, row_removals) = split(diff(&have.rows, &want.rows));
+    let targets = target_puts.into_iter().map(TableChange::Target);
+    let tables = table_puts.into_iter().map(TableChange::Maglev);
+    let rows = row_puts.into_iter().map(TableChange::Steer);
+    let before = targets.chain(tables).chain(rows).collect();
+    let rows = row_removals.into_iter().map(TableChange::Steer);
+    let tables = table_removals.into_iter().map(TableChange::Maglev);
+    let targets = target_removals.into_iter().map(TableChange::Target);
+    (before, rows.chain(tables).chain(targets).collect())
+}
+
+struct Draft<'d> {
+    steering: &'d Steering,
+    local: &'d Local,
+    memory: &'d mut Memory,
+    reachable: BTreeMap<u32, Arc<BTreeSet<NodeName>>>,
+    full: Full,
+}
+
+impl<'d> Draft<'d> {
+    fn new(steering: &'d Steering, local: &'d Local, memory: &'d mut Memory) -> Self {
+        let mut reachable: BTreeMap<u32, BTreeSet<NodeName>> = BTreeMap::new();
+        for (name, node) in steering.neighbourhood.nodes.keys() {
+            if let Some(link) = local.links.get(name) {
+                let nodes = reachable.entry(link.ifindex).or_default();
+                nodes.insert(node.clone());
+            }
+        }
+        let mut draft = Self {
+            steering,
+            local,
+            memory,
+            reachable: reachable
+                .into_iter()
+                .map(|(link, nodes)| (link, Arc::new(nodes)))
+                .collect(),
+            full: Full::new(),
+        };
+        draft.number();
+        draft
+    }
+
+    fn fill(mut self, takes: impl Fn(&VipKey) -> bool, have: &Content) -> (Content, Full) {
+        let mut content = Content::default();
+        let mut placed: BTreeMap<Recipe, Option<u32>> = BTreeMap::new();
+        for (place, spread) in &self.steering.rows {
+            let Some(key) = self.key(place).filter(&takes) else {
+                continue;
+            };
+            if content.rows.len() == STEERED_MAX as usize {
+                *self.full.entry(("hg_steering", STEERED_MAX)).or_default() += 1;
+                continue;
+            }
+            let recipe = self.recipe(key.ifindex(), spread);
+            let table = match placed.get(&recipe) {
+                Some(table) => *table,
+                None => {
+                    let table = self.place(&recipe, have, &mut content);
+                    placed.insert(recipe, table);
+                    table
+                }
+            };
+            let Some(table) = table else {
+                *self.full.entry(("hg_maglev", TABLES_MAX)).or_default() += 1;
+                continue;
+            };
+            let row = SteerValue::new(table, spread.until.ns());
+            let row = row.by_client(spread.share.is_by_client);
+            content.rows.insert(key, row);
+        }
+        content.targets = self.targets(&content);
+        let tables = &mut self.memory.tables;
+        tables.retain(|recipe, _| placed.contains_key(recipe));
+        let live: BTreeSet<Arc<Weights>> = tables.keys().flat_map(Recipe::sets).collect();
+        self.memory.walks.retain(|set, _| live.contains(set));
+        (content, self.full)
+    }
+
+    fn key(&self, (vip, link): &Place) -> Option<VipKey> {
+        let link = self.local.links.get(link)?;
+        Some(VipKey::new(vip.0.into(), link.ifindex))
+    }
+
+    fn recipe(&self, link: u32, spread: &Spread) -> Recipe {
+        Recipe {
+            now: Arc::clone(&spread.share.weights),
+            before: Arc::clone(&spread.before),
+            reachable: self.reachable.get(&link).cloned().unwrap_or_default(),
+        }
+    }
+
+    /// Puts a table where it is already, or where there is room, and says where; `None`: nowhere.
+    fn place(&mut self, recipe: &Recipe, have: &Content, content: &mut Content) -> Option<u32> {
+        let table = self.table(recipe);
+        let is_same = |there: &Maglev| Arc::ptr_eq(there, &table) || *there == table;
+        let known = have.maglev.iter().chain(&content.maglev);
+        let at = known.into_iter().find(|(_, there)| is_same(there));
+        let at = at.map(|(at, _)| *at).or_else(|| {
+            let is_free =
+                |at: &u32| !have.maglev.contains_key(at) && !content.maglev.contains_key(at);
+            (0..TABLES_MAX).find(is_free)
+        })?;
+        content.maglev.insert(at, table);
+        Some(at)
+    }
+
+    fn table(&mut self, recipe: &Recipe) -> Maglev {
+        if let Some(known) = self.memory.tables.get(recipe) {
+            return Arc::clone(known);
+        }
+        let now = self.owners(&recipe.now);
+        let before: Vec<Option<Vec<u16>>> = recipe
+            .before
+            .iter()
+            .map(|before| match before {
+                Before::Stack => None,
+                Before::Nodes(weights) => Some(self.owners(weights)),
+            })
+            .collect();
+        let reachable: BTreeSet<u16> = recipe
+            .reachable
+            .iter()
+            .filter_map(|node| self.memory.numbers.get(node).copied())
+            .chain([OWN_NODE])
+            .collect();
+        let bucket = |(slot, current): (usize, u16)| {
+            let mut earlier = before.iter().map(|owners| match owners {
+                None => OWN_NODE,
+                Some(owners) => owners.get(slot).copied().unwrap_or(current),
+            });
+            let previous = earlier.find(|node| *node != current && reachable.contains(node));
+            Bucket {
+                current,
+                previous: previous.unwrap_or(current),
+            }
+        };
+        let table = Arc::new(now.into_iter().enumerate().map(bucket).collect());
+        let tables = &mut self.memory.tables;
+        tables.insert(recipe.clone(), Arc::clone(&table));
+        table
+    }
+
+    /// The number of each slot's node. One that has none is not there any more; its slots count as nobody's.
+    fn owners(&mut self, weights: &Arc<Weights>) -> Vec<u16> {
+        let walk = self.memory.walks.entry(Arc::clone(weights));
+        let walk = walk.or_insert_with(|| Arc::new(maglev::table(weights)));
+        let number = |node: &NodeName| match *node == self.local.node {
+            true => OWN_NODE,
+            false => self.memory.numbers.get(node).copied().unwrap_or(NOBODY),
+        };
+        let numbers: Vec<u16> = weights.keys().map(number).collect();
+        let numbers = walk.iter().map(|place| numbers[usize::from(*place)]);
+        numbers.collect()
+    }
+
+    /// Gives a number to every node that something could be sent to, on any link. Those that have one keep it.
+    fn number(&mut self) {
+        let reachable: BTreeSet<&NodeName> = self.reachable.values().flat_map(|n| &**n).collect();
+        let numbers = &mut self.memory.numbers;
+        numbers.retain(|node, _| reachable.contains(node));
+        let mut taken: BTreeSet<u16> = numbers.values().copied().collect();
+        for node in reachable {
+            if numbers.contains_key(node) {
+                continue;
+            }
+            let first = xxh3_64(node.as_str().as_bytes()) % u64::from(NUMBERS);
+            let free = (0..NUMBERS)
+                .map(|step| (first as u16 + step) % NUMBERS + 1)
+                .find(|number| !taken.contains(number));
+            match free {
+                Some(number) => {
+                    taken.insert(number);
+                    numbers.insert(node.clone(), number);
+                }
+                None => *self.full.entry(("hg_targets", TARGETS_MAX)).or_default() += 1,
+            }
+        }
+    }
+
+    /// Where the nodes are that a table of the link may name.
+    fn targets(&mut self, content: &Content) -> BTreeMap<TargetKey, TargetValue> {
+        let links: BTreeSet<u32> = content.rows.keys().map(VipKey::ifindex).collect();
+        let nodes = self.steering.neighbourhood.nodes.iter();
+        let target = |((name, node), mac): (&(LinkName, NodeName), &Mac)| {
+            let ifindex = self.local.links.get(name)?.ifindex;
+            let node = u32::from(*self.memory.numbers.get(node)?);
+            let key = TargetKey { ifindex, node };
+            let value = TargetValue {
+                mac: MacAddr(mac.0),
+                pad: [0; 2],
+            };
+            links.contains(&ifindex).then_some((key, value))
+        };
+        let targets: Vec<_> = nodes.filter_map(target).collect();
+        let left = targets.len().saturating_sub(TARGETS_MAX as usize);
+        if left > 0 {
+            *self.full.entry(("hg_targets", TARGETS_MAX)).or_default() += left;
+        }
+        targets.into_iter().take(TARGETS_MAX as usize).collect()
+    }
+}
+
+impl Recipe {
+    fn sets(&self) -> impl Iterator<Item = Arc<Weights>> {
+        let before = self.before.iter().filter_map(|before| match before {
+            Before::Stack => None,
+            Before::Nodes(weights) => Some(Arc::clone(weights)),
+        });
+        before.chain([Arc::clone(&self.now)])
+    }
+}
+
+/// Numbers of other nodes are 1 to this.
+const NUMBERS: u16 = TARGETS_MAX as u16 - 1;
+/// No node's number: nothing is ever sent there.
+const NOBODY: u16 = u16::MAX;
+
+#[cfg(test)]
+#[path = "steering_tests.rs"]
+mod tests;

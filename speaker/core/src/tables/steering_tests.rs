@@ -1,0 +1,340 @@
+//! Tables of steering, for any plan: sound at every write, and as few writes as there are differences.
+
+use super::super::{TableChange, Tables, changes, wanted};
+use super::*;
+use crate::diff::Change;
+use crate::local::Link;
+use crate::plan::L2Entry;
+use crate::steering::{Neighbourhood, Share};
+use proptest::prelude::*;
+use speaker_ebpf::abi::steer::MAGLEV_SLOTS;
+use speaker_proto::{Epoch, GroupKey, Time, Vip};
+use std::net::Ipv4Addr;
+
+fn name(number: u32) -> NodeName {
+    format!("n{number}").parse().unwrap()
+}
+
+fn vip(number: u32) -> Vip {
+    Vip(Ipv4Addr::from(0xc000_0200 + number).into())
+}
+
+fn key(number: u32) -> VipKey {
+    VipKey::new(vip(number).0.into(), 1)
+}
+
+fn local() -> Local {
+    let mut local = Local::new(name(0));
+    let link = Link {
+        ifindex: 1,
+        mac: Mac([2, 0, 0, 0, 0, 0]),
+        is_up: true,
+        has_carrier: true,
+        has_arp: true,
+        has_ndp: true,
+        below: None,
+    };
+    local.links = BTreeMap::from([("eth0".into(), link)]);
+    local
+}
+
+fn weights(nodes: &[u32]) -> Arc<Weights> {
+    Arc::new(nodes.iter().map(|node| (name(*node), 1)).collect())
+}
+
+fn spread(nodes: &[u32], before: &[&[u32]]) -> Spread {
+    let before = before.iter().map(|nodes| match nodes {
+        [] => Before::Stack,
+        [..] => Before::Nodes(weights(nodes)),
+    });
+    Spread {
+        share: Share {
+            weights: weights(nodes),
+            is_by_client: false,
+        },
+        before: Arc::new(before.collect()),
+        until: Time::ms(5),
+    }
+}
+
+/// VIPs in mode answer, and those that are spread; nodes 1 to 4 are neighbours.
+fn plan(rows: &[(u32, Spread)]) -> Plan {
+    plan_with(rows, &[1, 2, 3, 4], Mode::Answer)
+}
+
+fn plan_with(rows: &[(u32, Spread)], neighbours: &[u32], mode: Mode) -> Plan {
+    let entry = |number: &u32| L2Entry {
+        is_near: false,
+        mode,
+        epoch: Epoch(1),
+        group: GroupKey(vip(*number).0),
+    };
+    let place = |number: &u32| (vip(*number), LinkName::from("eth0"));
+    let mac = |node: &u32| Mac([2, 0, 0, 0, 0, u8::try_from(*node).unwrap()]);
+    let nodes = neighbours.iter();
+    let hood = Neighbourhood {
+        nodes: nodes
+            .map(|node| (("eth0".into(), name(*node)), mac(node)))
+            .collect(),
+        bars: BTreeMap::new(),
+    };
+    Plan {
+        is_complete: true,
+        l2: rows.iter().map(|(n, _)| (place(n), entry(n))).collect(),
+        steering: Some(Steering {
+            rows: rows.iter().map(|(n, s)| (place(n), s.clone())).collect(),
+            unspread: BTreeMap::new(),
+            neighbourhood: Arc::new(hood),
+        }),
+        ..Plan::default()
+    }
+}
+
+/// Tables that follow plans as the deciding thread makes them.
+#[derive(Default)]
+struct World {
+    tables: Tables,
+    memory: Memory,
+    problems: Vec<String>,
+    /// The nodes that each table names.
+    named: BTreeMap<Maglev, BTreeSet<u16>>,
+}
+
+impl World {
+    fn follow(&mut self, plan: &Plan) -> Vec<TableChange> {
+        let wanted = wanted(
+            plan,
+            &local(),
+            &BTreeSet::new(),
+            &self.tables,
+            &mut self.memory,
+        );
+        self.problems = wanted.problems.iter().map(ToString::to_string).collect();
+        let changes = changes(&self.tables, &wanted.tables);
+        for change in &changes {
+            self.tables.apply(change);
+            if let TableChange::Maglev(Change::Put(_, table)) = change {
+                assert_eq!(table.len(), MAGLEV_SLOTS as usize);
+                let nodes = table.iter().flat_map(|b| [b.current, b.previous]);
+                self.named.insert(Arc::clone(table), nodes.collect());
+            }
+            self.assert_sound();
+        }
+        assert_eq!(self.tables, wanted.tables);
+        changes
+    }
+
+    /// What is spread has its row, a row its table, a table the address of each node that it names.
+    fn assert_sound(&self) {
+        let content = &self.tables.steering;
+        for (key, entry) in &self.tables.vips {
+            assert!(!entry.is_steered() || content.rows.contains_key(key));
+        }
+        for (key, row) in &content.rows {
+            for node in &self.named[&content.maglev[&row.table()]] {
+                let target = TargetKey {
+                    ifindex: key.ifindex(),
+                    node: u32::from(*node),
+                };
+                let is_there = *node == OWN_NODE || content.targets.contains_key(&target);
+                assert!(is_there, "no address of {node}");
+            }
+        }
+    }
+
+    fn table(&self, number: u32) -> &Maglev {
+        let content = &self.tables.steering;
+        &content.maglev[&content.rows[&key(number)].table()]
+    }
+
+    fn number(&self, node: u32) -> u16 {
+        self.memory.numbers()[&name(node)]
+    }
+}
+
+fn is_table(change: &TableChange) -> bool {
+    matches!(change, TableChange::Maglev(Change::Put(..)))
+}
+
+#[test]
+fn nothing_is_written_where_nothing_is_spread() {
+    let mut world = World::default();
+    world.follow(&plan(&[]));
+    assert_eq!(world.tables.steering, Content::default());
+}
+
+#[test]
+fn vips_with_the_same_nodes_share_a_table() {
+    let mut world = World::default();
+    let same = || spread(&[0, 1, 2], &[]);
+    world.follow(&plan(&[
+        (1, same()),
+        (2, same()),
+        (3, spread(&[0, 3], &[])),
+    ]));
+    let rows = &world.tables.steering.rows;
+    assert_eq!(rows[&key(1)].table(), rows[&key(2)].table());
+    assert_ne!(rows[&key(1)].table(), rows[&key(3)].table());
+    assert_eq!(world.tables.steering.maglev.len(), 2);
+    assert!(world.tables.vips[&key(1)].is_steered());
+}
+
+#[test]
+fn the_same_plan_again_writes_nothing() {
+    let mut world = World::default();
+    let plan = plan(&[(1, spread(&[0, 1], &[&[0]])), (2, spread(&[2], &[&[]]))]);
+    world.follow(&plan);
+    assert_eq!(world.follow(&plan), []);
+}
+
+#[test]
+fn a_new_process_gives_the_same_numbers_and_writes_nothing() {
+    let mut world = World::default();
+    let plan = plan(&[(1, spread(&[0, 1, 2, 3], &[&[0, 1]]))]);
+    world.follow(&plan);
+    world.memory = Memory::default();
+    assert_eq!(world.follow(&plan), []);
+}
+
+#[test]
+fn until_it_is_known_who_is_there_everything_stays() {
+    let mut world = World::default();
+    world.follow(&plan(&[(1, spread(&[0, 1], &[]))]));
+    world.memory = Memory::default();
+    let unknown = Plan {
+        steering: None,
+        ..plan(&[(1, spread(&[0], &[]))])
+    };
+    assert_eq!(world.follow(&unknown), []);
+}
+
+#[test]
+fn a_change_of_nodes_writes_a_new_table_and_then_the_row() {
+    let mut world = World::default();
+    world.follow(&plan(&[(1, spread(&[0, 1], &[]))]));
+    let old = world.tables.steering.rows[&key(1)].table();
+    let changes = world.follow(&plan(&[(1, spread(&[0, 1, 2], &[&[0, 1]]))]));
+    let new = world.tables.steering.rows[&key(1)].table();
+    assert_ne!(old, new, "a table in use was overwritten");
+    let table = changes.iter().position(is_table).unwrap();
+    let is_row = |change: &TableChange| matches!(change, TableChange::Steer(_));
+    let row = changes.iter().position(is_row).unwrap();
+    assert!(table < row);
+    assert_eq!(world.tables.steering.maglev.len(), 1);
+}
+
+#[test]
+fn slots_that_change_hands_name_who_had_them() {
+    let mut world = World::default();
+    world.follow(&plan(&[(1, spread(&[0, 1], &[]))]));
+    let old = Arc::clone(world.table(1));
+    world.follow(&plan(&[(1, spread(&[0, 1, 2], &[&[0, 1]]))]));
+    let (new, joined) = (Arc::clone(world.table(1)), world.number(2));
+    let mut moved = 0;
+    for (old, new) in old.iter().zip(new.iter()) {
+        if new.current == old.current {
+            assert_eq!(new.previous, new.current);
+        } else {
+            assert_eq!(new.previous, old.current);
+            moved += usize::from(new.current == joined);
+        }
+    }
+    let fair = MAGLEV_SLOTS as usize / 3;
+    assert!(moved.abs_diff(fair) <= fair / 100, "{moved} slots");
+}
+
+#[test]
+fn what_the_stack_had_stays_here() {
+    let mut world = World::default();
+    world.follow(&plan(&[(1, spread(&[0, 1], &[&[]]))]));
+    for bucket in world.table(1).iter() {
+        assert_eq!(bucket.previous, OWN_NODE);
+    }
+}
+
+#[test]
+fn a_node_that_is_gone_is_nobodys_previous() {
+    let mut world = World::default();
+    world.follow(&plan(&[(1, spread(&[0, 1, 2], &[]))]));
+    let after = spread(&[0, 1], &[&[0, 1, 2]]);
+    world.follow(&plan_with(&[(1, after)], &[1], Mode::Answer));
+    let ours = [OWN_NODE, world.number(1)];
+    for bucket in world.table(1).iter() {
+        assert!(ours.contains(&bucket.previous), "{bucket:?}");
+    }
+}
+
+#[test]
+fn further_changes_are_followed_back() {
+    let mut world = World::default();
+    world.follow(&plan(&[(1, spread(&[0, 1], &[]))]));
+    let first = Arc::clone(world.table(1));
+    let again = spread(&[0, 1, 2, 3], &[&[0, 1, 2], &[0, 1]]);
+    world.follow(&plan(&[(1, spread(&[0, 1, 2], &[&[0, 1]]))]));
+    let second = Arc::clone(world.table(1));
+    world.follow(&plan(&[(1, again)]));
+    for ((first, second), third) in first.iter().zip(second.iter()).zip(world.table(1).iter()) {
+        let had = [second.current, first.current];
+        let last = had.into_iter().find(|node| *node != third.current);
+        assert_eq!(third.previous, last.unwrap_or(third.current));
+    }
+}
+
+#[test]
+fn what_does_not_take_packets_has_no_row() {
+    let mut world = World::default();
+    let rows = [(1, spread(&[0, 1], &[]))];
+    world.follow(&plan_with(&rows, &[1], Mode::Known));
+    assert_eq!(world.tables.steering, Content::default());
+    world.follow(&plan_with(&rows, &[1], Mode::Draining));
+    assert_eq!(world.tables.steering.rows.len(), 1);
+    world.follow(&plan_with(&rows, &[1], Mode::Known));
+    assert_eq!(world.tables.steering, Content::default());
+}
+
+#[test]
+fn more_tables_than_there_is_room_for_are_a_problem_and_the_stacks() {
+    let mut world = World::default();
+    let sets = (0..TABLES_MAX + 2).map(|n| {
+        let weights = Weights::from([(name(0), 1), (name(1), n + 2)]);
+        let mut spread = spread(&[0], &[]);
+        spread.share.weights = Arc::new(weights);
+        (n, spread)
+    });
+    world.follow(&plan(&sets.collect::<Vec<_>>()));
+    let content = &world.tables.steering;
+    assert_eq!(content.maglev.len(), TABLES_MAX as usize);
+    assert_eq!(content.rows.len(), TABLES_MAX as usize);
+    assert!(!world.tables.vips[&key(TABLES_MAX)].is_steered());
+    assert_eq!(
+        world.problems,
+        ["tables: Node n0: hg_maglev: full: it has room for 64, 2 more are not served"]
+    );
+}
+
+fn sets() -> impl Strategy<Value = Vec<(u32, Vec<u32>, Vec<Vec<u32>>)>> {
+    let nodes = || proptest::sample::subsequence(vec![0_u32, 1, 2, 3, 4], 1..5);
+    let before = proptest::collection::vec(nodes(), 0..3);
+    let row = (0_u32..4, nodes(), before);
+    proptest::collection::vec(row, 0..4)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(8))]
+
+    #[test]
+    fn stopping_after_any_write_leaves_sound_tables(plans in proptest::collection::vec(sets(), 1..5)) {
+        let mut world = World::default();
+        for rows in plans {
+            let rows: BTreeMap<u32, Spread> = rows
+                .iter()
+                .map(|(number, nodes, before)| {
+                    let before: Vec<&[u32]> = before.iter().map(Vec::as_slice).collect();
+                    (*number, spread(nodes, &before))
+                })
+                .collect();
+            let rows: Vec<_> = rows.into_iter().collect();
+            world.follow(&plan(&rows));
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! Which VIPs are spread, over which nodes, and what each of them got.
+
+use super::super::table::table;
+use super::{Known, Shown};
+use anyhow::{Result, ensure};
+use serde::Serialize;
+use speaker_ebpf::abi::steer::{MAGLEV_SLOTS, OWN_NODE};
+use speaker_ebpf::abi::{Bucket, VipKey};
+use speaker_proto::NodeName;
+use std::collections::BTreeMap;
+
+/// The answer for programs.
+#[derive(Serialize)]
+pub(super) struct Steer {
+    vips: Vec<SpreadVip>,
+    /// Packets of VIPs that are spread, by what became of them, on all VIPs.
+    outcomes: BTreeMap<&'static str, u64>,
+}
+
+/// A VIP on a link.
+#[derive(Serialize)]
+struct SpreadVip {
+    vip: String,
+    link: String,
+    services: Vec<String>,
+    /// Whether the kernel spreads its packets now.
+    is_spread: bool,
+    /// Why they are not; absent if they are, or if this node just does not hold it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    because: Option<String>,
+    /// Its table among `hg_maglev`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    table: Option<u32>,
+    nodes: Vec<Node>,
+}
+
+/// A node that may get packets of a VIP.
+#[derive(Serialize)]
+struct Node {
+    node: String,
+    /// Its share, as a number of endpoints, or 1.
+    weight: u32,
+    /// Slots of the table that are its own.
+    slots: usize,
+    /// Slots that are its own for connections from before.
+    slots_before: usize,
+    /// Its hardware address on the link; absent for this node.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mac: Option<String>,
+    packets: u64,
+    bytes: u64,
+}
+
+pub(super) fn show(known: &Known<'_>, vip: Option<&str>) -> Result<Shown<Steer>> {
+    let mut vips = spread(known)?;
+    if let Some(asked) = vip {
+        vips.retain(|row| row.vip == asked);
+        ensure!(
+            !vips.is_empty(),
+            "no packets of {asked} are spread from this node, or are meant to be: speaker ctl why tells of a service"
+        );
+    }
+    let outcomes = known.sight.steered()?.into_iter();
+    let data = Steer {
+        vips,
+        outcomes: outcomes.map(|count| (count.name, count.count)).collect(),
+    };
+    Ok(Shown {
+        text: text(&data),
+        data,
+    })
+}
+
+fn spread(known: &Known<'_>) -> Result<Vec<SpreadVip>> {
+    let snapshot = known.snapshot;
+    let services = snapshot.services_by_address();
+    let slots: BTreeMap<_, _> = known
+        .sight
+        .slots()?
+        .into_iter()
+        .map(|slot| ((slot.vip, slot.ifindex), slot))
+        .collect();
+    let shares: BTreeMap<_, _> = known
+        .sight
+        .shares()?
+        .into_iter()
+        .map(|share| ((share.slot, share.node), share))
+        .collect();
+    let Some(steering) = &snapshot.plan.steering else {
+        return Ok(Vec::new());
+    };
+    let own = &snapshot.local.node;
+    let mut vips = Vec::new();
+    for ((vip, link), spread) in &steering.rows {
+        let Some(ifindex) = snapshot.local.links.get(link).map(|link| link.ifindex) else {
+            continue;
+        };
+        let slot = slots.get(&(vip.0, ifindex));
+        let key = VipKey::new(vip.0.into(), ifindex);
+        let content = &snapshot.steering;
+        let table = content.rows.get(&key).map(|row| row.table());
+        let buckets = table.and_then(|table| content.maglev.get(&table));
+        let weights = &spread.share.weights;
+        let node = |name: &NodeName| {
+            let number = if name == own {
+                Some(OWN_NODE)
+            } else {
+                snapshot.numbers.get(name).copied()
+            };
+            let count = |of: fn(&Bucket) -> u16| {
+                let buckets = buckets.iter().flat_map(|table| table.iter());
+                buckets.filter(|bucket| Some(of(bucket)) == number).count()
+            };
+            let share = slot.zip(number).and_then(|(slot, number)| {
+                let key = (slot.slot, u32::from(number));
+                slot.is_steered.then(|| shares.get(&key)).flatten()
+            });
+            let hood = &steering.neighbourhood.nodes;
+            Node {
+                node: name.to_string(),
+                weight: weights.get(name).copied().unwrap_or_default(),
+                slots: count(|bucket| bucket.current),
+                slots_before: count(|bucket| bucket.previous),
+                mac: hood
+                    .get(&(link.clone(), name.clone()))
+                    .map(ToString::to_string),
+                packets: share.map_or(0, |share| share.packets),
+                bytes: share.map_or(0, |share| share.bytes),
+            }
+        };
+        let mut names: Vec<_> = weights.keys().cloned().collect();
+        let leaving = snapshot
+            .numbers
+            .keys()
+            .chain([own])
+            .filter(|name| !weights.contains_key(*name));
+        names.extend(leaving.cloned());
+        let mut nodes: Vec<Node> = names.iter().map(node).collect();
+        nodes.retain(|node| node.weight > 0 || node.slots_before > 0 || node.packets > 0);
+        vips.push(SpreadVip {
+            vip: vip.to_string(),
+            link: link.to_string(),
+            services: services.get(&vip.0).cloned().unwrap_or_default(),
+            is_spread: slot.is_some_and(|slot| slot.is_steered),
+            because: None,
+            table,
+            nodes,
+        });
+    }
+    for ((vip, link), why) in &steering.unspread {
+        vips.push(SpreadVip {
+            vip: vip.to_string(),
+            link: link.to_string(),
+            services: services.get(&vip.0).cloned().unwrap_or_default(),
+            is_spread: false,
+            because: Some(why.to_string()),
+            table: None,
+            nodes: Vec::new(),
+        });
+    }
+    Ok(vips)
+}
+
+fn text(data: &Steer) -> String {
+    if data.vips.is_empty() {
+        return "no service asks for its packets to be spread (annotation heliograph.io/steering)\n"
+            .to_owned();
+    }
+    let mut rows: Vec<[String; 8]> = Vec::new();
+    for vip in &data.vips {
+        let head = [vip.vip.clone(), vip.link.clone(), state(vip)];
+        let services = vip.services.join(" ");
+        for (i, node) in vip.nodes.iter().enumerate() {
+            let [address, link, state] = if i == 0 {
+                head.clone()
+            } else {
+                <[String; 3]>::default()
+            };
+            rows.push([
+                address,
+                link,
+                state,
+                node.node.clone(),
+                share(node.slots),
+                node.packets.to_string(),
+                node.bytes.to_string(),
+                if i == 0 {
+                    services.clone()
+                } else {
+                    String::new()
+                },
+            ]);
+        }
+        if vip.nodes.is_empty() {
+            let [address, link, state] = head;
+            let none = String::new;
+            rows.push([
+                address,
+                link,
+                state,
+                none(),
+                none(),
+                none(),
+                none(),
+                services,
+            ]);
+        }
+    }
+    let mut text = table(
+        [
+            "VIP", "LINK", "STATE", "NODE", "SHARE", "PACKETS", "BYTES", "SERVICES",
+        ],
+        &rows,
+    );
+    for vip in &data.vips {
+        if let Some(because) = &vip.because {
+            text += &format!("{} on {} is not spread: {because}\n", vip.vip, vip.link);
+        }
+    }
+    text
+}
+
+fn state(vip: &SpreadVip) -> String {
+    match (vip.is_spread, &vip.because) {
+        (true, _) => "spread",
+        (false, Some(_)) => "stack",
+        (false, None) => "not held",
+    }
+    .to_owned()
+}
+
+/// Of all slots of a table.
+fn share(slots: usize) -> String {
+    let all = f64::from(MAGLEV_SLOTS);
+    format!("{:.1}%", slots as f64 * 100.0 / all)
+}

@@ -1,0 +1,220 @@
+//! The program of an image: static, optimised, and free of this machine's paths.
+//!
+//! Rust's musl targets bring the C library along, so that the image needs no base. The kernel object in it is the same for every
+//! architecture: its code is that of the kernel's own machine.
+
+use super::Architecture;
+use super::source::Source;
+use crate::ebpf::{self, Object};
+use crate::tools::{self, Place, output, root, say, target};
+use anyhow::{Context, Result, bail};
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+/// How a program is compiled.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Pace {
+    /// As it ships.
+    Optimised,
+    /// For tests, in a fraction of the time.
+    Quick,
+}
+
+/// The speaker for an architecture, seen to be static and to have the kernel object in it.
+///
+/// # Errors
+/// When something it takes cannot be had, with the command that would get it, or when it does not build.
+pub(super) fn build(architecture: Architecture, source: &Source, pace: Pace) -> Result<Vec<u8>> {
+    let object = ebpf::build(Object::Heliograph)?;
+    ensure(architecture)?;
+    let mut cargo = cargo(architecture, source)?;
+    let (folder, profile) = match pace {
+        Pace::Optimised => (target().join("image/build"), "release"),
+        // What it needs on this machine is built there already.
+        Pace::Quick => (target(), "debug"),
+    };
+    if pace == Pace::Optimised {
+        cargo.arg("--release");
+    }
+    tools::run(cargo.arg("--target-dir").arg(&folder))?;
+    let program = folder
+        .join(triple(architecture))
+        .join(profile)
+        .join("speaker");
+    let bytes =
+        fs::read(&program).with_context(|| format!("failed to read {}", program.display()))?;
+    let object =
+        fs::read(&object).with_context(|| format!("failed to read {}", object.display()))?;
+    fit(&bytes, architecture, &object)
+        .with_context(|| format!("{} is not fit for an image", program.display()))?;
+    Ok(bytes)
+}
+
+/// The target's name.
+pub(super) fn triple(architecture: Architecture) -> String {
+    format!("{}-unknown-linux-musl", architecture.as_str())
+}
+
+/// Its C compiler, for the cryptography and for linking; Debian's has this name on every machine.
+fn c_compiler(architecture: Architecture) -> String {
+    format!("{}-linux-gnu-gcc", architecture.as_str())
+}
+
+/// Gets the C compiler and Rust's library for an architecture, if they are missing.
+pub(super) fn ensure(architecture: Architecture) -> Result<()> {
+    if output(Command::new(c_compiler(architecture)).arg("--version")).is_err() {
+        let package = match Architecture::own() {
+            Some(own) if own == architecture => "gcc".to_owned(),
+            _foreign => format!("gcc-{}-linux-gnu", architecture.as_str().replace('_', "-")),
+        };
+        tools::ensure_packages(&[&package], "an image for this architecture")?;
+    }
+    let triple = triple(architecture);
+    let mut libdir = Command::new("rustc");
+    libdir.args(["--print", "target-libdir", "--target", &triple]);
+    let libdir = output(libdir.current_dir(root()))?;
+    if PathBuf::from(libdir.trim()).is_dir() {
+        return Ok(());
+    }
+    say(&format!("adding the target {triple} to this toolchain"));
+    let mut add = Command::new("rustup");
+    add.args(["target", "add", &triple]).current_dir(root());
+    tools::run(&mut add).with_context(|| {
+        format!("Rust's library for {triple} is missing; `rustup target add {triple}` gets it")
+    })
+}
+
+fn cargo(architecture: Architecture, source: &Source) -> Result<Command> {
+    let triple = triple(architecture);
+    let upper = triple.replace('-', "_").to_uppercase();
+    let compiler = c_compiler(architecture);
+    let own = Place {
+        folder: root().display().to_string(),
+        name: "/heliograph".to_owned(),
+    };
+    let places: Vec<Place> = [own].into_iter().chain(tools::places()?).collect();
+    let flags: Vec<String> = places.iter().map(Place::remap).collect();
+    let c_flags: Vec<String> = places
+        .iter()
+        .map(|Place { folder, name }| format!("-ffile-prefix-map={folder}={name}"))
+        .collect();
+    let mut cargo = tools::cargo();
+    cargo
+        .args(["build", "--quiet", "--locked"])
+        .args(["--package", "speaker", "--target", &triple])
+        .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"))
+        .env_remove("RUSTFLAGS")
+        .env(format!("CARGO_TARGET_{upper}_LINKER"), &compiler)
+        .env(format!("CC_{}", triple.replace('-', "_")), &compiler)
+        .env(
+            format!("CFLAGS_{}", triple.replace('-', "_")),
+            c_flags.join(" "),
+        )
+        // Names of functions stay, for what a crash prints; lines cost more than the program.
+        .env("CARGO_PROFILE_RELEASE_DEBUG", "false")
+        .env("CARGO_PROFILE_RELEASE_STRIP", "debuginfo")
+        .env("CARGO_PROFILE_DEV_DEBUG", "false")
+        .env("CARGO_PROFILE_DEV_STRIP", "debuginfo")
+        .env("HELIOGRAPH_COMMIT", &source.commit)
+        .env("SOURCE_DATE_EPOCH", source.moment.to_string());
+    Ok(cargo)
+}
+
+/// Refuses a program that an empty image cannot start, or that has not the kernel object in it.
+fn fit(program: &[u8], architecture: Architecture, object: &[u8]) -> Result<()> {
+    let elf = Elf(program);
+    if !program.starts_with(b"\x7fELF\x02\x01") {
+        bail!("it is no 64-bit program of a little-endian machine");
+    }
+    let machine = match architecture {
+        Architecture::X86_64 => 62,
+        Architecture::Aarch64 => 183,
+    };
+    if elf.number(18, 2) != Some(machine) {
+        bail!("it is not for {}", architecture.as_str());
+    }
+    if elf.segments().any(|kind| kind == INTERPRETER) {
+        bail!("it is not static: it asks for a loader");
+    }
+    if object.is_empty() || !program.windows(object.len()).any(|part| part == object) {
+        bail!("the kernel object is not in it");
+    }
+    Ok(())
+}
+
+/// A program's headers, by the System V ABI.
+struct Elf<'a>(&'a [u8]);
+
+impl Elf<'_> {
+    fn number(&self, at: usize, bytes: usize) -> Option<u64> {
+        let field = self.0.get(at..at.checked_add(bytes)?)?;
+        Some(
+            field
+                .iter()
+                .rev()
+                .fold(0, |number, byte| number << 8 | u64::from(*byte)),
+        )
+    }
+
+    /// The kinds of its segments.
+    fn segments(&self) -> impl Iterator<Item = u64> {
+        let number = |at, bytes| self.number(at, bytes).and_then(|n| usize::try_from(n).ok());
+        let first = number(32, 8).unwrap_or(0);
+        let size = number(54, 2).unwrap_or(0);
+        let count = number(56, 2).unwrap_or(0);
+        (0..count).filter_map(move |at| self.number(first.checked_add(at * size)?, 4))
+    }
+}
+
+const INTERPRETER: u64 = 3;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(program: &[u8], architecture: Architecture, object: &[u8]) -> String {
+        fit(program, architecture, object).unwrap_err().to_string()
+    }
+
+    /// The headers of a program with one segment, and something after them.
+    fn program(machine: u8, segment: u8) -> Vec<u8> {
+        let mut program = vec![0; 64 + 56];
+        program[..6].copy_from_slice(b"\x7fELF\x02\x01");
+        program[18] = machine;
+        program[32] = 64;
+        program[54] = 56;
+        program[56] = 1;
+        program[64] = segment;
+        program.extend(b"kernel object");
+        program
+    }
+
+    #[test]
+    fn a_static_program_with_the_object_in_it_is_fit() {
+        let object = b"kernel object".as_slice();
+        fit(&program(62, 1), Architecture::X86_64, object).unwrap();
+        fit(&program(183, 1), Architecture::Aarch64, object).unwrap();
+    }
+
+    #[test]
+    fn what_an_empty_image_cannot_start_is_refused() {
+        let object = b"kernel object".as_slice();
+        let dynamic = refusal(&program(62, 3), Architecture::X86_64, object);
+        assert!(dynamic.contains("not static"), "{dynamic}");
+        let foreign = refusal(&program(62, 1), Architecture::Aarch64, object);
+        assert!(foreign.contains("not for aarch64"), "{foreign}");
+        let without = refusal(&program(62, 1), Architecture::X86_64, b"another object");
+        assert!(without.contains("kernel object"), "{without}");
+        let script = refusal(b"#!/bin/sh", Architecture::X86_64, object);
+        assert!(script.contains("no 64-bit program"), "{script}");
+    }
+
+    /// Tests are built with the machine's C library.
+    #[test]
+    fn this_very_test_is_seen_to_ask_for_a_loader() {
+        let own = fs::read(std::env::current_exe().unwrap()).unwrap();
+        let architecture = Architecture::own().unwrap();
+        assert!(refusal(&own, architecture, b"x").contains("not static"));
+    }
+}
