@@ -105,10 +105,12 @@ impl Session {
 
     /// The same, of another AS.
     pub(super) fn open_as(&mut self, asn: u32, hold_seconds: u16) -> Result<()> {
+        // GoBGP tells nobody what it has from who has the same identifier.
+        let router_id = RouterId::new(Ipv4Addr::from_bits(asn)).context("no AS is zero")?;
         let open = Open {
             asn,
             hold_seconds,
-            router_id: RouterId::new(Ipv4Addr::new(10, 85, 1, 1)).context("it is not zero")?,
+            router_id,
             capabilities: Capabilities {
                 families: BTreeSet::from([self.family]),
                 has_route_refresh: true,
