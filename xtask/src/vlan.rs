@@ -1,4 +1,4 @@
-//! Runs the speaker on VLAN devices, in emulated machines: not every kernel that this is developed on has them.
+//! Runs the speaker on VLAN devices and in a VRF, in emulated machines: not every kernel that this is developed on has them.
 //!
 //! Debian 13's kernel attaches by TCX; Debian 12's has none, so the same checks show the clsact way, from the speaker's start to
 //! its cleanup. What is checked stands in `tests/system/tests/vlan/`; a machine gets that suite as one program, with the speaker and
@@ -33,8 +33,9 @@ fn parts() -> Result<(PathBuf, Vec<(PathBuf, String)>)> {
         "ethtool",
         "nftables",
         "util-linux",
+        "bird2",
     ];
-    tools::ensure_packages(&packages, "asking for neighbours in a VLAN")?;
+    tools::ensure_packages(&packages, "asking for neighbours in a VLAN, and a router")?;
     let mut programs = vec![(target().join("debug/speaker"), "bin/speaker".to_owned())];
     for tool in TOOLS {
         programs.push((machine::program(tool)?, format!("usr/bin/{tool}")));
@@ -114,7 +115,7 @@ fn why(lines: &[String], check: &str) -> String {
 
 const KERNELS: [Kernel; 2] = [BOOKWORM, TRIXIE];
 /// Each after those that it needs. `sch_ingress` and `cls_bpf` are what clsact is made of, the rest is for the service proxy.
-const MODULES: [&str; 26] = [
+const MODULES: [&str; 27] = [
     "llc",
     "stp",
     "garp",
@@ -122,6 +123,7 @@ const MODULES: [&str; 26] = [
     "8021q",
     "bridge",
     "veth",
+    "vrf",
     "sch_ingress",
     "cls_bpf",
     "libcrc32c",
@@ -143,8 +145,8 @@ const MODULES: [&str; 26] = [
     "nft_reject_ipv6",
 ];
 /// Those of which busybox has none, or only a part.
-const TOOLS: [&str; 8] = [
-    "ip", "tc", "nft", "nsenter", "arping", "ndisc6", "tcpdump", "ethtool",
+const TOOLS: [&str; 10] = [
+    "ip", "tc", "nft", "nsenter", "arping", "ndisc6", "tcpdump", "ethtool", "bird", "birdcl",
 ];
 const ENDED: &str = "heliograph-ended";
 /// What the suite prints before a line that is worth seeing also when all is well.

@@ -1,6 +1,8 @@
-//! The speaker on VLAN devices: tags stay what they were, and each device answers for itself.
+//! The speaker on devices that not every kernel has. On VLAN devices: tags stay what they were, and each device answers for itself.
 //!
-//! `cargo xtask test vlan` runs this in emulated machines, with TCX and without; a kernel that has VLAN devices of its own can
+//! In a VRF ([`vrf`]): BGP and BFD are spoken in it.
+//!
+//! `cargo xtask test vlan` runs this in emulated machines, with TCX and without; a kernel that has both of its own can
 //! run it as it is. Everything it makes is its own: namespaces named `hgv-…`, pins under `/sys/fs/bpf/hgv-…`.
 #![expect(
     clippy::unwrap_used,
@@ -8,6 +10,7 @@
 )]
 
 mod site;
+mod vrf;
 mod web;
 
 use site::{BRIDGE_MAC, PARENT_MAC, Site, VIP4, VIP6, VLAN_MAC, Wiring};

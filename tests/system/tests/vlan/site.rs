@@ -128,6 +128,25 @@ impl Site {
         ));
     }
 
+    /// A veth pair more, of which each end has this name.
+    pub(crate) fn link_to_client(&self, name: &str) {
+        let client = self.client.0.name();
+        self.node.ip(&format!(
+            "link add {name} type veth peer name {name} netns {client}\nlink set {name} up"
+        ));
+        self.client.ip(&format!("link set {name} up"));
+    }
+
+    /// One more file of manifests.
+    pub(crate) fn manifest(&self, name: &str, text: &str) {
+        fs::write(self.manifests().join(name), text).unwrap();
+    }
+
+    /// A file of the test's own.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
     /// Node, client and VIPs reach each other in the VLAN, although the same subnet is on the parent.
     pub(crate) fn talk_in_vlan(&self) {
         self.client.ip(&format!(
@@ -326,8 +345,13 @@ impl Namespace {
         output
     }
 
+    /// A command to run inside.
+    pub(crate) fn command(&self, program: &str) -> Command {
+        self.0.command(program)
+    }
+
     /// Runs a command; whether it succeeded, and its output.
-    fn attempt(&self, command: &str) -> (bool, String) {
+    pub(crate) fn attempt(&self, command: &str) -> (bool, String) {
         let mut words = command.split(' ');
         let mut inside = self.0.command(words.next().unwrap());
         let done = inside.args(words).stdin(Stdio::null()).output().unwrap();

@@ -9,7 +9,7 @@ use super::place::{Family, Site, StopOnDrop, netns, number_of, progress, route};
 use super::sender::{Job, Make, Sender, speaker};
 use crate::http::Call;
 use crate::process::Process;
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,6 +21,8 @@ pub(super) struct Measured {
     pub(super) quiet: Vec<(Make, Vec<f64>)>,
     /// Of the speaker, with [`BUSY_RATE`] changes a second.
     pub(super) busy: Vec<f64>,
+    /// How many a second there were in fact.
+    pub(super) rate: f64,
 }
 
 /// Changes a second of the busy case.
@@ -32,13 +34,13 @@ pub(super) fn measure(site: &Site<'_>, changes: usize, busy: Duration) -> Result
     let mut watched = Watched::start(site)?;
     let mut quiet = vec![(Make::Speaker, watched.quiet(changes)?)];
     progress(&format!("speaker: {BUSY_RATE} changes a second"));
-    let busy = watched.busy(busy)?;
+    let (busy, rate) = watched.busy(busy)?;
     watched.process.stop()?;
     for make in [Make::Frr, Make::Bird, Make::GoBgp] {
         progress(&format!("{}: changes told by its own means", make.name()));
         quiet.push((make, alone(site, make, changes.min(OTHERS_MAX))?));
     }
-    Ok(Measured { quiet, busy })
+    Ok(Measured { quiet, busy, rate })
 }
 
 /// A speaker on an API server's double, and its peer.
@@ -66,7 +68,7 @@ impl Watched {
         command.arg("--bpffs").arg(site.home.folder("bpf"));
         let mut process = Process::start(&mut command, &folder.join("speaker.log"))?;
         let mut session = listening[0].accept(|| process.check())?;
-        session.open()?;
+        session.open(0)?;
         session.collect(SERVICES, Instant::now())?;
         Ok(Self {
             double,
@@ -93,7 +95,7 @@ impl Watched {
     }
 
     /// The same at an even pace, whatever has arrived.
-    fn busy(&mut self, span: Duration) -> Result<Vec<f64>> {
+    fn busy(&mut self, span: Duration) -> Result<(Vec<f64>, f64)> {
         let count = (span.as_secs_f64() * f64::from(BUSY_RATE)) as usize;
         let first = self.changed;
         let (seen, arrivals) = mpsc::channel();
@@ -118,7 +120,13 @@ impl Watched {
             told
         })?;
         drop(seen);
-        pair(&told, arrivals.into_iter().collect())
+        let first = told.first().context("there are changes")?;
+        let lasted = told.last().map_or(span, |last| last.at - first.at);
+        let rate = (told.len() - 1) as f64 / lasted.as_secs_f64();
+        Ok((
+            pair(&told, &arrivals.into_iter().collect::<Vec<_>>())?,
+            rate,
+        ))
     }
 }
 
@@ -163,16 +171,11 @@ fn tell(double: &mut ApiDouble, first: usize, count: usize, span: Duration) -> R
         });
         double.text(&patch(service, is_there))?;
     }
-    let took = start.elapsed();
-    ensure!(
-        took < span.mul_f64(1.2),
-        "the machine is too slow for {BUSY_RATE} changes a second: {took:?} in place of {span:?}"
-    );
     Ok(told)
 }
 
 /// How long each took: to the first arrival that is no older.
-fn pair(told: &[Moment], arrivals: Vec<Moment>) -> Result<Vec<f64>> {
+fn pair(told: &[Moment], arrivals: &[Moment]) -> Result<Vec<f64>> {
     let mut times = Vec::new();
     for moment in told {
         let fits = |seen: &&Moment| {
@@ -259,7 +262,7 @@ fn alone(site: &Site<'_>, make: Make, changes: usize) -> Result<Vec<f64>> {
     };
     let mut sender = Sender::start(site, make, job)?;
     let mut session = listening[0].accept(|| sender.check())?;
-    session.open()?;
+    session.open(sender.hold_seconds())?;
     session.collect(SERVICES, Instant::now())?;
     let changed = route(SERVICES, Family::V4);
     let mut times = Vec::new();

@@ -1,7 +1,7 @@
 //! BFD, 3 × 50 ms: how evenly each sender sends with every CPU busy, and how soon a death is noticed on either side.
 
 use super::capture::{Capture, longest_gap};
-use super::peer::{self, Session};
+use super::peer::{self, Listening, Session};
 use super::place::{Family, Site, netns, progress};
 use super::sender::{Job, Make, Sender};
 use super::watch::{Event, Watch};
@@ -55,10 +55,7 @@ fn measure_one(site: &Site<'_>, make: Make, sessions: usize, span: Duration) -> 
     let mut sender = Sender::start(site, make, job)?;
     let mut up = Vec::new();
     for peer in &listening {
-        let mut session = peer.accept(|| sender.check())?;
-        session.open()?;
-        session.collect(1, Instant::now())?;
-        up.push(session);
+        up.push(establish(peer, &mut sender)?);
     }
     await_up(&watch, sessions)?;
     let (longest_gap, gaps, cpu) = under_load(site, &mut sender, sessions, span)?;
@@ -76,6 +73,20 @@ fn measure_one(site: &Site<'_>, make: Make, sessions: usize, span: Duration) -> 
         peer_death,
         node_death,
     })
+}
+
+/// A session with its route. FRR makes its BFD session anew when BGP comes up, and on a busy machine ends BGP for that.
+fn establish(peer: &Listening, sender: &mut Sender<'_>) -> Result<Session> {
+    let mut last = None;
+    for _ in 0..ATTEMPTS_MAX {
+        let mut session = peer.accept(|| sender.check())?;
+        let opened = session.open(sender.hold_seconds());
+        match opened.and_then(|()| session.collect(1, Instant::now())) {
+            Ok(_) => return Ok(session),
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(last.context("there was an attempt")?)
 }
 
 /// A session may come up, be ended once by who makes it anew when BGP comes up, and come up again: FRR does.
@@ -183,4 +194,5 @@ fn lose(site: &Site<'_>, watch: &Watch, sessions: std::ops::Range<usize>) -> Res
 
 /// Nothing happens for so long: all are at their fast intervals.
 const SETTLED: Duration = Duration::from_secs(3);
+const ATTEMPTS_MAX: usize = 5;
 const UP_MAX: Duration = Duration::from_secs(60);

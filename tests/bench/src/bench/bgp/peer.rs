@@ -1,7 +1,7 @@
 //! A BGP peer of the bench's own: takes a connection, says OPEN when it is told to, and counts and times what it is told until all is there.
 //!
-//! It reads as fast as bytes come and keeps nothing, so that what is timed is who sends. The hold time is 0: neither side needs a
-//! KEEPALIVE.
+//! It reads as fast as bytes come and keeps nothing, so that what is timed is who sends. The hold time is none, or longer
+//! than any bench, so that neither side needs a KEEPALIVE.
 
 use super::place::{self, PEERS_MAX, number_of};
 use anyhow::{Context, Result, bail, ensure};
@@ -99,16 +99,18 @@ impl Session {
     }
 
     /// Says OPEN, and KEEPALIVE before it was asked for: who is slow to answer is not waited for.
-    pub(super) fn open(&mut self) -> Result<()> {
-        self.open_as(ASN)
+    pub(super) fn open(&mut self, hold_seconds: u16) -> Result<()> {
+        self.open_as(ASN, hold_seconds)
     }
 
     /// The same, of another AS.
-    pub(super) fn open_as(&mut self, asn: u32) -> Result<()> {
+    pub(super) fn open_as(&mut self, asn: u32, hold_seconds: u16) -> Result<()> {
+        // GoBGP tells nobody what it has from who has the same identifier.
+        let router_id = RouterId::new(Ipv4Addr::from_bits(asn)).context("no AS is zero")?;
         let open = Open {
             asn,
-            hold_seconds: 0,
-            router_id: RouterId::new(Ipv4Addr::new(10, 85, 1, 1)).context("it is not zero")?,
+            hold_seconds,
+            router_id,
             capabilities: Capabilities {
                 families: BTreeSet::from([self.family]),
                 has_route_refresh: true,

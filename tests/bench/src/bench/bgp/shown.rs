@@ -134,6 +134,8 @@ pub(super) fn of_changes(measured: &change::Measured) -> Vec<Figure> {
         let title = format!("a change, {BUSY_RATE} a second, {name}, speaker");
         figures.push(figure(title, at(&measured.busy), "ms"));
     }
+    let rate = figure("changes of the busy case, speaker", measured.rate, "1/s");
+    figures.push(rate.aim(Aim::AtLeast(0.95 * f64::from(BUSY_RATE))));
     let bounds = [("quiet", own, 60.0), ("busy", &measured.busy, 250.0)];
     for (name, times, most) in bounds {
         let title = format!("a change, {name}, p99, speaker, to be at most");

@@ -109,12 +109,13 @@ fn measure_round(
     // What is left from being dialled is not counted for the table.
     std::thread::sleep(Duration::from_millis(200));
     let cpu = sender.cpu()?;
+    let hold = sender.hold_seconds();
     let told = std::thread::scope(|scope| {
         let mut threads = Vec::new();
         for session in &mut sessions {
             threads.push(scope.spawn(move || {
                 let opened = Instant::now();
-                session.open()?;
+                session.open(hold)?;
                 session.collect(routes, opened)
             }));
         }

@@ -68,9 +68,10 @@ fn rfc6608_3_a_message_out_of_place_is_answered_with_the_state_in_which_it_came(
         (State::Established, 3),
     ] {
         let mut one = One::at(settings(), state);
-        let did = match state {
-            State::OpenSent => one.hear_keepalive(Side::Dialled),
-            _ => one.hear_open(Side::Dialled, &open()),
+        let did = if state == State::OpenSent {
+            one.hear_keepalive(Side::Dialled)
+        } else {
+            one.hear_open(Side::Dialled, &open())
         };
         let expected = [
             Did::Notified(Side::Dialled, 5, subcode),

@@ -27,6 +27,7 @@ pub(super) fn prepare(sender: &Sender<'_>) -> Result<()> {
     neighbor-address = \"{peer}\"
     peer-as = {ASN}
   [neighbors.timers.config]
+    hold-time = {HOLD_SECONDS}
     connect-retry = 5
     idle-hold-time-after-reset = 1
   [neighbors.transport.config]
@@ -53,6 +54,8 @@ pub(super) fn prepare(sender: &Sender<'_>) -> Result<()> {
   [neighbors.config]
     neighbor-address = \"{feed}\"
     peer-as = {FEED_ASN}
+  [neighbors.timers.config]
+    hold-time = {HOLD_SECONDS}
   [[neighbors.afi-safis]]
     [neighbors.afi-safis.config]
       afi-safi-name = \"{}-unicast\"",
@@ -94,7 +97,7 @@ pub(super) fn run(sender: &mut Sender<'_>) -> Result<()> {
     }
     let listening = peer::listen(&sender.job.place.netns, &[feed(sender.job.family)])?;
     let mut session = listening[0].accept(|| sender.check())?;
-    session.open_as(FEED_ASN)?;
+    session.open_as(FEED_ASN, HOLD_SECONDS)?;
     let next_hop = sender.job.peers.first().context("it has a peer")?;
     session.announce(sender.job.routes, sender.job.family, *next_hop)?;
     sender.feed = Some(session);
@@ -138,6 +141,8 @@ fn client(sender: &Sender<'_>) -> Command {
     gobgp
 }
 
+/// It takes none for nonsense.
+pub(super) const HOLD_SECONDS: u16 = 3_600;
 /// In a namespace of its own everyone has the same.
 const PORT: &str = "50051";
 const STARTED_MAX: Duration = Duration::from_secs(20);

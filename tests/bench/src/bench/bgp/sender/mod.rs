@@ -142,6 +142,14 @@ impl<'a> Sender<'a> {
         Ok(start.elapsed())
     }
 
+    /// The hold time that its peers are to offer, so that neither side needs a KEEPALIVE.
+    pub(super) const fn hold_seconds(&self) -> u16 {
+        match self.make {
+            Make::Speaker | Make::Frr | Make::Bird => 0,
+            Make::GoBgp => gobgp::HOLD_SECONDS,
+        }
+    }
+
     /// Asks the speaker to give way.
     pub(super) fn drain(&self) -> Result<()> {
         speaker::ctl(self, &["drain"]).map(drop)

@@ -127,7 +127,7 @@ pub(in super::super) fn name(number: usize) -> String {
 pub(in super::super) fn announced(name: &str, address: IpAddr) -> [Value; 2] {
     let family = if address.is_ipv4() { "IPv4" } else { "IPv6" };
     let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": NAMESPACE},
-        "spec": {"type": "LoadBalancer", "ipFamilies": [family], "allocateLoadBalancerNodePorts": false,
+        "spec": {"type": "LoadBalancer", "loadBalancerIP": address, "ipFamilies": [family], "allocateLoadBalancerNodePorts": false,
             "ports": [{"port": 80, "protocol": "TCP"}]},
         "status": {"loadBalancer": {"ingress": [{"ip": address}]}}});
     [service, slice(name, true)]
