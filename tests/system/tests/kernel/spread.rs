@@ -8,9 +8,17 @@ use model_tests::frames::MEMORIES;
 use speaker_ebpf::abi::{ShareKey, SteerValue, Steered, StreamKey, StreamValue};
 use speaker_ebpf::logic::Memory;
 use speaker_ebpf::model::Tables;
+use std::mem;
 
 /// Writes the tables; points in time go through `at`.
 pub(crate) fn write(program: &mut Program, tables: &Tables, at: impl Fn(u64) -> u64) {
+    write_maglev(program, tables);
+    let mut targets: HashMap<_, [u8; 8], [u8; 8]> = program.map("hg_targets");
+    for (key, target) in &tables.targets {
+        targets
+            .insert(cast::<_, [u8; 8]>(*key), cast::<_, [u8; 8]>(*target), 0)
+            .unwrap();
+    }
     let mut steering: HashMap<_, [u8; 20], [u8; 16]> = program.map("hg_steering");
     for (key, row) in &tables.steering {
         let value = SteerValue::new(row.table(), at(row.window_until_ns()))
@@ -19,18 +27,6 @@ pub(crate) fn write(program: &mut Program, tables: &Tables, at: impl Fn(u64) -> 
             .remembering(row.is_remembering());
         steering
             .insert(cast::<_, [u8; 20]>(*key), cast::<_, [u8; 16]>(value), 0)
-            .unwrap();
-    }
-    let mut maglev: Array<_, [u8; 1024]> = program.map("hg_maglev");
-    for (index, chunk) in &tables.maglev {
-        maglev
-            .set(*index, cast::<_, [u8; 1024]>(*chunk), 0)
-            .unwrap();
-    }
-    let mut targets: HashMap<_, [u8; 8], [u8; 8]> = program.map("hg_targets");
-    for (key, target) in &tables.targets {
-        targets
-            .insert(cast::<_, [u8; 8]>(*key), cast::<_, [u8; 8]>(*target), 0)
             .unwrap();
     }
     for memory in MEMORIES {
@@ -44,6 +40,27 @@ pub(crate) fn write(program: &mut Program, tables: &Tables, at: impl Fn(u64) -> 
             map.insert(key, cast::<_, [u8; 16]>(value), 0).unwrap();
         }
     }
+}
+
+/// Writes what is not there yet, and zeroes what should not be.
+fn write_maglev(program: &mut Program, tables: &Tables) {
+    let mut have = mem::take(&mut program.maglev);
+    let mut maglev: Array<_, [u8; 1024]> = program.map("hg_maglev");
+    for (index, chunk) in &tables.maglev {
+        if have.insert(*index, *chunk) != Some(*chunk) {
+            maglev
+                .set(*index, cast::<_, [u8; 1024]>(*chunk), 0)
+                .unwrap();
+        }
+    }
+    have.retain(|index, _| {
+        let is_wanted = tables.maglev.contains_key(index);
+        if !is_wanted {
+            maglev.set(*index, [0; 1024], 0).unwrap();
+        }
+        is_wanted
+    });
+    program.maglev = have;
 }
 
 /// What the program wrote.
@@ -81,16 +98,12 @@ pub(crate) fn way(program: &mut Program, steered: Steered) -> u64 {
     ways.get(&(steered as u32), 0).unwrap().iter().sum()
 }
 
-/// Takes everything out that was put in or left behind.
-pub(crate) fn clear(program: &mut Program, tables: &Tables) {
+/// Takes everything out that was put in or left behind, but for Maglev tables, which nothing names then.
+pub(crate) fn clear(program: &mut Program) {
     empty(&mut program.map::<HashMap<_, [u8; 20], [u8; 16]>>("hg_steering"));
     empty(&mut program.map::<HashMap<_, [u8; 8], [u8; 8]>>("hg_targets"));
     for memory in MEMORIES {
         empty(&mut program.map::<HashMap<_, [u8; 44], [u8; 16]>>(name(memory)));
-    }
-    let mut maglev: Array<_, [u8; 1024]> = program.map("hg_maglev");
-    for index in tables.maglev.keys() {
-        maglev.set(*index, [0; 1024], 0).unwrap();
     }
     let mut shares: PerCpuHashMap<_, [u8; 8], [u8; 16]> = program.map("hg_shares");
     let keys: Vec<_> = shares.keys().map(Result::unwrap).collect();
