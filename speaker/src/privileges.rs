@@ -88,3 +88,23 @@ pub(crate) fn drop_the_rest() -> Result<()> {
     caps::set(None, CapSet::Permitted, &keep).context("failed to set the permitted set")?;
     rustix::thread::set_no_new_privs(true).context("failed to set no_new_privs")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_document_says_what_each_capability_is_for() {
+        let document = include_str!("../../docs/security.md");
+        let rows = document.lines().filter(|line| line.starts_with("| `CAP_"));
+        let told: Vec<&str> = rows.collect();
+        let wanted: Vec<String> = NEEDS
+            .iter()
+            .map(|need| {
+                let kept = if need.kept { "yes" } else { "no" };
+                format!("| `{}` | {} | {kept} |", need.cap, need.what_for)
+            })
+            .collect();
+        assert_eq!(told, wanted);
+    }
+}

@@ -455,6 +455,7 @@ fn show(
         node: settings.node.clone(),
         events: board.events.clone(),
         elections: Arc::clone(&board.elections),
+        moved: teller::Moved::default(),
     };
     tasks.spawn(tell_events(events, changes, teller));
     let secure = match &settings.origin {

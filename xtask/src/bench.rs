@@ -22,6 +22,18 @@ pub struct Request {
     /// A table, or one JSON object a line.
     #[arg(short, long, value_name = "FORM", default_value = "table")]
     output: Form,
+    /// Little of everything, to see that the bench `bgp` works; such figures mean nothing
+    #[arg(long)]
+    quick: bool,
+    /// For how long the bench `bgp` captures BFD
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    capture: u64,
+    /// Of the bench members: one cluster of so many nodes, 3 to 1,000, instead of all
+    #[arg(long, value_name = "N")]
+    nodes: Option<u16>,
+    /// Of the bench members: for so many simulated minutes, 7 to 1,440
+    #[arg(long, value_name = "MINUTES")]
+    minutes: Option<u16>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum, Debug)]
@@ -37,7 +49,10 @@ impl Request {
     /// If something cannot be installed, built or measured.
     pub fn run(&self) -> Result<()> {
         if !self.list {
-            tools::ensure_packages(&["iproute2", "iperf3", "nftables"], "the benches")?;
+            tools::ensure_packages(
+                &["iproute2", "iperf3", "nftables", "tcpdump"],
+                "the benches",
+            )?;
             let object = ebpf::build(Object::Heliograph)?;
             let kit = ebpf::build(Object::Bench)?;
             say("building the speaker, the API's double and the benches in release mode");
@@ -69,6 +84,13 @@ impl Request {
         ];
         for (option, path) in paths {
             bench.arg(option).arg(path);
+        }
+        bench.args(["--capture", &self.capture.to_string()]);
+        if self.quick {
+            bench.arg("--quick");
+        }
+        for (option, value) in [("--nodes", self.nodes), ("--minutes", self.minutes)] {
+            bench.args(value.map(|value| format!("{option}={value}")));
         }
         tools::run(bench.args(&self.names))
     }

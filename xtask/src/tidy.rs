@@ -3,12 +3,14 @@
 //! A rule sees text only: [`rust::Source`] blanks comments and literals, so that a rule reads code and not prose. Rules
 //! know nothing of each other, of git, or of how they are run; each has tests that plant a violation and see it found.
 
+mod claims;
 mod commands;
 mod compat;
 mod deny;
 mod docs;
 mod forbidden;
 mod imports;
+mod interop;
 mod places;
 mod rust;
 mod scenarios;
@@ -124,6 +126,14 @@ pub(crate) const RULES: &[Rule] = &[
     Rule {
         name: "every test of MetalLB's has one of ours",
         find: compat::covered,
+    },
+    Rule {
+        name: "every feature is tried with every router, or it is said why not",
+        find: interop::tried,
+    },
+    Rule {
+        name: "every claim of security has its test",
+        find: claims::shown,
     },
     Rule {
         name: "links in documents resolve",

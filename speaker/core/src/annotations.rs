@@ -257,6 +257,38 @@ mod tests {
     }
 
     #[test]
+    fn every_key_stands_in_the_document_with_its_places_and_its_words() {
+        let document = include_str!("../../../docs/annotations.md");
+        let rows = document.lines().filter_map(|line| line.strip_prefix("| `"));
+        let rows: BTreeMap<&str, Vec<&str>> = rows
+            .map(|row| {
+                let (key, rest) = row.split_once("` | ").unwrap();
+                (key, rest.split(" | ").collect())
+            })
+            .collect();
+        assert_eq!(rows.len(), TABLE.len(), "{:?}", rows.keys());
+        for Row(name, places, form) in &TABLE {
+            let row = &rows[format!("{PREFIX}{name}").as_str()];
+            let mut told: Vec<&str> = row[0].split(", ").collect();
+            let mut wanted: Vec<&str> = places.iter().map(|place| place.as_str()).collect();
+            told.sort_unstable();
+            wanted.sort_unstable();
+            assert_eq!(told, wanted, "{name}");
+            let words = match form {
+                Value::Word(words) => words.to_vec(),
+                Value::Bandwidth => vec!["endpoints"],
+                Value::ServiceKeys | Value::Number(_) => Vec::new(),
+            };
+            for word in words {
+                assert!(row[1].contains(&format!("`{word}`")), "{name}: {word}");
+            }
+            if let Value::Number(max) = form {
+                assert!(row[1].contains(&max.to_string()), "{name}: {max}");
+            }
+        }
+    }
+
+    #[test]
     fn an_unknown_key_names_its_neighbour() {
         check(
             On::L2Advertisement,

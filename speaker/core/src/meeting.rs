@@ -43,7 +43,7 @@ pub fn own_addresses(
         .collect()
 }
 
-/// What this node says of itself. Its links' own hardware addresses come first, so that they are there when `macs` are too many.
+/// What this node says of itself, but for its secret, which is not known here. Its links' own hardware addresses come first, so that they are there when `macs` are too many.
 pub fn profile(
     local: &Local,
     addresses: Vec<SocketAddr>,
@@ -68,6 +68,7 @@ pub fn profile(
         is_stale,
         rules: rules_hash(&local.rules),
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        key: None,
     }
 }
 

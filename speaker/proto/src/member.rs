@@ -55,6 +55,8 @@ pub struct Profile {
     pub rules: u64,
     /// The version of its software, for people.
     pub version: String,
+    /// What names the newest secret that it has, whether it uses that yet or not; `None`: none, or an older version's, which do not say.
+    pub key: Option<u8>,
 }
 
 /// A link of a member that can answer now.

@@ -9,15 +9,15 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use kube::Config;
 use kube::client::{Body, ConfigExt};
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use std::path::PathBuf;
+use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tower::{BoxError, ServiceBuilder};
 
 /// How to find the API server. Without any of these: the pod's own service account.
 #[derive(Args, Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Access {
-    /// A kubeconfig in place of the pod's own service account
+    /// A kubeconfig in place of the pod's own service account; several are joined by colons
     #[arg(long, value_name = "FILE", env = "KUBECONFIG")]
     pub(crate) kubeconfig: Option<PathBuf>,
 
@@ -57,7 +57,7 @@ async fn config(access: &Access) -> Result<Config> {
     match &access.kubeconfig {
         Some(file) => {
             let about = || format!("failed to use the kubeconfig {}", file.display());
-            let read = Kubeconfig::read_from(file).with_context(about)?;
+            let read = read(file).with_context(about)?;
             Config::from_custom_kubeconfig(read, &KubeConfigOptions::default())
                 .await
                 .with_context(about)
@@ -66,6 +66,22 @@ async fn config(access: &Access) -> Result<Config> {
             "failed to use the pod's service account; outside a pod name a kubeconfig (--kubeconfig)",
         ),
     }
+}
+
+/// A kubeconfig, or several of them as kubectl takes them in `KUBECONFIG`: joined by colons, the first that says something counts, and
+/// those that are not there do not.
+fn read(file: &Path) -> Result<Kubeconfig, KubeconfigError> {
+    let several: Vec<_> = std::env::split_paths(file)
+        .filter(|one| one.exists())
+        .collect();
+    if file.exists() || several.is_empty() {
+        return Kubeconfig::read_from(file);
+    }
+    let mut read = Kubeconfig::default();
+    for one in several {
+        read = read.merge(Kubeconfig::read_from(one)?)?;
+    }
+    Ok(read)
 }
 
 fn connections(config: &Config) -> Result<kube::Client> {

@@ -8,6 +8,8 @@
 
 mod client;
 mod failure;
+#[cfg(test)]
+mod kubeconfig_tests;
 mod lines;
 #[cfg(test)]
 pub(crate) mod server_tests;

@@ -100,8 +100,8 @@ impl From<&agent::Event> for Event {
                     format!("the deadline passed {late:?} ago: {groups} groups are taken anew");
                 Self::new(Kind::Lapsed, "node", why)
             }
-            agent::Event::Hold { event, with } => {
-                let story = agent::story(event, with.as_ref());
+            agent::Event::Hold { event, with, why } => {
+                let story = agent::story(event, with.as_ref(), *why);
                 Self::new(Kind::Hold, story.group.to_string(), story.because)
             }
             agent::Event::Seen { group, with, seen } => {

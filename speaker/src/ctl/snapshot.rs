@@ -74,6 +74,8 @@ pub(crate) struct MembersSight {
     pub(crate) secret: Option<String>,
     /// There is no secret yet: this speaker is neither heard nor hears.
     pub(crate) is_waiting: bool,
+    /// What names the newest secret here, in hexadecimal digits.
+    pub(crate) key: Option<String>,
     /// It is known who is there and what each holds.
     pub(crate) is_settled: bool,
     /// Another process uses this node's name.
@@ -115,6 +117,10 @@ pub(crate) struct MemberSight {
     pub(crate) is_draining: bool,
     /// Its view of the objects is old.
     pub(crate) is_stale: bool,
+    /// What names the newest secret there; `None`: it does not say.
+    pub(crate) key: Option<String>,
+    /// That is another one than here.
+    pub(crate) has_other_key: bool,
 }
 
 impl Snapshot {

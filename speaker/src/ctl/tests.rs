@@ -93,6 +93,8 @@ fn others() -> MembersSight {
         links: vec!["eth0".to_owned()],
         version: "0.1.0".to_owned(),
         has_other_rules: true,
+        key: Some("2c".to_owned()),
+        has_other_key: true,
         ..MemberSight::default()
     };
     let silent = MemberSight {
@@ -103,6 +105,7 @@ fn others() -> MembersSight {
     };
     MembersSight {
         secret: Some("/etc/ml_secret_key".to_owned()),
+        key: Some("91".to_owned()),
         is_settled: true,
         observers: 1,
         members: vec![heard, silent],
@@ -653,13 +656,13 @@ fn members_tell_who_is_heard_and_who_is_not() {
     bench.check(
         Question::Members,
         "\
-secret     from /etc/ml_secret_key
+secret     91, from /etc/ml_secret_key
 settled    yes
 observers  1
 
-NAME  STANDING  ADDRESS                            LAST-HEARD  SENT  HEARD  HELD  VERSION  NOTE
-n2    alive     192.0.2.2:7946,[2001:db8::2]:7946  42ms         120    118     3  0.1.0    other settings: elects other nodes
--     unknown   192.0.2.3:7946                     -              0      0     0  -        sent, never heard: is UDP let through?
+NAME  STANDING  ADDRESS                            LAST-HEARD  SENT  HEARD  HELD  KEY  VERSION  NOTE
+n2    alive     192.0.2.2:7946,[2001:db8::2]:7946  42ms         120    118     3  2c   0.1.0    other settings: elects other nodes; another newest secret than here
+-     unknown   192.0.2.3:7946                     -              0      0     0  -    -        sent, never heard: is UDP let through?
 ",
     );
 }

@@ -13,6 +13,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub(crate) struct Figures {
     /// There is no secret yet: nothing is sent and nothing believed.
     pub(crate) is_waiting: bool,
+    /// What names this node's newest secret.
+    pub(crate) key: Option<u8>,
     /// The others.
     pub(crate) roster: Arc<Roster>,
     /// What passed between this node and each other.
@@ -54,6 +56,12 @@ impl MembersBoard {
     pub(crate) fn is_waiting(&self) -> bool {
         let shown = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         shown.is_waiting
+    }
+
+    /// What names this node's newest secret, as was shown last.
+    pub(crate) fn key(&self) -> Option<u8> {
+        let shown = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        shown.key
     }
 
     /// The place, unless somebody looks at it now.

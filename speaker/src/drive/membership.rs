@@ -153,6 +153,7 @@ impl Membership {
             | Input::Kernel(..)
             | Input::Leave
             | Input::Steered(_)
+            | Input::Kernel(..)
             | Input::Starved(_) => {}
         }
     }
@@ -190,7 +191,12 @@ impl Membership {
         self.heartbeats = Heartbeats::default();
         self.input(turn, gossip::Input::Beat);
         if let Some(running) = &mut self.running {
-            running.sealer.expire(turn);
+            let members = &running.gossip.roster().members;
+            // Who names no secret is of an earlier version, and has had its time.
+            running.sealer.expire(turn, |name| {
+                let mut alive = members.values().filter(|member| member.is_alive());
+                alive.all(|member| member.profile.key.is_none_or(|key| key == name))
+            });
             self.heartbeats.observers = running.gossip.observers();
         }
         self.heartbeats
@@ -268,7 +274,8 @@ impl Membership {
         let Some(mut shown) = self.parts.board.try_lock() else {
             return false;
         };
-        if let Some(Running { gossip, .. }) = &self.running {
+        if let Some(Running { gossip, sealer }) = &self.running {
+            self.figures.key = sealer.newest();
             self.figures.roster = Arc::clone(gossip.roster());
             self.figures.contacts = gossip.contacts().collect();
             self.figures.silent_seeds = gossip.silent_seeds().collect();

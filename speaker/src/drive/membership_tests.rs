@@ -41,6 +41,7 @@ fn node(last: u8, inbox: usize) -> Node {
         is_stale: false,
         rules: 0,
         version: String::new(),
+        key: None,
     };
     let (hear, heard) = sync_channel(inbox);
     let board = MembersBoard::default();

@@ -28,6 +28,7 @@ fn bench(found: Time, keys: Option<Keys>) -> Bench<impl Fn(Said)> {
         is_stale: false,
         rules: 0,
         version: String::new(),
+        key: None,
     };
     let start = Start {
         me: NodeId(1),

@@ -64,6 +64,8 @@ pub(crate) struct Figures {
     pub(crate) lost: u64,
     /// What happened to groups of VIPs, by the event's name in the log.
     pub(crate) groups: BTreeMap<&'static str, u64>,
+    /// Takings of groups by their ground, with the seconds that all of them took.
+    pub(crate) takings: BTreeMap<&'static str, (u64, f64)>,
     /// The other speakers.
     pub(crate) members: MemberFigures,
     /// Probes, by what became of them.

@@ -14,7 +14,8 @@ use super::process::Process;
 use super::{ApiFigures, Figures, PoolFigures};
 use anyhow::Result;
 use prometheus::{
-    Gauge, GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    CounterVec, Gauge, GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
 };
 use std::collections::BTreeMap;
 
@@ -27,6 +28,7 @@ pub(super) fn render(figures: &Figures, process: &Process, log_lines_lost: u64) 
     page.node(figures)?;
     page.work(figures)?;
     page.groups(&figures.groups)?;
+    page.takings(&figures.takings)?;
     page.members(&figures.members)?;
     page.probing(figures)?;
     page.sessions(figures)?;
@@ -441,6 +443,13 @@ impl Page {
         let counters = IntCounterVec::new(Opts::new(name, help), labels)?;
         self.0.register(Box::new(counters.clone()))?;
         Ok(counters)
+    }
+
+    /// Counters of something that is no whole number.
+    fn sums(&self, name: &str, help: &str, labels: &[&str]) -> Result<CounterVec> {
+        let sums = CounterVec::new(Opts::new(name, help), labels)?;
+        self.0.register(Box::new(sums.clone()))?;
+        Ok(sums)
     }
 }
 

@@ -1,5 +1,6 @@
 //! The BGP sessions of the running speaker: what they are made from, and what is logged of them, by MetalLB's names where it has some.
 
+use super::bgp_keys::Vault;
 use super::{bfd_keep, bgp_keys};
 use crate::api::Api;
 use crate::ctl::{self, PeerOrder, PeerOrders};
@@ -8,7 +9,7 @@ use crate::drive::bgp::{Command, Finder, Means, Places, Sessions, Sights, Told};
 use crate::drive::clock::pause;
 use crate::drive::decide::View;
 use crate::edge::Links;
-use crate::settings::Settings;
+use crate::settings::{Origin, Settings};
 use anyhow::{Context, Result, bail};
 use speaker_core::plan::PeerName;
 use speaker_proto::Span;
@@ -56,7 +57,11 @@ impl Bgp {
         let (keys_in, keys) = watch::channel(bgp_keys::none());
         let (places_in, places) = watch::channel(Places::new());
         tasks.spawn(Finder::new(views.clone(), links, places_in).run());
-        tasks.spawn(bgp_keys::follow(views.clone(), api, keys_in));
+        tasks.spawn(bgp_keys::follow(
+            views.clone(),
+            vault(settings, api),
+            keys_in,
+        ));
         let kept = bfd_keep::take(&settings.run_dir);
         // What is kept counts times from the boot, as the pins do that a successor found.
         let kept = if is_successor { kept } else { BTreeMap::new() };
@@ -83,6 +88,14 @@ impl Bgp {
             watcher,
             commands: commands_in,
         })
+    }
+}
+
+/// Where Secrets are.
+fn vault(settings: &Settings, api: Option<Api>) -> Vault {
+    match &settings.origin {
+        Origin::Directory(folder) => Vault::Folder(folder.clone(), settings.namespace.clone()),
+        Origin::Cluster(_) => Vault::Api(api.expect("a cluster has an API server")),
     }
 }
 

@@ -1,4 +1,5 @@
-//! Passwords of BGP peers that are in Secrets: read one by one, by name, since a speaker may list none.
+//! Passwords of BGP peers that are in Secrets: read one by one, by name, since a speaker may list none; or found among the manifests of a
+//! directory.
 //!
 //! They are kept here, in the sessions that use them and nowhere else. One that cannot be had is a reason in words, and asked for again soon.
 
@@ -7,16 +8,27 @@ use crate::drive::bgp::Keys;
 use crate::drive::clock::pause;
 use crate::drive::decide::View;
 use crate::edge::bgp::Key;
+use crate::source::secrets;
 use anyhow::{Context, Result};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 use speaker_core::plan::PasswordFrom;
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
+use tokio::task::spawn_blocking;
 use zeroize::Zeroizing;
+
+/// Where Secrets are.
+pub(super) enum Vault {
+    /// With an API server.
+    Api(Api),
+    /// Among the manifests of a directory; one that names no namespace is in this one.
+    Folder(PathBuf, String),
+}
 
 /// No Secret was read yet.
 pub(super) fn none() -> Keys {
@@ -29,21 +41,12 @@ pub(super) fn none() -> Keys {
 /// When the views end.
 pub(super) async fn follow(
     mut views: watch::Receiver<Option<Arc<View>>>,
-    api: Option<Api>,
+    vault: Vault,
     keys: watch::Sender<Keys>,
 ) -> Result<()> {
     loop {
         let wanted = wanted(views.borrow_and_update().as_deref());
-        let mut found = Keys::new();
-        for (namespace, name) in &wanted {
-            let key = match &api {
-                Some(api) => read(api, namespace, name).await,
-                None => {
-                    Err("a directory of manifests has no Secrets: use spec.password".to_owned())
-                }
-            };
-            found.insert((namespace.clone(), name.clone()), key);
-        }
+        let found = read(&vault, &wanted).await?;
         let is_whole = found.values().all(Result::is_ok);
         keys.send_if_modified(|known| {
             let is_new = *known != found;
@@ -82,33 +85,67 @@ fn wanted(view: Option<&View>) -> BTreeSet<(String, String)> {
         .collect()
 }
 
-async fn read(api: &Api, namespace: &str, name: &str) -> Result<Key, String> {
-    let path = format!("/api/v1/namespaces/{namespace}/secrets/{name}");
-    match api.call(Call::get(path).within(CALL_MAX)).await {
-        Ok(secret) => key(&secret)
-            .inspect(|key| {
-                if key.has_white_space_around() {
-                    tracing::warn!(
-                        secret = format!("{namespace}/{name}"), event = "passwordWhiteSpace",
-                        "the password begins or ends with white space, which counts: the router must have it too"
-                    );
-                }
-            })
-            .map_err(|why| format!("Secret {namespace}/{name}: {why}")),
-        Err(failure) if failure.is_not_found() => {
-            Err(format!("there is no Secret {namespace}/{name} yet"))
+async fn read(vault: &Vault, wanted: &BTreeSet<(String, String)>) -> Result<Keys> {
+    let mut keys = Keys::new();
+    match vault {
+        Vault::Api(api) => {
+            for name in wanted {
+                keys.insert(name.clone(), ask(api, name).await);
+            }
         }
+        Vault::Folder(root, namespace) => {
+            let (root, namespace, names) = (root.clone(), namespace.clone(), wanted.clone());
+            let found = spawn_blocking(move || secrets(&root, &names, &namespace));
+            let found = found.await.context("looking for Secrets failed")?;
+            let of = |name| {
+                found
+                    .get(name)
+                    .map_or_else(|| Err(absent(name)), |secret| told(name, secret))
+            };
+            keys.extend(wanted.iter().map(|name| (name.clone(), of(name))));
+        }
+    }
+    Ok(keys)
+}
+
+async fn ask(api: &Api, name: &(String, String)) -> Result<Key, String> {
+    let path = format!("/api/v1/namespaces/{}/secrets/{}", name.0, name.1);
+    match api.call(Call::get(path).within(CALL_MAX)).await {
+        Ok(secret) => told(name, &secret),
+        Err(failure) if failure.is_not_found() => Err(absent(name)),
         Err(failure) => Err(format!(
-            "Secret {namespace}/{name} cannot be read: {failure}"
+            "Secret {}/{} cannot be read: {failure}",
+            name.0, name.1
         )),
     }
 }
 
-/// MetalLB wants the type basic-auth and takes its password.
+fn absent((namespace, name): &(String, String)) -> String {
+    format!("there is no Secret {namespace}/{name} yet")
+}
+
+/// The password of a Secret, and a word about one that is seldom meant.
+fn told((namespace, name): &(String, String), secret: &Value) -> Result<Key, String> {
+    let key = key(secret).map_err(|why| format!("Secret {namespace}/{name}: {why}"))?;
+    if key.has_white_space_around() {
+        tracing::warn!(
+            secret = format!("{namespace}/{name}"),
+            event = "passwordWhiteSpace",
+            "the password begins or ends with white space, which counts: the router must have it too"
+        );
+    }
+    Ok(key)
+}
+
+/// MetalLB wants the type basic-auth and takes its password. What stands in `stringData` counts before `data`, as the API server has it when
+/// it takes a Secret; what it gives back has none.
 fn key(secret: &Value) -> Result<Key, String> {
     let kind = secret["type"].as_str().unwrap_or_default();
     if kind != BASIC_AUTH {
         return Err(format!("its type is {kind:?}, and must be {BASIC_AUTH}"));
+    }
+    if let Some(text) = secret["stringData"]["password"].as_str() {
+        return Key::new(text.as_bytes()).map_err(|error| error.to_string());
     }
     let text = secret["data"]["password"].as_str();
     let text = text.ok_or("it has no password")?;
@@ -146,6 +183,10 @@ mod tests {
         check(
             &json!({"type": "Opaque", "data": {"password": "c2VjcmV0"}}),
             Err("its type is \"Opaque\", and must be kubernetes.io/basic-auth"),
+        );
+        check(
+            &json!({"type": BASIC_AUTH, "data": {"password": "b2xk"}, "stringData": {"password": "new"}}),
+            Ok(b"new"),
         );
         check(&json!({"type": BASIC_AUTH}), Err("it has no password"));
         check(

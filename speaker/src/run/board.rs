@@ -139,6 +139,7 @@ impl Board {
             won: self.elections.won.load(Ordering::Relaxed),
             lost: self.elections.lost.load(Ordering::Relaxed),
             groups: self.elections.groups(),
+            takings: self.elections.takings(),
             members: members::figures(&self.members.read()),
             api: self.link.as_ref().map(|link| self.api(link)),
             bgp: self.bgp.figures(),

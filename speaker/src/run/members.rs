@@ -112,6 +112,7 @@ pub(super) fn sight(board: &Board, own_rules: u64, now: Time) -> MembersSight {
     MembersSight {
         secret: board.secret.clone(),
         is_waiting: shown.is_waiting,
+        key: shown.key.map(hexadecimal),
         is_settled: shown.roster.is_settled,
         is_name_taken: shown.roster.is_name_taken,
         observers: shown.observers,
@@ -142,7 +143,13 @@ fn of_member(shown: &Figures, id: NodeId, member: &Member, own: u64, now: Time) 
         has_other_rules: profile.rules != own,
         is_draining: profile.is_draining,
         is_stale: profile.is_stale,
+        key: profile.key.map(hexadecimal),
+        has_other_key: profile.key.is_some() && profile.key != shown.key && member.is_alive(),
     }
+}
+
+fn hexadecimal(key: u8) -> String {
+    format!("{key:02x}")
 }
 
 fn standing(member: &Member) -> &'static str {
@@ -179,6 +186,7 @@ mod tests {
                 is_stale: false,
                 rules: 7,
                 version: "0.1.0".to_owned(),
+                key: None,
             }),
             standing,
             held: Arc::default(),

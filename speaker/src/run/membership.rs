@@ -186,7 +186,10 @@ impl Meeting {
 
     fn profile(&self, view: &View, macs: &BTreeSet<Mac>) -> Profile {
         let addresses = own_addresses(&self.settings, &view.world, &view.local);
-        meeting::profile(&view.local, addresses, macs, self.is_stale())
+        Profile {
+            key: self.board.key(),
+            ..meeting::profile(&view.local, addresses, macs, self.is_stale())
+        }
     }
 
     /// Whether other speakers know better what there is.

@@ -45,7 +45,7 @@ pub(super) fn log(event: &Event) {
             event = "deadlineLapsed",
             "the deadline passed: every VIP was released and is taken again"
         ),
-        Event::Hold { event, with } => told(&story(event, with.as_ref())),
+        Event::Hold { event, with, why } => told(&story(event, with.as_ref(), *why)),
         Event::Seen { group, with, seen } => told(&seen_story(*group, with.as_ref(), *seen)),
         Event::NameTaken(is_taken) => {
             tracing::error!(event = "nameTaken", "{}", name_taken(*is_taken));

@@ -8,7 +8,8 @@ use speaker_core::LinkName;
 use speaker_core::agent::{Event, STORIES, seen_story, story};
 use speaker_core::plan::{BgpOutcome, Outcome, Reason};
 use speaker_core::service::ServiceId;
-use speaker_proto::NodeName;
+use speaker_proto::hold::{self, Ground};
+use speaker_proto::{GroupKey, NodeName, Span};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,6 +23,8 @@ pub(super) struct Elections {
     pub(super) lost: AtomicU64,
     /// By the event's name in the log.
     groups: Mutex<BTreeMap<&'static str, u64>>,
+    /// Takings by their ground: how many, and how long all of them took.
+    takings: Mutex<BTreeMap<&'static str, (u64, Span)>>,
 }
 
 impl Elections {
@@ -32,9 +35,22 @@ impl Elections {
         groups
     }
 
+    /// Takings by their ground, with the seconds that all of them took; what never happened is there too, with 0.
+    pub(super) fn takings(&self) -> BTreeMap<&'static str, (u64, f64)> {
+        let known = self.takings.lock().unwrap_or_else(PoisonError::into_inner);
+        let takings = Ground::ALL.map(|ground| {
+            let (count, took) = known.get(ground.as_str()).copied().unwrap_or_default();
+            (ground.as_str(), (count, took.ns() as f64 / 1e9))
+        });
+        takings.into()
+    }
+
     fn count(&self, event: &Event) {
         let story = match event {
-            Event::Hold { event, with } => story(event, with.as_ref()),
+            Event::Hold { event, with, why } => {
+                self.count_taking(event);
+                story(event, with.as_ref(), *why)
+            }
             Event::Seen { group, with, seen } => seen_story(*group, with.as_ref(), *seen),
             Event::Outcome { .. }
             | Event::BgpOutcome { .. }
@@ -48,6 +64,15 @@ impl Elections {
         let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
         *groups.entry(story.event).or_default() += 1;
     }
+
+    fn count_taking(&self, event: &hold::Event) {
+        if let hold::Event::Taken { ground, took, .. } = event {
+            let mut takings = self.takings.lock().unwrap_or_else(PoisonError::into_inner);
+            let (count, all) = takings.entry(ground.as_str()).or_default();
+            *count += 1;
+            *all = Span::from_ns(all.ns().saturating_add(took.ns()));
+        }
+    }
 }
 
 /// Tells events of one node.
@@ -58,7 +83,13 @@ pub(super) struct Teller {
     pub(super) events: Option<EventSender>,
     /// The counts.
     pub(super) elections: Arc<Elections>,
+    /// How the groups were taken of which no service was told yet.
+    pub(super) moved: Moved,
 }
+
+/// What is to be told of groups that another node held, by group; at most [`MOVED_MAX`]: of a node with more that begins at once the rest go
+/// without.
+pub(super) type Moved = Mutex<BTreeMap<GroupKey, String>>;
 
 /// What is to be told.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -72,6 +103,7 @@ impl Teller {
     /// Tells of a change, if a service's owner wants to hear of it.
     pub(super) fn tell(&self, event: &Event) {
         self.elections.count(event);
+        self.note(event);
         match event {
             Event::Outcome {
                 service,
@@ -81,7 +113,8 @@ impl Teller {
                 pool: _,
             } => {
                 self.count(before.as_ref(), after.as_ref());
-                let said = said(&self.node, before.as_ref(), after.as_ref());
+                let mut said = said(&self.node, before.as_ref(), after.as_ref());
+                said.extend(self.moved(before.as_ref(), after.as_ref()));
                 self.say(service, uid, said);
             }
             Event::BgpOutcome {
@@ -104,6 +137,45 @@ impl Teller {
             | Event::NameTaken(_)
             | Event::Drain(_) => {}
         }
+    }
+
+    /// A group came from another node, or goes.
+    fn note(&self, event: &Event) {
+        let Event::Hold { event, with, why } = event else {
+            return;
+        };
+        let mut moved = self.moved.lock().unwrap_or_else(PoisonError::into_inner);
+        match event {
+            hold::Event::Taken {
+                group,
+                from: Some(_),
+                ..
+            } if moved.len() < MOVED_MAX => {
+                let told = story(event, with.as_ref(), *why).because;
+                moved.insert(*group, told);
+            }
+            hold::Event::Taken { group, .. } | hold::Event::Given { group, .. } => {
+                moved.remove(group);
+            }
+            hold::Event::Disagree { .. }
+            | hold::Event::Stranger { .. }
+            | hold::Event::Contest { .. }
+            | hold::Event::Spoofed { .. }
+            | hold::Event::MovesSpent { .. } => {}
+        }
+    }
+
+    /// How a service came to be announced from here, if its group came from another node.
+    fn moved(&self, before: Option<&Outcome>, after: Option<&Outcome>) -> Option<Said> {
+        let Some(Outcome::Announced(announced)) = after.filter(|_| !announces(before)) else {
+            return None;
+        };
+        let moved = self.moved.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(Said {
+            severity: Severity::Normal,
+            reason: "vipTaken",
+            message: moved.get(&announced.group)?.clone(),
+        })
     }
 
     fn count(&self, before: Option<&Outcome>, after: Option<&Outcome>) {
@@ -174,11 +246,14 @@ fn missing(outcome: &Outcome) -> &[LinkName] {
     }
 }
 
+/// Texts of some 100 bytes.
+const MOVED_MAX: usize = 4_096;
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use speaker_core::plan::Announced;
-    use speaker_proto::{Epoch, GroupKey, hold};
+    use speaker_proto::{Epoch, NodeId};
     use std::net::{IpAddr, Ipv4Addr};
 
     fn announced(epoch: u64, missing: &[&str]) -> Outcome {
@@ -231,15 +306,51 @@ mod tests {
             node: "n1".parse().unwrap(),
             events: None,
             elections: Arc::default(),
+            moved: Moved::default(),
         };
         let group = GroupKey(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)));
         for with in [None, "n2".parse().ok()] {
             let event = hold::Event::MovesSpent { group };
-            teller.tell(&Event::Hold { event, with });
+            let why = None;
+            teller.tell(&Event::Hold { event, with, why });
         }
         let groups = teller.elections.groups();
         assert_eq!((groups["vipMovesSpent"], groups["vipContest"]), (2, 0));
         assert_eq!(groups.len(), STORIES.len());
+    }
+
+    #[test]
+    fn a_service_is_told_how_its_group_came_and_takings_are_counted_with_their_time() {
+        let teller = Teller {
+            node: "n1".parse().unwrap(),
+            events: None,
+            elections: Arc::default(),
+            moved: Moved::default(),
+        };
+        let group = GroupKey(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)));
+        let taken = |ground, from| Event::Hold {
+            event: hold::Event::Taken {
+                group,
+                epoch: Epoch(3),
+                ground,
+                from,
+                took: Span::ms(250),
+            },
+            with: from.map(|_| "n2".parse().unwrap()),
+            why: None,
+        };
+        let begun = announced(3, &[]);
+        let told = || teller.moved(None, Some(&begun)).map(|said| said.message);
+        teller.tell(&taken(Ground::Unheld, None));
+        assert_eq!(told(), None, "it came from nowhere");
+        teller.tell(&taken(Ground::Dead, Some(NodeId(2))));
+        teller.tell(&taken(Ground::Dead, Some(NodeId(2))));
+        let expected = "taken in epoch 3: its holder is dead and silent (n2, 250ms)";
+        assert_eq!(told().as_deref(), Some(expected));
+        assert_eq!(teller.moved(Some(&begun), Some(&begun)), None, "once");
+        let takings = teller.elections.takings();
+        assert_eq!((takings["dead"], takings["unheld"]), ((2, 0.5), (1, 0.25)));
+        assert_eq!(takings["yielded"], (0, 0.0));
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod dir;
 mod folder;
 mod hardware;
 pub(crate) mod kube;
+mod secrets;
 mod settle;
 mod state;
 mod tree;
@@ -21,6 +22,7 @@ use speaker_core::{Kind, Object, ObjectKey, Problem};
 pub(crate) use allocations::Allocations;
 pub(crate) use dir::spawn;
 pub(crate) use hardware::HardwareFile;
+pub(crate) use secrets::secrets;
 pub(crate) use state::StateFile;
 
 /// What a source tells.

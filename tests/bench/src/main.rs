@@ -25,6 +25,7 @@ use bench::{Bench, Setting};
 use clap::{Parser, ValueEnum};
 use figure::Figure;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Measures Heliograph, each figure as a ratio within one run.
 #[derive(Parser)]
@@ -50,6 +51,18 @@ struct Cli {
     /// The API server's double.
     #[arg(long, default_value = "target/release/api-double")]
     double: PathBuf,
+    /// Little of everything, to see that it works: such figures mean nothing. Only some benches heed it.
+    #[arg(long)]
+    quick: bool,
+    /// For how long BFD is captured, in seconds.
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    capture: u64,
+    /// Of the bench members: one cluster of so many nodes instead of all.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(3..=1000))]
+    nodes: Option<u16>,
+    /// Of the bench members: for so many simulated minutes; room for 300 deaths at the least, a day at most.
+    #[arg(long, value_name = "MINUTES", value_parser = clap::value_parser!(u16).range(7..=1440))]
+    minutes: Option<u16>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -76,6 +89,10 @@ fn main() -> Result<()> {
         kit: cli.kit,
         speaker: cli.speaker,
         double: cli.double,
+        is_quick: cli.quick,
+        capture: Duration::from_secs(cli.capture),
+        nodes: cli.nodes,
+        minutes: cli.minutes,
     };
     for bench in chosen {
         eprintln!("{}: {}", bench.name, bench.about);

@@ -32,7 +32,8 @@ pub(crate) struct Namespace {
 }
 
 impl Namespace {
-    fn create(role: &str) -> Result<Self> {
+    /// Makes one, with its loopback up.
+    pub(crate) fn create(role: &str) -> Result<Self> {
         let number = CREATED.fetch_add(1, Ordering::Relaxed);
         let name = format!("{PREFIX}{}-{number}{role}", std::process::id());
         ip(&["netns", "add", &name])?;
@@ -41,6 +42,11 @@ impl Namespace {
         let namespace = Self { name, file };
         namespace.ip(&["link", "set", "lo", "up"])?;
         Ok(namespace)
+    }
+
+    /// Its name.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
     }
 
     /// Runs `ip` inside.

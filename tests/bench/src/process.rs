@@ -53,8 +53,13 @@ impl Process {
     }
 
     /// SIGTERM, and waits until it is gone.
-    pub(crate) fn stop(mut self) -> Result<()> {
+    pub(crate) fn stop(self) -> Result<()> {
         kill_process(Pid::from_child(&self.child), Signal::TERM)?;
+        self.ended()
+    }
+
+    /// Waits until it is gone.
+    pub(crate) fn ended(mut self) -> Result<()> {
         let start = Instant::now();
         while self.child.try_wait()?.is_none() {
             ensure!(
@@ -75,6 +80,19 @@ impl Process {
         let ticks = rest.split_whitespace().skip(11).take(2);
         let ticks: u64 = ticks.filter_map(|ticks| ticks.parse::<u64>().ok()).sum();
         Ok(Duration::from_millis(ticks * 10))
+    }
+
+    /// CPU time of all its threads that still run, to the nanosecond.
+    pub(crate) fn cpu_exact(&self) -> Result<Duration> {
+        let folder = format!("/proc/{}/task", self.child.id());
+        let mut used = 0;
+        for task in fs::read_dir(&folder).with_context(|| format!("failed to list {folder}"))? {
+            // A thread that ended meanwhile is not listed any more.
+            let text = fs::read_to_string(task?.path().join("schedstat")).unwrap_or_default();
+            let word = text.split_whitespace().next();
+            used += word.and_then(|word| word.parse::<u64>().ok()).unwrap_or(0);
+        }
+        Ok(Duration::from_nanos(used))
     }
 
     /// Memory in use, in MiB.

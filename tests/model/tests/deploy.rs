@@ -2,7 +2,9 @@
 //!
 //! Governed by MetalLB's own manifests: who scripts against them, scrapes them or admits them must find the same.
 
-use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
+use k8s_openapi::api::admissionregistration::v1::{
+    ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding, ValidatingWebhookConfiguration,
+};
 use k8s_openapi::api::{apps::v1 as apps, core::v1 as core, rbac::v1 as rbac};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use serde::de::DeserializeOwned;
@@ -35,6 +37,11 @@ fn every_object_has_metallbs_name() {
         ("Service", "speaker-monitor-service"),
         ("ServiceAccount", "controller"),
         ("ServiceAccount", "speaker"),
+        ("ValidatingAdmissionPolicy", "heliograph-speaker-configmaps"),
+        (
+            "ValidatingAdmissionPolicyBinding",
+            "heliograph-speaker-configmaps",
+        ),
         (
             "ValidatingWebhookConfiguration",
             "metallb-webhook-configuration",
@@ -49,9 +56,8 @@ fn the_namespace_comes_first_and_everything_is_in_it() {
     let files = files("deploy/manifests");
     assert_eq!(documents(&files[0])[0]["kind"], "Namespace");
     for ((kind, name), object) in objects() {
-        let is_global = kind.starts_with("Cluster")
-            || kind == "Namespace"
-            || kind == "ValidatingWebhookConfiguration";
+        let is_global =
+            kind.starts_with("Cluster") || kind.starts_with("Validating") || kind == "Namespace";
         let expected = if is_global {
             Value::Null
         } else {
@@ -172,6 +178,8 @@ fn containers_have_the_least_privilege() {
         (&controller, Value::Null),
         (&speaker, json!(needed_capabilities())),
     ] {
+        let pod = &object["spec"]["template"]["spec"]["securityContext"];
+        assert_eq!(pod["seccompProfile"]["type"], "RuntimeDefault");
         let context = &container(object)["securityContext"];
         assert_eq!(context["allowPrivilegeEscalation"], false);
         assert_eq!(context["readOnlyRootFilesystem"], true);
@@ -290,6 +298,10 @@ fn no_field_is_misspelt() {
             "RoleBinding" => through::<rbac::RoleBinding>(&object),
             "Service" => through::<core::Service>(&object),
             "ServiceAccount" => through::<core::ServiceAccount>(&object),
+            "ValidatingAdmissionPolicy" => through::<ValidatingAdmissionPolicy>(&object),
+            "ValidatingAdmissionPolicyBinding" => {
+                through::<ValidatingAdmissionPolicyBinding>(&object)
+            }
             "ValidatingWebhookConfiguration" => through::<ValidatingWebhookConfiguration>(&object),
             other => panic!("{other} is not known here"),
         };

@@ -13,6 +13,7 @@ mod frames;
 mod hex;
 mod manifests;
 mod monitoring;
+mod reference;
 mod reviews;
 mod rules;
 mod scenario;

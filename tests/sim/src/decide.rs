@@ -164,7 +164,7 @@ impl World {
     /// What an agent told its operator.
     fn happened(&mut self, node: usize, event: &agent::Event) {
         self.coverage.event(event);
-        let agent::Event::Hold { event, with } = event else {
+        let agent::Event::Hold { event, with, .. } = event else {
             return;
         };
         self.tell(|| format!("{} {event:?} {with:?}", self.nodes[node].name));
@@ -296,6 +296,7 @@ pub(crate) fn profile(node: usize, known: &Node) -> Arc<Profile> {
         is_stale: false,
         rules: 0,
         version: "simulated".into(),
+        key: None,
     })
 }
 

@@ -179,11 +179,22 @@ impl TestLab {
 
     /// The node that answers the client for an address, asked anew; none when nobody does.
     pub fn holder(&self, vip: IpAddr) -> Option<String> {
-        let mac = self.resolve(vip)?;
+        self.node_with(&self.resolve(vip)?)
+    }
+
+    /// The node that the client has in its table for an address, which it uses meanwhile. To ask anew an entry is deleted, and with it goes
+    /// whatever waits for it or has just found it.
+    pub fn known_holder(&self, vip: IpAddr) -> Option<String> {
+        let neighbours = self.client().neighbours();
+        let neighbours = neighbours.expect("neighbours can be listed");
+        self.node_with(neighbours.get(&vip)?)
+    }
+
+    fn node_with(&self, mac: &str) -> Option<String> {
         let nodes = self.topology().nodes.iter();
         let mut owners = nodes.filter(|node| {
             let own = node.netns.macs().expect("links can be listed");
-            own.values().any(|own| *own == mac)
+            own.values().any(|own| own == mac)
         });
         owners.next().map(|node| node.name.clone())
     }

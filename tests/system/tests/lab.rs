@@ -23,6 +23,8 @@ mod cluster;
 mod command;
 #[path = "lab/credentials.rs"]
 mod credentials;
+#[path = "lab/doctor.rs"]
+mod doctor;
 #[path = "lab/drain.rs"]
 mod drain;
 #[path = "lab/hang.rs"]
@@ -51,6 +53,8 @@ mod restart;
 mod sight;
 #[path = "lab/spread.rs"]
 mod spread;
+#[path = "lab/traces.rs"]
+mod traces;
 #[path = "lab/whole.rs"]
 mod whole;
 

@@ -65,7 +65,7 @@ impl Daemons {
     }
 
     /// Sends all of them a signal.
-    pub(super) fn signal(&mut self, signal: Signal) {
+    fn signal(&mut self, signal: Signal) {
         for child in &mut self.running {
             if matches!(child.try_wait(), Ok(None))
                 && let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw)
@@ -73,6 +73,15 @@ impl Daemons {
                 let _ = kill_process(pid, signal);
             }
         }
+    }
+
+    /// Stops all of them where they are, or lets them go on.
+    pub(super) fn freeze(&mut self, is_frozen: bool) {
+        self.signal(if is_frozen {
+            Signal::STOP
+        } else {
+            Signal::CONT
+        });
     }
 
     /// Ends all of them at once, as a crash would.

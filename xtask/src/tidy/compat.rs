@@ -78,14 +78,14 @@ fn entry(line: &str) -> Option<Entry<'_>> {
 }
 
 /// The tests that are there.
-struct Known<'a> {
+pub(super) struct Known<'a> {
     tree: &'a Tree,
     functions: BTreeSet<&'a str>,
     recordings: BTreeSet<String>,
 }
 
 impl<'a> Known<'a> {
-    fn of(tree: &'a Tree) -> Self {
+    pub(super) fn of(tree: &'a Tree) -> Self {
         let functions = tree
             .sources("")
             .flat_map(|(_, source)| functions(&source.code));
@@ -102,7 +102,7 @@ impl<'a> Known<'a> {
         }
     }
 
-    fn has(&self, test: &str) -> bool {
+    pub(super) fn has(&self, test: &str) -> bool {
         match test.split_once(": ") {
             Some(("scenario", name)) => self.tree.has(&format!("{SCENARIOS}{name}")),
             Some(_) => self.recordings.contains(test),
@@ -112,7 +112,7 @@ impl<'a> Known<'a> {
 }
 
 /// The functions that an attribute makes a test.
-fn functions(code: &str) -> impl Iterator<Item = &str> {
+pub(super) fn functions(code: &str) -> impl Iterator<Item = &str> {
     let attributes = ["#[test]", "#[tokio::test"];
     let places = attributes
         .into_iter()

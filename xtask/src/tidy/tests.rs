@@ -375,6 +375,56 @@ fn a_case_that_is_lost_or_says_nothing_is_found() {
     assert_eq!(compat::covered(&tree(&[])).len(), 1);
 }
 
+/// What the rule says of these lines, beside a page with the table of one feature that is tried with FRR alone.
+fn interop_found(lines: &str) -> Vec<String> {
+    let page = "# BGP\n\n| | FRR 8.4.4 | BIRD 2.0.12 | GoBGP 3.10.0 | ExaBGP 4.2.21 |\n|---|---|---|---|---|\n\
+                | A | yes | no (1) | no (1) | not tried (2) |\n\n1. why\n2. how\n";
+    let files = [
+        ("tests/interop.toml", lines),
+        ("docs/bgp.md", page),
+        ("a_tests.rs", "#[test]\nfn it_holds() {}\nfn helper() {}\n"),
+    ];
+    let found = interop::tried(&tree(&files)).into_iter();
+    found.map(|f| format!("{}: {}", f.line, f.what)).collect()
+}
+
+#[test]
+fn a_router_of_which_nothing_is_said_and_a_test_that_is_not_there_are_found() {
+    let all = [
+        "[A]",
+        "frr = { tests = [\"it_holds\"] }",
+        "bird = { lacks = \"why\" }",
+        "gobgp = { lacks = \"why\" }",
+        "exabgp = { untried = \"how\" }",
+    ];
+    assert_eq!(interop_found(&all.join("\n")), Vec::<String>::new());
+    for (at, planted, what) in [
+        (
+            1,
+            "frr = { tests = [\"helper\"] }",
+            "2: there is no test `helper`",
+        ),
+        (1, "frr = { tests = [] }", "2: is no entry"),
+        (2, "bird = { lacks = \"\" }", "3: is no entry"),
+        (
+            2,
+            "gobgp = { lacks = \"why\" }",
+            "3: the routers are not in order",
+        ),
+        (4, "", "0: [A] does not say something of each router"),
+        (4, "exabgp = { lacks = \"how\" }", "0: has not the table"),
+    ] {
+        let mut lines = all;
+        lines[at] = planted;
+        let found = interop_found(&lines.join("\n"));
+        assert!(
+            found.iter().any(|f| f.starts_with(what)),
+            "{planted}: {found:?}"
+        );
+    }
+    assert_eq!(interop::tried(&tree(&[])).len(), 1);
+}
+
 #[test]
 fn a_dead_link_is_found() {
     let files = [
@@ -438,6 +488,22 @@ fn a_document_that_is_not_there_is_found() {
     for planted in ["// see docs/b.md", "//! `docs/a.md`, \"Fences\""] {
         assert_eq!(check(planted), 1, "{planted}");
     }
+}
+
+#[test]
+fn a_claim_of_security_without_a_test_is_found() {
+    let check = |last: &str| {
+        let table = format!(
+            "| who | shown by |\n|---|---|\n| x | {last} |\n\n| who | where |\n|---|---|\n| x | y |\n"
+        );
+        let test = ("a.rs", "#[test]\nfn it_is_so() {}\n");
+        claims::shown(&tree(&[("docs/security.md", &table), test])).len()
+    };
+    assert_eq!(check("`it_is_so`"), 0);
+    assert_eq!(check("limit: nobody can"), 0);
+    assert_eq!(check("`it_is_so`, `it_is_not`"), 1);
+    assert_eq!(check("trust us"), 1);
+    assert_eq!(claims::shown(&tree(&[])).len(), 1);
 }
 
 #[test]

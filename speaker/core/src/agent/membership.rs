@@ -4,8 +4,8 @@ use super::{Agent, Event, Output};
 use crate::election::Placement;
 use crate::local::LinkName;
 use crate::members::{Members, member_macs, node_id};
-use crate::plan;
-use speaker_proto::hold::{self, Hold};
+use crate::plan::{self, Passed};
+use speaker_proto::hold::{self, Ground, Hold};
 use speaker_proto::member::{Directory, HeldState, Roster, Standing};
 use speaker_proto::{Epoch, GroupKey, Mac, Machine, NodeId, NodeName, Time, Vip};
 use std::collections::{BTreeMap, BTreeSet};
@@ -44,7 +44,8 @@ impl Agent {
                 }
                 hold::Output::Event(event) => {
                     let with = self.name(&event);
-                    Output::Event(Event::Hold { event, with })
+                    let why = self.why(&event, with.as_ref());
+                    Output::Event(Event::Hold { event, with, why })
                 }
             };
             self.outputs.push_back(output);
@@ -189,9 +190,9 @@ impl Agent {
     fn name(&self, event: &hold::Event) -> Option<NodeName> {
         let id = match event {
             hold::Event::Given { to, .. } => (*to)?,
+            hold::Event::Taken { from, .. } => (*from)?,
             hold::Event::Disagree { with, .. } | hold::Event::Contest { with, .. } => *with,
-            hold::Event::Taken { .. }
-            | hold::Event::Stranger { .. }
+            hold::Event::Stranger { .. }
             | hold::Event::Spoofed { .. }
             | hold::Event::MovesSpent { .. } => return None,
         };
@@ -199,6 +200,25 @@ impl Agent {
         let heard = member.map(|member| &member.profile.name);
         let name = heard.or_else(|| self.published.get(&id).map(|other| &other.name));
         name.cloned()
+    }
+
+    /// Why who gave a group is not elected for it any more.
+    fn why(&self, event: &hold::Event, with: Option<&NodeName>) -> Option<Passed> {
+        let (group, giver) = match event {
+            hold::Event::Taken {
+                group,
+                ground: Ground::Yielded,
+                ..
+            } => (group, with?),
+            hold::Event::Given { group, .. } => (group, &self.local.node),
+            hold::Event::Taken { .. }
+            | hold::Event::Disagree { .. }
+            | hold::Event::Stranger { .. }
+            | hold::Event::Contest { .. }
+            | hold::Event::Spoofed { .. }
+            | hold::Event::MovesSpent { .. } => return None,
+        };
+        plan::passed_over(&self.memo, *group, giver)
     }
 }
 

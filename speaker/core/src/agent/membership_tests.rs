@@ -4,6 +4,8 @@ use super::super::tests::*;
 use super::super::{Agent, Event, Input, Output};
 use crate::election::{Candidate, Election, order};
 use crate::members::node_id;
+use crate::plan::{Passed, Unfit};
+use speaker_ebpf::abi::Mode;
 use speaker_proto::hold;
 use speaker_proto::member::{
     Boot, HeldVersion, Member, MemberLink, Profile, Published, Roster, Standing,
@@ -30,6 +32,7 @@ pub(crate) fn member(name: &NodeName) -> Member {
             is_stale: false,
             rules: 0,
             version: String::new(),
+            key: None,
         }),
         standing: Standing::Alive,
         held: Arc::default(),
@@ -123,4 +126,30 @@ fn l2_3_two_that_never_heard_each_other_settle_a_claim_by_what_they_published() 
         kept += usize::from(is_kept);
     }
     assert!((1..18).contains(&kept), "either goes on: {kept}");
+}
+
+/// Nobody else may have it, and this node can answer nowhere.
+#[test]
+fn l1_1_a_node_without_any_link_holds_nothing_until_it_has_one() {
+    let mut agent = holding(Time::ms(1000));
+    let later = Time::ms(10_000);
+    let none = Input::Links {
+        announcing: [].into(),
+        others: [].into(),
+    };
+    agent.input(later, none);
+    let outputs = settle(&mut agent, later);
+    assert!(agent.held().is_empty(), "{:?}", agent.held());
+    let mut whys = outputs.iter().filter_map(|output| match output {
+        Output::Event(Event::Hold {
+            event: hold::Event::Given { to: None, .. },
+            why,
+            ..
+        }) => Some(*why),
+        _ => None,
+    });
+    assert_eq!(whys.next(), Some(Some(Passed::Unfit(Unfit::NoLink))));
+    agent.input(Time::ms(11_000), links_with(true));
+    settle(&mut agent, Time::ms(11_000));
+    assert_eq!(entry(&agent).map(|(mode, _)| mode), Some(Mode::Answer));
 }

@@ -3,7 +3,7 @@
 use crate::allocator::Assignments;
 use crate::local::{Link, LinkName};
 use crate::object::{Kind, Object, ObjectKey};
-use crate::plan::{BgpOutcome, Outcome, Plan};
+use crate::plan::{BgpOutcome, Outcome, Passed, Plan};
 use crate::problem::Problem;
 use crate::service::ServiceId;
 use crate::steering::{Neighbourhood, Prospects};
@@ -189,6 +189,8 @@ pub enum Event {
         event: hold::Event,
         /// The other node that it names, by name.
         with: Option<NodeName>,
+        /// Of what moves in order: why whoever gave it is not elected for it any more.
+        why: Option<Passed>,
     },
     /// What asking for what others hold showed (L6.7).
     Seen {

@@ -1,8 +1,10 @@
 //! What happened to a group, in words: the same in the log, in `ctl watch` and in events.
 
 use super::Seen;
+use crate::plan::Passed;
 use speaker_proto::hold::{Event, Ground};
 use speaker_proto::{GroupKey, NodeName};
+use std::time::Duration;
 
 /// One change of a group.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -17,24 +19,32 @@ pub struct Story {
     pub is_warning: bool,
 }
 
-/// Tells what happened; `with` is the other node that the event names.
-pub fn story(event: &Event, with: Option<&NodeName>) -> Story {
+/// Tells what happened; `with` is the other node that the event names, `why` says why it or this node is not elected any more.
+pub fn story(event: &Event, with: Option<&NodeName>, why: Option<Passed>) -> Story {
     let other = with.map_or("a node that is gone", NodeName::as_str);
     let (name, group, is_warning, because) = match event {
         Event::Taken {
             group,
             epoch,
             ground,
-        } => (
-            "vipTaken",
-            group,
-            false,
-            format!("taken in epoch {epoch}: {}", on(*ground)),
-        ),
-        Event::Given { group, to: Some(_) } => {
-            ("vipGiven", group, false, format!("given to {other}"))
+            from,
+            took,
+        } => {
+            let took = Duration::from_millis(took.ns() / 1_000_000);
+            let from = from.map_or_else(String::new, |_| format!("{other}, "));
+            let since = since(other, why);
+            let on = on(*ground);
+            let because = format!("taken in epoch {epoch}: {on} ({from}{took:?}){since}");
+            ("vipTaken", group, false, because)
         }
-        Event::Given { group, to: None } => ("vipReleased", group, false, "released".to_owned()),
+        Event::Given { group, to: Some(_) } => {
+            let because = format!("given to {other}{}", since(THIS, why));
+            ("vipGiven", group, false, because)
+        }
+        Event::Given { group, to: None } => {
+            let because = format!("released{}", since(THIS, why));
+            ("vipReleased", group, false, because)
+        }
         Event::Disagree { group, .. } => (
             "vipDisagree",
             group,
@@ -87,6 +97,13 @@ pub fn story(event: &Event, with: Option<&NodeName>) -> Story {
         is_warning,
     }
 }
+
+/// Why a node gave something away.
+fn since(node: &str, why: Option<Passed>) -> String {
+    why.map_or_else(String::new, |why| format!(", since {node} {why}"))
+}
+
+const THIS: &str = "this node";
 
 /// Tells what was seen of a group that another node holds; `with` is that node, or who says that this one does not answer.
 pub fn seen_story(group: GroupKey, with: Option<&NodeName>, seen: Seen) -> Story {
@@ -166,7 +183,8 @@ const fn on(ground: Ground) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use speaker_proto::{Epoch, Mac, NodeId};
+    use crate::plan::Unfit;
+    use speaker_proto::{Epoch, Mac, NodeId, Span};
     use std::collections::BTreeSet;
     use std::net::{IpAddr, Ipv4Addr};
 
@@ -179,6 +197,8 @@ mod tests {
             group,
             epoch: Epoch(1),
             ground: Ground::Dead,
+            from: Some(with),
+            took: Span::ms(7),
         };
         let contest = |is_kept| Event::Contest {
             group,
@@ -205,8 +225,49 @@ mod tests {
             Seen::Unheard,
         ];
         let seen = seen.map(|seen| seen_story(group, None, seen).event);
-        let told = events.iter().map(|event| story(event, None).event);
+        let told = events.iter().map(|event| story(event, None, None).event);
         let names: BTreeSet<_> = told.chain(seen).collect();
         assert_eq!(names, BTreeSet::from(STORIES));
+    }
+
+    #[test]
+    fn a_move_is_told_with_its_cause_and_how_long_it_took() {
+        let group = GroupKey(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)));
+        let n2: NodeName = "n2".parse().unwrap();
+        let taken = |ground, from| Event::Taken {
+            group,
+            epoch: Epoch(7),
+            ground,
+            from,
+            took: Span::ms(12),
+        };
+        let given = |to| Event::Given { group, to };
+        let told = |event: &Event, with, why| story(event, with, why).because;
+        let id = Some(NodeId(2));
+        for (event, why, expected) in [
+            (
+                taken(Ground::Yielded, id),
+                Some(Passed::Unfit(Unfit::Draining)),
+                "taken in epoch 7: its holder gave it (n2, 12ms), since n2 is being drained",
+            ),
+            (
+                taken(Ground::Dead, id),
+                None,
+                "taken in epoch 7: its holder is dead and silent (n2, 12ms)",
+            ),
+            (
+                given(id),
+                Some(Passed::Preferred),
+                "given to n2, since this node is less preferred",
+            ),
+        ] {
+            assert_eq!(told(&event, Some(&n2), why), expected);
+        }
+        let unheld = taken(Ground::Unheld, None);
+        let expected = "taken in epoch 7: nobody held it (12ms)";
+        assert_eq!(told(&unheld, None, None), expected);
+        let why = Some(Passed::Unfit(Unfit::NoLink));
+        let expected = "released, since this node has no selected link that can answer for all its address families";
+        assert_eq!(told(&given(None), None, why), expected);
     }
 }

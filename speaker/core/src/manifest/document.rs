@@ -43,6 +43,12 @@ pub(super) fn read(origin: &str, value: Value, config_namespace: &str, into: &mu
     }
 }
 
+/// A value, or each item of a list.
+pub(super) fn items(mut value: Value) -> Vec<Value> {
+    let items = value.as_object_mut().and_then(list_items);
+    items.unwrap_or_else(|| vec![value])
+}
+
 /// The items of a `List` or of a list of one kind, each with its kind.
 fn list_items(map: &mut Map<String, Value>) -> Option<Vec<Value>> {
     let kind = map.get("kind")?.as_str()?.strip_suffix("List")?.to_owned();
@@ -121,6 +127,7 @@ fn treatment(version: &str, kind: &str) -> Treatment {
             let why = format!("{number:?} is not served, \"{served}\" is");
             Treatment::Wrong(Fault::new("apiVersion", why))
         }
+        None if group.is_empty() && kind == super::SECRET => Treatment::Aside(ASKED_FOR),
         None if group != METALLB_GROUP => Treatment::Aside("not a kind that is read here"),
         None if LATER.contains(&kind) => Treatment::Aside(IDLE),
         None => {
@@ -266,6 +273,9 @@ const READ: [(&str, &[&str], Kind); 10] = [
     (METALLB_GROUP, &["v1beta2", "v1beta1"], Kind::BgpPeer),
     (METALLB_GROUP, &["v1beta1"], Kind::BfdProfile),
 ];
+
+/// Of Secrets, which are no part of the world.
+const ASKED_FOR: &str = "read where a BGPPeer names it, and shown nowhere";
 
 const IDLE: &str = "this version does not act on it";
 

@@ -87,6 +87,26 @@ pub fn of_value(origin: &str, value: Value, config_namespace: &str) -> Manifests
     manifests
 }
 
+/// The Secrets of a file by namespace and name, as they stand there. They are no objects: nobody who is not asked for one sees it. A document
+/// that cannot be read is passed over here, and a problem of [`read`]. `namespace` is that of a Secret that names none.
+pub fn secrets(text: &str, namespace: &str) -> Vec<((String, String), Value)> {
+    let documents = text::split(text).take(DOCUMENTS_MAX);
+    let of_secrets = documents.filter(|document| document.text.contains(SECRET));
+    let values = of_secrets.flat_map(|document| text::values(&document).unwrap_or_default());
+    let all = values.flat_map(document::items);
+    all.filter(|value| value["apiVersion"] == "v1" && value["kind"] == SECRET)
+        .filter_map(|value| {
+            let metadata = &value["metadata"];
+            let own = metadata["namespace"].as_str().unwrap_or(namespace);
+            let name = (own.to_owned(), metadata["name"].as_str()?.to_owned());
+            Some((name, value))
+        })
+        .collect()
+}
+
+/// The kind of a Secret.
+pub const SECRET: &str = "Secret";
+
 /// The values of a text that is one document, or none.
 pub(crate) fn values(text: &str) -> Result<Vec<Value>, String> {
     let mut values = Vec::new();

@@ -139,6 +139,27 @@ fn what_is_not_ours_is_left_aside() {
 }
 
 #[test]
+fn secrets_are_had_by_name_and_are_no_objects() {
+    let text = "apiVersion: v1\nkind: Secret\nmetadata: {name: a}\ndata: {password: eA==}\n---\n\
+                apiVersion: v1\nkind: List\nitems: [{apiVersion: v1, kind: Secret, metadata: {name: b, namespace: n}}]\n---\n\
+                kind: Secret: [\n---\n\
+                apiVersion: example.com/v1\nkind: Secret\nmetadata: {name: c}\n";
+    let found = secrets(text, "here");
+    let names: Vec<_> = found
+        .iter()
+        .map(|((namespace, name), _)| (&**namespace, &**name))
+        .collect();
+    assert_eq!(names, [("here", "a"), ("n", "b")]);
+    assert_eq!(found[0].1["data"]["password"], "eA==");
+    let read = read("f.yaml", text, DEFAULT_NAMESPACE);
+    assert!(!format!("{read:?}").contains("eA=="), "{read:?}");
+    assert_eq!(
+        read.notes[0].why,
+        "read where a BGPPeer names it, and shown nowhere"
+    );
+}
+
+#[test]
 fn what_is_for_bgp_is_checked_as_all_else() {
     let of = |version: &str, kind: &str, spec: &str| {
         format!(

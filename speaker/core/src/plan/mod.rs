@@ -10,6 +10,7 @@ mod explain;
 mod group;
 mod l2;
 mod moves;
+mod passed;
 mod placement;
 mod ranks;
 mod reason;
@@ -47,6 +48,7 @@ pub use bgp::{
 };
 pub use explain::{Explanation, Judged, JudgedLink, JudgedSpread, explain};
 pub use moves::{L2Move, L2Moves, link_of, moves};
+pub use passed::{Passed, passed_over};
 pub use reason::{Reason, Unfit, Unmatched};
 pub use steering::{Shares, Steering, prospects, shares};
 pub use wishes::{Wishes, heirs, lines, places, wishes};

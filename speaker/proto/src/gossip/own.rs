@@ -191,6 +191,7 @@ mod tests {
             is_stale: false,
             rules: 0,
             version: String::new(),
+            key: None,
         };
         Own::new(&Start {
             me: NodeId(1),

@@ -27,6 +27,7 @@ fn profile(name: &str) -> Profile {
         is_stale: false,
         rules: 1,
         version: "1".to_owned(),
+        key: None,
     }
 }
 

@@ -5,7 +5,7 @@
 //! knows nothing of services, links, kernel tables or why a node was elected.
 
 use crate::member::{Directory, HeldSet, HeldVersion, NodeId, Roster};
-use crate::{Epoch, GroupKey, Mac, Vip};
+use crate::{Epoch, GroupKey, Mac, Span, Vip};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -160,7 +160,7 @@ pub enum Output {
     /// Send the claim of a group by unicast to these hardware addresses now (L5.4).
     ClaimTo(GroupKey, Vec<Mac>),
     /// This member's hardware address was spoofed: the program shall not fence by it for so many nanoseconds.
-    Disarm(Mac, crate::Span),
+    Disarm(Mac, Span),
     /// This member asks for a group since this node, which holds it, does not answer for it where that one is.
     Unheard(GroupKey, NodeId),
     /// Tell the operator.
@@ -178,6 +178,10 @@ pub enum Event {
         epoch: Epoch,
         /// On what ground.
         ground: Ground,
+        /// Who gave it, or held it and died.
+        from: Option<NodeId>,
+        /// Since this node set about it.
+        took: Span,
     },
     /// A group was given away or released.
     Given {
@@ -238,4 +242,28 @@ pub enum Ground {
     Contest,
     /// It was given to a node that does not want it any more.
     Refused,
+}
+
+impl Ground {
+    /// Every ground.
+    pub const ALL: [Self; 6] = [
+        Self::Yielded,
+        Self::Dead,
+        Self::Unheld,
+        Self::Adopted,
+        Self::Contest,
+        Self::Refused,
+    ];
+
+    /// Its name, for metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Yielded => "yielded",
+            Self::Dead => "dead",
+            Self::Unheld => "unheld",
+            Self::Adopted => "adopted",
+            Self::Contest => "contest",
+            Self::Refused => "refused",
+        }
+    }
 }

@@ -64,6 +64,14 @@ pub(super) enum Probe {
     Again(Time),
 }
 
+/// How a group came to be held.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Came {
+    pub(super) ground: Ground,
+    pub(super) from: Option<NodeId>,
+    pub(super) took: Span,
+}
+
 enum Step {
     Wait(Time),
     Take(Ground),
@@ -282,16 +290,30 @@ impl Holds {
             Ground::Dead | Ground::Unheld if is_lost => Ground::Contest,
             other => other,
         };
+        let from = match ground {
+            Ground::Dead => view.dead.keys().next(),
+            Ground::Yielded
+            | Ground::Unheld
+            | Ground::Adopted
+            | Ground::Contest
+            | Ground::Refused => None,
+        };
+        let from = from.copied().or_else(|| taking.givers().next());
+        let came = Came {
+            ground,
+            from: from.map(|(id, _)| id),
+            took: now.since(taking.since),
+        };
         let givers: Vec<_> = taking.givers().map(|(id, vip)| (vip, id)).collect();
         self.open_window(now, group, givers);
         group.moves = taking.moves.take().unwrap_or_default();
         group.keepers.clear();
         group.not_before = Time::default();
-        self.hold(key, group, epoch, ground);
+        self.hold(key, group, epoch, came);
     }
 
     /// A group is answered for from now on.
-    pub(super) fn hold(&mut self, key: GroupKey, group: &mut Group, epoch: Epoch, ground: Ground) {
+    pub(super) fn hold(&mut self, key: GroupKey, group: &mut Group, epoch: Epoch, came: Came) {
         group.state = State::Holding(Own::new(epoch));
         group.due = None;
         // A fence from the time before would stay up for ever.
@@ -299,7 +321,9 @@ impl Holds {
         self.say(Output::Event(Event::Taken {
             group: key,
             epoch,
-            ground,
+            ground: came.ground,
+            from: came.from,
+            took: came.took,
         }));
     }
 

@@ -7,7 +7,7 @@ use super::group::{Group, Own, State};
 use super::machine::Holds;
 use super::moves::Moves;
 use super::{Event, Ground, Output, Wish};
-use crate::{Epoch, GroupKey, Vip};
+use crate::{Epoch, GroupKey, Span, Vip};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -142,5 +142,7 @@ const fn adopted(group: GroupKey, epoch: Epoch) -> Output {
         group,
         epoch,
         ground: Ground::Adopted,
+        from: None,
+        took: Span::ms(0),
     })
 }

@@ -7,7 +7,7 @@ use super::asking::Dispute;
 use super::group::{Group, State};
 use super::machine::Holds;
 use super::message::{Ages, Say, Why};
-use super::taking::message;
+use super::taking::{Came, message};
 use super::{Event, Ground, Output};
 use crate::member::{Boot, HeldState, NodeId};
 use crate::{Epoch, GroupKey, Span, Time};
@@ -304,7 +304,12 @@ impl Holds {
         let is_elected = self.wish(key).is_some_and(|wish| wish.owner.is_some());
         if may_answer && is_elected {
             let epoch = self.next_epoch();
-            self.hold(key, group, epoch, Ground::Refused);
+            let came = Came {
+                ground: Ground::Refused,
+                from: Some(draining.to),
+                took: now.since(draining.since),
+            };
+            self.hold(key, group, epoch, came);
         } else {
             if !draining.is_silent {
                 let epoch = draining.epoch;

@@ -231,6 +231,7 @@ impl Cluster {
             is_stale: false,
             rules: 1,
             version: "1.0.0".to_owned(),
+            key: None,
         }
     }
 

@@ -22,7 +22,7 @@ fn text(data: &MembersSight) -> String {
     }
     head.push(("settled", word(data.is_settled)));
     head.push(("observers", data.observers.to_string()));
-    let rows: Vec<[String; 9]> = data.members.iter().map(row).collect();
+    let rows: Vec<[String; 10]> = data.members.iter().map(row).collect();
     if rows.is_empty() {
         return format!("{}\nno other speaker is known\n", pairs(&head));
     }
@@ -34,6 +34,7 @@ fn text(data: &MembersSight) -> String {
         "SENT",
         "HEARD",
         "HELD",
+        "KEY",
         "VERSION",
         "NOTE",
     ];
@@ -44,11 +45,14 @@ fn secret(data: &MembersSight) -> String {
     match (&data.secret, data.is_waiting) {
         (None, _) => "none (--insecure-gossip): whatever comes is believed".to_owned(),
         (Some(place), true) => format!("WaitingForSecret: it is not in {place}"),
-        (Some(place), false) => format!("from {place}"),
+        (Some(place), false) => match &data.key {
+            Some(key) => format!("{key}, from {place}"),
+            None => format!("from {place}"),
+        },
     }
 }
 
-fn row(member: &MemberSight) -> [String; 9] {
+fn row(member: &MemberSight) -> [String; 10] {
     let or_dash = |text: &str| if text.is_empty() { "-" } else { text }.to_owned();
     [
         or_dash(&member.name),
@@ -58,6 +62,7 @@ fn row(member: &MemberSight) -> [String; 9] {
         member.sent.to_string(),
         member.heard.to_string(),
         member.held.to_string(),
+        or_dash(member.key.as_deref().unwrap_or_default()),
         or_dash(&member.version),
         or_dash(&note(member)),
     ]
@@ -73,6 +78,7 @@ fn note(member: &MemberSight) -> String {
         (member.has_other_rules, "other settings: elects other nodes"),
         (member.is_draining, "draining"),
         (member.is_stale, "its view is stale"),
+        (member.has_other_key, "another newest secret than here"),
     ];
     let notes = notes.iter().filter(|(is_so, _)| *is_so);
     notes.map(|(_, note)| *note).collect::<Vec<_>>().join("; ")

@@ -78,11 +78,12 @@ impl Target {
 
 impl Change {
     /// From how a connection was dialled to how it would be now. How long it is waited for does not count: that is the hold time,
-    /// of which the machine knows what it means.
+    /// of which the machine knows what it means. Nor does what would keep from dialling.
     pub(super) fn of(before: &Dial, after: &Dial) -> Self {
         let alike = Dial {
             patience: before.patience,
             key: before.key.clone(),
+            dials_anyway: before.dials_anyway,
             ..after.clone()
         };
         match (alike == *before, &before.key, &after.key) {
@@ -138,6 +139,7 @@ fn dial(settings: &PeerSettings, keys: &Keys, places: &Places) -> Result<Dial, S
         key: key(settings, keys)?,
         reach: if is_near { Reach::Link } else { Reach::Far },
         requires_ttl_255: settings.requires_ttl_255,
+        dials_anyway: settings.dials_anyway,
         patience: Duration::from_secs(settings.hold_seconds.into()),
     })
 }
@@ -192,6 +194,7 @@ mod tests {
             key: None,
             reach: Reach::Link,
             requires_ttl_255: false,
+            dials_anyway: false,
             patience: Duration::from_secs(90),
         }
     }

@@ -4,12 +4,14 @@
 
 use super::key::Key;
 use super::options::{change_key, require_ttl};
+use super::stranger::has_stranger;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::fmt;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 use tokio::net::{TcpSocket, TcpStream};
+use tokio::task::spawn_blocking;
 
 /// How a peer is reached.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -26,6 +28,8 @@ pub(crate) struct Dial {
     pub(crate) reach: Reach,
     /// Whether what comes from further than this link is ignored (RFC 5082).
     pub(crate) requires_ttl_255: bool,
+    /// Whether to dial even where another process of this node has a connection with the peer.
+    pub(crate) dials_anyway: bool,
     /// For how long sent bytes may stay unacknowledged until the connection is taken for dead: the hold time. Zero: as the kernel has it.
     pub(crate) patience: Duration,
 }
@@ -48,6 +52,8 @@ pub(crate) enum DialError {
     NoSource(IpAddr),
     /// The kernel was built without CONFIG_TCP_MD5SIG.
     NoMd5,
+    /// Another process of this node has a connection with the peer.
+    Taken,
     /// This failed, with the system's words.
     Failed(&'static str, String),
 }
@@ -59,6 +65,9 @@ impl Dial {
     /// Why it could not.
     pub(crate) async fn connect(&self) -> Result<TcpStream, DialError> {
         let socket = self.socket()?;
+        if !self.dials_anyway && self.is_taken().await {
+            return Err(DialError::Taken);
+        }
         let socket = TcpSocket::from_std_stream(socket.into());
         let connected = socket.connect(self.to).await;
         connected.map_err(|error| match error.kind() {
@@ -67,6 +76,33 @@ impl Dial {
             }
             _ => failed("connect")(error),
         })
+    }
+
+    /// Whether another process has what this would take from it. What cannot be found out is no reason not to dial.
+    async fn is_taken(&self) -> bool {
+        let dial = self.clone();
+        // The kernel's list of connections may be long.
+        let looked = spawn_blocking(move || {
+            let from = match dial.from {
+                Some(from) => from,
+                None => dial.own_address()?,
+            };
+            has_stranger(from, dial.to)
+        });
+        matches!(looked.await, Ok(Ok(true)))
+    }
+
+    /// The address that the kernel would speak from.
+    fn own_address(&self) -> io::Result<IpAddr> {
+        let kind = Type::DGRAM.cloexec();
+        let socket = Socket::new(Domain::for_address(self.to), kind, Some(Protocol::UDP))?;
+        if let Some(vrf) = &self.vrf {
+            socket.bind_device(Some(vrf.as_bytes()))?;
+        }
+        socket.connect(&self.to.into())?;
+        let own = socket.local_addr()?.as_socket();
+        own.map(|own| own.ip())
+            .ok_or_else(|| ErrorKind::AddrNotAvailable.into())
     }
 
     fn socket(&self) -> Result<Socket, DialError> {
@@ -143,6 +179,9 @@ impl fmt::Display for DialError {
             Self::NoVrf(name) => write!(f, "this node has no VRF {name}"),
             Self::NoSource(ip) => write!(f, "this node has no address {ip} to speak from"),
             Self::NoMd5 => f.write_str("the kernel lacks TCP-MD5 (CONFIG_TCP_MD5SIG)"),
+            Self::Taken => f.write_str(
+                "another process of this node has a connection with it, which a second one would end (heliograph.io/own-bgp: \"true\" dials all the same)",
+            ),
             Self::Failed(what, why) => write!(f, "failed to {what}: {why}"),
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! [`Dial`] makes one with everything set that a session wants, in the order in which the kernel wants it; [`Key`] is a password of
 //! TCP-MD5 (RFC 2385); [`next_hops`] are the addresses that routes of a connection are announced with; [`Md5Counts`] is what the kernel
-//! says of segments with a wrong signature; [`Routers`] hears and speaks to the routers of a link. Nothing here knows of messages, sessions or when to dial. We dial only: no port is listened on.
+//! says of segments with a wrong signature; [`Routers`] hears and speaks to the routers of a link. Where another process has a connection with the peer, [`Dial`] makes none. Nothing here knows of messages, sessions or when to dial. We dial only: no port is listened on.
 
 mod counts;
 mod dial;
@@ -10,6 +10,7 @@ mod key;
 mod next_hops;
 mod options;
 mod routers;
+mod stranger;
 
 pub(crate) use counts::Md5Counts;
 pub(crate) use dial::{Dial, DialError, Reach};

@@ -4,6 +4,7 @@ use super::*;
 use crate::testnet::{Namespace, TestNet, eventually};
 use std::io::Read;
 use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 use tokio::net::TcpStream;
 
@@ -32,6 +33,7 @@ fn dial(to: &str) -> Dial {
         key: None,
         reach: Reach::Link,
         requires_ttl_255: false,
+        dials_anyway: false,
         patience: Duration::from_secs(3),
     }
 }
@@ -103,6 +105,39 @@ fn what_is_not_there_yet_is_named() {
     };
     let error = connect(&net.here, &vrf).unwrap().unwrap_err();
     assert_eq!(error, DialError::NoVrf("red".into()));
+}
+
+#[test]
+fn a_peer_that_another_process_speaks_with_is_left_to_it_unless_told_otherwise() {
+    let net = net();
+    let listener = listen(&net.there, THERE, None);
+    let mut other = net.here.enter(|| {
+        Command::new("bash")
+            .args(["-c", "exec 3<>/dev/tcp/192.0.2.2/179; read -r"])
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap()
+    });
+    let theirs = listener.accept().unwrap();
+    let refused = connect(&net.here, &dial(THERE)).unwrap();
+    assert_eq!(refused.unwrap_err(), DialError::Taken);
+    // A session from another address is another session.
+    let elsewhere = Dial {
+        from: Some(ip("192.0.2.9")),
+        ..dial(THERE)
+    };
+    drop(within(&net.here, &elsewhere));
+    let anyway = Dial {
+        dials_anyway: true,
+        ..dial(THERE)
+    };
+    let own = within(&net.here, &anyway);
+    drop(theirs);
+    other.kill().unwrap();
+    other.wait().unwrap();
+    // What this process has is its own affair.
+    drop(within(&net.here, &dial(THERE)));
+    drop(own);
 }
 
 #[test]

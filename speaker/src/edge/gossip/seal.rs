@@ -1,8 +1,8 @@
 //! Sealing and opening, with up to three secrets while one replaces another.
 //!
 //! A mounted Secret reaches nodes up to two minutes apart. A new secret is therefore taken at once and used late: for
-//! [`HANDOVER`] only towards those that were heard with it, then towards all; the old one is believed [`KEPT`] longer. Knows
-//! nothing of what a body says, nor whether a number was seen before.
+//! [`HANDOVER`], and until every live member says that it has it, but no longer than [`WAIT_MAX`] more, only towards those that were heard with it; then
+//! towards all. The old one is believed [`KEPT`] longer. Knows nothing of what a body says, nor whether a number was seen before.
 
 use super::Dropped;
 use super::envelope::{Envelope, Form, HEAD_BYTES, TAG_BYTES};
@@ -54,10 +54,17 @@ impl Sealer {
         }
     }
 
-    /// Takes a new secret into use and forgets an old one, when it is time.
-    pub(crate) fn expire(&mut self, now: Time) {
+    /// What names the newest secret, whether it is in use yet or not.
+    pub(crate) fn newest(&self) -> Option<u8> {
+        let ring = self.keys.as_ref()?;
+        let next = ring.next.as_ref().map(|(key, _)| key);
+        Some(next.unwrap_or(&ring.current).name())
+    }
+
+    /// Takes a new secret into use and forgets an old one, when it is time. `is_everywhere` says whether every live member has a secret.
+    pub(crate) fn expire(&mut self, now: Time, is_everywhere: impl Fn(u8) -> bool) {
         if let Some(ring) = &mut self.keys {
-            ring.expire(now);
+            ring.expire(now, is_everywhere);
         }
     }
 
@@ -157,8 +164,11 @@ impl Keyring {
         }
     }
 
-    fn expire(&mut self, now: Time) {
-        if let Some((next, _)) = self.next.take_if(|(_, at)| *at <= now) {
+    fn expire(&mut self, now: Time, is_everywhere: impl Fn(u8) -> bool) {
+        let is_due = |(key, at): &(Key, Time)| {
+            *at <= now && (*at + WAIT_MAX <= now || is_everywhere(key.name()))
+        };
+        if let Some((next, _)) = self.next.take_if(|next| is_due(next)) {
             let replaced = std::mem::replace(&mut self.current, next);
             self.previous = Some((replaced, now + KEPT));
             self.has_next.clear();
@@ -219,6 +229,8 @@ fn note(has_next: &mut BTreeSet<SocketAddr>, from: SocketAddr) {
 
 /// From a new secret's arrival here until it has arrived everywhere: a kubelet takes up to two minutes.
 const HANDOVER: Span = Span::s(180);
+/// A member that never gets it holds the others back for so long, and is cut off then: a secret is replaced for a reason.
+const WAIT_MAX: Span = Span::s(3_600);
 /// How long the old one is believed after that.
 const KEPT: Span = Span::s(600);
 /// Addresses of all members; a full set is begun anew, and fills with the next datagrams.

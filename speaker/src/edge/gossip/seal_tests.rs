@@ -140,8 +140,8 @@ fn a_new_secret_interrupts_nobody() {
         if second == 160 {
             late.install(now, shared("new"));
         }
-        early.expire(now);
-        late.expire(now);
+        early.expire(now, |_| true);
+        late.expire(now, |_| true);
         number += 1;
         let out = early.seal(address(2), number, b"hello".to_vec());
         let received = late.open(address(1), &out);
@@ -177,11 +177,45 @@ fn who_restarts_with_the_new_secret_alone_is_answered_with_it() {
 }
 
 #[test]
+fn a_new_secret_waits_for_the_last_member_an_hour_at_most() {
+    let at = |second| Time::default() + Span::s(second);
+    let mut mine = me(shared("old"));
+    let old = mine.newest();
+    mine.install(at(0), shared("new"));
+    let new = mine.newest();
+    assert!(new.is_some() && new != old);
+    let mut others = (other(shared("old")), other(shared("new")));
+    let mut number = 0;
+    let mut heard = |mine: &mut Sealer| {
+        number += 1;
+        let out = hello(mine, number);
+        let heard = [&mut others.0, &mut others.1].map(|other| opened(other, &out).is_ok());
+        (heard[0], heard[1])
+    };
+    mine.expire(at(170), |_| true);
+    assert_eq!(heard(&mut mine), (true, false), "a kubelet takes minutes");
+    mine.expire(at(3_700), |name| Some(name) != new);
+    assert_eq!(heard(&mut mine), (true, false), "somebody lacks it");
+    mine.expire(at(3_780), |_| false);
+    assert_eq!(heard(&mut mine), (false, true));
+}
+
+#[test]
+fn a_new_secret_is_used_once_all_have_it() {
+    let mut mine = me(shared("old"));
+    mine.install(Time::default(), shared("new"));
+    let new = mine.newest();
+    mine.expire(Time::default() + Span::s(200), |name| Some(name) == new);
+    let out = hello(&mut mine, 1);
+    assert_eq!(opened(&mut other(shared("new")), &out).unwrap(), b"hello");
+}
+
+#[test]
 fn a_secret_that_is_taken_back_is_not_used() {
     let mut mine = me(shared("old"));
     mine.install(Time::default(), shared("new"));
     mine.install(Time::default() + Span::s(10), shared("old"));
-    mine.expire(Time::default() + Span::s(500));
+    mine.expire(Time::default() + Span::s(500), |_| true);
     let datagram = hello(&mut mine, 1);
     assert_eq!(
         opened(&mut other(shared("old")), &datagram).unwrap(),

@@ -18,6 +18,25 @@ impl Page {
         Ok(())
     }
 
+    /// By their ground: how many, and the seconds that all of them took.
+    pub(super) fn takings(&self, takings: &BTreeMap<&'static str, (u64, f64)>) -> Result<()> {
+        let counts = self.counters(
+            "heliograph_group_takings_total",
+            "Groups of VIPs that were taken here, by the ground",
+            &["ground"],
+        )?;
+        let seconds = self.sums(
+            "heliograph_group_taking_seconds_total",
+            "Seconds from setting about a group until it is answered for, by the ground",
+            &["ground"],
+        )?;
+        for (ground, (count, took)) in takings {
+            counts.with_label_values(&[*ground]).inc_by(*count);
+            seconds.with_label_values(&[*ground]).inc_by(*took);
+        }
+        Ok(())
+    }
+
     pub(super) fn members(&self, figures: &MemberFigures) -> Result<()> {
         let number = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
         let members = self.gauges(

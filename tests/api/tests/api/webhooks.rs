@@ -8,6 +8,7 @@ pub(crate) mod cluster;
 #[path = "webhooks/rotation.rs"]
 mod rotation;
 
+use crate::cluster::shipped;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use cluster::{
@@ -15,6 +16,23 @@ use cluster::{
 };
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
+
+#[test]
+fn shipped_webhooks_are_about_metallbs_kinds_alone_and_trust_nobody_yet() {
+    let mut rules = 0;
+    for object in ["crds", "manifests", "operator"]
+        .into_iter()
+        .flat_map(shipped)
+    {
+        assert!(!object.to_string().contains("caBundle"), "{object}");
+        let hooks = object["webhooks"].as_array().into_iter().flatten();
+        for rule in hooks.flat_map(|hook| hook["rules"].as_array().unwrap()) {
+            assert_eq!(rule["apiGroups"], json!(["metallb.io"]), "never Services");
+            rules += 1;
+        }
+    }
+    assert!(rules >= 7, "only {rules}");
+}
 
 #[test]
 fn a_bad_pool_is_refused_with_what_is_wrong_and_a_good_one_stored() {

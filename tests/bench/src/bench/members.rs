@@ -9,19 +9,37 @@ use crate::members_cluster::{Cluster, Net, Verdict, Work};
 use anyhow::{Result, ensure};
 use speaker_proto::Span;
 use std::collections::BTreeSet;
+use std::time::Instant;
 
 /// The name of this bench.
 pub(crate) const NAME: &str = "members";
 
 /// Measures.
-pub(crate) fn run(_setting: &Setting) -> Result<Vec<Figure>> {
+pub(crate) fn run(setting: &Setting) -> Result<Vec<Figure>> {
     let mut figures = Vec::new();
-    for (nodes, minutes) in [(3, 120), (10, 120), (100, 120), (1_000, 10)] {
+    for (nodes, minutes) in clusters(setting.nodes, setting.minutes) {
         for percent in [1, 5] {
             figures.extend(measure(nodes, Span::s(60 * minutes), percent)?);
         }
     }
     Ok(figures)
+}
+
+/// Which clusters are watched, and for how many simulated minutes each.
+fn clusters(nodes: Option<u16>, minutes: Option<u16>) -> Vec<(usize, u64)> {
+    let usual = [(3, 120), (10, 120), (100, 120), (1_000, 10)];
+    let usual_of = |nodes: usize| {
+        let mut larger = usual.iter().filter(|(known, _)| *known >= nodes);
+        larger.next().map_or(10, |(_, minutes)| *minutes)
+    };
+    let chosen = match nodes {
+        Some(nodes) => vec![(nodes.into(), usual_of(nodes.into()))],
+        None => usual.to_vec(),
+    };
+    let timed = chosen.into_iter();
+    timed
+        .map(|(nodes, usual)| (nodes, minutes.map_or(usual, u64::from)))
+        .collect()
 }
 
 /// One cluster for `span`, in which every now and then one node dies and comes back.
@@ -35,7 +53,8 @@ fn measure(nodes: usize, span: Span, percent: u32) -> Result<Vec<Figure>> {
     let mut firsts = Vec::new();
     let mut lasts = Vec::new();
     let mut wrong = 0;
-    for _ in 0..DEATHS {
+    let started = Instant::now();
+    for death in 1..=DEATHS {
         let after = Span::from_ns(cluster.random() % 50_000_000);
         cluster.run(after);
         let victim = (cluster.random() % nodes as u64) as usize;
@@ -57,6 +76,13 @@ fn measure(nodes: usize, span: Span, percent: u32) -> Result<Vec<Figure>> {
         let later = std::mem::take(&mut cluster.verdicts);
         let wrongly = others.into_iter().chain(&later).filter(|v| !v.is_true);
         wrong += wrongly.map(|v| v.of).collect::<BTreeSet<_>>().len() as u64;
+        if death.is_multiple_of(TOLD) {
+            let took = started.elapsed().as_secs();
+            let left = took * (DEATHS - death) / death;
+            eprintln!(
+                "{nodes} nodes, {percent} % lost: {death} of {DEATHS} deaths in {took} s, {left} s to go"
+            );
+        }
     }
     let name = |what: &str| format!("{nodes} nodes, {percent} % lost: {what}");
     let figure = |what: &str, value, unit| Figure::new(NAME, name(what), value, unit);
@@ -125,6 +151,8 @@ fn poisson_max(seen: u64) -> f64 {
 
 /// Deaths in each cluster.
 const DEATHS: u64 = 300;
+/// After so many it says how long the rest will take.
+const TOLD: u64 = 50;
 /// So long the dead stay dead.
 const DEAD_FOR: Span = Span::ms(1_200);
 const QUIET_S: u64 = 10;
@@ -133,6 +161,13 @@ const FOUND_MS_MAX: f64 = 700.0;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_largest_cluster_can_be_watched_for_two_hours() {
+        assert_eq!(clusters(Some(1_000), Some(120)), [(1_000, 120)]);
+        assert_eq!(clusters(Some(300), None), [(300, 10)]);
+        assert_eq!(clusters(None, None).len(), 4);
+    }
 
     #[test]
     fn nothing_seen_bounds_the_mean_by_three() {

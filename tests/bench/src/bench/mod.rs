@@ -2,6 +2,7 @@
 
 pub(crate) mod answers;
 pub(crate) mod api;
+pub(crate) mod bgp;
 mod cluster;
 pub(crate) mod latency;
 pub(crate) mod members;
@@ -16,6 +17,7 @@ pub(crate) mod throughput;
 use crate::figure::Figure;
 use anyhow::Result;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Where to find what is measured.
 #[derive(Clone, Debug)]
@@ -28,6 +30,14 @@ pub(crate) struct Setting {
     pub(crate) speaker: PathBuf,
     /// The API server's double.
     pub(crate) double: PathBuf,
+    /// Little of everything, to see that it works; such figures mean nothing.
+    pub(crate) is_quick: bool,
+    /// For how long BFD is captured.
+    pub(crate) capture: Duration,
+    /// The only size of cluster that is asked for.
+    pub(crate) nodes: Option<u16>,
+    /// How many simulated minutes each is watched for, if not as is usual for its size.
+    pub(crate) minutes: Option<u16>,
 }
 
 /// One bench.
@@ -86,5 +96,10 @@ pub(crate) const ALL: &[Bench] = &[
         name: api::NAME,
         about: "a cluster's addresses written and followed through its API, against the API alone",
         run: api::run,
+    },
+    Bench {
+        name: bgp::NAME,
+        about: "routes to peers, changes, BFD and restarts beside FRR, BIRD and GoBGP",
+        run: bgp::run,
     },
 ];

@@ -71,6 +71,7 @@ fn roster(objects: &[Object], local: &Local) -> Roster {
             is_stale: false,
             rules: 0,
             version: String::new(),
+            key: None,
         };
         let member = Member {
             boot: Boot::default(),

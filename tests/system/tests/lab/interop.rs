@@ -2,14 +2,26 @@
 //!
 //! The service `default/web` has addresses of a pool that no link has, so that nobody finds it but by its routes.
 
+#[path = "interop/apart.rs"]
+mod apart;
+#[path = "interop/fields.rs"]
+mod fields;
+#[path = "interop/flaps.rs"]
+mod flaps;
 #[path = "interop/frr.rs"]
 mod frr;
 #[path = "interop/kubernetes.rs"]
 mod kubernetes;
 #[path = "interop/others.rs"]
 mod others;
+#[path = "interop/pause.rs"]
+mod pause;
 #[path = "interop/rack.rs"]
 mod rack;
+#[path = "interop/restarts.rs"]
+mod restarts;
+#[path = "interop/secrets.rs"]
+mod secrets;
 #[path = "interop/sight.rs"]
 mod sight;
 #[path = "interop/unnumbered.rs"]

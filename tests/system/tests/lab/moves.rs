@@ -38,17 +38,9 @@ fn drain_under_traffic(lab: &TestLab, tcp: &Frontend, udp: &Frontend) {
         let later = scope.spawn(fresh);
         thread::sleep(Duration::from_millis(500));
         lab.exclude(&holder);
-        let heir = lab.eventually("another node has it", || {
-            let mac = lab.client().neighbours().unwrap().get(&tcp.vip).cloned();
-            let nodes = lab.topology().nodes.iter();
-            let mut nodes = nodes.filter(|node| {
-                let macs = node.netns.macs().unwrap();
-                macs.values().any(|own| Some(own) == mac.as_ref())
-            });
-            match nodes.next() {
-                Some(node) if node.name != holder => Ok(node.name.clone()),
-                other => Err(other.map(|node| node.name.clone())),
-            }
+        let heir = lab.eventually("another node has it", || match lab.known_holder(tcp.vip) {
+            Some(node) if node != holder => Ok(node),
+            other => Err(other),
         });
         thread::sleep(AFTER);
         stop.store(true, Ordering::Relaxed);

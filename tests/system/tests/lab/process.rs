@@ -36,6 +36,36 @@ fn metrics_and_health_are_on_loopback_in_plain_http() {
 }
 
 #[test]
+fn a_speaker_listens_where_it_says_and_nowhere_else() {
+    let lab = TestLab::sample();
+    let n1 = lab.netns("n1");
+    let pid = format!("pid={},", lab.speakers()["n1"].id());
+    let listening = || {
+        let shown = n1.output("ss", &["-Hlntup"]).unwrap();
+        let own = shown.lines().filter(|line| line.contains(&pid));
+        let place = |line: &str| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            format!("{} {}", words[0], words[4])
+        };
+        let mut places: Vec<String> = own.map(place).collect();
+        places.sort();
+        places.dedup();
+        places
+    };
+    let expected = [
+        "tcp 127.0.0.1:17472",
+        "tcp 127.0.0.1:7472",
+        "udp 0.0.0.0:7946",
+        "udp [::]:7946",
+    ];
+    lab.eventually("it listens on all of its ports", || match listening() {
+        places if places.len() >= expected.len() => Ok(()),
+        places => Err(places),
+    });
+    assert_eq!(listening(), expected);
+}
+
+#[test]
 fn cleanup_takes_back_everything_that_a_speaker_did() {
     let mut lab = TestLab::sample();
     let web = lab.frontends_of("default/web").remove(1);

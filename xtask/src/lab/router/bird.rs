@@ -46,6 +46,11 @@ impl Bird {
         birdc.arg("-s").arg(self.daemons.file("bird.ctl"));
         net::output(birdc.args(command.split(' ')))
     }
+
+    /// Stops it where it is, as a machine that hangs, or lets it go on.
+    pub fn freeze(&mut self, is_frozen: bool) {
+        self.daemons.freeze(is_frozen);
+    }
 }
 
 const STARTED_MAX: Duration = Duration::from_secs(20);

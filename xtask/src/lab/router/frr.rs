@@ -8,7 +8,6 @@ use crate::lab::net::{self, Netns};
 use crate::routers::Routers;
 use crate::tools::within;
 use anyhow::{Context, Result, ensure};
-use rustix::process::Signal;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
@@ -186,11 +185,7 @@ impl Frr {
 
     /// Stops its processes where they are, as a machine that hangs, or lets them go on.
     pub fn freeze(&mut self, is_frozen: bool) {
-        self.daemons.signal(if is_frozen {
-            Signal::STOP
-        } else {
-            Signal::CONT
-        });
+        self.daemons.freeze(is_frozen);
     }
 
     /// Ends it at once; its routes go from the kernel with its namespace.

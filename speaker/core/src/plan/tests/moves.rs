@@ -26,6 +26,7 @@ fn roster(links: &[(&str, u8)]) -> Roster {
         is_stale: false,
         rules: 0,
         version: String::new(),
+        key: None,
     };
     let member = Member {
         boot: Boot::default(),

@@ -35,6 +35,8 @@ pub(in crate::gossip) fn profile_blob(profile: &Profile) -> Vec<u8> {
     w.bool(profile.is_stale);
     w.u64(profile.rules);
     w.text(&profile.version);
+    w.bool(profile.key.is_some());
+    w.u8(profile.key.unwrap_or_default());
     w.into_bytes()
 }
 
@@ -67,7 +69,17 @@ pub(in crate::gossip) fn profile_of(blob: &[u8]) -> Result<Profile, Malformed> {
         is_stale: r.bool()?,
         rules: r.u64()?,
         version: r.text()?.to_owned(),
+        key: key(&mut r)?,
     })
+}
+
+/// Earlier versions end before it.
+fn key(r: &mut Reader<'_>) -> Result<Option<u8>, Malformed> {
+    if r.is_empty() {
+        return Ok(None);
+    }
+    let (is_there, key) = (r.bool()?, r.u8()?);
+    Ok(is_there.then_some(key))
 }
 
 /// The bytes of a held set, which the caller keeps within [`super::super::HELD_MAX`].

@@ -168,19 +168,22 @@ fn profile() -> impl Strategy<Value = Profile> {
         vec(any::<(IpAddr, u16)>().prop_map(Into::into), 0..=8),
         vec(link, 0..=24),
         vec(any::<[u8; 6]>().prop_map(Mac), 0..=48),
-        any::<(bool, bool, u64)>(),
+        any::<(bool, bool, u64, Option<u8>)>(),
         "[a-z0-9.+]{0,40}",
     )
         .prop_map(
-            |(name, addresses, links, macs, (is_draining, is_stale, rules), version)| Profile {
-                name: name.parse().unwrap(),
-                addresses,
-                links,
-                macs,
-                is_draining,
-                is_stale,
-                rules,
-                version,
+            |(name, addresses, links, macs, (is_draining, is_stale, rules, key), version)| {
+                Profile {
+                    name: name.parse().unwrap(),
+                    addresses,
+                    links,
+                    macs,
+                    is_draining,
+                    is_stale,
+                    rules,
+                    version,
+                    key,
+                }
             },
         )
 }
@@ -263,4 +266,26 @@ fn a_vote_of_an_earlier_version_says_nothing_of_the_kernel() {
     let mut body = vote(true).encode(NodeId(2));
     assert_eq!(body.pop(), Some(1), "what it does not know stands last");
     assert_eq!(Message::decode(&body), Ok((NodeId(2), vote(false))));
+}
+
+#[test]
+fn a_profile_of_an_earlier_version_names_no_secret() {
+    let profile = Profile {
+        name: "n1".parse().unwrap(),
+        addresses: Vec::new(),
+        links: Vec::new(),
+        macs: Vec::new(),
+        is_draining: false,
+        is_stale: false,
+        rules: 1,
+        version: "0.1.0".to_owned(),
+        key: Some(7),
+    };
+    let blob = profile_blob(&profile);
+    assert_eq!(profile_of(&blob), Ok(profile.clone()));
+    let earlier = Profile {
+        key: None,
+        ..profile
+    };
+    assert_eq!(profile_of(&blob[..blob.len() - 2]), Ok(earlier));
 }

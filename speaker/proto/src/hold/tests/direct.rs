@@ -138,6 +138,7 @@ fn member(node: usize) -> Member {
             is_stale: false,
             rules: 0,
             version: String::new(),
+            key: None,
         }),
         standing: Standing::Alive,
         held: Arc::default(),

@@ -757,5 +757,6 @@ fn profile(node: usize, is_stale: bool) -> Profile {
         is_stale,
         rules: 0,
         version: String::new(),
+        key: None,
     }
 }

@@ -120,8 +120,9 @@ impl Site {
                 continue;
             }
             let mut status = json!({"observedGeneration": seen});
+            let pods = object["spec"]["replicas"].as_u64().unwrap_or(1);
             for count in counts {
-                status[count] = json!(1);
+                status[count] = json!(pods);
             }
             let (path, merge) = (format!("{path}/status"), "application/merge-patch+json");
             let patch = json!({"status": status});

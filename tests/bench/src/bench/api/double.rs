@@ -17,14 +17,14 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// A running double and connections to it.
-pub(super) struct ApiDouble {
+pub(in crate::bench) struct ApiDouble {
     process: Process,
     /// As many connections as the controller has requests under way.
     clients: Vec<Client>,
     /// For who shares its namespace.
     pub(super) kubeconfig: PathBuf,
     /// For who reaches it over the link.
-    pub(super) kubeconfig_far: PathBuf,
+    pub(in crate::bench) kubeconfig_far: PathBuf,
     /// Entries of the log that were read.
     read: usize,
 }
@@ -44,7 +44,11 @@ pub(super) struct Entry {
 
 impl ApiDouble {
     /// Starts one in a namespace, with a young cluster.
-    pub(super) fn start(setting: &Setting, home: &Home, namespace: &Namespace) -> Result<Self> {
+    pub(in crate::bench) fn start(
+        setting: &Setting,
+        home: &Home,
+        namespace: &Namespace,
+    ) -> Result<Self> {
         let own = home.folder("double.kubeconfig");
         let mut command = Command::new(&setting.double);
         command.args(["--listen", "0.0.0.0:0", "--kubeconfig"]);
@@ -89,7 +93,7 @@ impl ApiDouble {
     }
 
     /// Makes objects; each answer must be a success.
-    pub(super) fn make(
+    pub(in crate::bench) fn make(
         &mut self,
         collection: &str,
         objects: impl Iterator<Item = Value>,
@@ -105,12 +109,12 @@ impl ApiDouble {
     }
 
     /// Sends one call whose answer must be a success.
-    pub(super) fn ask(&mut self, call: &Call) -> Result<Value> {
+    pub(in crate::bench) fn ask(&mut self, call: &Call) -> Result<Value> {
         Ok(serde_json::from_slice(&self.text(call)?)?)
     }
 
     /// The same, as it was sent.
-    pub(super) fn text(&mut self, call: &Call) -> Result<Vec<u8>> {
+    pub(in crate::bench) fn text(&mut self, call: &Call) -> Result<Vec<u8>> {
         self.clients[0].ask(call)
     }
 

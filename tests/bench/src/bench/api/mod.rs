@@ -4,7 +4,7 @@
 //! (it writes to a disk and agrees with others), so that ratios against it would be closer to one.
 
 mod controller;
-mod double;
+pub(in crate::bench) mod double;
 mod hooks;
 mod node;
 mod objects;

@@ -218,7 +218,7 @@ fn rfc5882_4_3_a_restart_keeps_the_route_and_the_router_sees_no_bfd_session_go_d
 /// FRR and speakers on all nodes, each with a session for each family. `spec` are further lines of the peers, `neighbour` of FRR's
 /// neighbours, and `bfdd` what its BFD is told.
 #[track_caller]
-fn up(spec: &str, neighbour: &str, bfdd: &str) -> (TestLab, Frr) {
+pub(super) fn up(spec: &str, neighbour: &str, bfdd: &str) -> (TestLab, Frr) {
     let peers = [
         peer("router-v4", &ROUTER_V4.to_string(), spec),
         peer("router-v6", &ROUTER_V6.to_string(), spec),
@@ -302,7 +302,7 @@ fn gone(lab: &TestLab, frr: &Frr, vip: IpAddr) {
 }
 
 #[track_caller]
-fn established(lab: &TestLab, frr: &Frr, neighbour: &str) {
+pub(super) fn established(lab: &TestLab, frr: &Frr, neighbour: &str) {
     lab.eventually("the session is up", || {
         let mut seen = frr.neighbour(neighbour).unwrap();
         match seen["bgpState"] == "Established" {
@@ -326,7 +326,7 @@ fn losses(lab: &TestLab, frr: &Frr) -> Vec<[u64; 2]> {
 }
 
 /// Next hops of all paths to an address, global ones, in order.
-fn next_hops(frr: &Frr, vip: IpAddr) -> Vec<IpAddr> {
+pub(super) fn next_hops(frr: &Frr, vip: IpAddr) -> Vec<IpAddr> {
     let is_global = |hop: &IpAddr| match hop {
         IpAddr::V4(_) => true,
         IpAddr::V6(hop) => !hop.is_unicast_link_local(),

@@ -41,12 +41,7 @@ fn rfc5882_4_3_bird_sees_neither_the_route_nor_bfd_go_when_a_speaker_restarts() 
     let bird = Bird::start(&mut lab, &config).unwrap();
     lab.start_speakers().unwrap();
     let web = prefixes(&lab, "default/web");
-    let ways = |prefix: &String| {
-        let text = bird.ask(&format!("show route all {prefix}"));
-        text.unwrap_or_default()
-            .matches("BGP.as_path: 64512")
-            .count()
-    };
+    let ways = |prefix: &String| ways_at_bird(&bird, prefix);
     for prefix in &web {
         lab.eventually("all nodes announce it", || match ways(prefix) {
             3 => Ok(()),
@@ -88,9 +83,7 @@ fn gobgp_takes_the_routes_of_both_families_and_drops_those_that_are_withdrawn() 
     let gobgp = GoBgp::start(&mut lab, &config).unwrap();
     lab.start_speakers().unwrap();
     comes_and_goes(&lab, |prefix| {
-        let family = if prefix.contains(':') { "ipv6" } else { "ipv4" };
-        let table = gobgp.ask(&format!("global rib -a {family}")).unwrap();
-        let ways = table[prefix].as_array().cloned().unwrap_or_default();
+        let ways = paths_at_gobgp(&gobgp, prefix);
         let is_marked = |way: &&Value| {
             let attributes = way["attrs"].as_array().unwrap().iter();
             let marks = attributes.filter(|attribute| {
@@ -153,7 +146,7 @@ fn exabgp_sees_the_messages_that_the_rfcs_want() {
 
 /// The lab with one peer, whose session carries both families.
 #[track_caller]
-fn dual_stack(more: &str) -> TestLab {
+pub(super) fn dual_stack(more: &str) -> TestLab {
     let spec = format!("  dualStackAddressFamily: true\n{more}");
     routed(&peer("router", "192.0.2.1", &spec))
 }
@@ -194,15 +187,31 @@ fn comes_and_goes(lab: &TestLab, is_there: impl Fn(&str) -> Result<bool, String>
 
 /// The routes to a service.
 #[track_caller]
-fn prefixes(lab: &TestLab, service: &str) -> Vec<String> {
+pub(super) fn prefixes(lab: &TestLab, service: &str) -> Vec<String> {
     let vips: BTreeSet<_> = lab.frontends_of(service).iter().map(|f| f.vip).collect();
     vips.into_iter()
         .map(|vip| format!("{vip}/{}", if vip.is_ipv4() { 32 } else { 128 }))
         .collect()
 }
 
+/// How many nodes BIRD has a way to a prefix by.
+pub(super) fn ways_at_bird(bird: &Bird, prefix: &str) -> usize {
+    // A prefix that is not there is an error to birdc.
+    let text = bird.ask(&format!("show route all {prefix}"));
+    text.unwrap_or_default()
+        .matches("BGP.as_path: 64512")
+        .count()
+}
+
+/// The ways that GoBGP has to a prefix.
+pub(super) fn paths_at_gobgp(gobgp: &GoBgp, prefix: &str) -> Vec<Value> {
+    let family = if prefix.contains(':') { "ipv6" } else { "ipv4" };
+    let table = gobgp.ask(&format!("global rib -a {family}")).unwrap();
+    table[prefix].as_array().cloned().unwrap_or_default()
+}
+
 /// `more` are further lines of each session.
-fn bird_conf(lab: &TestLab, more: &str) -> String {
+pub(super) fn bird_conf(lab: &TestLab, more: &str) -> String {
     let mut text = "router id 192.0.2.1;\nprotocol device {}\n".to_owned();
     text += "protocol bfd { interface \"*\" { interval 100 ms; multiplier 3; }; }\n";
     for node in &lab.topology().nodes {
@@ -222,7 +231,7 @@ fn bird_conf(lab: &TestLab, more: &str) -> String {
     text
 }
 
-fn gobgp_toml(lab: &TestLab) -> String {
+pub(super) fn gobgp_toml(lab: &TestLab) -> String {
     let mut text = "[global.config]\n  as = 64513\n  router-id = \"192.0.2.1\"\n".to_owned();
     for node in &lab.topology().nodes {
         text += &format!(
@@ -245,7 +254,7 @@ fn gobgp_toml(lab: &TestLab) -> String {
     text
 }
 
-const EXABGP: &str = "\
+pub(super) const EXABGP: &str = "\
 neighbor 192.0.2.11 {
   router-id 192.0.2.1;
   local-address 192.0.2.1;
