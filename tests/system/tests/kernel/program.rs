@@ -28,6 +28,8 @@ pub(crate) struct Program {
     ebpf: Ebpf,
     /// What is in `hg_maglev` besides zeroes: a table is large, and nearly always the one that is there already.
     pub(crate) maglev: BTreeMap<u32, Chunk>,
+    /// Whether anything is spread: else nobody looks through the large maps of that, which takes emulated machines long.
+    pub(crate) is_spread: bool,
 }
 
 impl Program {
@@ -56,6 +58,7 @@ impl Program {
         Self {
             ebpf,
             maglev: BTreeMap::new(),
+            is_spread: false,
         }
     }
 

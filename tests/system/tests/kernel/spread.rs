@@ -12,6 +12,10 @@ use std::mem;
 
 /// Writes the tables; points in time go through `at`.
 pub(crate) fn write(program: &mut Program, tables: &Tables, at: impl Fn(u64) -> u64) {
+    program.is_spread |= !tables.steering.is_empty();
+    if !program.is_spread {
+        return;
+    }
     write_maglev(program, tables);
     let mut targets: HashMap<_, [u8; 8], [u8; 8]> = program.map("hg_targets");
     for (key, target) in &tables.targets {
@@ -65,6 +69,12 @@ fn write_maglev(program: &mut Program, tables: &Tables) {
 
 /// What the program wrote.
 pub(crate) fn read(program: &mut Program, tables: &mut Tables) {
+    for steered in Steered::ALL {
+        tables.steered.insert(steered, way(program, steered));
+    }
+    if !program.is_spread {
+        return;
+    }
     for memory in MEMORIES {
         let map: HashMap<_, [u8; 44], [u8; 16]> = program.map(name(memory));
         let streams = match memory {
@@ -87,9 +97,6 @@ pub(crate) fn read(program: &mut Program, tables: &mut Tables) {
             .shares
             .insert(pod_read_unaligned::<ShareKey>(&key), sum(&values));
     }
-    for steered in Steered::ALL {
-        tables.steered.insert(steered, way(program, steered));
-    }
 }
 
 /// How often packets of VIPs that are spread went this way, over all CPUs.
@@ -100,6 +107,9 @@ pub(crate) fn way(program: &mut Program, steered: Steered) -> u64 {
 
 /// Takes everything out that was put in or left behind, but for Maglev tables, which nothing names then.
 pub(crate) fn clear(program: &mut Program) {
+    if !mem::take(&mut program.is_spread) {
+        return;
+    }
     empty(&mut program.map::<HashMap<_, [u8; 20], [u8; 16]>>("hg_steering"));
     empty(&mut program.map::<HashMap<_, [u8; 8], [u8; 8]>>("hg_targets"));
     for memory in MEMORIES {
