@@ -150,7 +150,6 @@ impl Membership {
             Input::Promise(_) => self.promised = Some(false),
             Input::Received(_)
             | Input::Beat
-            | Input::Kernel(..)
             | Input::Leave
             | Input::Steered(_)
             | Input::Kernel(..)

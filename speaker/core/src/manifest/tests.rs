@@ -151,7 +151,7 @@ fn secrets_are_had_by_name_and_are_no_objects() {
         .collect();
     assert_eq!(names, [("here", "a"), ("n", "b")]);
     assert_eq!(found[0].1["data"]["password"], "eA==");
-    let read = read("f.yaml", text, DEFAULT_NAMESPACE);
+    let read = super::read("f.yaml", text, DEFAULT_NAMESPACE);
     assert!(!format!("{read:?}").contains("eA=="), "{read:?}");
     assert_eq!(
         read.notes[0].why,

@@ -231,6 +231,7 @@ fn roster() -> Roster {
         addresses: vec!["192.0.2.202:7946".parse().unwrap()],
         links: vec![link],
         macs: Vec::new(),
+        key: None,
         is_draining: false,
         is_stale: false,
         rules: 0,
