@@ -95,6 +95,15 @@ mod programs {
         XDP_ABORTED
     }
 
+    #[xdp]
+    fn bench_xdp_ip(ctx: XdpContext) -> u32 {
+        if let Some(order) = raw::order() {
+            Packet::from(&ctx).write::<SENT_HALVES>(order);
+        }
+        raw::go_on_xdp(&ctx);
+        XDP_ABORTED
+    }
+
     #[classifier]
     fn bench_tc_empty(_ctx: TcContext) -> i32 {
         NEXT
@@ -113,6 +122,15 @@ mod programs {
     fn bench_tc_ns(ctx: TcContext) -> i32 {
         if let Some(order) = raw::order() {
             Packet::from(&ctx).write::<NS_HALVES>(order);
+        }
+        raw::go_on_tc(&ctx);
+        NOWHERE
+    }
+
+    #[classifier]
+    fn bench_tc_ip(ctx: TcContext) -> i32 {
+        if let Some(order) = raw::order() {
+            Packet::from(&ctx).write::<SENT_HALVES>(order);
         }
         raw::go_on_tc(&ctx);
         NOWHERE
@@ -155,7 +173,8 @@ mod programs {
 
     /// Half words of an Ethernet frame with an ARP body.
     const ARP_HALVES: usize = 21;
-    /// Half words of the shortest frame on a wire (60 bytes without check sum), which is what the generator sends.
+    /// Half words of the shortest frame on a wire (60 bytes without check sum), which is what the generator sends, and what packets have that
+    /// are sent on.
     const SENT_HALVES: usize = 30;
     /// Half words of a neighbour solicitation with one link-layer option.
     const NS_HALVES: usize = 43;

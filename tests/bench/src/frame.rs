@@ -61,7 +61,24 @@ pub(crate) fn tcp4(target: Ipv4Addr) -> Vec<u8> {
     frame
 }
 
-/// The same over IPv6.
+/// The same of a connection that is open.
+pub(crate) fn segment4(target: Ipv4Addr) -> Vec<u8> {
+    let mut frame = tcp4(target);
+    frame[TCP_FLAGS_AT] = 0x10;
+    frame
+}
+
+/// A datagram to `target`, as long.
+pub(crate) fn udp4(target: Ipv4Addr) -> Vec<u8> {
+    let mut frame = tcp4(target);
+    frame[PROTOCOL_AT] = 17;
+    frame
+}
+
+const PROTOCOL_AT: usize = 23;
+const TCP_FLAGS_AT: usize = 47;
+
+/// A TCP segment without data over IPv6.
 pub(crate) fn tcp6(target: Ipv6Addr) -> Vec<u8> {
     let mut frame = ether(NODE_MAC, 0x86dd);
     frame.extend([0x60, 0, 0, 0, 0, 20, 6, 64]);

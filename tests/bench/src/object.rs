@@ -11,7 +11,11 @@ use aya::{Ebpf, EbpfLoader};
 use rustix::time::{ClockId, clock_gettime};
 use speaker_core::diff::Change;
 use speaker_core::tables::TableChange;
-use speaker_ebpf::abi::{self, Addr, Entry, LinkValue, MacAddr, NodeValue, SlotStats, VipKey};
+use speaker_ebpf::abi::steer::{CHUNK_SLOTS, TABLE_CHUNKS};
+use speaker_ebpf::abi::{
+    self, Addr, Bucket, Chunk, Entry, LinkValue, MacAddr, NodeValue, SlotStats, SteerValue,
+    TargetKey, TargetValue, VipKey,
+};
 use std::path::Path;
 
 /// The bench's own object: generator, sink and wrappers.
@@ -168,6 +172,48 @@ impl Subject {
         self.mark(addr)
     }
 
+    /// Spreads `addr` on a link as `row` says; it is in the table.
+    pub(crate) fn spread(&mut self, addr: Addr, ifindex: u32, row: SteerValue) -> Result<()> {
+        let key: [u8; 20] = bytemuck::cast(VipKey::new(addr, ifindex));
+        let value: [u8; 16] = bytemuck::cast(row);
+        let map = map_mut(&mut self.ebpf, abi::STEERING.name)?;
+        HashMap::<_, [u8; 20], [u8; 16]>::try_from(map)?.insert(key, value, 0)?;
+        Ok(())
+    }
+
+    /// Fills a Maglev table with one slot all over.
+    pub(crate) fn table(&mut self, table: u32, bucket: Bucket) -> Result<()> {
+        let map = map_mut(&mut self.ebpf, abi::MAGLEV.name)?;
+        let mut maglev: Array<_, [u8; CHUNK_BYTES]> = Array::try_from(map)?;
+        let chunk = Chunk {
+            buckets: [bucket; CHUNK_SLOTS as usize],
+        };
+        for at in 0..TABLE_CHUNKS {
+            maglev.set(
+                table * TABLE_CHUNKS + at,
+                bytes::<_, CHUNK_BYTES>(&chunk),
+                0,
+            )?;
+        }
+        Ok(())
+    }
+
+    /// Puts a node on a link.
+    pub(crate) fn target(&mut self, ifindex: u32, node: u16, mac: [u8; 6]) -> Result<()> {
+        let key = TargetKey {
+            ifindex,
+            node: node.into(),
+        };
+        let value = TargetValue {
+            mac: MacAddr(mac),
+            pad: [0; 2],
+        };
+        let map = map_mut(&mut self.ebpf, abi::TARGETS.name)?;
+        let mut targets: HashMap<_, [u8; 8], [u8; 8]> = HashMap::try_from(map)?;
+        targets.insert(bytes::<_, 8>(&key), bytes::<_, 8>(&value), 0)?;
+        Ok(())
+    }
+
     /// Sets the bit of `addr` in the filter.
     pub(crate) fn mark(&mut self, addr: Addr) -> Result<()> {
         let (word, bit) = addr.filter_bit();
@@ -268,6 +314,7 @@ impl Subject {
 }
 
 const STATS_BYTES: usize = size_of::<SlotStats>();
+const CHUNK_BYTES: usize = size_of::<Chunk>();
 
 fn bytes<T: bytemuck::NoUninit, const N: usize>(value: &T) -> [u8; N]
 where

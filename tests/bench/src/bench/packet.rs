@@ -12,7 +12,8 @@ use crate::object::{Kit, Subject};
 use crate::raw;
 use anyhow::{Context, Result, ensure};
 use aya::programs::{ProgramError, TestRun, TestRunOptions, TestRunResult};
-use speaker_ebpf::abi::{Addr, Entry, Mode};
+use speaker_ebpf::abi::steer::OWN_NODE;
+use speaker_ebpf::abi::{Addr, Bucket, Entry, Mode, SteerValue};
 use std::net::{IpAddr, Ipv4Addr};
 
 /// The name of this bench.
@@ -67,16 +68,48 @@ fn subject(setting: &Setting, ifindex: u32) -> Result<Subject> {
         subject.put(v4(FENCED), ifindex, entry(Mode::Answer, 4))?;
         subject.fence(slots + 4, true)?;
         subject.mark(v4(MARKED))?;
+        spread(&mut subject, ifindex, slots + 5)?;
     }
     Ok(subject)
 }
 
+/// Two VIPs that are spread, and one whose share is this node's.
+fn spread(subject: &mut Subject, ifindex: u32, slot: u32) -> Result<()> {
+    let cases = [
+        (ONE, NODE, NODE),
+        (TWO, NODE, OTHER),
+        (HERE, OWN_NODE, OWN_NODE),
+    ];
+    for (at, (vip, current, previous)) in (0..).zip(cases) {
+        let entry = Entry::new(Mode::Answer, 1, slot + at).steered(true);
+        subject.put(v4(vip), ifindex, entry)?;
+        subject.table(at, Bucket { current, previous })?;
+        // The window never ends: what is remembered is looked up, and what is not is remembered.
+        subject.spread(v4(vip), ifindex, SteerValue::new(at, u64::MAX))?;
+    }
+    for node in [NODE, OTHER] {
+        subject.target(ifindex, node, [2, 0, 0, 0, 1, node as u8])?;
+    }
+    Ok(())
+}
+
+const NODE: u16 = 1;
+const OTHER: u16 = 2;
+
+/// What a packet of a VIP that is spread may cost against an empty program.
+const SPREAD: f64 = 5.0;
 const LOOPBACK: u32 = 1;
 const KNOWN: Ipv4Addr = Ipv4Addr::new(10, 85, 2, 1);
 const LAPSED: Ipv4Addr = Ipv4Addr::new(10, 85, 2, 2);
 const FENCED: Ipv4Addr = Ipv4Addr::new(10, 85, 2, 3);
 /// Its bit is set in the filter, but it is not in the table.
 const MARKED: Ipv4Addr = Ipv4Addr::new(10, 85, 2, 4);
+/// Spread by a table whose slots name one node.
+const ONE: Ipv4Addr = Ipv4Addr::new(10, 85, 3, 1);
+/// Spread by a table whose slots name two.
+const TWO: Ipv4Addr = Ipv4Addr::new(10, 85, 3, 2);
+/// Spread by a table whose slots name this node.
+const HERE: Ipv4Addr = Ipv4Addr::new(10, 85, 3, 3);
 /// In no table and not in the filter.
 const STRANGER: Ipv4Addr = Ipv4Addr::new(10, 85, 2, 5);
 
@@ -134,6 +167,7 @@ impl Hook {
             ),
             ("IPv4 to a VIP", frame::tcp4(VIP), 3.0),
             ("IPv6 to a VIP", frame::tcp6(VIP6), 3.0),
+            ("spread: this node's share", frame::segment4(HERE), SPREAD),
         ];
         for (case, frame, aim) in plain {
             let ns = match is_tc {
@@ -145,6 +179,19 @@ impl Hook {
         for (case, frame, wrapper, aim) in [
             ("ARP answered", arp, "arp", 7.0),
             ("NS answered", ns, "ns", 8.0),
+            (
+                "spread: TCP by its slot",
+                frame::segment4(ONE),
+                "ip",
+                SPREAD,
+            ),
+            (
+                "spread: TCP as remembered",
+                frame::segment4(TWO),
+                "ip",
+                SPREAD,
+            ),
+            ("spread: UDP as remembered", frame::udp4(ONE), "ip", SPREAD),
         ] {
             let restored = self.restored(kit, subject, wrapper, &frame)?;
             figures.push(figure(case, restored + empty, aim));

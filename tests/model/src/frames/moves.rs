@@ -9,6 +9,7 @@ pub(super) fn cases() -> Vec<Case> {
     cases.extend(taking());
     cases.extend(fragments());
     cases.extend(errors());
+    cases.extend(headers());
     cases.extend(staying());
     cases
 }
@@ -161,6 +162,31 @@ fn errors() -> Vec<Case> {
     ]
 }
 
+fn headers() -> Vec<Case> {
+    let (_, v6) = ends();
+    vec![
+        Case::new(
+            "a connection behind options goes to the taker, IPv6",
+            with(v6, |frame| {
+                frame.first_option = Some(0);
+                frame.options = vec![6, 0, 1, 4, 0, 0, 0, 0];
+            }),
+        )
+        .given(giver)
+        .sent_on(Passage::Forwarded, MEMBER)
+        .remembering(1),
+        Case::new(
+            "an authentication header hides a connection",
+            with(v6, |frame| {
+                frame.first_option = Some(51);
+                frame.options = vec![6, 0, 1, 4, 0, 0, 0, 0];
+            }),
+        )
+        .given(giver)
+        .stays(Passage::Unclear),
+    ]
+}
+
 fn staying() -> Vec<Case> {
     let (v4, v6) = ends();
     let over = |tables: &mut Tables| {
@@ -195,25 +221,6 @@ fn staying() -> Vec<Case> {
         .given(giver)
         .stays(Passage::NoHops)
         .remembering(1),
-        Case::new(
-            "a connection behind options goes to the taker, IPv6",
-            with(v6, |frame| {
-                frame.first_option = Some(0);
-                frame.options = vec![6, 0, 1, 4, 0, 0, 0, 0];
-            }),
-        )
-        .given(giver)
-        .sent_on(Passage::Forwarded, MEMBER)
-        .remembering(1),
-        Case::new(
-            "an authentication header hides a connection",
-            with(v6, |frame| {
-                frame.first_option = Some(51);
-                frame.options = vec![6, 0, 1, 4, 0, 0, 0, 0];
-            }),
-        )
-        .given(giver)
-        .stays(Passage::Unclear),
         Case::new(
             "a broadcast packet is left alone",
             with(v4, |frame| frame.to = EVERYBODY),

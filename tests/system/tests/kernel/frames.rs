@@ -10,6 +10,7 @@ use model_tests::frames::{Case, Hook, LINK, MEMORIES, NOW, OWN, SLOT4, SLOT6, ca
 use speaker_ebpf::abi::Steered;
 use speaker_ebpf::logic::Verdict;
 use speaker_ebpf::model::{Limit, Tables};
+use std::collections::BTreeSet;
 
 #[test]
 fn every_case_holds_at_tc() {
@@ -23,11 +24,14 @@ fn every_case_holds_at_xdp() {
 
 #[test]
 fn a_frame_cut_anywhere_gets_what_the_model_gives_it() {
+    // Many a packet is spread by more than one table: once each is enough here.
+    let mut spread = BTreeSet::new();
     let frames: Vec<_> = cases()
         .into_iter()
         .filter(|case| {
             let is_sent = matches!(case.verdict, Verdict::Reply | Verdict::Forward);
-            is_sent && case.frame.len() <= 128
+            let is_new = case.steered.is_none() || spread.insert(case.frame.clone());
+            is_sent && is_new && case.frame.len() <= 128
         })
         .collect();
     with_program(|program| {

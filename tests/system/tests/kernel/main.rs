@@ -13,4 +13,5 @@ mod load;
 mod moves;
 mod net;
 mod program;
+mod shares;
 mod spread;

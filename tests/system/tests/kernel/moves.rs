@@ -11,7 +11,7 @@ use speaker_ebpf::abi::{
 };
 use speaker_ebpf::model::{Limit, Tables};
 use std::io::{Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::thread;
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ fn l6_2_no_connection_is_reset_by_a_move_at_xdp_ipv6() {
 
 #[test]
 fn l6_2_without_the_move_in_the_tables_connections_would_be_reset() {
-    let segment = Segment::new(Hook::Tcx, VIP4);
+    let segment = Segment::new(Hook::Tcx, VIP4, 2);
     segment.point(A);
     let mut old = segment.connect();
     assert_eq!(old.ask(), Some(b'a'));
@@ -47,7 +47,7 @@ fn l6_2_without_the_move_in_the_tables_connections_would_be_reset() {
 
 #[test]
 fn l6_2_after_the_window_each_stack_has_what_it_gets() {
-    let mut segment = Segment::new(Hook::Tcx, VIP4);
+    let mut segment = Segment::new(Hook::Tcx, VIP4, 2);
     segment.point(A);
     segment.begin_move(boot_ns());
     assert_eq!(segment.connect().ask(), Some(b'a'));
@@ -56,7 +56,7 @@ fn l6_2_after_the_window_each_stack_has_what_it_gets() {
 
 /// Old connections and new ones, while the client goes on sending to the old holder, and when it sends to the new one.
 fn moves_without_a_reset(hook: Hook, vip: &str) {
-    let mut segment = Segment::new(hook, vip);
+    let mut segment = Segment::new(hook, vip, 2);
     segment.point(A);
     let mut streams: Vec<(Stream, u8)> = Vec::new();
     streams.extend((0..STREAMS).map(|_| (segment.connect(), b'a')));
@@ -79,7 +79,9 @@ fn moves_without_a_reset(hook: Hook, vip: &str) {
     streams.truncate(2 * STREAMS);
     segment.point(A);
     all_answer(&mut streams, "and to the old one again");
-    let [a, b] = &mut segment.nodes;
+    let [a, b] = &mut segment.nodes[..] else {
+        panic!("{} nodes", segment.nodes.len());
+    };
     for passage in [Passage::Forwarded, Passage::FromMember] {
         let counted = [&mut *a, &mut *b].map(|node| node.program.passage(passage));
         assert!(
@@ -96,22 +98,22 @@ fn all_answer(streams: &mut [(Stream, u8)], when: &str) {
     }
 }
 
-/// A client that is the segment's switch, too, and two nodes on it.
-struct Segment {
-    nodes: [Node; 2],
+/// A client that is the segment's switch, too, and some nodes on it.
+pub(crate) struct Segment {
+    pub(crate) nodes: Vec<Node>,
     client: Namespace,
-    vip: IpAddr,
+    pub(crate) vip: IpAddr,
 }
 
-struct Node {
-    program: Program,
+pub(crate) struct Node {
+    pub(crate) program: Program,
     _namespace: Namespace,
 }
 
-struct Stream(TcpStream);
+pub(crate) struct Stream(pub(crate) TcpStream);
 
 impl Segment {
-    fn new(hook: Hook, vip: &str) -> Self {
+    pub(crate) fn new(hook: Hook, vip: &str, nodes: usize) -> Self {
         let vip: IpAddr = vip.parse().unwrap();
         let client = Namespace::new("client");
         client.run("ip link add br0 type bridge");
@@ -119,12 +121,13 @@ impl Segment {
         client.run("ip link set br0 up");
         client.run("ip addr add 192.0.2.77/24 dev br0");
         client.run("ip -6 addr add 2001:db8::77/64 dev br0 nodad");
-        let nodes = [A, B].map(|at| Node::new(at, &client, hook, vip));
+        let nodes = (0..nodes).map(|at| Node::new(at, &client, hook, vip));
+        let nodes = nodes.collect();
         Self { nodes, client, vip }
     }
 
     /// The client sends to this node from now on.
-    fn point(&self, node: usize) {
+    pub(crate) fn point(&self, node: usize) {
         let mac = text(MACS[node]);
         let vip = self.vip;
         self.client.run(&format!(
@@ -134,7 +137,7 @@ impl Segment {
 
     /// A gives to B.
     fn begin_move(&mut self, until_ns: u64) {
-        let [a, b] = MACS.map(MacAddr);
+        let [a, b, _] = MACS.map(MacAddr);
         let rows = [
             (Some(b), None, Mode::Draining),
             (None, Some(a), Mode::Answer),
@@ -147,7 +150,7 @@ impl Segment {
         }
     }
 
-    fn connect(&self) -> Stream {
+    pub(crate) fn connect(&self) -> Stream {
         let to = SocketAddr::new(self.vip, PORT);
         let stream = self
             .client
@@ -160,28 +163,43 @@ impl Segment {
 
     /// Which node answers a datagram.
     fn ask_by_datagram(&self) -> Option<u8> {
-        let socket = self.client.enter(|| UdpSocket::bind(("::", 0)).unwrap());
-        let to = match self.vip {
-            IpAddr::V4(v4) => IpAddr::from(v4.to_ipv6_mapped()),
-            v6 @ IpAddr::V6(_) => v6,
-        };
-        socket.set_read_timeout(Some(PATIENCE)).unwrap();
-        socket.send_to(b"?", SocketAddr::new(to, PORT)).unwrap();
-        let mut name = [0];
-        socket.recv(&mut name).ok().map(|_| name[0])
+        ask_by_datagram(&self.datagrams())
     }
+
+    /// A socket of the client's that sends datagrams to the VIP.
+    pub(crate) fn datagrams(&self) -> UdpSocket {
+        let any = match self.vip {
+            IpAddr::V4(_) => IpAddr::from(Ipv4Addr::UNSPECIFIED),
+            IpAddr::V6(_) => IpAddr::from(Ipv6Addr::UNSPECIFIED),
+        };
+        let to = SocketAddr::new(self.vip, PORT);
+        let socket = self.client.enter(|| {
+            let socket = UdpSocket::bind((any, 0)).unwrap();
+            socket.connect(to).unwrap();
+            socket
+        });
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket
+    }
+}
+
+/// Which node answers a datagram.
+pub(crate) fn ask_by_datagram(socket: &UdpSocket) -> Option<u8> {
+    let mut name = [0];
+    socket.send(b"?").unwrap();
+    socket.recv(&mut name).ok().map(|_| name[0])
 }
 
 impl Stream {
     /// Which node answers; `None`: it was reset, or nobody does.
-    fn ask(&mut self) -> Option<u8> {
+    pub(crate) fn ask(&mut self) -> Option<u8> {
         let mut name = [0];
         self.0.write_all(b"?").ok()?;
         self.0.read_exact(&mut name).ok()?;
         Some(name[0])
     }
 
-    fn ask_much(&mut self, node: u8) {
+    pub(crate) fn ask_much(&mut self, node: u8) {
         let questions = [b'?'; 20_000];
         self.0.write_all(&questions).unwrap();
         let mut names = [0; 20_000];
@@ -192,7 +210,7 @@ impl Stream {
 
 impl Node {
     fn new(at: usize, client: &Namespace, hook: Hook, vip: IpAddr) -> Self {
-        let namespace = Namespace::new(["a", "b"][at]);
+        let namespace = Namespace::new(["a", "b", "c"][at]);
         let (name, bridge, mac) = (&namespace.name, &client.name, text(MACS[at]));
         run(&format!(
             "ip link add eth0 index {LINK} netns {name} type veth peer name port{at} netns {bridge}"
@@ -207,7 +225,7 @@ impl Node {
         let bits = if vip.is_ipv4() { 32 } else { 128 };
         namespace.run(&format!("ip addr add {vip}/{bits} dev lo"));
         let program = namespace.enter(|| {
-            serve(vip, [b'a', b'b'][at]);
+            serve(vip, NAMES[at]);
             let mut program = Program::load(Limit::default());
             program.write(&tables(at, vip, Mode::Answer), 0);
             hook.attach(&mut program);
@@ -245,7 +263,7 @@ fn serve(vip: IpAddr, name: u8) {
     });
 }
 
-fn tables(at: usize, vip: IpAddr, mode: Mode) -> Tables {
+pub(crate) fn tables(at: usize, vip: IpAddr, mode: Mode) -> Tables {
     let mut tables = Tables {
         node_deadline_ns: boot_ns() + 600 * SECOND,
         ..Tables::default()
@@ -254,8 +272,9 @@ fn tables(at: usize, vip: IpAddr, mode: Mode) -> Tables {
     let armed = MemberValue {
         disarmed_until_ns: 0,
     };
-    let other = MacKey::new(MacAddr(MACS[1 - at]));
-    tables.members.insert(other, armed);
+    for mac in MACS.into_iter().filter(|mac| *mac != MACS[at]) {
+        tables.members.insert(MacKey::new(MacAddr(mac)), armed);
+    }
     let key = VipKey::new(Addr::from(vip), LINK);
     tables.put_vip(key, Entry::new(mode, 1, 1));
     tables
@@ -265,14 +284,20 @@ fn text(mac: [u8; 6]) -> String {
     mac.map(|byte| format!("{byte:02x}")).join(":")
 }
 
-const A: usize = 0;
+pub(crate) const A: usize = 0;
 const B: usize = 1;
-const LINK: u32 = 42;
-const MACS: [[u8; 6]; 2] = [[2, 0, 0, 0, 0, 0x0a], [2, 0, 0, 0, 0, 0x0b]];
-const VIP4: &str = "192.0.2.100";
-const VIP6: &str = "2001:db8::100";
-const PORT: u16 = 80;
+pub(crate) const LINK: u32 = 42;
+pub(crate) const MACS: [[u8; 6]; 3] = [
+    [2, 0, 0, 0, 0, 0x0a],
+    [2, 0, 0, 0, 0, 0x0b],
+    [2, 0, 0, 0, 0, 0x0c],
+];
+/// What each node answers.
+pub(crate) const NAMES: [u8; 3] = *b"abc";
+pub(crate) const VIP4: &str = "192.0.2.100";
+pub(crate) const VIP6: &str = "2001:db8::100";
+pub(crate) const PORT: u16 = 80;
 const STREAMS: usize = 100;
 /// On a segment in memory everything that comes at all comes within a fraction of this.
 const PATIENCE: Duration = Duration::from_secs(5);
-const SECOND: u64 = 1_000_000_000;
+pub(crate) const SECOND: u64 = 1_000_000_000;

@@ -12,12 +12,13 @@ use bytemuck::{cast, pod_read_unaligned};
 use rustix::time::{ClockId, clock_gettime};
 use speaker_ebpf::abi::moves::HERE;
 use speaker_ebpf::abi::{
-    AskerKey, AskerValue, Claim, FlowKey, FlowValue, Global, MoveValue, Outcome, Passage,
+    AskerKey, AskerValue, Chunk, Claim, FlowKey, FlowValue, Global, MoveValue, Outcome, Passage,
     SlotStats, Traffic,
 };
 use speaker_ebpf::logic::Verdict;
 use speaker_ebpf::model::{Limit, Tables};
 use std::borrow::BorrowMut;
+use std::collections::BTreeMap;
 use std::fs;
 use std::sync::OnceLock;
 use xtask::ebpf::{self, Object};
@@ -25,6 +26,10 @@ use xtask::ebpf::{self, Object};
 /// The object with maps of its own.
 pub(crate) struct Program {
     ebpf: Ebpf,
+    /// What is in `hg_maglev` besides zeroes: a table is large, and nearly always the one that is there already.
+    pub(crate) maglev: BTreeMap<u32, Chunk>,
+    /// Whether anything is spread: else nobody looks through the large maps of that, which takes emulated machines long.
+    pub(crate) is_spread: bool,
 }
 
 impl Program {
@@ -50,7 +55,11 @@ impl Program {
             .unwrap();
         xdp.load()
             .unwrap_or_else(|why| panic!("heliograph_xdp: {why:?}"));
-        Self { ebpf }
+        Self {
+            ebpf,
+            maglev: BTreeMap::new(),
+            is_spread: false,
+        }
     }
 
     pub(crate) fn tc(&mut self) -> &mut SchedClassifier {
@@ -272,7 +281,7 @@ pub(crate) fn clear(program: &mut Program, tables: &Tables, slots: &[u32]) {
     empty(&mut program.map::<HashMap<_, [u8; 36], [u8; 16]>>("hg_askers"));
     empty(&mut program.map::<HashMap<_, [u8; 20], [u8; 32]>>("hg_moves"));
     empty(&mut program.map::<HashMap<_, [u8; 44], [u8; 16]>>("hg_flows"));
-    spread::clear(program, tables);
+    spread::clear(program);
     let zeroes = |count| vec![0; count];
     let cpus = nr_cpus().unwrap();
     let mut stats: PerCpuHashMap<_, u32, [u8; 96]> = program.map("hg_stats");

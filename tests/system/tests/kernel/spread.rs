@@ -8,9 +8,21 @@ use model_tests::frames::MEMORIES;
 use speaker_ebpf::abi::{ShareKey, SteerValue, Steered, StreamKey, StreamValue};
 use speaker_ebpf::logic::Memory;
 use speaker_ebpf::model::Tables;
+use std::mem;
 
 /// Writes the tables; points in time go through `at`.
 pub(crate) fn write(program: &mut Program, tables: &Tables, at: impl Fn(u64) -> u64) {
+    program.is_spread |= !tables.steering.is_empty();
+    if !program.is_spread {
+        return;
+    }
+    write_maglev(program, tables);
+    let mut targets: HashMap<_, [u8; 8], [u8; 8]> = program.map("hg_targets");
+    for (key, target) in &tables.targets {
+        targets
+            .insert(cast::<_, [u8; 8]>(*key), cast::<_, [u8; 8]>(*target), 0)
+            .unwrap();
+    }
     let mut steering: HashMap<_, [u8; 20], [u8; 16]> = program.map("hg_steering");
     for (key, row) in &tables.steering {
         let value = SteerValue::new(row.table(), at(row.window_until_ns()))
@@ -19,18 +31,6 @@ pub(crate) fn write(program: &mut Program, tables: &Tables, at: impl Fn(u64) -> 
             .remembering(row.is_remembering());
         steering
             .insert(cast::<_, [u8; 20]>(*key), cast::<_, [u8; 16]>(value), 0)
-            .unwrap();
-    }
-    let mut maglev: Array<_, [u8; 1024]> = program.map("hg_maglev");
-    for (index, chunk) in &tables.maglev {
-        maglev
-            .set(*index, cast::<_, [u8; 1024]>(*chunk), 0)
-            .unwrap();
-    }
-    let mut targets: HashMap<_, [u8; 8], [u8; 8]> = program.map("hg_targets");
-    for (key, target) in &tables.targets {
-        targets
-            .insert(cast::<_, [u8; 8]>(*key), cast::<_, [u8; 8]>(*target), 0)
             .unwrap();
     }
     for memory in MEMORIES {
@@ -46,8 +46,35 @@ pub(crate) fn write(program: &mut Program, tables: &Tables, at: impl Fn(u64) -> 
     }
 }
 
+/// Writes what is not there yet, and zeroes what should not be.
+fn write_maglev(program: &mut Program, tables: &Tables) {
+    let mut have = mem::take(&mut program.maglev);
+    let mut maglev: Array<_, [u8; 1024]> = program.map("hg_maglev");
+    for (index, chunk) in &tables.maglev {
+        if have.insert(*index, *chunk) != Some(*chunk) {
+            maglev
+                .set(*index, cast::<_, [u8; 1024]>(*chunk), 0)
+                .unwrap();
+        }
+    }
+    have.retain(|index, _| {
+        let is_wanted = tables.maglev.contains_key(index);
+        if !is_wanted {
+            maglev.set(*index, [0; 1024], 0).unwrap();
+        }
+        is_wanted
+    });
+    program.maglev = have;
+}
+
 /// What the program wrote.
 pub(crate) fn read(program: &mut Program, tables: &mut Tables) {
+    for steered in Steered::ALL {
+        tables.steered.insert(steered, way(program, steered));
+    }
+    if !program.is_spread {
+        return;
+    }
     for memory in MEMORIES {
         let map: HashMap<_, [u8; 44], [u8; 16]> = program.map(name(memory));
         let streams = match memory {
@@ -70,9 +97,6 @@ pub(crate) fn read(program: &mut Program, tables: &mut Tables) {
             .shares
             .insert(pod_read_unaligned::<ShareKey>(&key), sum(&values));
     }
-    for steered in Steered::ALL {
-        tables.steered.insert(steered, way(program, steered));
-    }
 }
 
 /// How often packets of VIPs that are spread went this way, over all CPUs.
@@ -81,16 +105,15 @@ pub(crate) fn way(program: &mut Program, steered: Steered) -> u64 {
     ways.get(&(steered as u32), 0).unwrap().iter().sum()
 }
 
-/// Takes everything out that was put in or left behind.
-pub(crate) fn clear(program: &mut Program, tables: &Tables) {
+/// Takes everything out that was put in or left behind, but for Maglev tables, which nothing names then.
+pub(crate) fn clear(program: &mut Program) {
+    if !mem::take(&mut program.is_spread) {
+        return;
+    }
     empty(&mut program.map::<HashMap<_, [u8; 20], [u8; 16]>>("hg_steering"));
     empty(&mut program.map::<HashMap<_, [u8; 8], [u8; 8]>>("hg_targets"));
     for memory in MEMORIES {
         empty(&mut program.map::<HashMap<_, [u8; 44], [u8; 16]>>(name(memory)));
-    }
-    let mut maglev: Array<_, [u8; 1024]> = program.map("hg_maglev");
-    for index in tables.maglev.keys() {
-        maglev.set(*index, [0; 1024], 0).unwrap();
     }
     let mut shares: PerCpuHashMap<_, [u8; 8], [u8; 16]> = program.map("hg_shares");
     let keys: Vec<_> = shares.keys().map(Result::unwrap).collect();

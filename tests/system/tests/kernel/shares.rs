@@ -1,0 +1,130 @@
+//! A VIP that is spread over three nodes of a segment, all with the VIP in their stack, by the one that its client sends to.
+//!
+//! Each stack resets a connection that it does not have, so a byte that goes astray is a failure.
+
+use crate::answers::Hook;
+use crate::moves::{
+    A, LINK, MACS, NAMES, PORT, SECOND, Segment, Stream, VIP4, VIP6, ask_by_datagram, tables,
+};
+use crate::program::boot_ns;
+use crate::spread::way;
+use speaker_ebpf::abi::{
+    Addr, Bucket, MacAddr, Mode, SteerValue, Steered, TargetKey, TargetValue, VipKey, hash,
+};
+use std::net::{SocketAddr, UdpSocket};
+
+#[test]
+fn a_vip_is_spread_over_three_nodes_at_tc() {
+    is_spread(Hook::Tcx, VIP4);
+}
+
+#[test]
+fn a_vip_is_spread_over_three_nodes_at_tc_ipv6() {
+    is_spread(Hook::Tcx, VIP6);
+}
+
+#[test]
+fn a_vip_is_spread_over_three_nodes_at_xdp() {
+    is_spread(Hook::GenericXdp, VIP4);
+}
+
+#[test]
+fn a_vip_is_spread_over_three_nodes_at_xdp_ipv6() {
+    is_spread(Hook::GenericXdp, VIP6);
+}
+
+/// Connections and flows of datagrams while the VIP begins to be spread, while every slot changes its node, and after the window.
+fn is_spread(hook: Hook, vip: &str) {
+    let mut segment = Segment::new(hook, vip, 3);
+    segment.point(A);
+    let mut flows = Flows::default();
+    flows.open(&segment, |_| A);
+    flows.answer("before");
+
+    let first = |slot: u32| slot as usize % 3;
+    let until = boot_ns() + 60 * SECOND;
+    let row = SteerValue::new(0, until).was_stack(true);
+    spread(&mut segment, row, |slot| [first(slot); 2]);
+    flows.datagrams.clear();
+    flows.open(&segment, first);
+    flows.answer("the VIP was this node's stack's");
+
+    let second = |slot: u32| (slot as usize + 1) % 3;
+    let row = SteerValue::new(1, until).remembering(true);
+    spread(&mut segment, row, |slot| [second(slot), first(slot)]);
+    flows.open(&segment, second);
+    flows.answer("every slot is another node's");
+
+    let row = SteerValue::new(1, boot_ns()).remembering(true);
+    spread(&mut segment, row, |slot| [second(slot), first(slot)]);
+    flows.open(&segment, second);
+    flows.answer("the window is over");
+    // Bytes that fill packets, in whatever pieces the stacks put them together.
+    for (stream, node) in &mut flows.streams {
+        stream.ask_much(NAMES[*node]);
+    }
+    let nodes: std::collections::BTreeSet<_> = flows.streams.iter().map(|(_, node)| node).collect();
+    assert_eq!(nodes.len(), 3, "some node got nothing");
+    let program = &mut segment.nodes[A].program;
+    for steered in [Steered::Sent, Steered::Own] {
+        assert!(way(program, steered) > 0, "{steered:?}");
+    }
+}
+
+/// What is open, and the node that has it.
+#[derive(Default)]
+struct Flows {
+    streams: Vec<(Stream, usize)>,
+    datagrams: Vec<(UdpSocket, usize)>,
+}
+
+impl Flows {
+    /// Opens some more; `node` says whose a slot is.
+    fn open(&mut self, segment: &Segment, node: impl Fn(u32) -> usize) {
+        let of = |client: SocketAddr, protocol| {
+            let [a, b] = [client.port(), PORT].map(u16::to_be_bytes);
+            let ports = u32::from_ne_bytes([a[0], a[1], b[0], b[1]]);
+            let (client, vip) = (Addr::from(client.ip()), Addr::from(segment.vip));
+            node(hash::slot(client, vip, ports, protocol))
+        };
+        for _ in 0..STREAMS {
+            let stream = segment.connect();
+            let node = of(stream.0.local_addr().unwrap(), 6);
+            self.streams.push((stream, node));
+            let socket = segment.datagrams();
+            let node = of(socket.local_addr().unwrap(), 17);
+            self.datagrams.push((socket, node));
+        }
+    }
+
+    fn answer(&mut self, when: &str) {
+        for (at, (stream, node)) in self.streams.iter_mut().enumerate() {
+            assert_eq!(stream.ask(), Some(NAMES[*node]), "{when}: stream {at}");
+        }
+        for (at, (socket, node)) in self.datagrams.iter().enumerate() {
+            let answer = ask_by_datagram(socket);
+            assert_eq!(answer, Some(NAMES[*node]), "{when}: datagrams {at}");
+        }
+    }
+}
+
+/// Spreads the VIP at A; `nodes` are the current and the previous one of a slot.
+fn spread(segment: &mut Segment, row: SteerValue, nodes: impl Fn(u32) -> [usize; 2]) {
+    let mut tables = tables(A, segment.vip, Mode::Answer);
+    tables.put_steering(VipKey::new(Addr::from(segment.vip), LINK), row);
+    tables.put_table(row.table(), |slot| {
+        let [current, previous] = nodes(slot).map(|node| node as u16);
+        Bucket { current, previous }
+    });
+    for (node, mac) in (0..).zip(MACS).skip(1) {
+        let key = TargetKey {
+            ifindex: LINK,
+            node,
+        };
+        let (mac, pad) = (MacAddr(mac), [0; 2]);
+        tables.targets.insert(key, TargetValue { mac, pad });
+    }
+    segment.nodes[A].program.write(&tables, 0);
+}
+
+const STREAMS: usize = 60;
