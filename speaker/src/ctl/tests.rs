@@ -199,14 +199,8 @@ fn snapshot() -> Snapshot {
     snapshot_of(MANIFESTS)
 }
 
-fn snapshot_of(manifests: &str) -> Snapshot {
-    let mut world = World::default();
-    for object in manifest::read("all.yaml", manifests, "metallb-system").objects {
-        world.put(object);
-    }
-    for kind in ObjectKind::ALL {
-        world.synced(kind);
-    }
+/// `n1` with one link.
+fn local() -> Local {
     let mut local = Local::new("n1".parse().unwrap());
     let link = Link {
         ifindex: 2,
@@ -219,6 +213,18 @@ fn snapshot_of(manifests: &str) -> Snapshot {
     };
     local.links.insert("eth0".into(), link);
     local.other_links.insert("lo".into());
+    local
+}
+
+fn snapshot_of(manifests: &str) -> Snapshot {
+    let mut world = World::default();
+    for object in manifest::read("all.yaml", manifests, "metallb-system").objects {
+        world.put(object);
+    }
+    for kind in ObjectKind::ALL {
+        world.synced(kind);
+    }
+    let local = local();
     let members = world.nodes.keys().cloned().collect();
     let group = GroupKey("192.0.2.10".parse().unwrap());
     let held = Held::from([(
@@ -716,6 +722,24 @@ packets of VIPs that are spread
 sent  6
 ",
     );
+}
+
+#[test]
+fn that_nobody_asks_to_be_spread_is_said() {
+    Bench::new().check(
+        Question::Steer { vip: None },
+        "
+no service asks for its packets to be spread (annotation heliograph.io/steering)
+",
+    );
+    let refused = Bench::new().ask(
+        Question::Steer {
+            vip: Some("192.0.2.10".to_owned()),
+        },
+        Form::Table,
+    );
+    let refused = refused.unwrap_err().to_string();
+    assert!(refused.contains("no packets of 192.0.2.10"), "{refused}");
 }
 
 #[test]

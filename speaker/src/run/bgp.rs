@@ -245,7 +245,7 @@ fn changed(up: &mut BTreeSet<PeerName>, peer: &PeerName, status: &Status) -> Opt
     let is_up = status.state == State::Established;
     let state = status.state.as_str();
     let because = status.cause.to_string();
-    match (up.contains(&peer), is_up) {
+    match (up.contains(peer), is_up) {
         (false, true) => {
             tracing::info!(event = "sessionUp", %peer, "BGP session established");
             up.insert(peer.clone());

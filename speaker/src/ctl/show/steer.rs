@@ -1,13 +1,18 @@
 //! Which VIPs are spread, over which nodes, and what each of them got.
 
+use super::super::snapshot::Snapshot;
 use super::super::table::table;
 use super::{Known, Shown};
+use crate::dataplane::{ShareSight, SlotSight};
 use anyhow::{Result, ensure};
 use serde::Serialize;
+use speaker_core::LinkName;
+use speaker_core::steering::Weights;
 use speaker_ebpf::abi::steer::{MAGLEV_SLOTS, OWN_NODE};
-use speaker_ebpf::abi::{Bucket, VipKey};
-use speaker_proto::NodeName;
+use speaker_ebpf::abi::{Bucket, SteerValue, VipKey};
+use speaker_proto::{NodeName, Vip};
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 /// The answer for programs.
 #[derive(Serialize)]
@@ -73,92 +78,109 @@ pub(super) fn show(known: &Known<'_>, vip: Option<&str>) -> Result<Shown<Steer>>
 
 fn spread(known: &Known<'_>) -> Result<Vec<SpreadVip>> {
     let snapshot = known.snapshot;
-    let services = snapshot.services_by_address();
-    let slots: BTreeMap<_, _> = known
-        .sight
-        .slots()?
-        .into_iter()
-        .map(|slot| ((slot.vip, slot.ifindex), slot))
-        .collect();
-    let shares: BTreeMap<_, _> = known
-        .sight
-        .shares()?
-        .into_iter()
-        .map(|share| ((share.slot, share.node), share))
-        .collect();
     let Some(steering) = &snapshot.plan.steering else {
         return Ok(Vec::new());
     };
-    let own = &snapshot.local.node;
-    let mut vips = Vec::new();
-    for ((vip, link), spread) in &steering.rows {
-        let Some(ifindex) = snapshot.local.links.get(link).map(|link| link.ifindex) else {
-            continue;
-        };
-        let slot = slots.get(&(vip.0, ifindex));
-        let key = VipKey::new(vip.0.into(), ifindex);
-        let content = &snapshot.steering;
-        let table = content.rows.get(&key).map(|row| row.table());
-        let buckets = table.and_then(|table| content.maglev.get(&table));
-        let weights = &spread.share.weights;
-        let node = |name: &NodeName| {
-            let number = if name == own {
-                Some(OWN_NODE)
-            } else {
-                snapshot.numbers.get(name).copied()
-            };
-            let count = |of: fn(&Bucket) -> u16| {
-                let buckets = buckets.iter().flat_map(|table| table.iter());
-                buckets.filter(|bucket| Some(of(bucket)) == number).count()
-            };
-            let share = slot.zip(number).and_then(|(slot, number)| {
-                let key = (slot.slot, u32::from(number));
-                slot.is_steered.then(|| shares.get(&key)).flatten()
-            });
-            let hood = &steering.neighbourhood.nodes;
-            Node {
-                node: name.to_string(),
-                weight: weights.get(name).copied().unwrap_or_default(),
-                slots: count(|bucket| bucket.current),
-                slots_before: count(|bucket| bucket.previous),
-                mac: hood
-                    .get(&(link.clone(), name.clone()))
-                    .map(ToString::to_string),
-                packets: share.map_or(0, |share| share.packets),
-                bytes: share.map_or(0, |share| share.bytes),
-            }
-        };
-        let mut names: Vec<_> = weights.keys().cloned().collect();
-        let leaving = snapshot
-            .numbers
-            .keys()
-            .chain([own])
-            .filter(|name| !weights.contains_key(*name));
-        names.extend(leaving.cloned());
-        let mut nodes: Vec<Node> = names.iter().map(node).collect();
-        nodes.retain(|node| node.weight > 0 || node.slots_before > 0 || node.packets > 0);
-        vips.push(SpreadVip {
+    let services = snapshot.services_by_address();
+    let services = |vip: &Vip| services.get(&vip.0).cloned().unwrap_or_default();
+    let kernel = Kernel::read(known)?;
+    let rows = steering.rows.iter();
+    let rows = rows.map(|((vip, link), spread)| {
+        let ifindex = snapshot.local.links.get(link).map(|link| link.ifindex);
+        let slot = ifindex.and_then(|ifindex| kernel.slots.get(&(vip.0, ifindex)));
+        let key = ifindex.map(|ifindex| VipKey::new(vip.0.into(), ifindex));
+        let row = key.and_then(|key| snapshot.steering.rows.get(&key));
+        let table = row.map(SteerValue::table);
+        SpreadVip {
             vip: vip.to_string(),
             link: link.to_string(),
-            services: services.get(&vip.0).cloned().unwrap_or_default(),
+            services: services(vip),
             is_spread: slot.is_some_and(|slot| slot.is_steered),
             because: None,
             table,
-            nodes,
-        });
+            nodes: nodes(
+                snapshot,
+                &kernel,
+                link,
+                &spread.share.weights,
+                (slot, table),
+            ),
+        }
+    });
+    let not = steering.unspread.iter();
+    let not = not.map(|((vip, link), why)| SpreadVip {
+        vip: vip.to_string(),
+        link: link.to_string(),
+        services: services(vip),
+        is_spread: false,
+        because: Some(why.to_string()),
+        table: None,
+        nodes: Vec::new(),
+    });
+    Ok(rows.chain(not).collect())
+}
+
+/// What the kernel has of VIPs on links, and of what nodes got by slot and number.
+struct Kernel {
+    slots: BTreeMap<(IpAddr, u32), SlotSight>,
+    shares: BTreeMap<(u32, u32), ShareSight>,
+}
+
+impl Kernel {
+    fn read(known: &Known<'_>) -> Result<Self> {
+        let slots = known.sight.slots()?.into_iter();
+        let shares = known.sight.shares()?.into_iter();
+        Ok(Self {
+            slots: slots.map(|slot| ((slot.vip, slot.ifindex), slot)).collect(),
+            shares: shares
+                .map(|share| ((share.slot, share.node), share))
+                .collect(),
+        })
     }
-    for ((vip, link), why) in &steering.unspread {
-        vips.push(SpreadVip {
-            vip: vip.to_string(),
-            link: link.to_string(),
-            services: services.get(&vip.0).cloned().unwrap_or_default(),
-            is_spread: false,
-            because: Some(why.to_string()),
-            table: None,
-            nodes: Vec::new(),
-        });
-    }
-    Ok(vips)
+}
+
+/// The nodes that have a share of a VIP, and those that had one and may still have connections.
+fn nodes(
+    snapshot: &Snapshot,
+    kernel: &Kernel,
+    link: &LinkName,
+    weights: &Weights,
+    (slot, table): (Option<&SlotSight>, Option<u32>),
+) -> Vec<Node> {
+    let own = &snapshot.local.node;
+    let table = table.and_then(|table| snapshot.steering.maglev.get(&table));
+    let steering = snapshot.plan.steering.as_ref();
+    let hood = steering.map(|steering| &steering.neighbourhood.nodes);
+    let node = |name: &NodeName| {
+        let number = match name == own {
+            true => Some(OWN_NODE),
+            false => snapshot.numbers.get(name).copied(),
+        };
+        let count = |of: fn(&Bucket) -> u16| {
+            let buckets = table.iter().flat_map(|table| table.iter());
+            buckets.filter(|bucket| Some(of(bucket)) == number).count()
+        };
+        let slot = slot.filter(|slot| slot.is_steered);
+        let key = slot
+            .zip(number)
+            .map(|(slot, number)| (slot.slot, u32::from(number)));
+        let share = key.and_then(|key| kernel.shares.get(&key));
+        let mac = hood.and_then(|hood| hood.get(&(link.clone(), name.clone())));
+        Node {
+            node: name.to_string(),
+            weight: weights.get(name).copied().unwrap_or_default(),
+            slots: count(|bucket| bucket.current),
+            slots_before: count(|bucket| bucket.previous),
+            mac: mac.map(ToString::to_string),
+            packets: share.map_or(0, |share| share.packets),
+            bytes: share.map_or(0, |share| share.bytes),
+        }
+    };
+    let others = snapshot.numbers.keys().chain([own]);
+    let others = others.filter(|name| !weights.contains_key(*name));
+    let mut nodes: Vec<Node> = weights.keys().chain(others).map(node).collect();
+    nodes.retain(|node| node.weight > 0 || node.slots_before > 0 || node.packets > 0);
+    nodes
 }
 
 fn text(data: &Steer) -> String {
