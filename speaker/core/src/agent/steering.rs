@@ -47,11 +47,14 @@ impl Agent {
         now: Time,
         entries: &BTreeMap<Place, L2Entry>,
     ) -> Option<Steering> {
+        // Whoever may still have connections is looked for as well.
+        let is_followed = !self.spreading.history.rows().is_empty();
         self.look_for(plan::prospects(
             &self.memo,
             &self.world,
             &self.local,
             &self.roster,
+            is_followed,
         ));
         let hood = Arc::clone(self.spreading.hood.as_ref()?);
         let Shares { shares, unspread } = plan::shares(&self.memo, &self.local, &hood);

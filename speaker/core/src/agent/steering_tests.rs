@@ -115,7 +115,11 @@ fn spreading_ends_with_a_window_for_connections() {
     settle(&mut agent, now + Span::s(3));
     let later = now + Span::s(5);
     let plain = SPREADING.replace("heliograph.io/steering: spread", "");
-    put(&mut agent, later, &plain);
+    let outputs = put(&mut agent, later, &plain);
+    let lists = outputs
+        .iter()
+        .any(|output| matches!(output, Output::LookFor(_)));
+    assert!(!lists, "who has connections is still looked for");
     let steering = agent.plan().steering.as_ref().unwrap();
     let spread = &steering.rows[&place()];
     let nodes: Vec<_> = spread.share.weights.keys().map(NodeName::as_str).collect();
@@ -126,4 +130,6 @@ fn spreading_ends_with_a_window_for_connections() {
     drain(&mut agent, due);
     settle(&mut agent, due);
     assert!(agent.plan().steering.as_ref().unwrap().rows.is_empty());
+    let outputs = put(&mut agent, due + Span::s(1), SPREADING);
+    assert_eq!(looked_for(&outputs), Vec::<String>::new(), "they still are");
 }

@@ -232,13 +232,19 @@ fn eligible(demands: &[&Demand], is_v4: bool) -> Weights {
 }
 
 /// Whom to look for on which link, so that something can be spread there. Members whose speaker died or left as well: their nodes may
-/// still have connections from before. As of the last plan.
-pub fn prospects(memo: &Memo, world: &World, local: &Local, roster: &Roster) -> Prospects {
+/// still have connections from before. Nobody where nothing is to be spread, unless `is_followed`: something was until lately. As of the last plan.
+pub fn prospects(
+    memo: &Memo,
+    world: &World,
+    local: &Local,
+    roster: &Roster,
+    is_followed: bool,
+) -> Prospects {
     let mut prospects = Prospects::new();
     let Some(survey) = memo.survey_as_is() else {
         return prospects;
     };
-    if groups(&survey).next().is_none() {
+    if !is_followed && groups(&survey).next().is_none() {
         return prospects;
     }
     for member in roster.members.values() {

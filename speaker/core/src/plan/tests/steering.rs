@@ -261,7 +261,7 @@ fn members_are_looked_for_only_if_something_is_to_be_spread() {
     let look = |world: &World| {
         let (local, mut memo) = (local("n1"), Memo::default());
         let _ = plan(world, &members(world), &Held::new(), &local, &mut memo);
-        prospects(&memo, world, &local, &roster())
+        prospects(&memo, world, &local, &roster(), false)
     };
     let quiet = with(world(), service("web", &[WEB]), &["n1"]);
     assert!(look(&quiet).is_empty());
