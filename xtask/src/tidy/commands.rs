@@ -196,7 +196,8 @@ fn takes_words(help: &str) -> bool {
         .lines()
         .find(|line| line.starts_with("Usage:"))
         .unwrap_or("");
-    usage.contains('<') && !usage.contains("<COMMAND>")
+    let words = usage.replace("[OPTIONS]", "").replace("[COMMAND]", "");
+    (words.contains('<') || words.contains('[')) && !words.contains("<COMMAND>")
 }
 
 /// The names under "Commands:".

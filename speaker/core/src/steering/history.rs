@@ -12,6 +12,10 @@ use std::sync::Arc;
 /// remembered, so that only what is silent for so long is lost.
 pub const WINDOW: Span = Span::s(120);
 
+/// So long after a node began to look it may just be finding out who is there. While it does not hold a VIP, nodes that it
+/// finds then are no change: it has no memory of the flows that the holder gave to nodes that it had not seen yet.
+pub const FINDING: Span = Span::s(10);
+
 /// So many changes are followed back: each costs a look at each slot whenever a table is built.
 pub const BEFORE_MAX: usize = 8;
 
@@ -19,6 +23,8 @@ pub const BEFORE_MAX: usize = 8;
 #[derive(Clone, Debug, Default)]
 pub struct History {
     rows: BTreeMap<Place, Spread>,
+    /// When each began.
+    begun: BTreeMap<Place, Time>,
 }
 
 impl History {
@@ -27,9 +33,17 @@ impl History {
     pub fn advance(&mut self, now: Time, shares: BTreeMap<Place, Share>, facts: &impl Facts) {
         let mut old = std::mem::take(&mut self.rows);
         let rows = shares.into_iter().map(|(place, share)| {
+            let is_held = facts.is_stack(&place);
+            let begun = *self.begun.entry(place.clone()).or_insert(now);
             let spread = match old.remove(&place) {
-                Some(spread) => follow(spread, share, now),
-                None => begin(share, facts.is_stack(&place), now),
+                Some(spread) => {
+                    let is_finding = !is_held && now < begun + FINDING;
+                    match is_finding && is_more(&spread.share.weights, &share.weights) {
+                        true => begin(share, false, now),
+                        false => follow(spread, share, now),
+                    }
+                }
+                None => begin(share, is_held, now),
             };
             (place, spread)
         });
@@ -44,6 +58,7 @@ impl History {
                 self.rows.insert(place, ending);
             }
         }
+        self.begun.retain(|place, _| self.rows.contains_key(place));
     }
 
     /// When something ends, at the earliest.
@@ -60,10 +75,15 @@ impl History {
 
 /// What [`History`] asks about a place.
 pub trait Facts {
-    /// Of one that is new: whether this node's stack has had its packets until now.
+    /// Whether this node has had its packets until now: of one that is new, its stack.
     fn is_stack(&self, place: &Place) -> bool;
     /// Of one that is not spread any more: this node alone, if packets may still be sent to others from there.
     fn own(&self, place: &Place) -> Option<Arc<Weights>>;
+}
+
+/// Whether nodes came and none went.
+fn is_more(old: &Weights, new: &Weights) -> bool {
+    old.len() < new.len() && old.keys().all(|node| new.contains_key(node))
 }
 
 fn begin(share: Share, is_stack: bool, now: Time) -> Spread {
@@ -158,14 +178,28 @@ mod tests {
     }
 
     #[test]
+    fn what_a_node_finds_at_first_is_no_change_unless_it_holds() {
+        for is_held in [false, true] {
+            let mut history = History::default();
+            let facts = All(is_held, false);
+            history.advance(at(1), over(&["a"]), &NOT);
+            history.advance(at(4), over(&["a", "b"]), &facts);
+            let before: &[Before] = if is_held { &[nodes(&["a"])] } else { &[] };
+            assert_eq!(*row(&history).before, before);
+            history.advance(at(11), over(&["a", "b", "c"]), &NOT);
+            assert_eq!(row(&history).before[0], nodes(&["a", "b"]));
+        }
+    }
+
+    #[test]
     fn a_change_is_remembered_and_opens_the_window_anew() {
         let mut history = History::default();
         history.advance(at(1), over(&["a"]), &All(true, false));
-        history.advance(at(5), over(&["a", "b"]), &NOT);
-        history.advance(at(9), over(&["a", "b", "c"]), &NOT);
+        history.advance(at(15), over(&["a", "b"]), &NOT);
+        history.advance(at(19), over(&["a", "b", "c"]), &NOT);
         let before = [nodes(&["a", "b"]), nodes(&["a"]), Before::Stack];
         assert_eq!(*row(&history).before, before);
-        assert_eq!(row(&history).until, at(9) + WINDOW);
+        assert_eq!(row(&history).until, at(19) + WINDOW);
     }
 
     #[test]
@@ -173,7 +207,7 @@ mod tests {
         let mut history = History::default();
         for round in 0..20 {
             let nodes: &[&str] = if round % 2 == 0 { &["a"] } else { &["a", "b"] };
-            history.advance(at(round), over(nodes), &NOT);
+            history.advance(at(round * 10), over(nodes), &NOT);
         }
         let before = [nodes(&["a"]), nodes(&["a", "b"])];
         assert_eq!(*row(&history).before, before);
@@ -184,7 +218,7 @@ mod tests {
         let mut history = History::default();
         for round in 0..20_u64 {
             let name = format!("n{round}");
-            history.advance(at(round), over(&[&name]), &NOT);
+            history.advance(at(round * 10), over(&[&name]), &NOT);
         }
         assert_eq!(row(&history).before.len(), BEFORE_MAX);
         assert_eq!(row(&history).before[0], nodes(&["n18"]));

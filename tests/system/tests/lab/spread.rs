@@ -30,20 +30,29 @@ fn steer(lab: &TestLab, node: &str, vip: IpAddr) -> Value {
     told.map_or(Value::Null, |told| told["vips"][0].clone())
 }
 
-/// The holder of a VIP, once it spreads over exactly these nodes.
+/// The holder of a VIP, once it spreads over exactly these nodes, and the others would as well.
 fn until_spread(lab: &TestLab, vip: IpAddr, nodes: &[&str]) -> String {
     let wanted: BTreeSet<&str> = nodes.iter().copied().collect();
-    lab.eventually("its holder spreads it over them", || {
+    lab.eventually("every node spreads it over them", || {
         let holder = lab
             .holder(vip)
             .ok_or_else(|| "nobody holds it".to_owned())?;
-        let told = steer(lab, &holder, vip);
-        let rows = told["nodes"].as_array().cloned().unwrap_or_default();
-        let sharing = rows.iter().filter(|row| row["weight"] != 0);
-        let sharing: BTreeSet<&str> = sharing.filter_map(|row| row["node"].as_str()).collect();
-        match told["is_spread"] == true && sharing == wanted {
+        let told = lab
+            .speakers()
+            .keys()
+            .map(|node| (node, steer(lab, node, vip)));
+        let told: BTreeMap<_, _> = told.collect();
+        let is_said = |told: &Value| {
+            let rows = told["nodes"].as_array().cloned().unwrap_or_default();
+            let sharing = rows.iter().filter(|row| row["weight"] != 0);
+            sharing
+                .filter_map(|row| row["node"].as_str())
+                .collect::<BTreeSet<_>>()
+                == wanted
+        };
+        match told[&holder]["is_spread"] == true && told.values().all(is_said) {
             true => Ok(holder),
-            false => Err(format!("{holder}: {told}")),
+            false => Err(format!("{holder}: {told:?}")),
         }
     })
 }
@@ -181,7 +190,17 @@ fn the_holder_may_be_drained_and_no_connection_breaks() {
         "{holder} was drained: {} of {STREAMS} connections broke, {lost} of {sent} datagrams lost",
         talk.broken
     ));
-    assert_eq!((talk.broken, lost), (0, 0), "of {STREAMS} and {sent}");
+    let told = NODES.map(|node| {
+        let speaker = &lab.speakers()[node];
+        let all = [["steer"], ["counters"]].map(|asked| speaker.ctl(&asked).unwrap());
+        format!("{node}:\n{}", all.join("\n"))
+    });
+    let told = told.join("\n");
+    assert_eq!(
+        (talk.broken, lost),
+        (0, 0),
+        "of {STREAMS} and {sent}; {told}"
+    );
 }
 
 /// What becomes of connections from before and of those that are opened while `f` runs.
