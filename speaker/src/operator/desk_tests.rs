@@ -377,7 +377,7 @@ fn without_the_resource_everything_goes_in_its_order() {
         "delete heliograph-controller of leases",
     ];
     assert_eq!(done[..2], left);
-    assert_eq!(starting(&done[2..], "delete "), 4, "{done:?}");
+    assert_eq!(starting(&done[2..], "delete "), 6, "{done:?}");
     assert!(played.desk.live.is_empty());
     assert_eq!(played.run(), [""; 0]);
     played.metallb(NAME, json!({}));
