@@ -88,6 +88,11 @@ impl<K: Copy + Ord> Failures<K> {
         out.map(|(node, _)| *node)
     }
 
+    /// As if it had never failed.
+    pub fn forget(&mut self, node: K) {
+        self.nodes.remove(&node);
+    }
+
     /// Forgets all nodes but these.
     pub fn keep(&mut self, is_known: impl Fn(K) -> bool) {
         self.nodes.retain(|node, _| is_known(*node));

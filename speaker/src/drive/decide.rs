@@ -231,9 +231,8 @@ impl Decide {
                         .probe(local, (group, nonce), only, &places);
                 }
                 Output::LookFor(prospects) => self.outlets.hands.look_for(prospects),
-                Output::Kernel(node, is_silent) => {
-                    self.gossip(gossip::Input::Kernel(node, is_silent));
-                }
+                // Not told to the observers yet: docs/layer2.md says why (L6.3).
+                Output::Kernel(..) => {}
                 Output::Watch(list) => self.outlets.hands.watch(list),
                 Output::Claim(places) => self.outlets.hands.claim(Claim::Again(vips(places))),
                 Output::ClaimTo(places, macs) => {

@@ -111,11 +111,8 @@ impl World {
                 Output::Tell(to, message) => {
                     process.asked.push_back(gossip::Input::Tell(to, message));
                 }
-                Output::Kernel(of, is_silent) => {
-                    process
-                        .asked
-                        .push_back(gossip::Input::Kernel(of, is_silent));
-                }
+                // As the driver has it.
+                Output::Kernel(..) => {}
                 Output::Publish(version, held) => {
                     process.asked.push_back(gossip::Input::Held(version, held));
                 }

@@ -120,6 +120,8 @@ impl Agent {
             .keep(|id| id == me || roster.members.contains_key(&id));
         self.watching
             .keep(|id| id == me || self.roster.members.contains_key(&id));
+        let is_there = |id: NodeId| self.roster.members.get(&id).is_some_and(|m| m.is_alive());
+        self.watching.believe(me, is_there);
         let ends = [self.failures.deadline(now), self.watching.deadline(now)];
         self.failures_due = ends.into_iter().flatten().min();
         let is_held_down = |id: NodeId| self.failures.is_held_down(now, id);

@@ -27,6 +27,8 @@ pub(super) struct Watching {
     missing: BTreeSet<GroupKey>,
     /// Who was found not to answer for what.
     silent: Failures<(GroupKey, NodeId)>,
+    /// Who said last that this node does not answer for a group.
+    unheard_by: BTreeMap<GroupKey, NodeId>,
     /// Groups that there was no room for.
     left_out: usize,
     /// Members that restart.
@@ -43,6 +45,18 @@ impl Watching {
 
     pub(super) fn keep(&mut self, is_known: impl Fn(NodeId) -> bool) {
         self.silent.keep(|(_, node)| is_known(node));
+    }
+
+    /// What was said of this node counts only while who said it is there: nobody else knows of it, and all others may wait for this node.
+    pub(super) fn believe(&mut self, me: NodeId, is_there: impl Fn(NodeId) -> bool) {
+        let silent = &mut self.silent;
+        self.unheard_by.retain(|group, by| {
+            let is_believed = is_there(*by);
+            if !is_believed {
+                silent.forget((*group, me));
+            }
+            is_believed
+        });
     }
 }
 
@@ -224,6 +238,7 @@ impl Agent {
             return;
         }
         self.seen(group, Some(by), Seen::Unheard);
+        self.watching.unheard_by.insert(group, by);
         self.watching.silent.fail(now, (group, me));
         self.watching.silent.recovers(now, (group, me));
         self.meet(now);

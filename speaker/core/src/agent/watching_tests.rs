@@ -141,6 +141,40 @@ fn l6_7_a_holder_that_is_alive_and_does_not_answer_is_asked_for_the_group_and_to
 }
 
 #[test]
+fn l6_7_the_word_of_an_heir_counts_while_it_is_there() {
+    let now = Time::ms(1000);
+    let mut agent = holding(now);
+    let heir = other(false);
+    let later = Time::ms(10_000);
+    see_node(&mut agent, later, &heir);
+    meet(&mut agent, later, with_address(&heir));
+    settle(&mut agent, later);
+    let then = later + Span::s(2);
+    let unheard = Message {
+        vip: vip(),
+        nonce: 7,
+        say: Say::Unheard,
+    };
+    let told = message::encode(&[unheard]).remove(0);
+    agent.input(then, Input::Told(node_id(&heir), told));
+    settle(&mut agent, then);
+    let is_out = |agent: &Agent| {
+        let me = node_id(&node());
+        agent
+            .watching
+            .silent
+            .is_out(then + Span::s(1), (group(), me))
+    };
+    assert!(is_out(&agent));
+    let dead = Member {
+        standing: speaker_proto::member::Standing::Dead { silent_at: then },
+        ..with_address(&heir)
+    };
+    meet(&mut agent, then + Span::s(1), dead);
+    assert!(!is_out(&agent));
+}
+
+#[test]
 fn l6_7_a_holder_that_does_not_answer_gives_it_to_its_heir_and_leaves_it_there_for_a_while() {
     let now = Time::ms(1000);
     let mut agent = holding(now);
