@@ -55,6 +55,8 @@ impl<'a> Bird<'a> {
         let socket = socket.display().to_string();
         let mut bird = site.client.command("bird");
         bird.arg("-f").arg("-c").arg(config).args(["-s", &socket]);
+        // What it says would stand in the middle of the suite's own lines.
+        bird.stdout(Stdio::null()).stderr(Stdio::null());
         let child = bird.stdin(Stdio::null()).spawn().unwrap();
         Self {
             site,
