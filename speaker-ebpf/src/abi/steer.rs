@@ -69,29 +69,7 @@ impl SteerValue {
     /// The same, for clients that stay with one node whatever their ports (`sessionAffinity: ClientIP`).
     #[inline(always)]
     pub const fn by_client(self, is_by_client: bool) -> Self {
-        self.flag(BY_CLIENT, is_by_client)
-    }
-
-    /// The same, where every connection from before is this node's stack's: the VIP was not spread until now.
-    #[inline(always)]
-    pub const fn was_stack(self, was_stack: bool) -> Self {
-        self.flag(WAS_STACK, was_stack)
-    }
-
-    /// The same, where connections may be remembered in any slot, also in one that names the same node twice: from an earlier table, or from
-    /// when the VIP was not spread. It costs every TCP segment a lookup.
-    #[inline(always)]
-    pub const fn remembering(self, is_remembering: bool) -> Self {
-        self.flag(REMEMBERING, is_remembering)
-    }
-
-    #[inline(always)]
-    const fn flag(self, flag: u32, is_set: bool) -> Self {
-        let flags = if is_set {
-            self.flags | flag
-        } else {
-            self.flags & !flag
-        };
+        let flags = if is_by_client { BY_CLIENT } else { 0 };
         Self { flags, ..self }
     }
 
@@ -112,24 +90,10 @@ impl SteerValue {
     pub const fn is_by_client(&self) -> bool {
         self.flags & BY_CLIENT != 0
     }
-
-    /// Whether connections from before the window are this node's.
-    #[inline(always)]
-    pub const fn is_from_stack(&self) -> bool {
-        self.flags & WAS_STACK != 0
-    }
-
-    /// Whether every TCP segment is looked up among the connections that are remembered.
-    #[inline(always)]
-    pub const fn is_remembering(&self) -> bool {
-        self.flags & REMEMBERING != 0
-    }
 }
 
-/// Flags of a [`SteerValue`].
+/// Flag of a [`SteerValue`].
 const BY_CLIENT: u32 = 1;
-const WAS_STACK: u32 = 2;
-const REMEMBERING: u32 = 4;
 
 /// One slot of a Maglev table: numbers of nodes, keys of `TARGETS`.
 #[repr(C)]

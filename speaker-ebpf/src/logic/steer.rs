@@ -11,8 +11,7 @@
 //! | else, remembered | (not looked up) | the one it is remembered at | the one it is remembered at |
 //! | else | that one | previous, remembered | current |
 //!
-//! In a row that says that the VIP was not spread before, `previous` is this node in every slot, also after the window: what was
-//! remembered then is still looked up. In a row that says that connections are remembered, they are looked up in every slot.
+//! A VIP that was not spread before has this node as the previous one of every slot.
 
 use super::arrival::Arrival;
 use super::{Maps, Memory, Verdict};
@@ -157,16 +156,12 @@ impl Spread<'_> {
         let slot = hash::slot(flow.client, self.arrival.key.addr(), ports, protocol);
         let bucket = maps.bucket(self.row.table(), slot)?;
         let current = u32::from(bucket.current);
-        let previous = if self.row.is_from_stack() {
-            OWN_NODE.into()
-        } else {
-            u32::from(bucket.previous)
-        };
+        let previous = u32::from(bucket.previous);
         let is_two = current != previous;
         let is_open = is_two && self.arrival.now < self.row.window_until_ns();
         let (memory, is_remembered) = match flow.part {
             Part::Datagram => (Memory::Datagrams, true),
-            Part::Opening | Part::Segment => (Memory::Streams, is_two || self.row.is_remembering()),
+            Part::Opening | Part::Segment => (Memory::Streams, is_two),
             Part::SegmentRest | Part::DatagramRest | Part::Portless | Part::Unclear => {
                 return self.reach(maps, current);
             }

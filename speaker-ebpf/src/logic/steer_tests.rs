@@ -36,7 +36,7 @@ fn a_new_connection_goes_where_its_slot_says() {
 
 #[test]
 fn a_flood_of_connections_is_not_remembered_where_the_slot_names_one_node() {
-    let mut tables = spread(ROW.remembering(true), B_NOW, B_NOW);
+    let mut tables = spread(ROW, B_NOW, B_NOW);
     for port in 0..100 {
         let ends = Ends {
             port,
@@ -76,20 +76,18 @@ fn after_the_window_an_unknown_connection_is_the_current_nodes_and_nothing_is_re
 
 #[test]
 fn a_connection_that_opens_under_an_older_ones_mark_is_new() {
-    for row in [ROW, ROW.remembering(true)] {
-        let ends = FAMILIES[0];
-        let mut tables = spread(row, B_NOW, C_NOW);
-        assert_eq!(send(&mut tables, &ends.segment(A)), To(C));
-        tables.now_ns = WINDOW_UNTIL;
-        assert_eq!(send(&mut tables, &ends.syn(A)), To(B));
-        assert_eq!(send(&mut tables, &ends.segment(A)), To(B));
-    }
+    let ends = FAMILIES[0];
+    let mut tables = spread(ROW, B_NOW, C_NOW);
+    assert_eq!(send(&mut tables, &ends.segment(A)), To(C));
+    tables.now_ns = WINDOW_UNTIL;
+    assert_eq!(send(&mut tables, &ends.syn(A)), To(B));
+    assert_eq!(send(&mut tables, &ends.segment(A)), To(B));
 }
 
 #[test]
 fn connections_from_before_a_vip_was_spread_stay_with_the_stack_also_after_the_window() {
     for ends in FAMILIES {
-        let mut tables = spread(ROW.was_stack(true), B_NOW, B_NOW);
+        let mut tables = spread(ROW, B_NOW, OWN_NOW);
         let (old, new) = (ends, ends.other());
         assert_eq!(send(&mut tables, &old.segment(A)), Stays);
         assert_eq!(send(&mut tables, &new.syn(A)), To(B));
@@ -106,7 +104,7 @@ fn connections_from_before_a_vip_was_spread_stay_with_the_stack_also_after_the_w
 #[test]
 fn a_slot_of_this_nodes_remembers_nothing_when_a_vip_begins_to_be_spread() {
     let ends = FAMILIES[0];
-    let mut tables = spread(ROW.was_stack(true), OWN_NOW, C_NOW);
+    let mut tables = spread(ROW, OWN_NOW, OWN_NOW);
     for frame in [ends.syn(A), ends.segment(A)] {
         assert_eq!(send(&mut tables, &frame), Stays);
     }
@@ -114,13 +112,13 @@ fn a_slot_of_this_nodes_remembers_nothing_when_a_vip_begins_to_be_spread() {
 }
 
 #[test]
-fn a_second_change_of_the_table_loses_what_was_remembered_only_without_the_flag() {
-    for (is_remembering, expected) in [(true, To(C)), (false, To(B))] {
+fn a_second_change_of_the_table_keeps_what_was_remembered_where_the_slot_names_two_nodes() {
+    for (previous, expected) in [(OWN_NOW, To(C)), (B_NOW, To(B))] {
         let ends = FAMILIES[0];
         let mut tables = spread(ROW, B_NOW, C_NOW);
         assert_eq!(send(&mut tables, &ends.segment(A)), To(C));
-        tables.put_table(TABLE + 1, |_| bucket(B_NOW, B_NOW));
-        let row = SteerValue::new(TABLE + 1, WINDOW_UNTIL).remembering(is_remembering);
+        tables.put_table(TABLE + 1, |_| bucket(B_NOW, previous));
+        let row = SteerValue::new(TABLE + 1, WINDOW_UNTIL);
         tables.put_steering(key(ends.vip.ip()), row);
         assert_eq!(send(&mut tables, &ends.segment(A)), expected);
     }
@@ -760,51 +758,46 @@ fn any_packet() -> impl Strategy<Value = Chance> {
 /// A table of five nodes, of which some have an address, in any state.
 fn any_world() -> impl Strategy<Value = Tables> {
     let nodes = (1..5_u16, 0..5_u16, any::<u8>());
-    let flags = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
+    let flags = (any::<bool>(), any::<bool>());
     let state = (0..8_u8, any::<bool>(), 0..20_u8);
-    (nodes, flags, state).prop_map(
-        |((step, other, targets), (by_client, was_stack, remembering, is_one), state)| {
-            let (mode, is_moving, lapse) = state;
-            let until = NOW + SECOND;
-            let table = if mode == 7 { TABLES_MAX } else { TABLE };
-            let row = SteerValue::new(table, until)
-                .by_client(by_client)
-                .was_stack(was_stack)
-                .remembering(remembering);
-            let mut tables = spread(row, 0, 0);
-            tables.put_table(TABLE, |slot| {
-                let current = (slot / u32::from(step) % 5) as u16;
-                let previous = if is_one {
-                    current
-                } else {
-                    (current + other) % 5
-                };
-                bucket(current, previous)
-            });
-            tables.targets.clear();
-            for node in 1..5 {
-                if targets >> node & 1 == 0 {
-                    put_target(&mut tables, node, MacAddr([2, 0, 0, 0, 1, node as u8]));
-                }
+    (nodes, flags, state).prop_map(|((step, other, targets), (by_client, is_one), state)| {
+        let (mode, is_moving, lapse) = state;
+        let until = NOW + SECOND;
+        let table = if mode == 7 { TABLES_MAX } else { TABLE };
+        let row = SteerValue::new(table, until).by_client(by_client);
+        let mut tables = spread(row, 0, 0);
+        tables.put_table(TABLE, |slot| {
+            let current = (slot / u32::from(step) % 5) as u16;
+            let previous = if is_one {
+                current
+            } else {
+                (current + other) % 5
+            };
+            bucket(current, previous)
+        });
+        tables.targets.clear();
+        for node in 1..5 {
+            if targets >> node & 1 == 0 {
+                put_target(&mut tables, node, MacAddr([2, 0, 0, 0, 1, node as u8]));
             }
-            for vip in [VIP4, VIP6] {
-                let mode = match mode {
-                    0 => Mode::Known,
-                    1 => Mode::Draining,
-                    _ => Mode::Answer,
-                };
-                let entry = Entry::new(mode, 1, SLOT).steered(true).moving(is_moving);
-                tables.put_vip(key(vip), entry);
-            }
-            if mode == 2 {
-                tables.fence(SLOT);
-            }
-            if lapse == 0 {
-                tables.node_deadline_ns = NOW + 2 * SECOND;
-            }
-            tables
-        },
-    )
+        }
+        for vip in [VIP4, VIP6] {
+            let mode = match mode {
+                0 => Mode::Known,
+                1 => Mode::Draining,
+                _ => Mode::Answer,
+            };
+            let entry = Entry::new(mode, 1, SLOT).steered(true).moving(is_moving);
+            tables.put_vip(key(vip), entry);
+        }
+        if mode == 2 {
+            tables.fence(SLOT);
+        }
+        if lapse == 0 {
+            tables.node_deadline_ns = NOW + 2 * SECOND;
+        }
+        tables
+    })
 }
 
 /// What became of a packet.

@@ -126,9 +126,7 @@ fn tables(choice: u8) -> Tables {
             } else {
                 NOW
             };
-            let row = SteerValue::new(0, until)
-                .was_stack(choice & 0x20 != 0)
-                .by_client(choice & 0x30 == 0x30);
+            let row = SteerValue::new(0, until).by_client(choice & 0x20 != 0);
             tables.put_steering(key, row);
         }
     }

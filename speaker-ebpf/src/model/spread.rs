@@ -191,7 +191,7 @@ impl Facts<'_> {
         let is_doubtful = current != previous;
         let is_window = is_doubtful && self.tables.now_ns < self.row.window_until_ns();
         let noted = self.tables.streams.get(&mark);
-        let noted = noted.filter(|_| is_doubtful || self.row.is_remembering());
+        let noted = noted.filter(|_| is_doubtful);
         let valid = noted.map(|noted| noted.node);
         let valid = valid.filter(|node| self.is_reached(*node));
         let (node, is_noted) = match (is_opening, valid) {
@@ -267,11 +267,6 @@ impl Facts<'_> {
         let chunk = self.tables.maglev.get(&element);
         let bucket = chunk.map(|chunk| chunk.buckets[(slot % CHUNK_SLOTS) as usize]);
         let (current, previous) = bucket.map_or((0, 0), |slot| (slot.current, slot.previous));
-        let previous = if self.row.is_from_stack() {
-            OWN_NODE
-        } else {
-            previous
-        };
         [Some(current.into()), Some(previous.into())]
     }
 

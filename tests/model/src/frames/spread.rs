@@ -57,7 +57,7 @@ fn connections() -> Vec<Case> {
             .given(|tables| spread(tables, row(), OWN_NODE, OWN_NODE))
             .spread_here(),
         Case::new("what was the stack's stays the stack's", segment(v4))
-            .given(|tables| spread(tables, row().was_stack(true), NEW, NEW))
+            .given(|tables| spread(tables, row(), NEW, OWN_NODE))
             .spread_here()
             .noting([1, 0, 0]),
         Case::new("by client it is another slot", syn(v4))
@@ -107,13 +107,6 @@ fn remembered() -> Vec<Case> {
                 note(tables, Memory::Streams, 6, ports(), OLD, 0);
             })
             .spread_to(NEW)
-            .noting([2, 0, 0]),
-        Case::new("unless the row says so", segment(v4))
-            .given(|tables| {
-                spread(tables, row().remembering(true), NEW, NEW);
-                note(tables, Memory::Streams, 6, ports(), OLD, 0);
-            })
-            .spread_to(OLD)
             .noting([2, 0, 0]),
     ]
 }

@@ -43,19 +43,19 @@ fn is_spread(hook: Hook, vip: &str) {
 
     let first = |slot: u32| slot as usize % 3;
     let until = boot_ns() + 60 * SECOND;
-    let row = SteerValue::new(0, until).was_stack(true);
-    spread(&mut segment, row, |slot| [first(slot); 2]);
+    let row = SteerValue::new(0, until);
+    spread(&mut segment, row, |slot| [first(slot), A]);
     flows.datagrams.clear();
     flows.open(&segment, first);
     flows.answer("the VIP was this node's stack's");
 
     let second = |slot: u32| (slot as usize + 1) % 3;
-    let row = SteerValue::new(1, until).remembering(true);
+    let row = SteerValue::new(1, until);
     spread(&mut segment, row, |slot| [second(slot), first(slot)]);
     flows.open(&segment, second);
     flows.answer("every slot is another node's");
 
-    let row = SteerValue::new(1, boot_ns()).remembering(true);
+    let row = SteerValue::new(1, boot_ns());
     spread(&mut segment, row, |slot| [second(slot), first(slot)]);
     flows.open(&segment, second);
     flows.answer("the window is over");

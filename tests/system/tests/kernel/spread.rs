@@ -25,10 +25,8 @@ pub(crate) fn write(program: &mut Program, tables: &Tables, at: impl Fn(u64) -> 
     }
     let mut steering: HashMap<_, [u8; 20], [u8; 16]> = program.map("hg_steering");
     for (key, row) in &tables.steering {
-        let value = SteerValue::new(row.table(), at(row.window_until_ns()))
-            .by_client(row.is_by_client())
-            .was_stack(row.is_from_stack())
-            .remembering(row.is_remembering());
+        let value =
+            SteerValue::new(row.table(), at(row.window_until_ns())).by_client(row.is_by_client());
         steering
             .insert(cast::<_, [u8; 20]>(*key), cast::<_, [u8; 16]>(value), 0)
             .unwrap();
