@@ -222,8 +222,13 @@ impl Node {
         namespace.run(&format!("ip link set eth0 address {mac} up"));
         namespace.run(&format!("ip addr add 192.0.2.1{at}/24 dev eth0"));
         namespace.run(&format!("ip -6 addr add 2001:db8::1{at}/64 dev eth0 nodad"));
-        let bits = if vip.is_ipv4() { 32 } else { 128 };
-        namespace.run(&format!("ip addr add {vip}/{bits} dev lo"));
+        // Without it an IPv6 address cannot be bound for a moment, on the loopback device too.
+        let (bits, flags) = if vip.is_ipv4() {
+            (32, "")
+        } else {
+            (128, "nodad")
+        };
+        namespace.run(&format!("ip addr add {vip}/{bits} dev lo {flags}"));
         let program = namespace.enter(|| {
             serve(vip, NAMES[at]);
             let mut program = Program::load(Limit::default());
