@@ -83,9 +83,9 @@ fn results(kernel: &str, console: &Console) -> Vec<(String, Result<()>)> {
     let mut results: Vec<_> = lines
         .iter()
         .filter_map(|line| verdict(line))
-        .map(|(check, is_ok)| {
-            let result = is_ok.then_some(());
-            let result = result.ok_or_else(|| anyhow!("{}", why(lines, check)));
+        .map(|(check, verdict)| {
+            let result = (verdict == "ok").then_some(());
+            let result = result.ok_or_else(|| anyhow!("{verdict}\n{}", why(lines, check)));
             (format!("{kernel}: {check}"), result)
         })
         .collect();
@@ -96,9 +96,8 @@ fn results(kernel: &str, console: &Console) -> Vec<(String, Result<()>)> {
 }
 
 /// `test NAME ... ok` or anything else in the place of `ok`.
-fn verdict(line: &str) -> Option<(&str, bool)> {
-    let (check, verdict) = line.trim().strip_prefix("test ")?.split_once(" ... ")?;
-    Some((check, verdict == "ok"))
+fn verdict(line: &str) -> Option<(&str, &str)> {
+    line.trim().strip_prefix("test ")?.split_once(" ... ")
 }
 
 /// What a check that failed left on the console.

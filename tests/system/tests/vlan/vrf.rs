@@ -55,7 +55,7 @@ impl<'a> Bird<'a> {
         let socket = socket.display().to_string();
         let mut bird = site.client.command("bird");
         bird.arg("-f").arg("-c").arg(config).args(["-s", &socket]);
-        // What it says would stand in the middle of the suite's own lines.
+        // What it says would stand in the middle of the suite's own lines; without a log of its own it goes to the console.
         bird.stdout(Stdio::null()).stderr(Stdio::null());
         let child = bird.stdin(Stdio::null()).spawn().unwrap();
         Self {
@@ -80,6 +80,7 @@ impl Drop for Bird<'_> {
 }
 
 const CONFIG: &str = "\
+log stderr all;
 router id 198.51.100.1;
 protocol device {}
 protocol bfd { interface \"tor\" { interval 300 ms; multiplier 5; }; }
