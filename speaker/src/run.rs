@@ -342,10 +342,6 @@ async fn tasks(settings: &Settings, speaker: Speaker, parts: Parts) -> Result<Ru
     let link = opened.cluster.as_ref().map(|cluster| cluster.link.clone());
     let meeting = Meeting::new(settings, &speaker, link.clone());
     let inbox = speaker.inbox.clone();
-    if let Some(cluster) = &opened.cluster {
-        let (views, api) = (speaker.views.clone(), cluster.api().clone());
-        tasks.spawn(bgp_foreign::follow(views, api, inbox.clone()));
-    }
     let published = hardware::Ends {
         macs: meeting.macs(),
         inbox: inbox.clone(),
@@ -356,6 +352,7 @@ async fn tasks(settings: &Settings, speaker: Speaker, parts: Parts) -> Result<Ru
         changes: changes.clone(),
     };
     let api = opened.cluster.as_ref().map(|cluster| cluster.api().clone());
+    bgp_foreign::spawn(api.clone(), &speaker.views, &inbox, &mut tasks);
     let from = (api, parts.is_successor);
     let attended = attend::links(settings, parts, around, &mut tasks)?;
     let links = attended.links.clone();

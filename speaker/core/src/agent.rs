@@ -22,7 +22,7 @@ use crate::failures::Failures;
 use crate::local::Local;
 use crate::members::{Members, node_id};
 use crate::object::Object;
-use crate::plan::{self, Held, Memo, Plan, Wishes};
+use crate::plan::{self, ForeignPeers, Held, Memo, Plan, Wishes};
 use crate::problem::Problem;
 use crate::world::World;
 use speaker_proto::hold::{self, Holds};
@@ -192,6 +192,13 @@ impl Agent {
     /// The plan in force.
     pub fn plan(&self) -> &Arc<Plan> {
         &self.plan
+    }
+
+    fn foreign(&mut self, now: Time, foreign: ForeignPeers) {
+        if self.local.foreign != foreign {
+            self.local.foreign = foreign;
+            self.changed(now);
+        }
     }
 
     fn changed(&mut self, now: Time) {
@@ -364,12 +371,7 @@ impl Machine for Agent {
                 }
             }
             Input::Stale(is_stale) => self.hold(now, hold::Input::Stale(is_stale)),
-            Input::Foreign(foreign) => {
-                if self.local.foreign != foreign {
-                    self.local.foreign = foreign;
-                    self.changed(now);
-                }
-            }
+            Input::Foreign(foreign) => self.foreign(now, foreign),
         }
     }
 
