@@ -34,6 +34,8 @@ pub(super) struct Desk {
     /// Events that come back with every pass, as of the last one.
     standing: BTreeSet<Event>,
     is_changed: bool,
+    /// Whether something came since the configuration was judged.
+    is_unjudged: bool,
     /// Services of ours that came since the last pass.
     came: BTreeSet<ServiceId>,
     /// Objects taken so far, and the faulty ones among them.
@@ -96,6 +98,7 @@ impl Desk {
             outbox: Outbox::default(),
             standing: BTreeSet::new(),
             is_changed: false,
+            is_unjudged: true,
             came: BTreeSet::new(),
             updates: 0,
             update_errors: 0,
@@ -152,6 +155,7 @@ impl Desk {
             | source::Event::Note(_) => false,
         };
         self.is_changed |= changed;
+        self.is_unjudged |= changed;
     }
 
     /// Takes a service as the API server has it, from a watch, a write or a read.
@@ -241,6 +245,7 @@ impl Desk {
             return None;
         }
         self.is_changed = false;
+        self.is_unjudged = false;
         let class = self.class.as_deref();
         let allocation = allocator::allocate(&self.world, &self.assignments, class);
         for (id, target) in changes(&self.world, &allocation.assignments, class) {
@@ -307,8 +312,15 @@ impl Desk {
         news
     }
 
+    /// What is wrong with the configuration, if all of it has been seen and it may have changed since it was judged last: for a
+    /// controller that may decide nothing.
+    pub(super) fn judge(&mut self) -> Option<Vec<Problem>> {
+        let is_due = self.is_complete() && std::mem::take(&mut self.is_unjudged);
+        is_due.then(|| self.config_problems())
+    }
+
     /// What is wrong with the configuration, object by object.
-    pub(super) fn config_problems(&self) -> Vec<Problem> {
+    fn config_problems(&self) -> Vec<Problem> {
         let is_config = |key: &ObjectKey| match key.kind {
             Kind::Pool | Kind::Community => true,
             Kind::Namespace
