@@ -29,7 +29,11 @@ pub(crate) const NAME: &str = "plan";
 /// Measures.
 pub(crate) fn run(setting: &Setting) -> Result<Vec<Figure>> {
     let mut figures = Vec::new();
-    for (services, nodes) in [(1_000, 100), (1_000, 1_000), (10_000, 100), (10_000, 1_000)] {
+    let sizes = match setting.is_quick {
+        true => &[(100, 10)][..],
+        false => &[(1_000, 100), (1_000, 1_000), (10_000, 100), (10_000, 1_000)],
+    };
+    for &(services, nodes) in sizes {
         let size = Size { services, nodes };
         let before = allocated();
         let objects = cluster::objects(size)?;
