@@ -83,7 +83,7 @@ fn roster(objects: &[Object], local: &Local) -> Roster {
             standing: Standing::Alive,
             held: Arc::default(),
             held_version: HeldVersion(1),
-            acked: HeldVersion(u64::MAX),
+            acked: HeldVersion(u64::MAX - 1), // there is always a next one
             is_reachable: true,
             is_in_grace: false,
         };
