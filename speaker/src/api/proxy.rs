@@ -186,7 +186,7 @@ mod tests {
 
     #[test]
     fn what_the_kubeconfig_says_counts_before_the_environment() {
-        let variables = [("HTTPS_PROXY", "http://other:3128"), ("NO_PROXY", "*")];
+        let variables = [("HTTPS_PROXY", "http://other.test:3128"), ("NO_PROXY", "*")];
         let named = Some("http://proxy.test:8080");
         assert_eq!(way(named, &variables, SERVER), "http://proxy.test:8080");
         let here = "https://127.0.0.1:6443";
@@ -198,24 +198,24 @@ mod tests {
         let small = [("https_proxy", "proxy.test:8080")];
         assert_eq!(way(None, &small, SERVER), "http://proxy.test:8080");
         let both = [
-            ("HTTPS_PROXY", "http://large"),
-            ("https_proxy", "http://small"),
-            ("HTTP_PROXY", "http://plain"),
+            ("HTTPS_PROXY", "http://large.test"),
+            ("https_proxy", "http://small.test"),
+            ("HTTP_PROXY", "http://plain.test"),
         ];
-        assert_eq!(way(None, &both, SERVER), "http://large:80");
-        assert_eq!(way(None, &both, "http://api.test"), "http://plain:80");
-        let other = [("HTTP_PROXY", "http://plain")];
+        assert_eq!(way(None, &both, SERVER), "http://large.test:80");
+        assert_eq!(way(None, &both, "http://api.test"), "http://plain.test:80");
+        let other = [("HTTP_PROXY", "http://plain.test")];
         assert_eq!(way(None, &other, SERVER), "direct");
     }
 
     #[test]
     fn exceptions_and_this_machine_are_reached_directly() {
         let but = |exceptions, server| {
-            let variables = [("HTTPS_PROXY", "http://p"), ("NO_PROXY", exceptions)];
+            let variables = [("HTTPS_PROXY", "http://p.test"), ("NO_PROXY", exceptions)];
             way(None, &variables, server)
         };
-        assert_eq!(but("", SERVER), "http://p:80");
-        assert_eq!(but(".other.test, 10.0.0.0/8", SERVER), "http://p:80");
+        assert_eq!(but("", SERVER), "http://p.test:80");
+        assert_eq!(but(".other.test, 10.0.0.0/8", SERVER), "http://p.test:80");
         assert_eq!(but("10.0.0.0/8, example.test", SERVER), "direct");
         assert_eq!(but("10.0.0.0/8", "https://10.96.0.1"), "direct");
         assert_eq!(but("*", SERVER), "direct");
@@ -239,8 +239,8 @@ mod tests {
 
     #[test]
     fn what_cannot_be_used_is_refused_by_name_and_without_its_password() {
-        let https = way(Some("https://u:secret@p"), &[], SERVER);
-        let why = "the cluster's proxy-url: proxies are reached by http:// or socks5://, and \"…@p\" is neither";
+        let https = way(Some("https://example:secret@p.test"), &[], SERVER);
+        let why = "the cluster's proxy-url: proxies are reached by http:// or socks5://, and \"…@p.test\" is neither";
         assert_eq!(https, why);
         let ftp = way(None, &[("https_proxy", "ftp://p")], SERVER);
         assert_eq!(

@@ -8,14 +8,12 @@
 
 use super::brief::brief;
 use super::outbox::Outbox;
-use super::stock::{Arrival, Stock, Writer};
+use super::stock::{Arrival, Stock, Writer, held, id};
 use crate::api::Failure;
 use crate::source;
 use crate::source::kube::{Item, Told};
 use serde_json::Value;
-use speaker_core::allocator::{
-    self, Allocation, Assignment, Assignments, Cleared, Event, POOL_ANNOTATION, Usage,
-};
+use speaker_core::allocator::{self, Allocation, Assignment, Assignments, Cleared, Event, Usage};
 use speaker_core::convergence::changes;
 use speaker_core::service::{Service, ServiceId};
 use speaker_core::{Kind, Object, ObjectKey, Problem, World};
@@ -478,26 +476,6 @@ impl Desk {
     pub(super) fn assignments(&self) -> &Assignments {
         &self.assignments
     }
-}
-
-fn id(object: &Value) -> ServiceId {
-    let text = |field: &str| {
-        let text = object["metadata"][field].as_str();
-        text.unwrap_or_default().to_owned()
-    };
-    ServiceId {
-        namespace: text("namespace"),
-        name: text("name"),
-    }
-}
-
-/// What a status says, for an object of which nothing else can be read, and the pool that it names.
-fn held(object: &Value) -> (Vec<IpAddr>, String) {
-    let ingress = object["status"]["loadBalancer"]["ingress"].as_array();
-    let ips = ingress.into_iter().flatten();
-    let ips = ips.filter_map(|entry| entry["ip"].as_str()?.parse().ok());
-    let pool = object["metadata"]["annotations"][POOL_ANNOTATION].as_str();
-    (ips.collect(), pool.unwrap_or_default().to_owned())
 }
 
 /// The kinds that a controller follows, all of which it must have seen before it decides.

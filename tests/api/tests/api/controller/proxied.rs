@@ -17,12 +17,12 @@ fn the_proxy_of_a_kubeconfig_is_asked_for_every_connection() {
     let proxy = Proxy::start(site.double.address());
     site.put(&pool("p", "192.0.2.0/30"));
     site.put(&service("web"));
-    let url = format!("http://us%65r:pass@{}", proxy.address);
+    let url = format!("http://example:p%61ss@{}", proxy.address);
     let config = kubeconfig(&site, Some(&url));
     let mut controller = site.controller_of(&config, &[]);
     site.until("an address", || site.holds("web") == ["192.0.2.0"]);
     let asked = proxy.asked();
-    let each = format!("CONNECT {NAME}:6443 Basic dXNlcjpwYXNz");
+    let each = format!("CONNECT {NAME}:6443 Basic ZXhhbXBsZTpwYXNz");
     assert!(
         asked.len() > 1 && asked.iter().all(|one| *one == each),
         "{asked:?}"
@@ -54,7 +54,7 @@ fn the_proxy_of_the_environment_is_asked_unless_the_server_is_an_exception() {
     let proxy = Proxy::start(site.double.address());
     site.put(&pool("p", "192.0.2.0/30"));
     site.put(&service("web"));
-    let url = format!("http://user:pass@{}", proxy.address);
+    let url = format!("http://example:pass@{}", proxy.address);
     let config = kubeconfig(&site, None);
     let excepted = [("HTTPS_PROXY", &*url), ("NO_PROXY", ".invalid")];
     let controller = site.controller_of(&config, &excepted);
@@ -74,7 +74,7 @@ fn the_proxy_of_the_environment_is_asked_unless_the_server_is_an_exception() {
 fn a_proxy_that_does_not_let_us_through_is_named() {
     let site = Site::new();
     let proxy = Proxy::start(site.double.address());
-    let url = format!("http://user:wrong@{}", proxy.address);
+    let url = format!("http://example:wrong@{}", proxy.address);
     let controller = site.controller_of(&kubeconfig(&site, Some(&url)), &[]);
     controller.until_it_says("leaseFailed");
     let why = controller.line("leaseFailed").unwrap()["error"].to_string();
@@ -147,7 +147,7 @@ fn pass_on(client: TcpStream, server: SocketAddr, log: &Mutex<Vec<String>>) -> i
     });
     let word = word.unwrap_or("-");
     let mut client = client;
-    if word != "Basic dXNlcjpwYXNz" || question != format!("CONNECT {NAME}:6443") {
+    if word != "Basic ZXhhbXBsZTpwYXNz" || question != format!("CONNECT {NAME}:6443") {
         return client.write_all(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n");
     }
     log.lock().unwrap().push(format!("{question} {word}"));
