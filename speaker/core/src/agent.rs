@@ -364,6 +364,12 @@ impl Machine for Agent {
                 }
             }
             Input::Stale(is_stale) => self.hold(now, hold::Input::Stale(is_stale)),
+            Input::Foreign(foreign) => {
+                if self.local.foreign != foreign {
+                    self.local.foreign = foreign;
+                    self.changed(now);
+                }
+            }
         }
     }
 

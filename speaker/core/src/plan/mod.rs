@@ -43,8 +43,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub use bgp::{
-    Attribute, BfdSettings, BgpExplanation, BgpType, Conflict, JudgedAdvertisement, JudgedPeer,
-    Obstacle, PasswordFrom, PeerName, PeerPlan, PeerRemote, PeerSettings, Unrouted,
+    Attribute, BfdSettings, BgpExplanation, BgpType, Conflict, ForeignPeers, JudgedAdvertisement,
+    JudgedPeer, Obstacle, PasswordFrom, PeerName, PeerPlan, PeerRemote, PeerSettings, Unrouted,
+    is_metallbs,
 };
 pub use explain::{Explanation, Judged, JudgedLink, JudgedSpread, explain};
 pub use moves::{L2Move, L2Moves, link_of, moves};
