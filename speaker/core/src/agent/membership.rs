@@ -174,7 +174,11 @@ impl Agent {
         }
     }
 
+    /// Before there is a plan each VIP that was adopted is a group of its own.
     fn group_of(&self, vip: Vip) -> Option<GroupKey> {
+        if !self.plan.is_complete {
+            return Some(GroupKey(vip.0));
+        }
         let first = (vip, LinkName::from(""));
         let ((of, _), entry) = self.plan.l2.range(first..).next()?;
         (*of == vip).then_some(entry.group)

@@ -82,6 +82,7 @@ fn roster(objects: &[Object], local: &Local) -> Roster {
             acked: HeldVersion(u64::MAX),
             is_reachable: true,
             is_in_grace: false,
+            has_met: true,
         };
         (node_id(&node.name), Arc::new(member))
     };
