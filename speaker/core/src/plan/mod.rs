@@ -34,7 +34,7 @@ use demand::Demands;
 use group::Groups;
 use ranks::Ranks;
 use setting::Setting;
-pub(crate) use setting::serves;
+pub(crate) use setting::{places_otherwise, serves};
 use speaker_ebpf::abi::Mode;
 use speaker_proto::bgp::Prefix;
 pub use speaker_proto::hold::{Hold, Holding};
@@ -226,14 +226,12 @@ impl Memo {
 
     fn survey(&mut self, world: &World, members: &Members, local: &Local) -> Survey<'_> {
         self.advance(world, members, local, usize::MAX);
-        self.groups.place(
-            &self.demands.list,
-            local.rules.placement,
-            members,
-            &mut self.ranks,
-        );
+        let setting = self.setting.as_ref().expect("advancing leaves a setting");
+        let otherwise = setting.places_otherwise().then_some(local.rules.placement);
+        self.groups
+            .place(&self.demands.list, otherwise, members, &mut self.ranks);
         Survey {
-            setting: self.setting.as_ref().expect("advancing leaves a setting"),
+            setting,
             demands: &self.demands,
             groups: &self.groups,
         }

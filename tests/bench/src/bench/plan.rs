@@ -86,6 +86,7 @@ fn roster(objects: &[Object], local: &Local) -> Roster {
             acked: HeldVersion(u64::MAX - 1), // there is always a next one
             is_reachable: true,
             is_in_grace: false,
+            has_met: true,
         };
         (node_id(&node.name), Arc::new(member))
     };
