@@ -347,6 +347,7 @@ fn name_of_steered(steered: Steered) -> &'static str {
         Steered::NoTarget => "no_target",
         Steered::LostFragment => "lost_fragment",
         Steered::Uncounted => "uncounted",
+        Steered::Silenced => "silenced",
     }
 }
 

@@ -168,6 +168,27 @@ fn staying() -> Vec<Case> {
         Case::new("past its own deadline a VIP is not spread", syn(v6))
             .given(both(own_deadline_past))
             .unspread(Steered::NotHeld),
+        Case::new(
+            "past the deadline another's connection is dropped",
+            segment(v4),
+        )
+        .given(both(lapsed))
+        .silenced(),
+        Case::new(
+            "past its own deadline another's connection is dropped",
+            segment(v6),
+        )
+        .given(both(own_deadline_past))
+        .silenced(),
+        Case::new(
+            "behind a fence another's connection is dropped",
+            segment(v6),
+        )
+        .given(both(fence_is_up))
+        .silenced(),
+        Case::new("past the deadline a datagram stays", datagram(v4))
+            .given(both(lapsed))
+            .unspread(Steered::NotHeld),
         Case::new("up to its own deadline a VIP is spread", syn(v6))
             .given(both(own_deadline_ahead))
             .spread_to(NEW),
@@ -222,6 +243,12 @@ impl Case {
 
     fn lost(mut self) -> Self {
         self.steered = Some(Steered::LostFragment);
+        self.verdict = Verdict::Drop;
+        self
+    }
+
+    fn silenced(mut self) -> Self {
+        self.steered = Some(Steered::Silenced);
         self.verdict = Verdict::Drop;
         self
     }

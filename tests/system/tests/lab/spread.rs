@@ -203,6 +203,45 @@ fn the_holder_may_be_drained_and_no_connection_breaks() {
     );
 }
 
+/// Its kernel goes on, but may not speak for the VIP: what it does not spread any more it must not reset either.
+#[test]
+fn the_holders_speaker_may_be_killed_and_what_others_serve_goes_on() {
+    let mut lab = TestLab::with(&[SPREAD]);
+    let echo = lab.frontends_of("default/echo-tcp").remove(0);
+    let holder = until_spread(&lab, echo.vip, &NODES);
+    let client = lab.client().clone();
+    let stop = AtomicBool::new(false);
+    let before = packets(&lab, &holder, echo.vip);
+    let streams = client.enter(|| open(echo.address(), STREAMS)).unwrap();
+    let after = packets(&lab, &holder, echo.vip);
+    let talk = thread::scope(|scope| {
+        let talk = scope.spawn(|| talk_until(streams, &stop));
+        thread::sleep(WHILE);
+        lab.speaker(&holder).unwrap().kill().unwrap();
+        lab.eventually("another has it, and spreads it", || {
+            let mut others = NODES.iter().filter(|node| **node != holder);
+            let is_there = |node: &&&str| steer(&lab, node, echo.vip)["is_spread"] == true;
+            others.find(is_there).map(drop).ok_or("nobody")
+        });
+        thread::sleep(WHILE);
+        stop.store(true, Ordering::Relaxed);
+        talk.join().unwrap()
+    });
+    let on_others = |counts: &BTreeMap<String, u64>| -> u64 {
+        let of_others = counts.iter().filter(|(node, _)| **node != holder);
+        of_others.map(|(_, packets)| packets).sum()
+    };
+    assert!(
+        on_others(&after) > on_others(&before),
+        "{before:?} {after:?}"
+    );
+    tell(&format!(
+        "the speaker of {holder} was killed: {} of {STREAMS} connections broke",
+        talk.broken
+    ));
+    assert_eq!(talk.broken, 0, "of {STREAMS}; {before:?} {after:?}");
+}
+
 /// What becomes of connections from before and of those that are opened while `f` runs.
 fn under_traffic(lab: &TestLab, echo: &Frontend, f: impl FnOnce()) -> (Talk, Talk) {
     let client = lab.client().clone();
