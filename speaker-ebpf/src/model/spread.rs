@@ -3,7 +3,7 @@
 //!
 //! It says what is counted, where the packet goes and what is remembered; it changes nothing. RFC 791, 792, 8200, 4443, 9293.
 
-use super::{Tables, VecFrame, check_forward, run};
+use super::{Tables, VecFrame, check_forward, options, run};
 use crate::abi::steer::{
     CHUNK_SLOTS, FRAGMENTS_NS, OWN_NODE, SILENCE_NS, TABLE_CHUNKS, TABLES_MAX,
 };
@@ -18,8 +18,11 @@ use std::vec::Vec;
 /// Does with a frame what the program does, and panics if that is not what the account says, in any table.
 pub fn run_accounted(frame: &mut VecFrame, tables: &mut Tables) -> Verdict {
     let (before, bytes) = (tables.clone(), frame.bytes.clone());
-    let verdict = run(frame, tables);
     let is_seen = frame.is_for_us && !frame.is_tagged;
+    if let Some(deed) = options::deed(&before, frame).filter(|_| is_seen) {
+        return deed.run(before, frame, tables);
+    }
+    let verdict = run(frame, tables);
     let account = account(&before, frame.ifindex, &bytes).filter(|_| is_seen);
     let Some(account) = account else {
         return verdict;
