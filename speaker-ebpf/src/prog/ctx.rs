@@ -105,10 +105,16 @@ impl Frame for Skb<'_> {
     /// The helper leaves the checksum of a packet alone that is still to get one.
     #[inline(always)]
     fn owes_sum(&mut self, offset: usize) -> bool {
-        let before: Option<u16> = self.load(offset);
+        // Each is unpacked by itself: verifiers lose track of what is compared packed.
+        let Some(before) = self.load::<u16>(offset) else {
+            return false;
+        };
         // SAFETY: as in `grow`.
         unsafe { bpf_l4_csum_replace(self.ctx.skb.skb, offset as u32, 0, 1, SUM_BYTES) };
-        before == self.load(offset)
+        match self.load::<u16>(offset) {
+            Some(after) => before == after,
+            None => false,
+        }
     }
 }
 

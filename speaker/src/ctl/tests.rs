@@ -344,6 +344,13 @@ impl Sight for Kernel {
         }])
     }
 
+    fn opted(&self) -> Result<Vec<GlobalCount>> {
+        Ok(vec![GlobalCount {
+            name: "rejected",
+            count: 3,
+        }])
+    }
+
     fn shares(&self) -> Result<Vec<ShareSight>> {
         Ok(vec![ShareSight {
             slot: 0,
@@ -720,6 +727,9 @@ forwarded  4
 
 packets of VIPs that are spread
 sent  6
+
+packets by option
+rejected  3
 ",
     );
 }

@@ -13,8 +13,8 @@ use aya::maps::{MapData, MapFd};
 use aya::programs::links::{FdLink, PinnedLink};
 use serde::Serialize;
 use speaker_ebpf::abi::{
-    self, Entry, Global, MAPS, MapSpec, Outcome, Passage, ShareKey, SlotStats, Steered, Traffic,
-    VipKey,
+    self, Entry, Global, MAPS, MapSpec, Opted, OptedStats, Outcome, Passage, ShareKey, SlotStats,
+    Steered, Traffic, VipKey,
 };
 use std::collections::BTreeMap;
 use std::fs;
@@ -35,6 +35,7 @@ pub(crate) struct Sight {
     passages: CpuArray<u64, 8>,
     steered: CpuArray<u64, 8>,
     shares: CpuRows<ShareKey, Traffic, 8, 16>,
+    opted: CpuArray<OptedStats, 24>,
 }
 
 /// One VIP on one link, as the kernel has it.
@@ -139,6 +140,7 @@ impl Sight {
             passages: CpuArray::open(&pins, &abi::PASSAGES)?,
             steered: CpuArray::open(&pins, &abi::STEERED)?,
             shares: CpuRows::open(&pins, &abi::SHARES)?,
+            opted: CpuArray::open(&pins, &abi::OPTED)?,
             pins,
         })
     }
@@ -190,6 +192,18 @@ impl Sight {
             })
         };
         Steered::ALL.iter().map(count).collect()
+    }
+
+    /// What was done with packets by options of their VIPs.
+    pub(crate) fn opted(&self) -> Result<Vec<GlobalCount>> {
+        let count = |opted: &Opted| {
+            let cpus = self.opted.get(*opted as u32)?;
+            Ok(GlobalCount {
+                name: name_of_opted(*opted),
+                count: cpus.iter().map(|cpu| cpu.count).sum(),
+            })
+        };
+        Opted::ALL.iter().map(count).collect()
     }
 
     /// What each node got of each VIP that is spread.
@@ -348,6 +362,16 @@ fn name_of_steered(steered: Steered) -> &'static str {
         Steered::LostFragment => "lost_fragment",
         Steered::Uncounted => "uncounted",
         Steered::Silenced => "silenced",
+    }
+}
+
+fn name_of_opted(opted: Opted) -> &'static str {
+    match opted {
+        Opted::Rejected => "rejected",
+        Opted::Closed => "closed",
+        Opted::Refused => "refused",
+        Opted::Echoed => "echoed",
+        Opted::Limited => "limited",
     }
 }
 

@@ -2,7 +2,7 @@
 //! announce it. The order of the checks is MetalLB's.
 
 use super::setting::{Field, Setting};
-use super::{Reason, Unmatched, steering};
+use super::{Reason, Unmatched, options, steering};
 use crate::allocator::{Assignment, Assignments};
 use crate::annotations;
 use crate::crd::Pool;
@@ -34,6 +34,8 @@ pub(super) struct Demand {
     pub(super) is_forced: bool,
     /// Its packets are to be spread over nodes.
     pub(super) is_spread: bool,
+    /// What else is to be done with its packets.
+    pub(super) options: options::Asked,
     /// Those of its addresses that are no node's; none exactly if no protocol may announce it.
     pub(super) vips: Vec<Vip>,
     /// The candidates of its advertisements; `None`: layer 2 does not concern it.
@@ -285,6 +287,7 @@ fn demand(setting: &mut Setting, raw: &Raw<'_>) -> Demand {
         pool: None,
         is_forced: false,
         is_spread: false,
+        options: options::Asked::default(),
         vips: Vec::new(),
         field: None,
         hosts: None,
@@ -313,6 +316,9 @@ fn fill(demand: &mut Demand, setting: &mut Setting, raw: &Raw<'_>) -> Result<(),
     }
     let (is_spread, doubts) = steering::asked(setting, raw.service, &pool, &kept);
     demand.is_spread = is_spread;
+    demand.problems.extend(doubts);
+    let (options, doubts) = options::asked(setting, raw.service, &pool, &kept);
+    demand.options = options;
     demand.problems.extend(doubts);
     let hosts = hosts(raw.slices).ok_or(Reason::NoEndpoints)?;
     demand.hosts = match raw.service.policy {

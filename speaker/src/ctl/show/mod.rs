@@ -110,7 +110,10 @@ fn why(known: &Known<'_>, service: &str) -> Result<Shown<Explanation>> {
     } = known.snapshot;
     let explanation = explain(world, alive, held, local, &id)
         .with_context(|| format!("there is no service {service}{}", near(known.snapshot, &id)))?;
-    let explanation = explanation.with_steering(known.snapshot.plan.steering.as_ref());
+    let plan = &known.snapshot.plan;
+    let explanation = explanation
+        .with_steering(plan.steering.as_ref())
+        .with_options(plan);
     Ok(Shown {
         text: explanation.to_string(),
         data: explanation,

@@ -125,7 +125,7 @@ fn sources() -> Vec<Case> {
             .given(|tables| source(tables, VIP6.into(), 48))
             .dropped_by(Opted::Refused),
         all(syn(V4), "a set of IPv6 alone has no source of IPv4")
-            .given(|tables| source(tables, FAR6.into(), 0))
+            .given(|tables| source(tables, FAR6.into(), 48))
             .given(|tables| source(tables, VIP4.into(), 32))
             .dropped_by(Opted::Refused),
         all(datagram(V4), "a port without a set serves everybody").traffic(),

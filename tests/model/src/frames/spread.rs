@@ -14,6 +14,7 @@ pub(super) fn cases() -> Vec<Case> {
     cases.extend(kinds::cases());
     cases.extend(senders());
     cases.extend(staying());
+    cases.extend(silenced());
     cases
 }
 
@@ -168,27 +169,6 @@ fn staying() -> Vec<Case> {
         Case::new("past its own deadline a VIP is not spread", syn(v6))
             .given(both(own_deadline_past))
             .unspread(Steered::NotHeld),
-        Case::new(
-            "past the deadline another's connection is dropped",
-            segment(v4),
-        )
-        .given(both(lapsed))
-        .silenced(),
-        Case::new(
-            "past its own deadline another's connection is dropped",
-            segment(v6),
-        )
-        .given(both(own_deadline_past))
-        .silenced(),
-        Case::new(
-            "behind a fence another's connection is dropped",
-            segment(v6),
-        )
-        .given(both(fence_is_up))
-        .silenced(),
-        Case::new("past the deadline a datagram stays", datagram(v4))
-            .given(both(lapsed))
-            .unspread(Steered::NotHeld),
         Case::new("up to its own deadline a VIP is spread", syn(v6))
             .given(both(own_deadline_ahead))
             .spread_to(NEW),
@@ -218,6 +198,40 @@ fn staying() -> Vec<Case> {
         })
         .given(one)
         .unspread(Steered::Unclear),
+    ]
+}
+
+/// By a node that held the VIP until a moment ago.
+fn silenced() -> Vec<Case> {
+    let (v4, v6) = ends();
+    let both = |then: fn(&mut Tables)| {
+        move |tables: &mut Tables| {
+            then(tables);
+            one(tables);
+        }
+    };
+    vec![
+        Case::new(
+            "past the deadline another's connection is dropped",
+            segment(v4),
+        )
+        .given(both(lapsed))
+        .silenced(),
+        Case::new(
+            "past its own deadline another's connection is dropped",
+            segment(v6),
+        )
+        .given(both(own_deadline_past))
+        .silenced(),
+        Case::new(
+            "behind a fence another's connection is dropped",
+            segment(v6),
+        )
+        .given(both(fence_is_up))
+        .silenced(),
+        Case::new("past the deadline a datagram stays", datagram(v4))
+            .given(both(lapsed))
+            .unspread(Steered::NotHeld),
     ]
 }
 
