@@ -4,6 +4,7 @@
 //! `docs/bpftool.md`; knows nothing of how it is shown.
 
 use super::attach::Hook;
+use super::flows::{FlowMaps, FlowsSight};
 use super::maps::{ArrayTable, CpuArray, CpuHash, CpuRows, HashTable};
 use super::pins::{PinnedHook, Pins};
 use super::{facts, tc};
@@ -36,6 +37,7 @@ pub(crate) struct Sight {
     steered: CpuArray<u64, 8>,
     shares: CpuRows<ShareKey, Traffic, 8, 16>,
     opted: CpuArray<OptedStats, 24>,
+    flows: FlowMaps,
 }
 
 /// One VIP on one link, as the kernel has it.
@@ -141,6 +143,7 @@ impl Sight {
             steered: CpuArray::open(&pins, &abi::STEERED)?,
             shares: CpuRows::open(&pins, &abi::SHARES)?,
             opted: CpuArray::open(&pins, &abi::OPTED)?,
+            flows: FlowMaps::open(&pins)?,
             pins,
         })
     }
@@ -218,6 +221,11 @@ impl Sight {
             })
         };
         self.shares.rows().map(share).collect()
+    }
+
+    /// Some of the flows of VIPs that are spread which are remembered.
+    pub(crate) fn flows(&self) -> Result<FlowsSight> {
+        self.flows.read()
     }
 
     /// Every pinned map.
