@@ -768,8 +768,8 @@ fn flows_are_told_with_whose_they_are() {
         flows(None, None, 50),
         "
 PROTOCOL  CLIENT            VIP            LINK  NODE  LAST-SEEN
-TCP       192.0.2.77:40000  192.0.2.10:80  eth0  n1    1s
-UDP       192.0.2.78:40001  192.0.2.10:80  eth0  #7    1s
+TCP       192.0.2.77:40000  192.0.2.10:80  eth0  n1    0s
+UDP       192.0.2.78:40001  192.0.2.10:80  eth0  #7    0s
 2 looked at: there are more
 ",
     );

@@ -92,6 +92,31 @@ fn every_node_serves_and_the_client_is_as_without() {
     }
 }
 
+#[test]
+fn flows_of_datagrams_are_told_with_whose_they_are() {
+    let lab = TestLab::with(&[SPREAD]);
+    for udp in lab.frontends_of("default/echo-udp") {
+        until_spread(&lab, udp.vip, &NODES);
+        lab.eventually("the holder remembers the flow", || {
+            lab.answer(&udp);
+            let holder = lab.holder(udp.vip).ok_or_else(|| "nobody".to_owned())?;
+            let words = ["flows", &udp.vip.to_string(), "--limit", "10"];
+            let told = lab.speakers()[&holder].ctl_json(&words);
+            let told = told.map_err(|why| format!("{why:?}"))?;
+            let is_told = |flow: &Value| {
+                let node = flow["node"].as_str().unwrap_or_default();
+                let at = udp.address().to_string();
+                flow["protocol"] == "UDP" && flow["vip"] == at && NODES.contains(&node)
+            };
+            let mut flows = told["flows"].as_array().into_iter().flatten();
+            match flows.any(is_told) {
+                true => Ok(()),
+                false => Err(told.to_string()),
+            }
+        });
+    }
+}
+
 /// Without it only one of the nodes that have endpoints ever gets anything.
 #[test]
 fn with_policy_local_every_node_with_endpoints_serves_and_sees_the_client() {
