@@ -167,7 +167,7 @@ impl Facts<'_> {
             }
             IpAddr::V6(src) => !src.is_loopback() && !src.is_multicast() && !src.is_unspecified(),
         };
-        is_one && self.packet.src != self.packet.dst && self.bytes[6] % 2 == 0
+        is_one && self.packet.src != self.packet.dst && self.bytes[6].is_multiple_of(2)
     }
 
     fn reset(&self) -> Vec<u8> {
