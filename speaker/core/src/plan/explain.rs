@@ -5,7 +5,7 @@ use super::demand::Demand;
 use super::group::Group;
 use super::setting::Field;
 use super::{
-    BgpExplanation, Held, Members, Memo, Outcome, Reason, Steering, Survey, l2, missing_kind,
+    BgpExplanation, Held, Members, Memo, Outcome, Plan, Reason, Steering, Survey, l2, missing_kind,
 };
 use crate::election::{Placement, order};
 use crate::local::{Link, LinkName, Local};
@@ -53,6 +53,9 @@ pub struct Explanation {
     /// How its packets are spread over nodes; none unless it asks for that.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub steering: Vec<JudgedSpread>,
+    /// What else is done with its packets; none unless it asks for anything.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub options: Vec<JudgedOption>,
     /// What is to be said of BGP; absent while there is no BGPAdvertisement.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bgp: Option<BgpExplanation>,
@@ -127,6 +130,7 @@ impl Explanation {
             others: Vec::new(),
             links: Vec::new(),
             steering: Vec::new(),
+            options: Vec::new(),
             bgp: None,
         }
     }
@@ -226,6 +230,30 @@ impl Explanation {
         let not = steering.unspread.iter().filter(|(place, _)| is_ours(place));
         let not = not.map(|(place, why)| judged(place, BTreeMap::new(), Some(why.to_string())));
         self.steering = spread.chain(not).collect();
+        self
+    }
+}
+
+/// What is done with packets of an address by option.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct JudgedOption {
+    /// The address.
+    pub address: String,
+    /// What its holder does, and what it does not although a service asks for it.
+    pub does: String,
+}
+
+impl Explanation {
+    /// With what else is done with its packets, as the plan in force says.
+    pub fn with_options(mut self, plan: &Plan) -> Self {
+        let options = plan.options.iter();
+        let judged = options.map(|(vip, options)| JudgedOption {
+            address: vip.to_string(),
+            does: options.to_string(),
+        });
+        self.options = judged
+            .filter(|option| self.addresses.contains(&option.address))
+            .collect();
         self
     }
 }
@@ -357,6 +385,10 @@ impl fmt::Display for Explanation {
         for (i, spread) in self.steering.iter().enumerate() {
             let head = if i == 0 { "spread:" } else { "" };
             writeln!(f, "  {head:22} {spread}")?;
+        }
+        for (i, option) in self.options.iter().enumerate() {
+            let head = if i == 0 { "options:" } else { "" };
+            writeln!(f, "  {head:22} {}: {}", option.address, option.does)?;
         }
         self.bgp.as_ref().map_or(Ok(()), |bgp| bgp.write(f, node))
     }
