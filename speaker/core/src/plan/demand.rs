@@ -6,6 +6,7 @@ use super::{Reason, Unmatched, options, steering};
 use crate::allocator::{Assignment, Assignments};
 use crate::annotations;
 use crate::crd::Pool;
+use crate::election::Placement;
 use crate::members::Families;
 use crate::object::{Kind, ObjectKey};
 use crate::problem::Problem;
@@ -38,6 +39,8 @@ pub(super) struct Demand {
     pub(super) options: options::Asked,
     /// Those of its addresses that are no node's; none exactly if no protocol may announce it.
     pub(super) vips: Vec<Vip>,
+    /// Where its advertisements say that its group should be; of several the one that keeps or spreads most.
+    pub(super) placement: Option<Placement>,
     /// The candidates of its advertisements; `None`: layer 2 does not concern it.
     pub(super) field: Option<Arc<Field>>,
     /// The nodes with an endpoint that can serve, if only those may announce.
@@ -287,6 +290,7 @@ fn demand(setting: &mut Setting, raw: &Raw<'_>) -> Demand {
         pool: None,
         is_forced: false,
         is_spread: false,
+        placement: None,
         options: options::Asked::default(),
         vips: Vec::new(),
         field: None,
@@ -311,6 +315,8 @@ fn fill(demand: &mut Demand, setting: &mut Setting, raw: &Raw<'_>) -> Result<(),
     demand.pool = Some(pool.clone());
     demand.vips = vips(demand, setting)?;
     let kept = kept_advertisements(setting, raw.service, &pool);
+    let said = kept.iter().map(|i| setting.advertisement(*i).placement());
+    demand.placement = said.max().flatten();
     if !kept.is_empty() {
         demand.field = Some(setting.field(kept.clone(), families(&demand.vips)));
     }

@@ -7,7 +7,7 @@ use super::setting::Field;
 use super::{
     BgpExplanation, Held, Members, Memo, Outcome, Plan, Reason, Steering, Survey, l2, missing_kind,
 };
-use crate::election::order;
+use crate::election::{Placement, order};
 use crate::local::{Link, LinkName, Local};
 use crate::service::ServiceId;
 use crate::steering::Place;
@@ -43,6 +43,9 @@ pub struct Explanation {
     pub shares_with: Vec<String>,
     /// The nodes that may announce it, in order: the first one is elected.
     pub candidates: Vec<Judged>,
+    /// Which of them it is on, where that is not simply the first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub placement: Option<String>,
     /// The other nodes, and why each is no candidate.
     pub others: Vec<Judged>,
     /// The links of this node that may announce, and whether they would.
@@ -123,6 +126,7 @@ impl Explanation {
             group: None,
             shares_with: Vec::new(),
             candidates: Vec::new(),
+            placement: None,
             others: Vec::new(),
             links: Vec::new(),
             steering: Vec::new(),
@@ -139,6 +143,8 @@ impl Explanation {
             return;
         };
         self.group = Some(group.key.to_string());
+        let placement = group.placement(demands, local.rules.placement);
+        self.placement = placed(placement).map(ToOwned::to_owned);
         self.shares_with = texts(&group.others(demands, i));
         self.judge_nodes(survey, local, group, &demands[i], field);
         let links = local.links.iter();
@@ -273,6 +279,17 @@ const HELD_DOWN: &str = "failed lately: only where nobody else can";
 const SILENT: &str = "does not answer for it, or did not a moment ago: only where nobody else can";
 const NOT_COMMON: &str = "is no candidate of a service that shares the address";
 
+/// Which candidate a group is on, where that is not simply the first.
+const fn placed(placement: Placement) -> Option<&'static str> {
+    match placement {
+        Placement::First => None,
+        Placement::Sticky => Some("sticky: its holder keeps it while none has a higher score"),
+        Placement::Even => Some(
+            "even: its holder keeps it while none has a higher score, up to its share of groups",
+        ),
+    }
+}
+
 fn judge_link(name: &LinkName, link: &Link, field: &Field) -> JudgedLink {
     let is_selected = field.here.as_ref().is_some_and(|choice| choice.has(name));
     let because = match link {
@@ -343,6 +360,9 @@ impl fmt::Display for Explanation {
             let because = candidate.because.as_deref();
             let because = because.map_or_else(String::new, |because| format!(" {because}"));
             writeln!(f, "  {head:22} {} (score {score}){because}", candidate.node)?;
+        }
+        if let Some(placement) = &self.placement {
+            writeln!(f, "  {:22} {placement}", "placement:")?;
         }
         for (i, other) in self.others.iter().enumerate() {
             let head = if i == 0 { "no candidates:" } else { "" };

@@ -35,7 +35,7 @@ use demand::Demands;
 use group::Groups;
 use ranks::Ranks;
 use setting::Setting;
-pub(crate) use setting::serves;
+pub(crate) use setting::{places_otherwise, serves};
 use speaker_ebpf::abi::Mode;
 use speaker_ebpf::abi::options::Closed;
 use speaker_proto::bgp::Prefix;
@@ -45,8 +45,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub use bgp::{
-    Attribute, BfdSettings, BgpExplanation, BgpType, Conflict, JudgedAdvertisement, JudgedPeer,
-    Obstacle, PasswordFrom, PeerName, PeerPlan, PeerRemote, PeerSettings, Unrouted,
+    Attribute, BfdSettings, BgpExplanation, BgpType, Conflict, ForeignPeers, JudgedAdvertisement,
+    JudgedPeer, Obstacle, PasswordFrom, PeerName, PeerPlan, PeerRemote, PeerSettings, Unrouted,
+    is_metallbs,
 };
 pub use explain::{Explanation, Judged, JudgedLink, JudgedOption, JudgedSpread, explain};
 pub use moves::{L2Move, L2Moves, link_of, moves};
@@ -244,14 +245,12 @@ impl Memo {
 
     fn survey(&mut self, world: &World, members: &Members, local: &Local) -> Survey<'_> {
         self.advance(world, members, local, usize::MAX);
-        self.groups.place(
-            &self.demands.list,
-            local.rules.placement,
-            members,
-            &mut self.ranks,
-        );
+        let setting = self.setting.as_ref().expect("advancing leaves a setting");
+        let otherwise = setting.places_otherwise().then_some(local.rules.placement);
+        self.groups
+            .place(&self.demands.list, otherwise, members, &mut self.ranks);
         Survey {
-            setting: self.setting.as_ref().expect("advancing leaves a setting"),
+            setting,
             demands: &self.demands,
             groups: &self.groups,
         }
