@@ -22,6 +22,7 @@ mod link_changes;
 mod members;
 mod membership;
 mod notes;
+mod serving;
 mod session_states;
 mod snapshot;
 mod statuses;
@@ -31,7 +32,7 @@ mod teller;
 
 use crate::cleanup;
 use crate::ctl;
-use crate::dataplane::{self, Dataplane, Sight};
+use crate::dataplane::{self, Chooser, Dataplane, Sight};
 use crate::drive::allocate::Allocator;
 use crate::drive::audit::{self, Suspicion};
 use crate::drive::chance;
@@ -41,7 +42,7 @@ use crate::drive::hands::{Ends, Hands};
 use crate::drive::members_board::MembersBoard;
 use crate::drive::pulse::{self, PulseHandle};
 use crate::edge::gossip::Sockets;
-use crate::edge::{ArpSetting, FrameSender, Groups};
+use crate::edge::{ArpSetting, FrameSender, Groups, LocalRoutes};
 use crate::privileges;
 use crate::settings::{Origin, Settings};
 use crate::source::{self, Allocations};
@@ -57,6 +58,7 @@ use membership::Meeting;
 use speaker_core::agent::{self, Agent, Event, Input};
 use speaker_core::tables::Tables;
 use speaker_core::{Local, Problem};
+use speaker_ebpf::abi::socket::MARK;
 use speaker_ebpf::abi::{Entry, Mode, VipKey};
 use speaker_proto::{Epoch, Time, Vip};
 use std::collections::{BTreeMap, BTreeSet};
@@ -96,6 +98,7 @@ struct Kernel {
     dataplane: Dataplane,
     frames: FrameSender,
     groups: Groups,
+    serving: (Chooser, LocalRoutes),
     arp_setting: Option<ArpSetting>,
 }
 
@@ -120,9 +123,11 @@ impl Kernel {
         let arp_setting = settings
             .sets_arp_announce
             .then(|| ArpSetting::open(&settings.run_dir));
+        let serving = (dataplane.sockets()?, LocalRoutes::open(MARK)?);
         Ok(Self {
             is_successor,
             sockets,
+            serving,
             dataplane,
             frames: FrameSender::open()?,
             groups: Groups::open()?,
@@ -148,6 +153,7 @@ struct Parts {
     dataplane: Dataplane,
     frames: FrameSender,
     groups: Groups,
+    serving: (Chooser, LocalRoutes),
     arp_setting: Option<ArpSetting>,
     ends: Ends,
 }
@@ -160,6 +166,7 @@ fn start(settings: &Settings, kernel: Kernel) -> Result<(Speaker, Parts)> {
         dataplane,
         frames,
         groups,
+        serving,
         arp_setting,
     } = kernel;
     let tables = dataplane.tables()?;
@@ -218,6 +225,7 @@ fn start(settings: &Settings, kernel: Kernel) -> Result<(Speaker, Parts)> {
         dataplane,
         frames,
         groups,
+        serving,
         arp_setting,
         ends,
     };
@@ -390,7 +398,12 @@ async fn tasks(settings: &Settings, speaker: Speaker, parts: Parts) -> Result<Ru
         own,
     };
     let told = (speaker.events, changes);
-    show(settings, board, &stopping, told, &mut tasks)?;
+    let orders = ctl::Orders {
+        drain: Arc::clone(&stopping.orders),
+        peers: stopping.bgp.pauses(),
+        sockets: Some(attended.sockets),
+    };
+    show(settings, board, (&stopping, orders), told, &mut tasks)?;
     tasks.spawn(notes::follow(speaker.views));
     Ok(Running {
         tasks,
@@ -439,15 +452,11 @@ fn feed(
 fn show(
     settings: &Settings,
     board: Board,
-    stopping: &Stopping,
+    (stopping, orders): (&Stopping, ctl::Orders),
     (events, changes): (mpsc::Receiver<Event>, broadcast::Sender<ctl::Event>),
     tasks: &mut JoinSet<Result<()>>,
 ) -> Result<()> {
     let states = Arc::clone(&stopping.states);
-    let orders = ctl::Orders {
-        drain: Arc::clone(&stopping.orders),
-        peers: stopping.bgp.pauses(),
-    };
     let (socket, sight) = (settings.ctl_socket(), Arc::clone(&board.sight));
     let server = ctl::Server::open(&socket, states, orders, sight, changes.clone(), now)?;
     tasks.spawn(server.with_metrics(board::page(board.clone())).run());

@@ -200,6 +200,12 @@ impl Entry {
         self.flag(STEERED, is_steered)
     }
 
+    /// The same entry, with or without sockets of this node that take its packets.
+    #[inline(always)]
+    pub const fn socketed(self, is_socketed: bool) -> Self {
+        self.flag(SOCKETED, is_socketed)
+    }
+
     #[inline(always)]
     const fn flag(self, flag: u8, is_set: bool) -> Self {
         let flags = if is_set {
@@ -243,6 +249,12 @@ impl Entry {
         self.flags & STEERED != 0
     }
 
+    /// Whether sockets of this node take the packets that stay here: they are marked for it.
+    #[inline(always)]
+    pub const fn is_socketed(&self) -> bool {
+        self.flags & SOCKETED != 0
+    }
+
     /// Whether its packets are this node's stack's, all of them: neither [`Self::is_moving`] nor [`Self::is_steered`].
     #[inline(always)]
     pub const fn is_ordinary(&self) -> bool {
@@ -277,6 +289,7 @@ impl fmt::Debug for Entry {
             .field("slot", &self.slot)
             .field("is_moving", &self.is_moving())
             .field("is_steered", &self.is_steered())
+            .field("is_socketed", &self.is_socketed())
             .finish()
     }
 }
@@ -284,6 +297,7 @@ impl fmt::Debug for Entry {
 /// Flags of an [`Entry`].
 const MOVING: u8 = 1;
 const STEERED: u8 = 2;
+const SOCKETED: u8 = 4;
 
 /// Value of `NODE`.
 #[repr(C)]

@@ -8,6 +8,7 @@ pub mod count;
 pub mod hash;
 pub mod l2;
 pub mod moves;
+pub mod socket;
 pub mod steer;
 
 pub use count::{Global, Outcome, Passage, SlotStats, Traffic};
@@ -16,6 +17,7 @@ pub use l2::{
     Mode, NodeValue, VipKey,
 };
 pub use moves::{FlowKey, FlowKind, FlowValue, MoveValue};
+pub use socket::{Listening, SocketKey};
 pub use steer::{
     Bucket, Chunk, ShareKey, SteerValue, Steered, StreamKey, StreamValue, TargetKey, TargetValue,
 };
@@ -193,11 +195,24 @@ pub const STEERED: MapSpec = MapSpec {
     entries_max: Steered::ALL.len() as u32,
 };
 
+/// [`SocketKey`] to a socket of a service proxy; hash of sockets. The kernel removes those that are closed.
+pub const SOCKETS: MapSpec = MapSpec {
+    name: "hg_sockets",
+    layout: 1,
+    entries_max: socket::SOCKETS_MAX,
+};
+/// [`Listening`] (as `u32`) to a `u64` count; per-CPU array.
+pub const LISTENING: MapSpec = MapSpec {
+    name: "hg_listening",
+    layout: 1,
+    entries_max: Listening::ALL.len() as u32,
+};
+
 /// Every map of the object.
-pub const MAPS: [MapSpec; 23] = [
+pub const MAPS: [MapSpec; 25] = [
     VIPS, FILTER, NODE, FENCE, CLEARED, LINKS, MEMBERS, ASKERS, STATS, TRAFFIC, GLOBALS, CLAIMS,
     MOVES, FLOWS, PASSAGES, STEERING, MAGLEV, TARGETS, STREAMS, DATAGRAMS, FRAGMENTS, SHARES,
-    STEERED,
+    STEERED, SOCKETS, LISTENING,
 ];
 
 /// Nanoseconds of credit that one answer costs: 1,000 answers a second per slot and CPU.

@@ -65,7 +65,7 @@ pub(super) fn verdict<F: Frame, M: Maps>(
 
 /// Whether this node may speak for the VIP: it has it, or gives it away in order, and nobody else can have it by now.
 #[inline(always)]
-fn is_held<M: Maps>(maps: &M, entry: &Entry, now: u64) -> bool {
+pub(super) fn is_held<M: Maps>(maps: &M, entry: &Entry, now: u64) -> bool {
     let deadline = match entry.deadline_ns() {
         0 => maps.deadline(),
         own => own,

@@ -169,8 +169,7 @@ impl Maps for Kernel {
 
     #[inline(always)]
     fn may_know(&self, addr: &Addr) -> bool {
-        let (word, mask) = addr.filter_bit();
-        FILTER.get(word).is_some_and(|bits| bits & mask != 0)
+        may_know(addr)
     }
 
     #[inline(always)]
@@ -374,6 +373,13 @@ impl Maps for Kernel {
             unsafe { *count += 1 };
         }
     }
+}
+
+/// Whether an address may be in the table; `false` is certain.
+#[inline(always)]
+pub(super) fn may_know(addr: &Addr) -> bool {
+    let (word, mask) = addr.filter_bit();
+    FILTER.get(word).is_some_and(|bits| bits & mask != 0)
 }
 
 /// Counts a frame in an element of this CPU's.

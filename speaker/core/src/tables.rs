@@ -107,6 +107,10 @@ pub fn wanted(
         vips.entry(*key)
             .and_modify(|entry| *entry = entry.steered(true));
     }
+    for key in sockets(plan, local) {
+        vips.entry(key)
+            .and_modify(|entry| *entry = entry.socketed(true));
+    }
     for ((table, room), left) in crowded {
         full(table, room, left);
     }
@@ -182,6 +186,15 @@ fn moves(
         vips.contains_key(&key).then_some((key, row))
     };
     plan.moves.iter().filter_map(row).collect()
+}
+
+/// The keys of what sockets serve, on links that exist.
+fn sockets(plan: &Plan, local: &Local) -> impl Iterator<Item = VipKey> {
+    let rows = plan.served.rows.iter();
+    rows.filter_map(|(vip, link)| {
+        let ifindex = local.links.get(link)?.ifindex;
+        Some(VipKey::new(vip.0.into(), ifindex))
+    })
 }
 
 /// Gives every entry a slot, keeping those that it has, and says how many did not fit. Entries that answer come before known ones,

@@ -16,6 +16,7 @@ mod ranks;
 mod reason;
 mod setting;
 mod sharing;
+mod socket;
 mod steering;
 mod text;
 mod wishes;
@@ -46,10 +47,11 @@ pub use bgp::{
     Attribute, BfdSettings, BgpExplanation, BgpType, Conflict, JudgedAdvertisement, JudgedPeer,
     Obstacle, PasswordFrom, PeerName, PeerPlan, PeerRemote, PeerSettings, Unrouted,
 };
-pub use explain::{Explanation, Judged, JudgedLink, JudgedSpread, explain};
+pub use explain::{Explanation, Judged, JudgedLink, JudgedSocket, JudgedSpread, explain};
 pub use moves::{L2Move, L2Moves, link_of, moves};
 pub use passed::{Passed, passed_over};
 pub use reason::{Reason, Unfit, Unmatched};
+pub use socket::Served;
 pub use steering::{Shares, Steering, prospects, shares};
 pub use wishes::{Wishes, heirs, lines, places, wishes};
 
@@ -68,6 +70,8 @@ pub struct Plan {
     pub moves: L2Moves,
     /// How packets are spread over nodes. `None`: it is not known yet who can be reached; what was in force stays in force.
     pub steering: Option<Steering>,
+    /// What sockets of this node serve.
+    pub served: Served,
     /// What became of every service in layer 2 and why.
     pub outcomes: BTreeMap<ServiceId, Outcome>,
     /// The BGP peers of this node: what their sessions are to be like and what they are to be told.
@@ -175,6 +179,7 @@ pub fn plan(world: &World, members: &Members, held: &Held, local: &Local, memo: 
         outcomes: outcomes
             .map(|(i, d)| (d.id().clone(), outcome(i)))
             .collect(),
+        served: socket::served(&survey, local, world.assignments.is_some()),
         problems: survey.problems(),
         ..Plan::default()
     };

@@ -10,6 +10,7 @@ mod facts;
 mod links;
 mod members;
 mod plan;
+mod sockets;
 mod status;
 mod steer;
 mod vips;
@@ -17,7 +18,7 @@ mod vips;
 use super::snapshot::{Sight, Snapshot};
 use super::table::table;
 use super::wire::Answer;
-use super::{Event, Question};
+use super::{Event, Question, SocketSight};
 use anyhow::{Context, Result, bail};
 use drain::Progress;
 use serde::Serialize;
@@ -71,6 +72,7 @@ pub(super) fn answer(known: &Known<'_>, question: &Question, as_text: bool) -> R
         Question::Metrics
         | Question::Watch
         | Question::Drain { .. }
+        | Question::Socket { .. }
         | Question::Bgp { order: Some(_), .. } => {
             bail!("this has no single answer")
         }
@@ -85,6 +87,11 @@ pub(super) fn progress(progress: &Progress, as_text: bool) -> Result<Answer> {
         text,
     }
     .into_answer(as_text)
+}
+
+/// Sockets that serve VIPs.
+pub(super) fn sockets(there: Vec<SocketSight>, as_text: bool) -> Result<Answer> {
+    sockets::show(there).into_answer(as_text)
 }
 
 /// A change.
@@ -110,7 +117,9 @@ fn why(known: &Known<'_>, service: &str) -> Result<Shown<Explanation>> {
     } = known.snapshot;
     let explanation = explain(world, alive, held, local, &id)
         .with_context(|| format!("there is no service {service}{}", near(known.snapshot, &id)))?;
-    let explanation = explanation.with_steering(known.snapshot.plan.steering.as_ref());
+    let plan = &known.snapshot.plan;
+    let explanation = explanation.with_steering(plan.steering.as_ref());
+    let explanation = explanation.with_sockets(&plan.served);
     Ok(Shown {
         text: explanation.to_string(),
         data: explanation,

@@ -50,6 +50,7 @@ fn service(name: &str, ips: &[&str]) -> Service {
             .iter()
             .map(|ip| ip.parse().map_err(|_| (*ip).to_owned()))
             .collect(),
+        proxied: BTreeSet::new(),
     }
 }
 
