@@ -13,6 +13,7 @@ pub mod lab;
 pub mod machine;
 mod packages;
 pub mod release;
+pub mod haproxy;
 pub mod routers;
 pub mod sim;
 pub mod test;
