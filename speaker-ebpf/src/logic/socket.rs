@@ -45,7 +45,68 @@ const UDP: u32 = 17;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use core::net::IpAddr;
+    use crate::abi::{LinkValue, MacAddr, MoveValue, VipKey};
+    use crate::logic::Verdict;
+    use crate::model::flow::FlowWire;
+    use crate::model::{Tables, VecFrame, run};
+    use core::net::{IpAddr, SocketAddr};
+
+    const OWN: [u8; 6] = [2, 0, 0, 0, 0, 0x11];
+    const CLIENT: [u8; 6] = [2, 0, 0, 0, 0, 0xcc];
+    const NOW: u64 = 1_000_000_000;
+
+    /// What becomes of an opening packet for a VIP with this entry, and how many were counted for it.
+    fn opening(entry: Entry, change: impl FnOnce(&mut Tables, VipKey)) -> (Verdict, u64) {
+        let vip: SocketAddr = "192.0.2.10:80".parse().unwrap();
+        let key = VipKey::new(vip.ip().into(), 3);
+        let mut tables = Tables {
+            now_ns: NOW,
+            node_deadline_ns: NOW + 1,
+            ..Tables::default()
+        };
+        tables.put_vip(key, entry);
+        tables.links.insert(3, LinkValue::new(MacAddr(OWN)));
+        change(&mut tables, key);
+        let client = (CLIENT, "198.51.100.7:40000".parse().unwrap());
+        let bytes = FlowWire::syn(OWN, client, vip).bytes();
+        let mut frame = VecFrame::new(3, &bytes);
+        let verdict = run(&mut frame, &mut tables);
+        assert_eq!(frame.bytes, bytes, "no byte is changed");
+        let counted = tables.traffic.get(&entry.slot());
+        (verdict, counted.map_or(0, |traffic| traffic.packets))
+    }
+
+    #[test]
+    fn the_stack_takes_a_packet_only_while_the_node_may_speak_for_the_vip() {
+        let entry = |mode| Entry::new(mode, 1, 0).socketed(true);
+        let as_is = |_: &mut Tables, _| {};
+        let late = |tables: &mut Tables, _| tables.node_deadline_ns = NOW;
+        let fenced = |tables: &mut Tables, _| drop(tables.fence.insert(0, 1));
+        for mode in [Mode::Answer, Mode::Draining] {
+            assert_eq!(opening(entry(mode), as_is), (Verdict::Mark, 1), "{mode:?}");
+            assert_eq!(opening(entry(mode), late), (Verdict::Next, 1), "{mode:?}");
+        }
+        assert_eq!(opening(entry(Mode::Answer), fenced), (Verdict::Next, 1));
+        assert_eq!(opening(entry(Mode::Known), as_is), (Verdict::Next, 1));
+        let plain = Entry::new(Mode::Answer, 1, 0);
+        assert_eq!(opening(plain, as_is), (Verdict::Next, 1));
+    }
+
+    /// What the new holder sends back is of a connection that is here.
+    #[test]
+    fn a_node_that_gave_the_vip_away_keeps_the_connections_that_it_has() {
+        let entry = Entry::new(Mode::Known, 1, 0).socketed(true).moving(true);
+        let here = |tables: &mut Tables, key| {
+            let row = MoveValue::new(None, None, 0, NOW + 1);
+            tables.moves.insert(key, row);
+        };
+        assert_eq!(opening(entry, here), (Verdict::Mark, 1));
+        let late = |tables: &mut Tables, key| {
+            here(tables, key);
+            tables.node_deadline_ns = NOW;
+        };
+        assert_eq!(opening(entry, late), (Verdict::Next, 1));
+    }
 
     fn words(text: &str) -> [u32; 4] {
         let IpAddr::V6(v6) = text.parse().unwrap() else {

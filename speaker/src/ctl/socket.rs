@@ -158,3 +158,41 @@ fn descriptor(pid: i32, inodes: &BTreeSet<u64>) -> Result<Option<i32>> {
     }
     Ok(lowest)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As `/proc/net/tcp` has it, but for columns that nobody reads.
+    const TABLE: &str = "\
+  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 1234 1
+   1: 00000000:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 1235 1
+   2: 0100007F:1F90 0100007F:C350 01 00000000:00000000 00:00000000 00000000     0        0 1236 1
+   3: 0100007F:0035 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 1237 2
+nonsense
+";
+
+    #[test]
+    fn sockets_that_listen_on_the_port_are_found_and_no_connections() {
+        let tcp = listening(TABLE, 8080, Transport::Tcp);
+        assert_eq!(tcp, BTreeSet::from([1234, 1235]));
+        assert_eq!(listening(TABLE, 53, Transport::Udp), BTreeSet::from([1237]));
+        assert_eq!(listening(TABLE, 80, Transport::Tcp), BTreeSet::new());
+    }
+
+    #[test]
+    fn the_socket_of_a_process_is_found_by_its_port() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let own = i32::try_from(std::process::id()).unwrap();
+        let front = "192.0.2.10:80".parse().unwrap();
+        let (socket, owner) = find(&front, own, port).unwrap();
+        assert!(owner.ends_with(&format!("({own})")), "{owner}");
+        let found = std::net::TcpListener::from(socket);
+        assert_eq!(found.local_addr().unwrap(), listener.local_addr().unwrap());
+        drop((found, listener));
+        let why = find(&front, own, port).unwrap_err().to_string();
+        assert!(why.contains("has no tcp socket on port"), "{why}");
+    }
+}

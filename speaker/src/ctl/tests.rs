@@ -297,6 +297,7 @@ impl Sight for Kernel {
             is_fenced: false,
             is_moving: false,
             is_steered: false,
+            is_socketed: false,
             outcomes: outcomes.iter().copied().collect(),
             packets,
             bytes: packets * 100,
@@ -344,6 +345,13 @@ impl Sight for Kernel {
         }])
     }
 
+    fn listening(&self) -> Result<Vec<GlobalCount>> {
+        Ok(vec![GlobalCount {
+            name: "given",
+            count: 8,
+        }])
+    }
+
     fn shares(&self) -> Result<Vec<ShareSight>> {
         Ok(vec![ShareSight {
             slot: 0,
@@ -386,6 +394,7 @@ fn deaf() -> Orders {
     Orders {
         drain: Arc::new(|_| false),
         peers: Arc::new(refuse),
+        sockets: None,
     }
 }
 
@@ -557,6 +566,7 @@ fn a_peer_that_is_paused_says_so_until_it_is_resumed() {
     let orders = Orders {
         drain: Arc::new(|_| false),
         peers: Arc::new(peers),
+        sockets: None,
     };
     let bench = Bench::ordered(Arc::new(states), orders);
     let order = |order| Question::Bgp {

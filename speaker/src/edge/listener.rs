@@ -29,10 +29,20 @@ pub(crate) fn fit(socket: BorrowedFd<'_>, front: &Front) -> Result<()> {
                 "it does not listen"
             );
         }
-        Transport::Udp => ensure!(
-            kind == SocketType::DGRAM && protocol == Some(ipproto::UDP),
-            "it does not speak UDP"
-        ),
+        Transport::Udp => {
+            ensure!(
+                kind == SocketType::DGRAM && protocol == Some(ipproto::UDP),
+                "it does not speak UDP"
+            );
+            let bound = SockRef::from(&socket).local_addr();
+            let bound = bound.context("failed to ask for its port")?.as_socket();
+            let bound = bound.map_or(0, |address| address.port());
+            // A connection answers from the port that it was asked for, a datagram's socket from its own.
+            ensure!(
+                bound == front.port,
+                "its answers would come from port {bound}"
+            );
+        }
     }
     let family = sockopt::socket_domain(socket).context("failed to ask for its family")?;
     match family {
@@ -92,3 +102,67 @@ fn name_of(namespace: &File) -> Result<(u64, u64)> {
 
 /// `SIOCGSKNS` of `linux/sockios.h`.
 const SIOCGSKNS: libc::Ioctl = 0x894c;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testnet::TestNet;
+    use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+    use std::os::fd::AsFd;
+
+    fn fault(socket: impl AsFd, front: &str) -> String {
+        let fitted = fit(socket.as_fd(), &front.parse().unwrap());
+        fitted
+            .err()
+            .map_or_else(String::new, |error| format!("{error:#}"))
+    }
+
+    fn v4(port: u16) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], port))
+    }
+
+    #[test]
+    fn a_listener_is_made_to_answer_from_addresses_that_it_has_not() {
+        let net = TestNet::new();
+        net.here.enter(|| {
+            net.here.run("ip link set lo up");
+            let listener = TcpListener::bind(v4(0)).unwrap();
+            assert_eq!(fault(&listener, "192.0.2.10:80"), "");
+            assert!(SockRef::from(&listener).ip_transparent_v4().unwrap());
+            let both = TcpListener::bind("[::]:0").unwrap();
+            assert_eq!(fault(&both, "[2001:db8::10]:80"), "");
+            assert_eq!(fault(&both, "192.0.2.10:80"), "");
+            let udp = UdpSocket::bind(v4(5353)).unwrap();
+            assert_eq!(fault(&udp, "192.0.2.10:5353/udp"), "");
+        });
+    }
+
+    #[test]
+    fn what_cannot_serve_says_why() {
+        let net = TestNet::new();
+        let elsewhere = net.there.enter(|| TcpListener::bind("0.0.0.0:0").unwrap());
+        net.here.enter(|| {
+            net.here.run("ip link set lo up");
+            let listener = TcpListener::bind(v4(0)).unwrap();
+            let udp = UdpSocket::bind(v4(5353)).unwrap();
+            let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            assert_eq!(fault(&stream, "192.0.2.10:80"), "it does not listen");
+            assert_eq!(fault(&udp, "192.0.2.10:80"), "it does not speak TCP");
+            assert_eq!(
+                fault(&listener, "192.0.2.10:80/udp"),
+                "it does not speak UDP"
+            );
+            assert_eq!(fault(&listener, "[2001:db8::10]:80"), "it takes IPv4 only");
+            assert_eq!(
+                fault(&udp, "192.0.2.10:53/udp"),
+                "its answers would come from port 5353"
+            );
+            assert_eq!(
+                fault(&elsewhere, "192.0.2.10:80"),
+                "it belongs to another network namespace than the speaker"
+            );
+            let file = File::open("/proc/self/stat").unwrap();
+            assert!(fault(&file, "192.0.2.10:80").starts_with("what was brought is no socket"));
+        });
+    }
+}

@@ -8,6 +8,7 @@ mod claims;
 mod ip;
 mod moves;
 mod ndp;
+mod socket;
 mod spread;
 
 use speaker_ebpf::abi::{
@@ -73,6 +74,7 @@ pub fn cases() -> Vec<Case> {
     cases.extend(claims::cases());
     cases.extend(ip::cases());
     cases.extend(moves::cases());
+    cases.extend(socket::cases());
     cases.extend(spread::cases());
     cases
 }

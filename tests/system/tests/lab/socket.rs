@@ -6,13 +6,14 @@ use super::restart::echo_until;
 use serde_json::Value;
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
 use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 use system_tests::lab::{TestLab, tell};
 use xtask::haproxy::HaProxy;
+use xtask::lab::net;
 use xtask::lab::topology::{CLIENT_V4, CLIENT_V6};
 
 /// A lab with a service that asks for sockets, and that kube-proxy is to leave alone.
@@ -164,6 +165,256 @@ fn a_proxy_on_loopback_serves_vips_of_both_families_that_no_interface_has() {
         }
     }
 }
+
+#[test]
+fn a_restart_of_the_speaker_breaks_no_connection_and_refuses_none() {
+    let mut proxied = Proxied::new(&["n1", "n2", "n3"]);
+    let vip = ip(VIPS[0]);
+    let holder = proxied.until_served(vip);
+    let echo = SocketAddr::new(vip, 7);
+    proxied.lab.eventually("it answers", || proxied.ask(vip));
+    let client = proxied.lab.client().clone();
+    let streams = client.enter(|| open(echo, STREAMS)).unwrap();
+    let stop = AtomicBool::new(false);
+    let (talk, later) = thread::scope(|scope| {
+        let talk = scope.spawn(|| talk_until(streams, &stop));
+        let later = scope.spawn(|| client.enter(|| open_until(echo, &stop)).unwrap());
+        thread::sleep(WHILE);
+        assert!(
+            proxied
+                .lab
+                .speaker(&holder)
+                .unwrap()
+                .stop()
+                .unwrap()
+                .success()
+        );
+        proxied.lab.start_speaker(&holder).unwrap();
+        let speaker = proxied.lab.speaker(&holder).unwrap();
+        speaker.wait_until_ready().unwrap();
+        thread::sleep(WHILE);
+        stop.store(true, Ordering::Relaxed);
+        (talk.join().unwrap(), later.join().unwrap())
+    });
+    let expected = Talk {
+        all: STREAMS,
+        broken: 0,
+    };
+    assert_eq!(talk, expected);
+    assert_eq!(later.broken, 0, "{later:?}");
+    assert!(later.all > 20, "{later:?}");
+    let rows = proxied.list(&holder);
+    assert_eq!(rows.len(), 4, "{rows:?}");
+    assert!(rows.iter().all(|row| row["is_open"] == true), "{rows:?}");
+}
+
+#[test]
+fn a_proxy_that_dies_is_refused_at_once_and_one_that_comes_back_serves() {
+    let mut proxied = Proxied::new(&["n1", "n2", "n3"]);
+    for vip in VIPS.map(ip) {
+        let holder = proxied.until_served(vip);
+        proxied.lab.eventually("it answers", || proxied.ask(vip));
+        proxied.kill(&holder);
+        let fault = proxied.lab.eventually("connections are refused", || {
+            let asked = proxied.lab.in_client(|| {
+                let address = SocketAddr::new(vip, 80);
+                TcpStream::connect_timeout(&address, PATIENCE)
+            });
+            asked.map_or_else(Ok, |_| Err("it answers"))
+        });
+        assert_eq!(fault.kind(), ErrorKind::ConnectionRefused);
+        // It stays with sockets all the same.
+        assert_eq!(proxied.why(&holder, vip), Ok(None));
+        let rows = proxied.list(&holder);
+        assert!(rows.iter().all(|row| row["is_open"] == false), "{rows:?}");
+        proxied.start(&holder);
+        proxied.register(&holder);
+        proxied
+            .lab
+            .eventually("it answers again", || proxied.ask(vip));
+    }
+}
+
+/// What the old holder serves goes on there, and what is new comes to the new one.
+#[test]
+fn the_holder_may_be_drained_and_no_connection_breaks() {
+    let proxied = Proxied::new(&["n1", "n2", "n3"]);
+    let vip = ip(VIPS[0]);
+    let holder = proxied.until_served(vip);
+    let echo = SocketAddr::new(vip, 7);
+    proxied.lab.eventually("it answers", || proxied.ask(vip));
+    let client = proxied.lab.client().clone();
+    let streams = client.enter(|| open(echo, STREAMS)).unwrap();
+    let stop = AtomicBool::new(false);
+    let (talk, later, heir) = thread::scope(|scope| {
+        let talk = scope.spawn(|| talk_until(streams, &stop));
+        let later = scope.spawn(|| client.enter(|| open_until(echo, &stop)).unwrap());
+        thread::sleep(WHILE);
+        proxied.lab.speakers()[&holder].ctl(&["drain"]).unwrap();
+        let heir = proxied.lab.eventually("another node has it", || {
+            let now = proxied.lab.known_holder(vip).ok_or("nobody")?;
+            if now == holder {
+                Err("still there")
+            } else {
+                Ok(now)
+            }
+        });
+        thread::sleep(WHILE);
+        stop.store(true, Ordering::Relaxed);
+        (talk.join().unwrap(), later.join().unwrap(), heir)
+    });
+    let expected = Talk {
+        all: STREAMS,
+        broken: 0,
+    };
+    assert_eq!(talk, expected);
+    assert_eq!(later.broken, 0, "{later:?}");
+    let answer = proxied
+        .lab
+        .eventually("the heir answers", || proxied.ask(vip));
+    assert!(answer.contains(&format!("node={heir} ")), "{answer}");
+    tell(&format!(
+        "{holder} was drained, {heir} has it: {} of {STREAMS} connections broke, {} of {} opened meanwhile",
+        talk.broken, later.broken, later.all
+    ));
+}
+
+#[test]
+fn datagrams_are_answered_from_the_vip() {
+    let proxied = Proxied::new(&[]);
+    let mut servers = Vec::new();
+    for node in ["n1", "n2", "n3"] {
+        let netns = proxied.lab.netns(node);
+        let mut server = netns.command("python3");
+        let server = server.args(["-c", UDP_SERVER]).stdout(Stdio::piped());
+        let mut server = Ended(server.spawn().unwrap());
+        let mut ready = [0; 6];
+        let mut out = server.0.stdout.take().unwrap();
+        out.read_exact(&mut ready).unwrap();
+        let pid = server.0.id().to_string();
+        for vip in VIPS {
+            let front = format!("{}/udp", SocketAddr::new(ip(vip), 53));
+            let speaker = &proxied.lab.speakers()[node];
+            speaker
+                .ctl(&["socket", "add", &front, "--pid", &pid])
+                .unwrap();
+        }
+        servers.push((server, out));
+    }
+    for vip in VIPS.map(ip) {
+        proxied.until_served(vip);
+        proxied.lab.eventually("a datagram comes back", || {
+            proxied
+                .lab
+                .in_client(|| back_from(SocketAddr::new(vip, 53)))
+        });
+        let client = proxied.lab.client().clone();
+        let stop = AtomicBool::new(false);
+        let (sent, lost) = thread::scope(|scope| {
+            let at = SocketAddr::new(vip, 53);
+            let echo = scope.spawn(|| client.enter(|| echo_until(at, &stop)).unwrap());
+            thread::sleep(WHILE);
+            stop.store(true, Ordering::Relaxed);
+            echo.join().unwrap()
+        });
+        assert!(sent > 100, "{sent}");
+        assert_eq!(lost, 0, "of {sent} to {vip}");
+    }
+}
+
+/// Sends one datagram; a socket that is connected hears only the address that it sent to.
+fn back_from(at: SocketAddr) -> std::io::Result<()> {
+    let any = if at.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+    let socket = UdpSocket::bind(any)?;
+    socket.connect(at)?;
+    socket.set_read_timeout(Some(Duration::from_millis(500)))?;
+    socket.send(b"once")?;
+    socket.recv(&mut [0; 8]).map(drop)
+}
+
+#[test]
+fn without_a_socket_the_stack_has_it_and_cleanup_takes_all_away() {
+    let mut proxied = Proxied::new(&["n1"]);
+    let vip = ip(VIPS[0]);
+    proxied
+        .lab
+        .eventually("a node without a socket says so", || {
+            match proxied.why("n2", vip)? {
+                Some(because) if because.contains("no socket is registered") => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        });
+    let says = |proxied: &Proxied, words: &[&str]| {
+        let netns = proxied.lab.netns("n1");
+        netns.output("ip", words).unwrap()
+    };
+    let rules = |proxied: &Proxied| {
+        [["-4", "rule"], ["-6", "rule"]]
+            .map(|words| says(proxied, &words).contains("fwmark 0x1000/0x1000"))
+    };
+    proxied.lab.eventually("rules and routes are there", || {
+        let routes = says(&proxied, &["-4", "route", "show", "table", "18503"]);
+        match rules(&proxied) == [true, true] && routes.contains(VIPS[0]) {
+            true => Ok(()),
+            false => Err(routes),
+        }
+    });
+    proxied.lab.speaker("n1").unwrap().kill().unwrap();
+    let options = proxied.lab.options();
+    let mut cleanup = proxied.lab.netns("n1").command(&options.speaker);
+    cleanup.args(["cleanup", "--node-name", "n1", "--bpffs"]);
+    cleanup
+        .arg(&options.bpffs)
+        .arg("--run-dir")
+        .arg(&options.run_dir);
+    let told = net::output(&mut cleanup).unwrap();
+    let line = format!("removed the local route of {vip}");
+    assert!(told.contains(&line), "{told}");
+    assert_eq!(rules(&proxied), [false, false]);
+    assert!(!proxied.lab.pins("n1").exists());
+    // The program is gone with its pin, and the listener is as it was.
+    let own = proxied.lab.netns("n1").clone();
+    let answer = own
+        .enter(|| TcpStream::connect(("127.0.0.1", HTTP_PORT)))
+        .unwrap();
+    assert!(answer.is_ok());
+}
+
+/// A process that ends with its test.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+const STREAMS: usize = 50;
+const WHILE: Duration = Duration::from_secs(2);
+
+/// Sends every datagram back from the address that it came to, as a server on many addresses does (IP_PKTINFO, RFC 3542 §6.1).
+const UDP_SERVER: &str = r#"
+import select, socket
+v4 = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+v4.setsockopt(socket.IPPROTO_IP, 8, 1)
+v4.bind(("0.0.0.0", 53))
+v6 = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+v6.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+v6.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+v6.bind(("::", 53))
+print("ready", flush=True)
+while True:
+    for ready in select.select([v4, v6], [], [])[0]:
+        data, beside, _, peer = ready.recvmsg(2048, 256)
+        level, kind, info = beside[0]
+        if ready is v4:
+            info = bytes(4) + info[8:12] + bytes(4)
+        else:
+            info = info[:16] + bytes(4)
+        ready.sendmsg([data], [(level, kind, info)], 0, peer)
+"#;
 
 const VIPS: [&str; 2] = ["192.0.2.110", "2001:db8::110"];
 const HTTP_PORT: u16 = 8080;

@@ -8,6 +8,7 @@ mod memo;
 mod moves;
 mod placement;
 mod reasons;
+mod socket;
 mod steering;
 
 use super::*;
