@@ -4,6 +4,7 @@
 //! threads start. What each thread is for, and what it means when one hangs, is in `docs/architecture.md`.
 
 mod attend;
+mod begin;
 mod bfd_keep;
 mod bfd_sight;
 mod bgp;
@@ -35,12 +36,12 @@ use crate::ctl;
 use crate::dataplane::{self, Chooser, Dataplane, Sight};
 use crate::drive::allocate::Allocator;
 use crate::drive::audit::{self, Suspicion};
-use crate::drive::chance;
 use crate::drive::clock::{Stamp, now};
 use crate::drive::decide::{Decide, Outlets, Signals, View};
 use crate::drive::hands::{Ends, Hands};
 use crate::drive::members_board::MembersBoard;
 use crate::drive::pulse::{self, PulseHandle};
+use crate::drive::sockets;
 use crate::edge::gossip::Sockets;
 use crate::edge::{ArpSetting, FrameSender, Groups, LocalRoutes};
 use crate::privileges;
@@ -48,6 +49,7 @@ use crate::settings::{Origin, Settings};
 use crate::source::{self, Allocations};
 use anyhow::{Context, Result, bail};
 use attend::Around;
+use begin::{adopted, agent};
 use bgp::Bgp;
 use board::{Board, Updates};
 use cluster::InCluster;
@@ -55,13 +57,10 @@ use feed::Feed;
 use intake::Intake;
 use keep::Keeper;
 use membership::Meeting;
-use speaker_core::agent::{self, Agent, Event, Input};
-use speaker_core::tables::Tables;
-use speaker_core::{Local, Problem};
+use speaker_core::Problem;
+use speaker_core::agent::{Event, Input};
 use speaker_ebpf::abi::socket::MARK;
-use speaker_ebpf::abi::{Entry, Mode, VipKey};
-use speaker_proto::{Epoch, Time, Vip};
-use std::collections::{BTreeMap, BTreeSet};
+use speaker_proto::Time;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -194,7 +193,8 @@ fn start(settings: &Settings, kernel: Kernel) -> Result<(Speaker, Parts)> {
     let deadline = ["passed", "in force"][usize::from(pulse.is_adopted())];
     let vips = adopted.len();
     tracing::info!(vips, deadline, op = "startup", "found pinned tables");
-    let agent = agent(settings, &mirror, pulse.is_adopted());
+    let listeners = sockets::found(&serving.0)?;
+    let agent = agent(settings, &mirror, listeners, pulse.is_adopted());
     let (events_in, events) = mpsc::channel(EVENTS);
     let (views_in, views) = watch::channel(None);
     let (hands, ends) = Hands::new();
@@ -230,38 +230,6 @@ fn start(settings: &Settings, kernel: Kernel) -> Result<(Speaker, Parts)> {
         ends,
     };
     Ok((speaker, parts))
-}
-
-/// The machine that decides, beginning with what was found.
-fn agent(settings: &Settings, tables: &Tables, is_armed: bool) -> Agent {
-    let local = Local {
-        rules: settings.rules.clone(),
-        bgp_type: settings.bgp_type,
-        ..Local::new(settings.node.clone())
-    };
-    let start = agent::Start {
-        local,
-        adopted: adopted(tables),
-        spread: spread(tables),
-        is_armed,
-        drain_window: settings.drain_window,
-        seed: u64::from_le_bytes(chance::bytes()),
-    };
-    Agent::new(start, now())
-}
-
-/// VIPs that the kernel answers for, by the epoch of their taking.
-fn adopted(tables: &Tables) -> BTreeMap<Vip, Epoch> {
-    let answers = |(key, entry): (&VipKey, &Entry)| {
-        (entry.mode() == Some(Mode::Answer)).then(|| (Vip(key.addr().into()), Epoch(entry.epoch())))
-    };
-    tables.vips.iter().filter_map(answers).collect()
-}
-
-/// VIPs of which the kernel spreads the packets.
-fn spread(tables: &Tables) -> BTreeSet<Vip> {
-    let rows = tables.steering.rows.keys();
-    rows.map(|key| Vip(key.addr().into())).collect()
 }
 
 async fn serve(settings: &Settings, speaker: Speaker, parts: Parts) -> Result<()> {

@@ -330,8 +330,10 @@ impl Machine for Agent {
             Input::Roster(roster) => self.roster_changed(now, roster),
             Input::Neighbourhood(hood) => self.neighbourhood(now, hood),
             Input::Listeners(listeners) => {
-                self.local.listeners = listeners;
-                self.changed(now);
+                if std::mem::replace(&mut self.local.listeners, Arc::clone(&listeners)) != listeners
+                {
+                    self.changed(now);
+                }
             }
             Input::Published(published) => self.published(now, published),
             Input::Told(from, message) => self.hold(now, hold::Input::Told(from, message)),

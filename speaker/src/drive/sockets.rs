@@ -54,6 +54,19 @@ pub(crate) struct Registered {
     pub(crate) is_open: bool,
 }
 
+/// What an earlier process left, for an agent that begins: what sockets serve goes on being served.
+///
+/// # Errors
+/// When the map of sockets cannot be read.
+pub(crate) fn found(chooser: &Chooser) -> Result<Listeners> {
+    let fronts = chooser.keys()?.into_iter().filter_map(Front::of);
+    Ok(Listeners {
+        vips: fronts.map(|front| front.vip).collect(),
+        is_refused: chooser.refusal().is_some(),
+        ..Listeners::default()
+    })
+}
+
 /// What the task works with.
 pub(crate) struct Means {
     /// The kernel's side of it.

@@ -35,10 +35,11 @@ pub(super) fn served(survey: &Survey<'_>, local: &Local, is_directory: bool) -> 
         members.map(|i| &*survey.demands.list[*i]).collect()
     };
     for group in &survey.groups.list {
-        let members = demands(&group.members);
-        if !members.iter().any(|demand| demand.is_socketed) {
+        let is_asked = |i: &usize| survey.demands.list[*i].is_socketed;
+        if !group.members.iter().any(is_asked) {
             continue;
         }
+        let members = demands(&group.members);
         for vip in l2::vips(survey, group).iter().copied() {
             let Some(choice) = l2::choice(survey, group, vip) else {
                 continue;
