@@ -297,7 +297,7 @@ impl fmt::Debug for Entry {
 /// Flags of an [`Entry`].
 const MOVING: u8 = 1;
 const STEERED: u8 = 2;
-const SOCKETED: u8 = 4;
+const SOCKETED: u8 = 8;
 
 /// Value of `NODE`.
 #[repr(C)]
