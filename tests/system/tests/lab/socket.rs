@@ -310,8 +310,8 @@ fn datagrams_are_answered_from_the_vip() {
         });
         let client = proxied.lab.client().clone();
         let stop = AtomicBool::new(false);
+        let at = SocketAddr::new(vip, 53);
         let (sent, lost) = thread::scope(|scope| {
-            let at = SocketAddr::new(vip, 53);
             let echo = scope.spawn(|| client.enter(|| echo_until(at, &stop)).unwrap());
             thread::sleep(WHILE);
             stop.store(true, Ordering::Relaxed);
