@@ -190,9 +190,6 @@ fn start(settings: &Settings, kernel: Kernel) -> Result<(Speaker, Parts)> {
     };
     let pulse = pulse::spawn(cell, decided.clone(), members, keys, say)
         .context("failed to start the pulse thread")?;
-    let deadline = ["passed", "in force"][usize::from(pulse.is_adopted())];
-    let vips = adopted.len();
-    tracing::info!(vips, deadline, op = "startup", "found pinned tables");
     let listeners = sockets::found(&serving.0)?;
     let agent = agent(settings, &mirror, listeners, pulse.is_adopted());
     let (events_in, events) = mpsc::channel(EVENTS);
@@ -366,11 +363,7 @@ async fn tasks(settings: &Settings, speaker: Speaker, parts: Parts) -> Result<Ru
         own,
     };
     let told = (speaker.events, changes);
-    let orders = ctl::Orders {
-        drain: Arc::clone(&stopping.orders),
-        peers: stopping.bgp.pauses(),
-        sockets: Some(attended.sockets),
-    };
+    let orders = stopping.of_clients(attended.sockets);
     show(settings, board, (&stopping, orders), told, &mut tasks)?;
     tasks.spawn(notes::follow(speaker.views));
     Ok(Running {

@@ -329,12 +329,7 @@ impl Machine for Agent {
             Input::Applied(result) => self.applied(now, result),
             Input::Roster(roster) => self.roster_changed(now, roster),
             Input::Neighbourhood(hood) => self.neighbourhood(now, hood),
-            Input::Listeners(listeners) => {
-                if std::mem::replace(&mut self.local.listeners, Arc::clone(&listeners)) != listeners
-                {
-                    self.changed(now);
-                }
-            }
+            Input::Listeners(listeners) => self.listeners(now, listeners),
             Input::Published(published) => self.published(now, published),
             Input::Told(from, message) => self.hold(now, hold::Input::Told(from, message)),
             Input::Probed {

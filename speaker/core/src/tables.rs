@@ -107,10 +107,7 @@ pub fn wanted(
         vips.entry(*key)
             .and_modify(|entry| *entry = entry.steered(true));
     }
-    for key in sockets(plan, local) {
-        vips.entry(key)
-            .and_modify(|entry| *entry = entry.socketed(true));
-    }
+    mark_socketed(plan, local, &mut vips);
     for ((table, room), left) in crowded {
         full(table, room, left);
     }
@@ -188,13 +185,15 @@ fn moves(
     plan.moves.iter().filter_map(row).collect()
 }
 
-/// The keys of what sockets serve, on links that exist.
-fn sockets(plan: &Plan, local: &Local) -> impl Iterator<Item = VipKey> {
-    let rows = plan.served.rows.iter();
-    rows.filter_map(|(vip, link)| {
-        let ifindex = local.links.get(link)?.ifindex;
-        Some(VipKey::new(vip.0.into(), ifindex))
-    })
+/// Says of entries that sockets serve them.
+fn mark_socketed(plan: &Plan, local: &Local, vips: &mut BTreeMap<VipKey, Entry>) {
+    for (vip, link) in &plan.served.rows {
+        let link = local.links.get(link);
+        let key = link.map(|link| VipKey::new(vip.0.into(), link.ifindex));
+        if let Some(entry) = key.and_then(|key| vips.get_mut(&key)) {
+            *entry = entry.socketed(true);
+        }
+    }
 }
 
 /// Gives every entry a slot, keeping those that it has, and says how many did not fit. Entries that answer come before known ones,

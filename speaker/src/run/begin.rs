@@ -19,6 +19,10 @@ pub(super) fn agent(
     listeners: Listeners,
     is_armed: bool,
 ) -> Agent {
+    let adopted = adopted(tables);
+    let deadline = ["passed", "in force"][usize::from(is_armed)];
+    let vips = adopted.len();
+    tracing::info!(vips, deadline, op = "startup", "found pinned tables");
     let local = Local {
         listeners: Arc::new(listeners),
         rules: settings.rules.clone(),
@@ -27,7 +31,7 @@ pub(super) fn agent(
     };
     let start = agent::Start {
         local,
-        adopted: adopted(tables),
+        adopted,
         spread: spread(tables),
         is_armed,
         drain_window: settings.drain_window,
