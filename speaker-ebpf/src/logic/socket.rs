@@ -4,7 +4,7 @@
 //! part looks the socket up. Neither knows how sockets come into the table.
 
 use super::Maps;
-use super::steer::is_held;
+use super::steer::Right;
 use crate::abi::{Addr, Entry, Mode, SocketKey};
 
 /// Whether this node's stack may take a packet of this VIP as its own: while it may speak for the VIP, and for a VIP that moves also
@@ -13,7 +13,7 @@ use crate::abi::{Addr, Entry, Mode, SocketKey};
 pub(super) fn is_taken<M: Maps>(maps: &M, entry: &Entry) -> bool {
     let now = maps.now();
     let is_left = entry.mode() == Some(Mode::Known) && entry.is_moving() && now < maps.deadline();
-    is_left || is_held(maps, entry, now)
+    is_left || Right::find(maps, entry, now) == Right::Held
 }
 
 /// What a connection or datagram that nobody has yet is for, as the kernel says it: the family's number, the IPv4 address and the four

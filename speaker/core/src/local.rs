@@ -2,7 +2,7 @@
 //! there as here.
 
 use crate::election::{Election, Placement};
-use crate::plan::BgpType;
+use crate::plan::{BgpType, ForeignPeers};
 use crate::steering::socket::Listeners;
 use speaker_proto::member::MemberLink;
 use speaker_proto::{Mac, NodeName};
@@ -77,6 +77,8 @@ pub struct Local {
     pub rules: Rules,
     /// `METALLB_BGP_TYPE`; it decides nothing for other nodes, so that a rollout may change it one by one.
     pub bgp_type: BgpType,
+    /// Peers that somebody else's frr-k8s has.
+    pub foreign: ForeignPeers,
 }
 
 impl Local {
@@ -103,6 +105,7 @@ impl Local {
             listeners: Arc::default(),
             rules: Rules::default(),
             bgp_type: BgpType::default(),
+            foreign: ForeignPeers::default(),
         }
     }
 }

@@ -201,6 +201,7 @@ impl Desk {
             | Question::Routes { .. }
             | Question::Steer { .. }
             | Question::Socket { .. }
+            | Question::Flows(_)
             | Question::Maps
             | Question::Counters
             | Question::Facts

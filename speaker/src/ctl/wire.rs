@@ -1,8 +1,8 @@
 //! What goes over the socket: one line of JSON each way, more lines back for `watch`.
 
-use super::Question;
 use super::order::{PeerOrder, text};
 use super::socket::{SocketOrder, SocketWish};
+use super::{FlowsWanted, Question};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::os::fd::OwnedFd;
@@ -19,6 +19,9 @@ pub(super) struct Request {
     /// What is to be said to a peer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) say: Option<String>,
+    /// Which flows are asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) flows: Option<FlowsWanted>,
     /// Whether the answer is a text for people.
     pub(super) as_text: bool,
 }
@@ -40,6 +43,7 @@ pub(super) enum Answer {
 impl Request {
     pub(super) fn new(question: &Question, as_text: bool) -> Self {
         let mut say = None;
+        let mut flows = None;
         let (ask, service) = match question {
             Question::Status => ("status", None),
             Question::Plan => ("plan", None),
@@ -68,6 +72,10 @@ impl Request {
                 SocketOrder::List => ("socket-list", None),
                 SocketOrder::Remove { front } => ("socket-remove", Some(front.to_string())),
             },
+            Question::Flows(wanted) => {
+                flows = Some(wanted.clone());
+                ("flows", None)
+            }
             Question::Maps => ("maps", None),
             Question::Counters => ("counters", None),
             Question::Facts => ("facts", None),
@@ -82,6 +90,7 @@ impl Request {
             ask: ask.to_owned(),
             service,
             say,
+            flows,
             as_text,
         }
     }
@@ -136,6 +145,10 @@ impl Request {
             ("bfd", peer) => Question::Bfd { peer: peer.clone() },
             ("routes", peer) => Question::Routes { peer: peer.clone() },
             ("steer", vip) => Question::Steer { vip: vip.clone() },
+            ("flows", None) => {
+                let wanted = self.flows.clone();
+                Question::Flows(wanted.ok_or("which flows are wanted is not said")?)
+            }
             ("maps", None) => Question::Maps,
             ("counters", None) => Question::Counters,
             ("facts", None) => Question::Facts,

@@ -4,6 +4,7 @@
 //! `docs/bpftool.md`; knows nothing of how it is shown.
 
 use super::attach::Hook;
+use super::flows::{FlowMaps, FlowsSight};
 use super::maps::{ArrayTable, CpuArray, CpuHash, CpuRows, HashTable};
 use super::pins::{PinnedHook, Pins};
 use super::{facts, tc};
@@ -13,8 +14,8 @@ use aya::maps::{MapData, MapFd};
 use aya::programs::links::{FdLink, PinnedLink};
 use serde::Serialize;
 use speaker_ebpf::abi::{
-    self, Entry, Global, Listening, MAPS, MapSpec, Outcome, Passage, ShareKey, SlotStats, Steered,
-    Traffic, VipKey,
+    self, Entry, Global, Listening, MAPS, MapSpec, Opted, OptedStats, Outcome, Passage, ShareKey,
+    SlotStats, Steered, Traffic, VipKey,
 };
 use std::collections::BTreeMap;
 use std::fs;
@@ -36,6 +37,8 @@ pub(crate) struct Sight {
     steered: CpuArray<u64, 8>,
     listening: CpuArray<u64, 8>,
     shares: CpuRows<ShareKey, Traffic, 8, 16>,
+    opted: CpuArray<OptedStats, 24>,
+    flows: FlowMaps,
 }
 
 /// One VIP on one link, as the kernel has it.
@@ -143,6 +146,8 @@ impl Sight {
             steered: CpuArray::open(&pins, &abi::STEERED)?,
             listening: CpuArray::open(&pins, &abi::LISTENING)?,
             shares: CpuRows::open(&pins, &abi::SHARES)?,
+            opted: CpuArray::open(&pins, &abi::OPTED)?,
+            flows: FlowMaps::open(&pins)?,
             pins,
         })
     }
@@ -208,6 +213,18 @@ impl Sight {
         Listening::ALL.iter().map(count).collect()
     }
 
+    /// What was done with packets by options of their VIPs.
+    pub(crate) fn opted(&self) -> Result<Vec<GlobalCount>> {
+        let count = |opted: &Opted| {
+            let cpus = self.opted.get(*opted as u32)?;
+            Ok(GlobalCount {
+                name: name_of_opted(*opted),
+                count: cpus.iter().map(|cpu| cpu.count).sum(),
+            })
+        };
+        Opted::ALL.iter().map(count).collect()
+    }
+
     /// What each node got of each VIP that is spread.
     pub(crate) fn shares(&self) -> Result<Vec<ShareSight>> {
         let share = |row: Result<(ShareKey, Vec<Traffic>)>| {
@@ -220,6 +237,11 @@ impl Sight {
             })
         };
         self.shares.rows().map(share).collect()
+    }
+
+    /// Some of the flows of VIPs that are spread which are remembered.
+    pub(crate) fn flows(&self) -> Result<FlowsSight> {
+        self.flows.read()
     }
 
     /// Every pinned map.
@@ -364,6 +386,17 @@ fn name_of_steered(steered: Steered) -> &'static str {
         Steered::NoTarget => "no_target",
         Steered::LostFragment => "lost_fragment",
         Steered::Uncounted => "uncounted",
+        Steered::Silenced => "silenced",
+    }
+}
+
+fn name_of_opted(opted: Opted) -> &'static str {
+    match opted {
+        Opted::Rejected => "rejected",
+        Opted::Closed => "closed",
+        Opted::Refused => "refused",
+        Opted::Echoed => "echoed",
+        Opted::Limited => "limited",
     }
 }
 

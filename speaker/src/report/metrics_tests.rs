@@ -36,6 +36,7 @@ fn figures() -> Figures {
         passages: BTreeMap::from([("forwarded", 4)]),
         steered: BTreeMap::from([("sent", 6)]),
         listening: BTreeMap::from([("given", 8)]),
+        opted: BTreeMap::from([("rejected", 3)]),
         shares: BTreeMap::from([(
             (
                 "192.0.2.10".parse().unwrap(),
@@ -248,6 +249,7 @@ fn our_own_figures_have_our_name() {
         r#"heliograph_move_packets_total{outcome="forwarded"} 4"#,
         r#"heliograph_steered_packets_total{outcome="sent"} 6"#,
         r#"heliograph_socket_lookups_total{outcome="given"} 8"#,
+        r#"heliograph_option_packets_total{outcome="rejected"} 3"#,
         r#"heliograph_share_packets_total{ip="192.0.2.10",link="eth0",node="n2"} 6"#,
         r#"heliograph_share_bytes_total{ip="192.0.2.10",link="eth0",node="n2"} 600"#,
         r#"heliograph_neighbour_questions_total{outcome="asked"} 2"#,

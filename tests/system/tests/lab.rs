@@ -43,6 +43,8 @@ mod moves;
 mod neighbour;
 #[path = "lab/one_node.rs"]
 mod one_node;
+#[path = "lab/options.rs"]
+mod options;
 #[path = "lab/probe.rs"]
 mod probe;
 #[path = "lab/process.rs"]

@@ -36,6 +36,7 @@ impl fmt::Display for Plan {
         )?;
         steering(f, self)?;
         served(f, self)?;
+        options(f, self)?;
         let outcomes = self.outcomes.iter().map(|(service, outcome)| {
             let state = match outcome {
                 Outcome::Announced(_) => "announced",
@@ -94,6 +95,17 @@ fn served(f: &mut fmt::Formatter<'_>, plan: &Plan) -> fmt::Result {
     }
     f.write_str("\n")?;
     section(f, ["VIP", "LINK", "BY SOCKETS"], rows)
+}
+
+/// What else is done with packets; nothing where nobody asks for it.
+fn options(f: &mut fmt::Formatter<'_>, plan: &Plan) -> fmt::Result {
+    if plan.options.is_empty() {
+        return Ok(());
+    }
+    let rows = plan.options.iter();
+    let rows = rows.map(|(vip, options)| [vip.to_string(), options.to_string()]);
+    f.write_str("\n")?;
+    section(f, ["VIP", "OPTIONS"], rows.collect())
 }
 
 /// Columns as wide as their widest cell; the last one is not filled up.
