@@ -32,6 +32,7 @@ mod stop;
 mod tell;
 mod teller;
 
+use crate::api::Api;
 use crate::cleanup;
 use crate::ctl;
 use crate::dataplane::{self, Chooser, Dataplane, Sight};
@@ -281,6 +282,13 @@ struct Opened {
     cluster: Option<InCluster>,
 }
 
+impl Opened {
+    /// In a cluster: its API server.
+    fn api(&self) -> Option<Api> {
+        self.cluster.as_ref().map(|cluster| cluster.api().clone())
+    }
+}
+
 async fn open(settings: &Settings, tasks: &mut JoinSet<Result<()>>) -> Result<Opened> {
     match &settings.origin {
         Origin::Directory(dir) => {
@@ -315,10 +323,7 @@ async fn tasks(settings: &Settings, speaker: Speaker, parts: Parts) -> Result<Ru
     let link = opened.cluster.as_ref().map(|cluster| cluster.link.clone());
     let meeting = Meeting::new(settings, &speaker, link.clone());
     let inbox = speaker.inbox.clone();
-    if let Some(cluster) = &opened.cluster {
-        let (views, api) = (speaker.views.clone(), cluster.api().clone());
-        tasks.spawn(bgp_foreign::follow(views, api, inbox.clone()));
-    }
+    follow_foreign(&opened, &speaker, &mut tasks);
     let published = hardware::Ends {
         macs: meeting.macs(),
         inbox: inbox.clone(),
@@ -328,8 +333,7 @@ async fn tasks(settings: &Settings, speaker: Speaker, parts: Parts) -> Result<Ru
         views: speaker.views.clone(),
         changes: changes.clone(),
     };
-    let api = opened.cluster.as_ref().map(|cluster| cluster.api().clone());
-    let from = (api, parts.is_successor);
+    let from = (opened.api(), parts.is_successor);
     let attended = attend::links(settings, parts, around, &mut tasks)?;
     let links = attended.links.clone();
     let watching = changes.clone();
@@ -376,6 +380,14 @@ async fn tasks(settings: &Settings, speaker: Speaker, parts: Parts) -> Result<Ru
         stopping,
         keeper,
     })
+}
+
+/// In a cluster: starts what sees who else speaks BGP.
+fn follow_foreign(opened: &Opened, speaker: &Speaker, tasks: &mut JoinSet<Result<()>>) {
+    if let Some(api) = opened.api() {
+        let (views, inbox) = (speaker.views.clone(), speaker.inbox.clone());
+        tasks.spawn(bgp_foreign::follow(views, api, inbox));
+    }
 }
 
 /// What is to be seen of the way from objects to the deciding thread.

@@ -301,6 +301,15 @@ impl Agent {
     }
 }
 
+impl Agent {
+    fn gone(&mut self, now: Time, key: &ObjectKey) {
+        if self.world.problems.contains_key(key) {
+            self.event(Event::Resolved(key.clone()));
+        }
+        self.world_changes(now, |world| world.gone(key));
+    }
+}
+
 impl Machine for Agent {
     type Input = Input;
     type Output = Output;
@@ -308,12 +317,7 @@ impl Machine for Agent {
     fn input(&mut self, now: Time, input: Input) {
         match input {
             Input::Object(object) => self.object(now, object),
-            Input::Gone(key) => {
-                if self.world.problems.contains_key(&key) {
-                    self.event(Event::Resolved(key.clone()));
-                }
-                self.world_changes(now, |world| world.gone(&key));
-            }
+            Input::Gone(key) => self.gone(now, &key),
             Input::Synced(kind) => self.world_changes(now, |world| world.synced(kind)),
             Input::Assignments(assignments) => self.world_changes(now, |world| {
                 let news = world.assignments.as_deref() != Some(&assignments);

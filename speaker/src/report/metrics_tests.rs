@@ -35,7 +35,6 @@ fn figures() -> Figures {
         globals: BTreeMap::from([("arp", 20)]),
         passages: BTreeMap::from([("forwarded", 4)]),
         steered: BTreeMap::from([("sent", 6)]),
-        listening: BTreeMap::from([("given", 8)]),
         opted: BTreeMap::from([("rejected", 3)]),
         shares: BTreeMap::from([(
             (
@@ -91,6 +90,7 @@ fn api() -> ApiFigures {
 /// A service that is announced by BGP, a BGP peer and the BFD session with it.
 fn routers() -> Figures {
     Figures {
+        listening: BTreeMap::from([("given", 8)]),
         routed: BTreeMap::from([(
             "default/web".to_owned(),
             vec!["198.51.100.1".parse().unwrap()],
