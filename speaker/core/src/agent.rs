@@ -21,7 +21,7 @@ use crate::election::precedence;
 use crate::failures::Failures;
 use crate::local::Local;
 use crate::members::{Members, node_id};
-use crate::object::Object;
+use crate::object::{Object, ObjectKey};
 use crate::plan::{self, Held, Memo, Plan, Wishes};
 use crate::problem::Problem;
 use crate::world::World;
