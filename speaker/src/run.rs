@@ -313,17 +313,17 @@ async fn open(settings: &Settings, tasks: &mut JoinSet<Result<()>>) -> Result<Op
 /// Starts every part that may hang without harm to the VIPs; none of them ends by itself.
 async fn tasks(settings: &Settings, speaker: Speaker, parts: Parts) -> Result<Running> {
     let mut tasks = JoinSet::new();
-    let tables = parts.dataplane.tables()?;
-    let suspicion = Arc::clone(&speaker.suspicion);
+    let (tables, suspicion) = (parts.dataplane.tables()?, Arc::clone(&speaker.suspicion));
     tasks.spawn(audit::run(tables, speaker.views.clone(), suspicion));
     let opened = open(settings, &mut tasks).await?;
+    let api = opened.api();
     let (changes, _) = broadcast::channel(CHANGES);
     let (intake, writer) = (opened.intake, opened.writer);
     let fed = feed(settings, &speaker, (intake, writer), &changes, &mut tasks)?;
     let link = opened.cluster.as_ref().map(|cluster| cluster.link.clone());
     let meeting = Meeting::new(settings, &speaker, link.clone());
     let inbox = speaker.inbox.clone();
-    follow_foreign(&opened, &speaker, &mut tasks);
+    follow_foreign(api.clone(), &speaker, &mut tasks);
     let published = hardware::Ends {
         macs: meeting.macs(),
         inbox: inbox.clone(),
@@ -333,7 +333,7 @@ async fn tasks(settings: &Settings, speaker: Speaker, parts: Parts) -> Result<Ru
         views: speaker.views.clone(),
         changes: changes.clone(),
     };
-    let from = (opened.api(), parts.is_successor);
+    let from = (api, parts.is_successor);
     let attended = attend::links(settings, parts, around, &mut tasks)?;
     let links = attended.links.clone();
     let watching = changes.clone();
@@ -383,8 +383,8 @@ async fn tasks(settings: &Settings, speaker: Speaker, parts: Parts) -> Result<Ru
 }
 
 /// In a cluster: starts what sees who else speaks BGP.
-fn follow_foreign(opened: &Opened, speaker: &Speaker, tasks: &mut JoinSet<Result<()>>) {
-    if let Some(api) = opened.api() {
+fn follow_foreign(api: Option<Api>, speaker: &Speaker, tasks: &mut JoinSet<Result<()>>) {
+    if let Some(api) = api {
         let (views, inbox) = (speaker.views.clone(), speaker.inbox.clone());
         tasks.spawn(bgp_foreign::follow(views, api, inbox));
     }
