@@ -13,25 +13,12 @@ use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
-
-/// Starts to look, in a cluster.
-pub(super) fn spawn(
-    api: Option<Api>,
-    views: &watch::Receiver<Option<Arc<View>>>,
-    inbox: &SyncSender<Input>,
-    tasks: &mut JoinSet<Result<()>>,
-) {
-    if let Some(api) = api {
-        tasks.spawn(follow(views.clone(), api, inbox.clone()));
-    }
-}
 
 /// Looks for ever, and tells the deciding thread what it has not been told.
 ///
 /// # Errors
 /// When the views end.
-async fn follow(
+pub(super) async fn follow(
     mut views: watch::Receiver<Option<Arc<View>>>,
     api: Api,
     inbox: SyncSender<Input>,
