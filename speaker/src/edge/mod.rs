@@ -15,6 +15,7 @@ mod groups;
 mod links;
 mod packet;
 mod picture;
+pub(crate) mod timex;
 
 pub(crate) use arp_setting::{ArpSetting, restore as restore_arp_setting};
 pub(crate) use ears::{Counts as EarCounts, Ears};
