@@ -18,4 +18,6 @@ mod reviews;
 mod rules;
 mod scenario;
 mod schemas;
+mod told;
 mod types;
+mod unsafe_code;
