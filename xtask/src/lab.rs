@@ -10,6 +10,9 @@ mod chaos;
 pub mod client;
 pub mod cluster;
 pub mod command;
+mod http;
+mod kubelet;
+mod mirror;
 pub mod net;
 mod place;
 pub mod proxy;
@@ -26,6 +29,7 @@ pub use place::Options;
 use crate::tools;
 use anyhow::{Context, Result, bail, ensure};
 use cluster::Cluster;
+use kubelet::{Kubelet, Pod};
 use net::{NETNS_DIR, Netns};
 use place::{BPFFS, copy, is_in_bpffs, lock, remove_home};
 use proxy::{Frontend, Proxy};
@@ -47,6 +51,7 @@ pub struct Lab {
     record: Record,
     backends: Vec<Child>,
     cluster: Option<Cluster>,
+    kubelet: Kubelet,
     proxy: Option<Proxy>,
     speakers: BTreeMap<String, Speaker>,
     /// Held for as long as the lab is up.
@@ -69,6 +74,9 @@ impl Lab {
     /// # Errors
     /// When one does not come up, with the last lines of its log.
     pub fn start_speakers(&mut self) -> Result<()> {
+        if self.options.is_operated {
+            return self.until_available();
+        }
         let nodes: Vec<String> = self.topology.nodes.iter().map(|n| n.name.clone()).collect();
         for node in &nodes {
             self.start_speaker(node)?;
@@ -111,6 +119,7 @@ impl Lab {
             record: Record::default(),
             backends: Vec::new(),
             cluster: None,
+            kubelet: Kubelet::default(),
             proxy: None,
             speakers: BTreeMap::new(),
             lock: Some(lock),
@@ -239,22 +248,46 @@ impl Lab {
             return Ok(self.manifests());
         };
         let mut cluster = Cluster::start(binaries, control, &self.folder())?;
-        let started = self.fill(&mut cluster);
+        let started = match self.options.is_operated {
+            true => Ok(()),
+            false => self.fill(&mut cluster),
+        };
         // Also after a failure: what was started is in the record, and goes with the lab.
         let processes = cluster.processes();
         self.cluster = Some(cluster);
-        let (processes, objects) = (processes?, started?);
-        self.note(|record| record.processes.extend(processes))?;
-        Ok(objects)
+        self.note_all(processes?)?;
+        started?;
+        if self.options.is_operated {
+            self.operate()?;
+        }
+        self.bring_in()
     }
 
-    /// Installs as on any cluster, then applies the lab's manifests.
-    fn fill(&self, cluster: &mut Cluster) -> Result<PathBuf> {
+    fn note_all(&mut self, processes: Vec<Process>) -> Result<()> {
+        self.note(|record| {
+            let known = &mut record.processes;
+            known.extend(
+                processes
+                    .into_iter()
+                    .filter(|one| !known.contains(one))
+                    .collect::<Vec<_>>(),
+            );
+        })
+    }
+
+    /// Installs by manifests.
+    fn fill(&self, cluster: &mut Cluster) -> Result<()> {
         for folder in ["deploy/crds", "deploy/manifests"] {
             cluster.apply(&tools::root().join(folder))?;
         }
-        cluster.start_controller(&self.options.controller)?;
-        cluster.apply(&self.manifests())?;
+        cluster.start_controller(&self.options.controller)
+    }
+
+    /// Applies the lab's manifests. The folder of what is there then.
+    fn bring_in(&mut self) -> Result<PathBuf> {
+        let manifests = self.manifests();
+        let cluster = self.cluster.as_mut().context(NO_CLUSTER)?;
+        cluster.apply(&manifests)?;
         for node in &self.topology.nodes {
             cluster.locate(&node.name, node.number)?;
         }
@@ -271,6 +304,11 @@ impl Lab {
     /// # Errors
     /// When its binary is missing or cannot be started.
     pub fn start_speaker(&mut self, node: &str) -> Result<()> {
+        self.launch(node, None)
+    }
+
+    /// Starts a speaker as a pod of the cluster says, or without one as the lab has it.
+    fn launch(&mut self, node: &str, pod: Option<&Pod>) -> Result<()> {
         let Some(at) = self.topology.node(node) else {
             bail!("the lab has no node {node}");
         };
@@ -282,6 +320,7 @@ impl Lab {
             bpffs: &self.options.bpffs,
             log: &self.folder().join("log").join(format!("{node}.log")),
             flags: self.options.speaker_flags,
+            pod,
         })?;
         let process = Process::running(speaker.id(), format!("speaker {node}"));
         self.speakers.insert(node.to_owned(), speaker);
@@ -363,7 +402,7 @@ impl Lab {
     /// # Errors
     /// When the lab is no cluster, or no controller runs.
     pub fn kill_controller(&mut self) -> Result<()> {
-        let cluster = self.cluster.as_mut().context("the lab is no cluster")?;
+        let cluster = self.cluster.as_mut().context(NO_CLUSTER)?;
         cluster.kill_controller()
     }
 
@@ -372,10 +411,10 @@ impl Lab {
     /// # Errors
     /// When the lab is no cluster, or the controller does not become ready.
     pub fn start_controller(&mut self) -> Result<()> {
-        let cluster = self.cluster.as_mut().context("the lab is no cluster")?;
+        let cluster = self.cluster.as_mut().context(NO_CLUSTER)?;
         cluster.start_controller(&self.options.controller)?;
         let processes = cluster.processes()?;
-        self.note(|record| record.processes.extend(processes))
+        self.note_all(processes)
     }
 
     /// Where the speaker of a node pins its maps and links.
@@ -476,4 +515,5 @@ fn spawn(command: &mut Command, log: &Path) -> Result<Child> {
         .with_context(|| format!("failed to start {command:?}"))
 }
 
+const NO_CLUSTER: &str = "the lab is no cluster";
 const OWNER_PATIENCE: Duration = Duration::from_secs(30);
