@@ -8,6 +8,7 @@
 
 use super::Lab;
 use super::cluster::{Cluster, NAMESPACE};
+use super::control::NO_CLUSTER;
 use super::http::get;
 use crate::tools::{self, root};
 use anyhow::{Context, Result, bail};
@@ -127,11 +128,11 @@ impl Lab {
     }
 
     fn cluster(&self) -> Result<&Cluster> {
-        self.cluster.as_ref().context(super::NO_CLUSTER)
+        self.cluster.as_ref().context(NO_CLUSTER)
     }
 
     fn cluster_mut(&mut self) -> Result<&mut Cluster> {
-        self.cluster.as_mut().context(super::NO_CLUSTER)
+        self.cluster.as_mut().context(NO_CLUSTER)
     }
 
     fn attend_central(&mut self, central: &Central) -> Result<()> {
