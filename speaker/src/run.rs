@@ -7,6 +7,7 @@ mod attend;
 mod bfd_keep;
 mod bfd_sight;
 mod bgp;
+mod bgp_foreign;
 mod bgp_keys;
 mod bgp_sight;
 mod board;
@@ -341,6 +342,10 @@ async fn tasks(settings: &Settings, speaker: Speaker, parts: Parts) -> Result<Ru
     let link = opened.cluster.as_ref().map(|cluster| cluster.link.clone());
     let meeting = Meeting::new(settings, &speaker, link.clone());
     let inbox = speaker.inbox.clone();
+    if let Some(cluster) = &opened.cluster {
+        let (views, api) = (speaker.views.clone(), cluster.api().clone());
+        tasks.spawn(bgp_foreign::follow(views, api, inbox.clone()));
+    }
     let published = hardware::Ends {
         macs: meeting.macs(),
         inbox: inbox.clone(),

@@ -68,6 +68,8 @@ pub struct Agent {
     failures_due: Option<Time>,
     /// Since when no link is usable.
     cut_off: Option<Time>,
+    /// Who holds a group has a say in where it should be.
+    goes_by_holders: bool,
     watching: Watching,
     spreading: Spreading,
     holds: Holds,
@@ -130,8 +132,9 @@ impl Agent {
             failures: Failures::default(),
             failures_due: None,
             cut_off: None,
+            goes_by_holders: false,
             watching: Watching::default(),
-            spreading: Spreading::new(spread),
+            spreading: Spreading::new(spread, is_armed),
             holds,
             wishes: Arc::default(),
             memo: Memo::default(),
@@ -268,6 +271,7 @@ impl Agent {
             self.due = Some(now);
             return;
         }
+        self.mind_holders(now);
         self.wish(now);
         // Whatever holding changed just now is in the plan that follows.
         self.due = None;
@@ -364,6 +368,12 @@ impl Machine for Agent {
                 }
             }
             Input::Stale(is_stale) => self.hold(now, hold::Input::Stale(is_stale)),
+            Input::Foreign(foreign) => {
+                if self.local.foreign != foreign {
+                    self.local.foreign = foreign;
+                    self.changed(now);
+                }
+            }
         }
     }
 

@@ -2,7 +2,7 @@
 //! there as here.
 
 use crate::election::{Election, Placement};
-use crate::plan::BgpType;
+use crate::plan::{BgpType, ForeignPeers};
 use speaker_proto::member::MemberLink;
 use speaker_proto::{Mac, NodeName};
 use std::collections::{BTreeMap, BTreeSet};
@@ -74,6 +74,8 @@ pub struct Local {
     pub rules: Rules,
     /// `METALLB_BGP_TYPE`; it decides nothing for other nodes, so that a rollout may change it one by one.
     pub bgp_type: BgpType,
+    /// Peers that somebody else's frr-k8s has.
+    pub foreign: ForeignPeers,
 }
 
 impl Local {
@@ -99,6 +101,7 @@ impl Local {
             is_waiting_for_secret: false,
             rules: Rules::default(),
             bgp_type: BgpType::default(),
+            foreign: ForeignPeers::default(),
         }
     }
 }

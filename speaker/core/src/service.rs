@@ -131,6 +131,8 @@ pub struct Service {
     pub is_by_client: bool,
     /// `spec.loadBalancerIP`.
     pub load_balancer_ip: Option<String>,
+    /// `spec.loadBalancerSourceRanges`, as they were written.
+    pub source_ranges: Vec<String>,
     /// `spec.ports`.
     pub ports: Vec<ServicePort>,
     /// `spec.selector`.

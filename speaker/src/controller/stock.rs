@@ -11,6 +11,7 @@ use speaker_core::convergence::Target;
 use speaker_core::service::ServiceId;
 use speaker_proto::{Span, Time};
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 /// The services whose statuses may have to be written.
 #[derive(Default)]
@@ -171,6 +172,27 @@ fn text(object: &Value, field: &str) -> String {
 /// What comes that late is believed all the same: a server that was restored from a backup counts from below, and may give
 /// the same version to another content.
 const LATE_MAX: Span = Span::s(60);
+
+/// Which service an object is.
+pub(super) fn id(object: &Value) -> ServiceId {
+    let text = |field: &str| {
+        let text = object["metadata"][field].as_str();
+        text.unwrap_or_default().to_owned()
+    };
+    ServiceId {
+        namespace: text("namespace"),
+        name: text("name"),
+    }
+}
+
+/// What a status says, for an object of which nothing else can be read, and the pool that it names.
+pub(super) fn held(object: &Value) -> (Vec<IpAddr>, String) {
+    let ingress = object["status"]["loadBalancer"]["ingress"].as_array();
+    let ips = ingress.into_iter().flatten();
+    let ips = ips.filter_map(|entry| entry["ip"].as_str()?.parse().ok());
+    let pool = object["metadata"]["annotations"][POOL_ANNOTATION].as_str();
+    (ips.collect(), pool.unwrap_or_default().to_owned())
+}
 
 #[cfg(test)]
 mod tests {

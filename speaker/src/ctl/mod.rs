@@ -22,6 +22,7 @@ use crate::doctor::{self, DoctorArgs};
 use crate::support::{self, SupportArgs};
 use anyhow::Result;
 use clap::{Args, Subcommand, ValueEnum};
+use serde::{Deserialize, Serialize};
 use speaker_proto::NodeName;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -153,6 +154,8 @@ pub(crate) enum Question {
         #[arg(value_name = "VIP")]
         vip: Option<String>,
     },
+    /// Flows that are remembered because the table alone does not say whose they are; a sample of them
+    Flows(FlowsWanted),
     /// The pinned maps
     Maps,
     /// What became of every frame, by VIP
@@ -177,4 +180,20 @@ pub(crate) enum Question {
         #[arg(long)]
         wait: bool,
     },
+}
+
+/// Which flows are wanted.
+#[derive(Args, Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) struct FlowsWanted {
+    /// Only those to this VIP
+    #[arg(value_name = "VIP")]
+    pub(crate) vip: Option<String>,
+
+    /// Only those that this node has
+    #[arg(long, value_name = "NAME")]
+    pub(crate) to: Option<String>,
+
+    /// So many at most
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    pub(crate) limit: u32,
 }

@@ -190,6 +190,7 @@ impl Desk {
             | Question::Bfd { .. }
             | Question::Routes { .. }
             | Question::Steer { .. }
+            | Question::Flows(_)
             | Question::Maps
             | Question::Counters
             | Question::Facts

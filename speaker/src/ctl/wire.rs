@@ -1,7 +1,7 @@
 //! What goes over the socket: one line of JSON each way, more lines back for `watch`.
 
-use super::Question;
 use super::order::{PeerOrder, text};
+use super::{FlowsWanted, Question};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -17,6 +17,9 @@ pub(super) struct Request {
     /// What is to be said to a peer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) say: Option<String>,
+    /// Which flows are asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) flows: Option<FlowsWanted>,
     /// Whether the answer is a text for people.
     pub(super) as_text: bool,
 }
@@ -38,6 +41,7 @@ pub(super) enum Answer {
 impl Request {
     pub(super) fn new(question: &Question, as_text: bool) -> Self {
         let mut say = None;
+        let mut flows = None;
         let (ask, service) = match question {
             Question::Status => ("status", None),
             Question::Plan => ("plan", None),
@@ -61,6 +65,10 @@ impl Request {
             Question::Bfd { peer } => ("bfd", peer.clone()),
             Question::Routes { peer } => ("routes", peer.clone()),
             Question::Steer { vip } => ("steer", vip.clone()),
+            Question::Flows(wanted) => {
+                flows = Some(wanted.clone());
+                ("flows", None)
+            }
             Question::Maps => ("maps", None),
             Question::Counters => ("counters", None),
             Question::Facts => ("facts", None),
@@ -75,6 +83,7 @@ impl Request {
             ask: ask.to_owned(),
             service,
             say,
+            flows,
             as_text,
         }
     }
@@ -107,6 +116,10 @@ impl Request {
             ("bfd", peer) => Question::Bfd { peer: peer.clone() },
             ("routes", peer) => Question::Routes { peer: peer.clone() },
             ("steer", vip) => Question::Steer { vip: vip.clone() },
+            ("flows", None) => {
+                let wanted = self.flows.clone();
+                Question::Flows(wanted.ok_or("which flows are wanted is not said")?)
+            }
             ("maps", None) => Question::Maps,
             ("counters", None) => Question::Counters,
             ("facts", None) => Question::Facts,

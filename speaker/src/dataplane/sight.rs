@@ -4,6 +4,7 @@
 //! `docs/bpftool.md`; knows nothing of how it is shown.
 
 use super::attach::Hook;
+use super::flows::{FlowMaps, FlowsSight};
 use super::maps::{ArrayTable, CpuArray, CpuHash, CpuRows, HashTable};
 use super::pins::{PinnedHook, Pins};
 use super::{facts, tc};
@@ -13,8 +14,8 @@ use aya::maps::{MapData, MapFd};
 use aya::programs::links::{FdLink, PinnedLink};
 use serde::Serialize;
 use speaker_ebpf::abi::{
-    self, Entry, Global, MAPS, MapSpec, Outcome, Passage, ShareKey, SlotStats, Steered, Traffic,
-    VipKey,
+    self, Entry, Global, MAPS, MapSpec, Opted, OptedStats, Outcome, Passage, ShareKey, SlotStats,
+    Steered, Traffic, VipKey,
 };
 use std::collections::BTreeMap;
 use std::fs;
@@ -35,6 +36,8 @@ pub(crate) struct Sight {
     passages: CpuArray<u64, 8>,
     steered: CpuArray<u64, 8>,
     shares: CpuRows<ShareKey, Traffic, 8, 16>,
+    opted: CpuArray<OptedStats, 24>,
+    flows: FlowMaps,
 }
 
 /// One VIP on one link, as the kernel has it.
@@ -139,6 +142,8 @@ impl Sight {
             passages: CpuArray::open(&pins, &abi::PASSAGES)?,
             steered: CpuArray::open(&pins, &abi::STEERED)?,
             shares: CpuRows::open(&pins, &abi::SHARES)?,
+            opted: CpuArray::open(&pins, &abi::OPTED)?,
+            flows: FlowMaps::open(&pins)?,
             pins,
         })
     }
@@ -192,6 +197,18 @@ impl Sight {
         Steered::ALL.iter().map(count).collect()
     }
 
+    /// What was done with packets by options of their VIPs.
+    pub(crate) fn opted(&self) -> Result<Vec<GlobalCount>> {
+        let count = |opted: &Opted| {
+            let cpus = self.opted.get(*opted as u32)?;
+            Ok(GlobalCount {
+                name: name_of_opted(*opted),
+                count: cpus.iter().map(|cpu| cpu.count).sum(),
+            })
+        };
+        Opted::ALL.iter().map(count).collect()
+    }
+
     /// What each node got of each VIP that is spread.
     pub(crate) fn shares(&self) -> Result<Vec<ShareSight>> {
         let share = |row: Result<(ShareKey, Vec<Traffic>)>| {
@@ -204,6 +221,11 @@ impl Sight {
             })
         };
         self.shares.rows().map(share).collect()
+    }
+
+    /// Some of the flows of VIPs that are spread which are remembered.
+    pub(crate) fn flows(&self) -> Result<FlowsSight> {
+        self.flows.read()
     }
 
     /// Every pinned map.
@@ -347,6 +369,17 @@ fn name_of_steered(steered: Steered) -> &'static str {
         Steered::NoTarget => "no_target",
         Steered::LostFragment => "lost_fragment",
         Steered::Uncounted => "uncounted",
+        Steered::Silenced => "silenced",
+    }
+}
+
+fn name_of_opted(opted: Opted) -> &'static str {
+    match opted {
+        Opted::Rejected => "rejected",
+        Opted::Closed => "closed",
+        Opted::Refused => "refused",
+        Opted::Echoed => "echoed",
+        Opted::Limited => "limited",
     }
 }
 

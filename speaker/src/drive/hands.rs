@@ -164,7 +164,8 @@ pub(crate) const fn claimed(input: &Input) -> Option<Vip> {
         | Input::Unexpected { .. }
         | Input::Drain(_)
         | Input::WaitingForSecret(_)
-        | Input::Stale(_) => None,
+        | Input::Stale(_)
+        | Input::Foreign(_) => None,
     }
 }
 

@@ -200,6 +200,14 @@ impl Page {
         for (outcome, count) in &figures.passages {
             moves.with_label_values(&[*outcome]).inc_by(*count);
         }
+        let opted = self.counters(
+            "heliograph_option_packets_total",
+            "Packets to VIPs with options, by what was done with them",
+            &["outcome"],
+        )?;
+        for (outcome, count) in &figures.opted {
+            opted.with_label_values(&[*outcome]).inc_by(*count);
+        }
         self.steering(figures)
     }
 

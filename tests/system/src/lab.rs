@@ -3,6 +3,7 @@
 //! Panics instead of returning errors, as tests do. One lab at a time: two cores do not carry more, and figures of one
 //! would be disturbed by the next.
 
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::fs::{self, File};
@@ -135,6 +136,26 @@ impl TestLab {
         Self::of(options, &[])
     }
 
+    /// A lab of so many nodes; no speaker runs yet. Nodes beyond the third get a manifest.
+    #[track_caller]
+    pub fn of_nodes(nodes: u8, changes: &[(&str, &str, &str)]) -> Self {
+        let options = Options {
+            nodes,
+            ..options_of(std::process::id())
+        };
+        let lab = Self::of(options, changes);
+        for node in lab.topology().nodes.iter().skip(3) {
+            let [v4, v6] = node.addresses();
+            let name = &node.name;
+            let text = format!(
+                "apiVersion: v1\nkind: Node\nmetadata:\n  name: {name}\n  labels:\n    kubernetes.io/hostname: {name}\n\
+                 status:\n  addresses:\n    - {{type: InternalIP, address: {v4}}}\n    - {{type: InternalIP, address: \"{v6}\"}}\n"
+            );
+            edit(&lab.manifests(), &format!("node-{name}.yaml"), "", &text);
+        }
+        lab
+    }
+
     #[track_caller]
     fn of(options: Options, changes: &[(&str, &str, &str)]) -> Self {
         let turn = turn();
@@ -258,6 +279,25 @@ impl TestLab {
             }
             thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    /// What `speaker ctl … -o json` of a node says. A speaker that has only begun may refuse what it answers in a moment, so that one that
+    /// waits for an answer takes this for a "not yet".
+    ///
+    /// # Errors
+    /// When it ends badly, with what it said.
+    pub fn seen(&self, node: &str, words: &[&str]) -> Result<Value, String> {
+        let seen = self.speakers()[node].ctl_json(words);
+        seen.map_err(|error| format!("{error:#}"))
+    }
+
+    /// The same as text.
+    ///
+    /// # Errors
+    /// When it ends badly, with what it said.
+    pub fn said(&self, node: &str, words: &[&str]) -> Result<String, String> {
+        let said = self.speakers()[node].ctl(words);
+        said.map_err(|error| format!("{error:#}"))
     }
 
     /// Waits until `check` is well, and returns what it found.

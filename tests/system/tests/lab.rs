@@ -49,6 +49,8 @@ mod neighbour;
 mod one_node;
 #[path = "lab/operated.rs"]
 mod operated;
+#[path = "lab/options.rs"]
+mod options;
 #[path = "lab/probe.rs"]
 mod probe;
 #[path = "lab/process.rs"]

@@ -33,6 +33,8 @@ pub struct Options {
     pub speaker_flags: &'static [&'static str],
     /// Whether there are a router at the switch and a client behind it.
     pub has_router: bool,
+    /// How many nodes there are; the samples have manifests of three.
+    pub nodes: u8,
 }
 
 impl Options {
@@ -52,6 +54,7 @@ impl Options {
             is_operated: false,
             speaker_flags: &[],
             has_router: false,
+            nodes: 3,
         }
     }
 

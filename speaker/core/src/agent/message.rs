@@ -3,7 +3,7 @@
 use crate::allocator::Assignments;
 use crate::local::{Link, LinkName};
 use crate::object::{Kind, Object, ObjectKey};
-use crate::plan::{BgpOutcome, Outcome, Passed, Plan};
+use crate::plan::{BgpOutcome, ForeignPeers, Outcome, Passed, Plan};
 use crate::problem::Problem;
 use crate::service::ServiceId;
 use crate::steering::{Neighbourhood, Prospects};
@@ -93,6 +93,8 @@ pub enum Input {
     WaitingForSecret(bool),
     /// What the source delivers is older than 30 s, or fresh again.
     Stale(bool),
+    /// Peers that somebody else's frr-k8s has.
+    Foreign(ForeignPeers),
 }
 
 /// What an [`super::Agent`] wants done.

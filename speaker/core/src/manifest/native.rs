@@ -146,6 +146,7 @@ pub(super) fn service(key: &ObjectKey, raw: core::Service) -> Result<Service, Fa
         policy,
         is_by_client,
         load_balancer_ip: spec.load_balancer_ip.filter(|ip| !ip.is_empty()),
+        source_ranges: spec.load_balancer_source_ranges.unwrap_or_default(),
         ports,
         selector: spec.selector.unwrap_or_default(),
         ingress: raw.status.map(ingress).unwrap_or_default(),

@@ -126,6 +126,7 @@ fn service(o: &Service) -> Value {
             },
             "sessionAffinity": if o.is_by_client { "ClientIP" } else { "None" },
             "loadBalancerIP": o.load_balancer_ip,
+            "loadBalancerSourceRanges": o.source_ranges,
             "ports": o.ports.iter().map(port).collect::<Vec<_>>(),
             "selector": o.selector,
         },

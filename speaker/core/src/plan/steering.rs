@@ -254,7 +254,7 @@ pub fn prospects(
             continue;
         }
         for link in local.links.keys() {
-            if let Some(theirs) = super::link_of(member, link) {
+            if let Some(theirs) = super::link_of(local, member, link) {
                 let prospect = Prospect {
                     mac: theirs.mac,
                     addresses: addresses.clone(),

@@ -35,6 +35,7 @@ impl fmt::Display for Plan {
             entries.collect(),
         )?;
         steering(f, self)?;
+        options(f, self)?;
         let outcomes = self.outcomes.iter().map(|(service, outcome)| {
             let state = match outcome {
                 Outcome::Announced(_) => "announced",
@@ -78,6 +79,17 @@ fn steering(f: &mut fmt::Formatter<'_>, plan: &Plan) -> fmt::Result {
     }
     f.write_str("\n")?;
     section(f, ["VIP", "LINK", "SPREAD"], rows)
+}
+
+/// What else is done with packets; nothing where nobody asks for it.
+fn options(f: &mut fmt::Formatter<'_>, plan: &Plan) -> fmt::Result {
+    if plan.options.is_empty() {
+        return Ok(());
+    }
+    let rows = plan.options.iter();
+    let rows = rows.map(|(vip, options)| [vip.to_string(), options.to_string()]);
+    f.write_str("\n")?;
+    section(f, ["VIP", "OPTIONS"], rows.collect())
 }
 
 /// Columns as wide as their widest cell; the last one is not filled up.

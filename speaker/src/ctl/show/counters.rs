@@ -14,6 +14,7 @@ pub(super) struct Counters {
     globals: BTreeMap<&'static str, u64>,
     moves: BTreeMap<&'static str, u64>,
     steered: BTreeMap<&'static str, u64>,
+    options: BTreeMap<&'static str, u64>,
 }
 
 #[derive(Serialize)]
@@ -45,6 +46,7 @@ pub(super) fn show(known: &Known<'_>) -> Result<Shown<Counters>> {
         globals: by_name(known.sight.globals()?),
         moves: by_name(known.sight.passages()?),
         steered: by_name(known.sight.steered()?),
+        options: by_name(known.sight.opted()?),
     };
     Ok(Shown {
         text: text(&data),
@@ -94,8 +96,8 @@ fn text(data: &Counters) -> String {
         &rows,
     );
     let (globals, moves) = (lines(&data.globals), lines(&data.moves));
-    let steered = lines(&data.steered);
+    let (steered, options) = (lines(&data.steered), lines(&data.options));
     format!(
-        "{vips}\nwhole node\n{globals}\npackets of VIPs that move\n{moves}\npackets of VIPs that are spread\n{steered}"
+        "{vips}\nwhole node\n{globals}\npackets of VIPs that move\n{moves}\npackets of VIPs that are spread\n{steered}\npackets by option\n{options}"
     )
 }

@@ -7,6 +7,7 @@ mod bgp;
 mod counters;
 pub(super) mod drain;
 mod facts;
+mod flows;
 mod links;
 mod members;
 mod plan;
@@ -64,6 +65,7 @@ pub(super) fn answer(known: &Known<'_>, question: &Question, as_text: bool) -> R
         Question::Bfd { peer } => bfd::show(known, peer.as_deref())?.into_answer(as_text),
         Question::Routes { peer } => bgp::routes(known, peer.as_deref()).into_answer(as_text),
         Question::Steer { vip } => steer::show(known, vip.as_deref())?.into_answer(as_text),
+        Question::Flows(wanted) => flows::show(known, wanted)?.into_answer(as_text),
         Question::Maps => maps(known)?.into_answer(as_text),
         Question::Counters => counters::show(known)?.into_answer(as_text),
         Question::Facts => facts::show(known)?.into_answer(as_text),
@@ -110,7 +112,10 @@ fn why(known: &Known<'_>, service: &str) -> Result<Shown<Explanation>> {
     } = known.snapshot;
     let explanation = explain(world, alive, held, local, &id)
         .with_context(|| format!("there is no service {service}{}", near(known.snapshot, &id)))?;
-    let explanation = explanation.with_steering(known.snapshot.plan.steering.as_ref());
+    let plan = &known.snapshot.plan;
+    let explanation = explanation
+        .with_steering(plan.steering.as_ref())
+        .with_options(plan);
     Ok(Shown {
         text: explanation.to_string(),
         data: explanation,

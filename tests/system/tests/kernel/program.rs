@@ -1,7 +1,7 @@
 //! The loaded object and its maps, written and read as the model's tables.
 
 use crate::net::require_root;
-use crate::spread;
+use crate::{options, spread};
 use aya::maps::{
     Array, HashMap, Map, MapData, MapInfo, PerCpuArray, PerCpuHashMap, PerCpuValues, RingBuf,
 };
@@ -87,7 +87,7 @@ impl Program {
         let verdict = match code as i32 {
             -1 => Verdict::Next,
             2 => Verdict::Drop,
-            7 => sent(frame),
+            7 => sent(frame, &bytes),
             other => panic!("the TC program returned {other}"),
         };
         (verdict, bytes)
@@ -101,7 +101,7 @@ impl Program {
         let verdict = match code {
             1 => Verdict::Drop,
             2 => Verdict::Next,
-            3 => sent(frame),
+            3 => sent(frame, &bytes),
             other => panic!("the XDP program returned {other}"),
         };
         (verdict, bytes)
@@ -149,6 +149,7 @@ impl Program {
                 .unwrap();
         }
         spread::write(self, tables, at);
+        options::write(self, tables, at);
         let mut node: Array<_, u64> = self.map("hg_node");
         node.set(0, at(tables.node_deadline_ns), 0).unwrap();
         for (name, words) in [
@@ -170,6 +171,7 @@ impl Program {
             ..Tables::default()
         };
         spread::read(self, &mut tables);
+        options::read(self, &mut tables);
         for slot in slots {
             tables.stats.insert(*slot, self.stats(*slot));
             tables.traffic.insert(*slot, self.traffic(*slot));
@@ -215,6 +217,7 @@ impl Program {
             | Map::LruHashMap(data)
             | Map::PerCpuArray(data)
             | Map::PerCpuHashMap(data)
+            | Map::LpmTrie(data)
             | Map::RingBuf(data) => data.info().unwrap(),
             other => panic!("{name} is {other:?}"),
         }
@@ -282,6 +285,7 @@ pub(crate) fn clear(program: &mut Program, tables: &Tables, slots: &[u32]) {
     empty(&mut program.map::<HashMap<_, [u8; 20], [u8; 32]>>("hg_moves"));
     empty(&mut program.map::<HashMap<_, [u8; 44], [u8; 16]>>("hg_flows"));
     spread::clear(program);
+    options::clear(program);
     let zeroes = |count| vec![0; count];
     let cpus = nr_cpus().unwrap();
     let mut stats: PerCpuHashMap<_, u32, [u8; 96]> = program.map("hg_stats");
@@ -354,13 +358,17 @@ pub(crate) fn boot_ns() -> u64 {
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
-/// Hooks send replies and packets to other nodes in the same way: what was no neighbour frame before is no reply.
-fn sent(before: &[u8]) -> Verdict {
+/// Hooks send replies and packets to other nodes in the same way: a neighbour frame was answered, and so was a packet that goes back to where it came from.
+fn sent(before: &[u8], after: &[u8]) -> Verdict {
     let is_solicitation = before.get(20) == Some(&58) && before.get(54) == Some(&135);
-    match before[12..14] {
-        [8, 0] => Verdict::Forward,
-        [0x86, 0xdd] if !is_solicitation => Verdict::Forward,
-        _ => Verdict::Reply,
+    let [src, dst] = match before[12..14] {
+        [8, 0] => [26..30, 30..34],
+        [0x86, 0xdd] if !is_solicitation => [22..38, 38..54],
+        _ => return Verdict::Reply,
+    };
+    match after.get(src) == before.get(dst) {
+        true => Verdict::Reply,
+        false => Verdict::Forward,
     }
 }
 

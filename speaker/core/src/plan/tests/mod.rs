@@ -6,6 +6,7 @@ mod groups;
 mod heirs;
 mod memo;
 mod moves;
+mod options;
 mod placement;
 mod reasons;
 mod steering;
@@ -44,6 +45,7 @@ fn service(name: &str, ips: &[&str]) -> Service {
         policy: TrafficPolicy::Cluster,
         is_by_client: false,
         load_balancer_ip: None,
+        source_ranges: Vec::new(),
         ports: Vec::new(),
         selector: BTreeMap::new(),
         ingress: ips

@@ -246,6 +246,7 @@ fn roster() -> Roster {
         acked: HeldVersion(1),
         is_reachable: true,
         is_in_grace: false,
+        has_met: true,
     };
     Roster {
         members: BTreeMap::from([(
@@ -293,6 +294,7 @@ fn why_tells_of_shares() {
             share,
             before: Arc::default(),
             until: speaker_proto::Time::ms(1),
+            followed: 0,
         };
         (place, spread)
     };
