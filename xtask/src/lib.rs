@@ -8,6 +8,7 @@ pub mod bench;
 pub mod check;
 pub mod docs_run;
 pub mod ebpf;
+pub mod haproxy;
 pub mod image;
 pub mod kubectl;
 pub mod lab;

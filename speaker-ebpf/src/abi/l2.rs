@@ -200,6 +200,12 @@ impl Entry {
         self.flag(STEERED, is_steered)
     }
 
+    /// The same entry, with or without sockets of this node that take its packets.
+    #[inline(always)]
+    pub const fn socketed(self, is_socketed: bool) -> Self {
+        self.flag(SOCKETED, is_socketed)
+    }
+
     /// The same entry, with or without a row in `OPTIONS`.
     #[inline(always)]
     pub const fn opted(self, is_opted: bool) -> Self {
@@ -249,6 +255,12 @@ impl Entry {
         self.flags & STEERED != 0
     }
 
+    /// Whether sockets of this node take the packets that stay here: they are marked for it.
+    #[inline(always)]
+    pub const fn is_socketed(&self) -> bool {
+        self.flags & SOCKETED != 0
+    }
+
     /// Whether `OPTIONS` says what else is done with its packets.
     #[inline(always)]
     pub const fn is_opted(&self) -> bool {
@@ -289,6 +301,7 @@ impl fmt::Debug for Entry {
             .field("slot", &self.slot)
             .field("is_moving", &self.is_moving())
             .field("is_steered", &self.is_steered())
+            .field("is_socketed", &self.is_socketed())
             .field("is_opted", &self.is_opted())
             .finish()
     }
@@ -298,6 +311,7 @@ impl fmt::Debug for Entry {
 const MOVING: u8 = 1;
 const STEERED: u8 = 2;
 const OPTED: u8 = 4;
+const SOCKETED: u8 = 8;
 
 /// Value of `NODE`.
 #[repr(C)]

@@ -9,6 +9,7 @@ pub mod hash;
 pub mod l2;
 pub mod moves;
 pub mod options;
+pub mod socket;
 pub mod steer;
 
 pub use count::{Global, Outcome, Passage, SlotStats, Traffic};
@@ -18,6 +19,7 @@ pub use l2::{
 };
 pub use moves::{FlowKey, FlowKind, FlowValue, MoveValue};
 pub use options::{Opted, OptedStats, OptionValue, ServiceKey, ServiceValue, SourceKey};
+pub use socket::{Listening, SocketKey};
 pub use steer::{
     Bucket, Chunk, ShareKey, SteerValue, Steered, StreamKey, StreamValue, TargetKey, TargetValue,
 };
@@ -195,6 +197,19 @@ pub const STEERED: MapSpec = MapSpec {
     entries_max: Steered::ALL.len() as u32,
 };
 
+/// [`SocketKey`] to a socket of a service proxy; hash of sockets. The kernel removes those that are closed.
+pub const SOCKETS: MapSpec = MapSpec {
+    name: "hg_sockets",
+    layout: 1,
+    entries_max: socket::SOCKETS_MAX,
+};
+/// [`Listening`] (as `u32`) to a `u64` count; per-CPU array.
+pub const LISTENING: MapSpec = MapSpec {
+    name: "hg_listening",
+    layout: 1,
+    entries_max: Listening::ALL.len() as u32,
+};
+
 /// [`VipKey`] to [`OptionValue`]; hash without preallocation, for most VIPs have none.
 pub const OPTIONS: MapSpec = MapSpec {
     name: "hg_options",
@@ -221,10 +236,10 @@ pub const OPTED: MapSpec = MapSpec {
 };
 
 /// Every map of the object.
-pub const MAPS: [MapSpec; 27] = [
+pub const MAPS: [MapSpec; 29] = [
     VIPS, FILTER, NODE, FENCE, CLEARED, LINKS, MEMBERS, ASKERS, STATS, TRAFFIC, GLOBALS, CLAIMS,
     MOVES, FLOWS, PASSAGES, STEERING, MAGLEV, TARGETS, STREAMS, DATAGRAMS, FRAGMENTS, SHARES,
-    STEERED, OPTIONS, SERVICES, SOURCES, OPTED,
+    STEERED, OPTIONS, SERVICES, SOURCES, OPTED, SOCKETS, LISTENING,
 ];
 
 /// Nanoseconds of credit that one answer costs: 1,000 answers a second per slot and CPU.

@@ -12,6 +12,7 @@ mod moves_tests;
 mod options;
 #[cfg(test)]
 mod options_tests;
+mod socket;
 mod steer;
 #[cfg(test)]
 mod steer_tests;
@@ -27,6 +28,7 @@ use crate::abi::{
 use crate::frame::flow::Family;
 use crate::frame::{ETHERTYPE_AT, Frame, ethertype, ip, ndp};
 use arrival::Arrival;
+pub use socket::key as socket_key;
 
 /// Decides about a frame and, where the verdict is [`Verdict::Reply`], turns it into the reply.
 #[inline(always)]
@@ -81,10 +83,15 @@ fn hand_over<F: Frame, M: Maps>(
     } else {
         elsewhere(frame, maps, &key, &entry, family)
     };
-    if verdict == Verdict::Next {
-        maps.traffic(entry.slot(), frame.len());
+    if verdict != Verdict::Next {
+        return verdict;
     }
-    verdict
+    maps.traffic(entry.slot(), frame.len());
+    if entry.is_socketed() && socket::is_taken(maps, &entry) {
+        Verdict::Mark
+    } else {
+        Verdict::Next
+    }
 }
 
 /// What becomes of a packet for a VIP that is spread, moves, or has options, which come first. One that does both others is spread: both nodes of a move spread alike.
@@ -198,6 +205,8 @@ pub enum Memory {
 pub enum Verdict {
     /// On to the next program or the stack, untouched.
     Next,
+    /// On to the next program or the stack, marked with [`crate::abi::socket::MARK`]: it is for a socket of this node.
+    Mark,
     /// Gone.
     Drop,
     /// Rewritten in place: back out of the link it came in on.

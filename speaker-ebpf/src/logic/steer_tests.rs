@@ -884,7 +884,7 @@ fn follow(tables: &mut Tables, bytes: &[u8]) -> Went {
     let mut frame = VecFrame::new(LINK, bytes).scattered();
     match run_accounted(&mut frame, tables) {
         Verdict::Forward => To(frame.load(0).unwrap()),
-        Verdict::Next => Stays,
+        Verdict::Next | Verdict::Mark => Stays,
         Verdict::Drop => Lost,
         Verdict::Reply => panic!("an answer"),
     }

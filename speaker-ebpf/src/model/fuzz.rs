@@ -42,7 +42,7 @@ fn once(mut frame: VecFrame, tables: &mut Tables) {
     let before = frame.bytes.clone();
     let is_by_option = options::deed(tables, &frame).is_some();
     match run_accounted(&mut frame, tables) {
-        Verdict::Next | Verdict::Drop => {
+        Verdict::Next | Verdict::Mark | Verdict::Drop => {
             assert_eq!(
                 frame.bytes, before,
                 "a frame that is not answered was changed"

@@ -5,7 +5,7 @@
 //! unaligned: x86-64 and arm64 allow that for packets, and the compiler is only kept from it by the rule for its own memory.
 
 use aya_ebpf::EbpfContext;
-use aya_ebpf::bindings::{__sk_buff, xdp_md};
+use aya_ebpf::bindings::{__sk_buff, TC_ACT_UNSPEC, xdp_md};
 use aya_ebpf::helpers::{
     bpf_l4_csum_replace, bpf_redirect, bpf_skb_change_tail, bpf_xdp_adjust_tail,
 };
@@ -14,6 +14,7 @@ use bytemuck::Pod;
 use core::arch::asm;
 use core::ffi::c_void;
 use core::mem::{offset_of, transmute_copy};
+use speaker_ebpf::abi::socket::MARK;
 use speaker_ebpf::frame::Frame;
 
 /// A socket buffer at TC ingress.
@@ -44,6 +45,14 @@ impl<'a> Skb<'a> {
     pub(super) fn send_back(&self) -> i32 {
         // SAFETY: the helper takes numbers only.
         unsafe { bpf_redirect(self.ifindex(), EGRESS) as i32 }
+    }
+
+    /// Sets our bit of the mark and leaves the others; what the hook returns for going on.
+    #[inline(always)]
+    pub(super) fn mark(&self) -> i32 {
+        // SAFETY: the context is the kernel's own, and programs of this kind may write the field.
+        unsafe { (*self.ctx.skb.skb).mark |= MARK };
+        TC_ACT_UNSPEC
     }
 }
 

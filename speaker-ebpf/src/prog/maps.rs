@@ -193,8 +193,7 @@ impl Maps for Kernel {
 
     #[inline(always)]
     fn may_know(&self, addr: &Addr) -> bool {
-        let (word, mask) = addr.filter_bit();
-        FILTER.get(word).is_some_and(|bits| bits & mask != 0)
+        may_know(addr)
     }
 
     #[inline(always)]
@@ -435,6 +434,13 @@ impl Maps for Kernel {
             unsafe { (*stats).count += 1 };
         }
     }
+}
+
+/// Whether an address may be in the table; `false` is certain.
+#[inline(always)]
+pub(super) fn may_know(addr: &Addr) -> bool {
+    let (word, mask) = addr.filter_bit();
+    FILTER.get(word).is_some_and(|bits| bits & mask != 0)
 }
 
 /// Counts a frame in an element of this CPU's.

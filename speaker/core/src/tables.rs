@@ -112,6 +112,7 @@ pub fn wanted(
     mark(&mut vips, moves.keys(), |entry| entry.moving(true));
     let (steering, crowded) = steering::wanted(plan, local, &vips, &have.steering, memory);
     mark(&mut vips, steering.rows.keys(), |entry| entry.steered(true));
+    mark_socketed(plan, local, &mut vips);
     let (options, lacking) = options::wanted(plan, &vips);
     mark(&mut vips, options.rows.keys(), |entry| entry.opted(true));
     for ((table, room), left) in crowded.into_iter().chain(lacking) {
@@ -201,6 +202,17 @@ fn moves(
         vips.contains_key(&key).then_some((key, row))
     };
     plan.moves.iter().filter_map(row).collect()
+}
+
+/// Says of entries that sockets serve them.
+fn mark_socketed(plan: &Plan, local: &Local, vips: &mut BTreeMap<VipKey, Entry>) {
+    for (vip, link) in &plan.served.rows {
+        let link = local.links.get(link);
+        let key = link.map(|link| VipKey::new(vip.0.into(), link.ifindex));
+        if let Some(entry) = key.and_then(|key| vips.get_mut(&key)) {
+            *entry = entry.socketed(true);
+        }
+    }
 }
 
 /// Gives every entry a slot, keeping those that it has, and says how many did not fit. Entries that answer come before known ones,

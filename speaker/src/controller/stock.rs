@@ -131,7 +131,11 @@ fn write(object: &mut Value, target: &Target) {
     object["apiVersion"] = json!("v1");
     object["kind"] = json!("Service");
     let ips = target.ips.iter();
-    let ingress: Vec<Value> = ips.map(|ip| json!({"ip": ip.to_string()})).collect();
+    let ingress = ips.map(|ip| match target.is_proxied {
+        Some(true) => json!({"ip": ip.to_string(), "ipMode": "Proxy"}),
+        Some(false) | None => json!({"ip": ip.to_string()}),
+    });
+    let ingress: Vec<Value> = ingress.collect();
     object["status"]["loadBalancer"] = match ingress.is_empty() {
         true => json!({}),
         false => json!({"ingress": ingress}),
@@ -230,7 +234,17 @@ mod tests {
         let target = Target {
             ips: vec!["192.0.2.1".parse().unwrap()],
             pool: Some("p".into()),
+            is_proxied: None,
         };
+        let proxied = Target {
+            is_proxied: Some(true),
+            ..target.clone()
+        };
+        let written = stock.written(&id(), &proxied).unwrap();
+        assert_eq!(
+            written["status"]["loadBalancer"]["ingress"],
+            json!([{"ip": "192.0.2.1", "ipMode": "Proxy"}])
+        );
         let written = stock.written(&id(), &target).unwrap();
         assert_eq!(
             written,

@@ -2,7 +2,7 @@
 //!
 //! [`Server`] answers on a Unix socket in the node's run directory, [`client`] asks. One line of JSON goes in, one comes
 //! out; `watch` goes on. Answers are made from a [`Snapshot`] of what the deciding thread knows and a [`Sight`] of
-//! what the kernel holds, so that the two can be compared. Asking changes nothing; what can be told is to drain, and to pause a BGP session.
+//! what the kernel holds, so that the two can be compared. Asking changes nothing; what can be told is to drain, to pause a BGP session, and which sockets serve VIPs.
 
 mod client;
 mod event;
@@ -11,6 +11,7 @@ mod peers;
 mod server;
 mod show;
 mod snapshot;
+mod socket;
 mod table;
 mod version;
 mod wire;
@@ -18,6 +19,7 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
+use self::socket::SocketOrder;
 use crate::doctor::{self, DoctorArgs};
 use crate::support::{self, SupportArgs};
 use anyhow::Result;
@@ -36,6 +38,7 @@ pub(crate) use peers::{
 pub(crate) use server::{DrainOrders, Orders, Server, States};
 pub(crate) use show::drain::{Progress, announced};
 pub(crate) use snapshot::{ApiState, MemberSight, MembersSight, Snapshot};
+pub(crate) use socket::{SocketOrders, SocketSight, SocketWish};
 
 /// Flags of `speaker ctl`.
 #[derive(Args, Debug)]
@@ -156,6 +159,12 @@ pub(crate) enum Question {
     },
     /// Flows that are remembered because the table alone does not say whose they are; a sample of them
     Flows(FlowsWanted),
+    /// Sockets of a proxy on this node that serve VIPs
+    Socket {
+        /// What is to become of them.
+        #[command(subcommand)]
+        order: SocketOrder,
+    },
     /// The pinned maps
     Maps,
     /// What became of every frame, by VIP

@@ -190,6 +190,8 @@ pub(crate) trait Sight: Send + Sync {
     fn passages(&self) -> Result<Vec<GlobalCount>>;
     /// What became of packets for VIPs that are spread.
     fn steered(&self) -> Result<Vec<GlobalCount>>;
+    /// What became of connections and datagrams for VIPs, as far as sockets go.
+    fn listening(&self) -> Result<Vec<GlobalCount>>;
     /// What was done with packets by options of their VIPs.
     fn opted(&self) -> Result<Vec<GlobalCount>>;
     /// What each node got of each VIP that is spread.
@@ -221,6 +223,10 @@ impl Sight for dataplane::Sight {
 
     fn steered(&self) -> Result<Vec<GlobalCount>> {
         Self::steered(self)
+    }
+
+    fn listening(&self) -> Result<Vec<GlobalCount>> {
+        Self::listening(self)
     }
 
     fn opted(&self) -> Result<Vec<GlobalCount>> {

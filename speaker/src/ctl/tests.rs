@@ -298,6 +298,7 @@ impl Sight for Kernel {
             is_fenced: false,
             is_moving: false,
             is_steered: false,
+            is_socketed: false,
             outcomes: outcomes.iter().copied().collect(),
             packets,
             bytes: packets * 100,
@@ -342,6 +343,13 @@ impl Sight for Kernel {
         Ok(vec![GlobalCount {
             name: "sent",
             count: 6,
+        }])
+    }
+
+    fn listening(&self) -> Result<Vec<GlobalCount>> {
+        Ok(vec![GlobalCount {
+            name: "given",
+            count: 8,
         }])
     }
 
@@ -412,6 +420,7 @@ fn deaf() -> Orders {
     Orders {
         drain: Arc::new(|_| false),
         peers: Arc::new(refuse),
+        sockets: None,
     }
 }
 
@@ -583,6 +592,7 @@ fn a_peer_that_is_paused_says_so_until_it_is_resumed() {
     let orders = Orders {
         drain: Arc::new(|_| false),
         peers: Arc::new(peers),
+        sockets: None,
     };
     let bench = Bench::ordered(Arc::new(states), orders);
     let order = |order| Question::Bgp {

@@ -339,7 +339,7 @@ fn zeros<const N: usize>() -> Result<PerCpuValues<[u8; N]>> {
     PerCpuValues::try_from(vec![[0; N]; cpus]).context("failed to make values for every CPU")
 }
 
-fn absent_is_fine(removed: Result<(), MapError>) -> Result<(), MapError> {
+pub(crate) fn absent_is_fine(removed: Result<(), MapError>) -> Result<(), MapError> {
     match removed {
         Err(MapError::KeyNotFound) => Ok(()),
         Err(MapError::SyscallError(error))

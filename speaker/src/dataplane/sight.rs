@@ -14,8 +14,8 @@ use aya::maps::{MapData, MapFd};
 use aya::programs::links::{FdLink, PinnedLink};
 use serde::Serialize;
 use speaker_ebpf::abi::{
-    self, Entry, Global, MAPS, MapSpec, Opted, OptedStats, Outcome, Passage, ShareKey, SlotStats,
-    Steered, Traffic, VipKey,
+    self, Entry, Global, Listening, MAPS, MapSpec, Opted, OptedStats, Outcome, Passage, ShareKey,
+    SlotStats, Steered, Traffic, VipKey,
 };
 use std::collections::BTreeMap;
 use std::fs;
@@ -35,6 +35,7 @@ pub(crate) struct Sight {
     globals: CpuArray<u64, 8>,
     passages: CpuArray<u64, 8>,
     steered: CpuArray<u64, 8>,
+    listening: CpuArray<u64, 8>,
     shares: CpuRows<ShareKey, Traffic, 8, 16>,
     opted: CpuArray<OptedStats, 24>,
     flows: FlowMaps,
@@ -61,6 +62,8 @@ pub(crate) struct SlotSight {
     pub(crate) outcomes: BTreeMap<&'static str, u64>,
     /// It moves, or did a moment ago.
     pub(crate) is_moving: bool,
+    /// Sockets of this node serve it.
+    pub(crate) is_socketed: bool,
     /// Its packets are spread over nodes.
     pub(crate) is_steered: bool,
     /// Frames handed to the stack.
@@ -141,6 +144,7 @@ impl Sight {
             globals: CpuArray::open(&pins, &abi::GLOBALS)?,
             passages: CpuArray::open(&pins, &abi::PASSAGES)?,
             steered: CpuArray::open(&pins, &abi::STEERED)?,
+            listening: CpuArray::open(&pins, &abi::LISTENING)?,
             shares: CpuRows::open(&pins, &abi::SHARES)?,
             opted: CpuArray::open(&pins, &abi::OPTED)?,
             flows: FlowMaps::open(&pins)?,
@@ -195,6 +199,18 @@ impl Sight {
             })
         };
         Steered::ALL.iter().map(count).collect()
+    }
+
+    /// What became of connections and datagrams that came in for VIPs, as far as sockets go.
+    pub(crate) fn listening(&self) -> Result<Vec<GlobalCount>> {
+        let count = |listening: &Listening| {
+            let count = self.listening.get(*listening as u32)?.iter().sum();
+            Ok(GlobalCount {
+                name: name_of_listening(*listening),
+                count,
+            })
+        };
+        Listening::ALL.iter().map(count).collect()
     }
 
     /// What was done with packets by options of their VIPs.
@@ -289,6 +305,7 @@ impl Sight {
             is_fenced: self.fence.get(slot)? != self.cleared.get(slot)?,
             outcomes: Outcome::ALL.iter().map(count).collect(),
             is_moving: entry.is_moving(),
+            is_socketed: entry.is_socketed(),
             is_steered: entry.is_steered(),
             packets: traffic.iter().map(|cpu| cpu.packets).sum(),
             bytes: traffic.iter().map(|cpu| cpu.bytes).sum(),
@@ -380,6 +397,14 @@ fn name_of_opted(opted: Opted) -> &'static str {
         Opted::Refused => "refused",
         Opted::Echoed => "echoed",
         Opted::Limited => "limited",
+    }
+}
+
+fn name_of_listening(listening: Listening) -> &'static str {
+    match listening {
+        Listening::Given => "given",
+        Listening::Nobody => "nobody",
+        Listening::Refused => "refused",
     }
 }
 

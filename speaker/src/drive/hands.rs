@@ -156,6 +156,7 @@ pub(crate) const fn claimed(input: &Input) -> Option<Vip> {
         | Input::Lapsed { .. }
         | Input::Applied(_)
         | Input::Roster(_)
+        | Input::Listeners(_)
         | Input::Published(_)
         | Input::Told(..)
         | Input::Probed { .. }

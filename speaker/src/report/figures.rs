@@ -24,6 +24,8 @@ pub(crate) struct Figures {
     pub(crate) passages: BTreeMap<&'static str, u64>,
     /// Packets of VIPs that are spread, by what became of them.
     pub(crate) steered: BTreeMap<&'static str, u64>,
+    /// Connections and datagrams for VIPs, by whether a socket got them.
+    pub(crate) listening: BTreeMap<&'static str, u64>,
     /// Packets of VIPs with options, by what was done with them.
     pub(crate) opted: BTreeMap<&'static str, u64>,
     /// What nodes got of VIPs that are spread, by VIP, link and node: packets and bytes.

@@ -220,6 +220,14 @@ impl Page {
         for (outcome, count) in &figures.steered {
             steered.with_label_values(&[*outcome]).inc_by(*count);
         }
+        let listening = self.counters(
+            "heliograph_socket_lookups_total",
+            "New connections, and datagrams, for VIPs that sockets of this node may serve, by whether one got them",
+            &["outcome"],
+        )?;
+        for (outcome, count) in &figures.listening {
+            listening.with_label_values(&[*outcome]).inc_by(*count);
+        }
         let packets = self.counters(
             "heliograph_share_packets_total",
             "Packets of a VIP that this node attracted and gave to a node, itself included",

@@ -9,6 +9,7 @@ mod ip;
 mod moves;
 mod ndp;
 mod options;
+mod socket;
 mod spread;
 
 use speaker_ebpf::abi::{
@@ -76,6 +77,7 @@ pub fn cases() -> Vec<Case> {
     cases.extend(claims::cases());
     cases.extend(ip::cases());
     cases.extend(moves::cases());
+    cases.extend(socket::cases());
     cases.extend(spread::cases());
     cases.extend(options::cases());
     cases

@@ -240,7 +240,7 @@ impl Kernel {
         match run(&mut frame, &mut self.tables) {
             Verdict::Reply | Verdict::Forward => Fate::Reply(frame.bytes),
             Verdict::Drop => Fate::Dropped,
-            Verdict::Next => Fate::Passed,
+            Verdict::Next | Verdict::Mark => Fate::Passed,
         }
     }
 
@@ -280,7 +280,7 @@ impl Kernel {
         tables.now_ns = now.ns();
         match run(&mut frame, &mut tables) {
             Verdict::Forward => frame.bytes.first_chunk().copied().map(Mac),
-            Verdict::Reply | Verdict::Drop | Verdict::Next => None,
+            Verdict::Reply | Verdict::Drop | Verdict::Next | Verdict::Mark => None,
         }
     }
 

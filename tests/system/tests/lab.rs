@@ -59,6 +59,8 @@ mod process;
 mod restart;
 #[path = "lab/sight.rs"]
 mod sight;
+#[path = "lab/socket.rs"]
+mod socket;
 #[path = "lab/spread.rs"]
 mod spread;
 #[path = "lab/traces.rs"]

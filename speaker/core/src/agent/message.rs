@@ -6,6 +6,7 @@ use crate::object::{Kind, Object, ObjectKey};
 use crate::plan::{BgpOutcome, ForeignPeers, Outcome, Passed, Plan};
 use crate::problem::Problem;
 use crate::service::ServiceId;
+use crate::steering::socket::Listeners;
 use crate::steering::{Neighbourhood, Prospects};
 use speaker_proto::hold;
 use speaker_proto::member::{Directory, HeldSet, HeldVersion, Roster};
@@ -49,6 +50,8 @@ pub enum Input {
     Roster(Arc<Roster>),
     /// What is known of the segments that the links are on, after everybody of the last [`Output::LookFor`] was asked.
     Neighbourhood(Arc<Neighbourhood>),
+    /// What this node has of sockets that serve VIPs, where it changed.
+    Listeners(Arc<Listeners>),
     /// What others published of themselves, where it changed.
     Published(Arc<Directory>),
     /// A message from another member's agent.

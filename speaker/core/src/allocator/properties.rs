@@ -49,6 +49,7 @@ fn service(name: usize, wish: &Wish) -> Service {
         ports: wish.ports.iter().map(|port| port_of(*port)).collect(),
         selector: BTreeMap::new(),
         ingress: Vec::new(),
+        proxied: BTreeSet::new(),
     }
 }
 

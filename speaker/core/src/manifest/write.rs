@@ -95,6 +95,7 @@ fn service(o: &Service) -> Value {
         .ingress
         .iter()
         .map(|entry| match entry {
+            Ok(ip) if o.proxied.contains(ip) => json!({"ip": ip, "ipMode": "Proxy"}),
             Ok(ip) => json!({"ip": ip}),
             Err(text) => json!({"hostname": text}),
         })

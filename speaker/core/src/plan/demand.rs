@@ -35,6 +35,8 @@ pub(super) struct Demand {
     pub(super) is_forced: bool,
     /// Its packets are to be spread over nodes.
     pub(super) is_spread: bool,
+    /// Sockets of a service proxy are to serve it.
+    pub(super) is_socketed: bool,
     /// What else is to be done with its packets.
     pub(super) options: options::Asked,
     /// Those of its addresses that are no node's; none exactly if no protocol may announce it.
@@ -290,6 +292,7 @@ fn demand(setting: &mut Setting, raw: &Raw<'_>) -> Demand {
         pool: None,
         is_forced: false,
         is_spread: false,
+        is_socketed: false,
         placement: None,
         options: options::Asked::default(),
         vips: Vec::new(),
@@ -320,8 +323,9 @@ fn fill(demand: &mut Demand, setting: &mut Setting, raw: &Raw<'_>) -> Result<(),
     if !kept.is_empty() {
         demand.field = Some(setting.field(kept.clone(), families(&demand.vips)));
     }
-    let (is_spread, doubts) = steering::asked(setting, raw.service, &pool, &kept);
-    demand.is_spread = is_spread;
+    let (word, doubts) = steering::asked(setting, raw.service, &pool, &kept);
+    demand.is_spread = word == Some(steering::SPREAD);
+    demand.is_socketed = word == Some(steering::SOCKET);
     demand.problems.extend(doubts);
     let (options, doubts) = options::asked(setting, raw.service, &pool, &kept);
     demand.options = options;

@@ -17,6 +17,7 @@ mod ranks;
 mod reason;
 mod setting;
 mod sharing;
+mod socket;
 mod steering;
 mod text;
 mod wishes;
@@ -49,11 +50,14 @@ pub use bgp::{
     JudgedPeer, Obstacle, PasswordFrom, PeerName, PeerPlan, PeerRemote, PeerSettings, Unrouted,
     is_metallbs,
 };
-pub use explain::{Explanation, Judged, JudgedLink, JudgedOption, JudgedSpread, explain};
+pub use explain::{
+    Explanation, Judged, JudgedLink, JudgedOption, JudgedSocket, JudgedSpread, explain,
+};
 pub use moves::{L2Move, L2Moves, link_of, moves};
 pub use options::{Ports, Sources};
 pub use passed::{Passed, passed_over};
 pub use reason::{Reason, Unfit, Unmatched};
+pub use socket::Served;
 pub use steering::{Shares, Steering, prospects, shares};
 pub use wishes::{Wishes, heirs, lines, places, wishes};
 
@@ -72,6 +76,8 @@ pub struct Plan {
     pub moves: L2Moves,
     /// How packets are spread over nodes. `None`: it is not known yet who can be reached; what was in force stays in force.
     pub steering: Option<Steering>,
+    /// What sockets of this node serve.
+    pub served: Served,
     /// What else is done with packets of VIPs, on every link; those of which nobody asks for anything are left out.
     pub options: BTreeMap<Vip, VipOptions>,
     /// What became of every service in layer 2 and why.
@@ -194,6 +200,7 @@ pub fn plan(world: &World, members: &Members, held: &Held, local: &Local, memo: 
         outcomes: outcomes
             .map(|(i, d)| (d.id().clone(), outcome(i)))
             .collect(),
+        served: socket::served(&survey, local, world.assignments.is_some()),
         options: options::options(&survey),
         problems: survey.problems(),
         ..Plan::default()

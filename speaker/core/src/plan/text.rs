@@ -35,6 +35,7 @@ impl fmt::Display for Plan {
             entries.collect(),
         )?;
         steering(f, self)?;
+        served(f, self)?;
         options(f, self)?;
         let outcomes = self.outcomes.iter().map(|(service, outcome)| {
             let state = match outcome {
@@ -79,6 +80,21 @@ fn steering(f: &mut fmt::Formatter<'_>, plan: &Plan) -> fmt::Result {
     }
     f.write_str("\n")?;
     section(f, ["VIP", "LINK", "SPREAD"], rows)
+}
+
+/// What sockets serve; nothing where none are asked for.
+fn served(f: &mut fmt::Formatter<'_>, plan: &Plan) -> fmt::Result {
+    let row = |(vip, link): &Place, state| [vip.to_string(), link.to_string(), state];
+    let rows = plan.served.rows.iter();
+    let rows = rows.map(|place| row(place, "yes".to_owned()));
+    let not = plan.served.not.iter();
+    let not = not.map(|(place, why)| row(place, format!("not: {why}")));
+    let rows: Vec<_> = rows.chain(not).collect();
+    if rows.is_empty() {
+        return Ok(());
+    }
+    f.write_str("\n")?;
+    section(f, ["VIP", "LINK", "BY SOCKETS"], rows)
 }
 
 /// What else is done with packets; nothing where nobody asks for it.

@@ -15,6 +15,7 @@ pub(super) struct Counters {
     moves: BTreeMap<&'static str, u64>,
     steered: BTreeMap<&'static str, u64>,
     options: BTreeMap<&'static str, u64>,
+    listening: BTreeMap<&'static str, u64>,
 }
 
 #[derive(Serialize)]
@@ -47,6 +48,7 @@ pub(super) fn show(known: &Known<'_>) -> Result<Shown<Counters>> {
         moves: by_name(known.sight.passages()?),
         steered: by_name(known.sight.steered()?),
         options: by_name(known.sight.opted()?),
+        listening: by_name(known.sight.listening()?),
     };
     Ok(Shown {
         text: text(&data),
@@ -97,7 +99,9 @@ fn text(data: &Counters) -> String {
     );
     let (globals, moves) = (lines(&data.globals), lines(&data.moves));
     let (steered, options) = (lines(&data.steered), lines(&data.options));
+    let listening = lines(&data.listening);
     format!(
-        "{vips}\nwhole node\n{globals}\npackets of VIPs that move\n{moves}\npackets of VIPs that are spread\n{steered}\npackets by option\n{options}"
+        "{vips}\nwhole node\n{globals}\npackets of VIPs that move\n{moves}\npackets of VIPs that are spread\n{steered}\n\
+         packets by option\n{options}\nconnections and datagrams for sockets\n{listening}"
     )
 }

@@ -11,6 +11,7 @@ mod flows;
 mod links;
 mod members;
 mod plan;
+mod sockets;
 mod status;
 mod steer;
 mod vips;
@@ -18,7 +19,7 @@ mod vips;
 use super::snapshot::{Sight, Snapshot};
 use super::table::table;
 use super::wire::Answer;
-use super::{Event, Question};
+use super::{Event, Question, SocketSight};
 use anyhow::{Context, Result, bail};
 use drain::Progress;
 use serde::Serialize;
@@ -73,6 +74,7 @@ pub(super) fn answer(known: &Known<'_>, question: &Question, as_text: bool) -> R
         Question::Metrics
         | Question::Watch
         | Question::Drain { .. }
+        | Question::Socket { .. }
         | Question::Bgp { order: Some(_), .. } => {
             bail!("this has no single answer")
         }
@@ -87,6 +89,11 @@ pub(super) fn progress(progress: &Progress, as_text: bool) -> Result<Answer> {
         text,
     }
     .into_answer(as_text)
+}
+
+/// Sockets that serve VIPs.
+pub(super) fn sockets(there: Vec<SocketSight>, as_text: bool) -> Result<Answer> {
+    sockets::show(there).into_answer(as_text)
 }
 
 /// A change.
@@ -115,6 +122,7 @@ fn why(known: &Known<'_>, service: &str) -> Result<Shown<Explanation>> {
     let plan = &known.snapshot.plan;
     let explanation = explanation
         .with_steering(plan.steering.as_ref())
+        .with_sockets(&plan.served)
         .with_options(plan);
     Ok(Shown {
         text: explanation.to_string(),

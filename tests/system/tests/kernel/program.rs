@@ -5,12 +5,13 @@ use crate::{options, spread};
 use aya::maps::{
     Array, HashMap, Map, MapData, MapInfo, PerCpuArray, PerCpuHashMap, PerCpuValues, RingBuf,
 };
-use aya::programs::{SchedClassifier, TestRun, TestRunOptions, Xdp};
+use aya::programs::{SchedClassifier, SkLookup, TestRun, TestRunOptions, Xdp};
 use aya::util::nr_cpus;
 use aya::{Ebpf, EbpfLoader};
 use bytemuck::{cast, pod_read_unaligned};
 use rustix::time::{ClockId, clock_gettime};
 use speaker_ebpf::abi::moves::HERE;
+use speaker_ebpf::abi::socket::MARK;
 use speaker_ebpf::abi::{
     AskerKey, AskerValue, Chunk, Claim, FlowKey, FlowValue, Global, MoveValue, Outcome, Passage,
     SlotStats, Traffic,
@@ -33,7 +34,7 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    /// Loads both programs.
+    /// Loads all programs.
     pub(crate) fn load(limit: Limit) -> Self {
         require_root();
         let mut ebpf = EbpfLoader::new()
@@ -55,6 +56,13 @@ impl Program {
             .unwrap();
         xdp.load()
             .unwrap_or_else(|why| panic!("heliograph_xdp: {why:?}"));
+        let sk: &mut SkLookup = ebpf
+            .program_mut("heliograph_sk")
+            .unwrap()
+            .try_into()
+            .unwrap();
+        sk.load()
+            .unwrap_or_else(|why| panic!("heliograph_sk: {why:?}"));
         Self {
             ebpf,
             maglev: BTreeMap::new(),
@@ -78,13 +86,21 @@ impl Program {
             .unwrap()
     }
 
+    pub(crate) fn sk(&mut self) -> &mut SkLookup {
+        let program = self.ebpf.program_mut("heliograph_sk").unwrap();
+        program.try_into().unwrap()
+    }
+
     /// One run of the TC program over a frame that came in on `ifindex` of this namespace.
     pub(crate) fn run_tc(&mut self, ifindex: u32, frame: &[u8]) -> (Verdict, Vec<u8>) {
         // `struct __sk_buff` up to `ifindex`; what else a test run takes stays zero.
         let mut ctx = [0u8; 44];
         ctx[40..].copy_from_slice(&ifindex.to_ne_bytes());
-        let (code, bytes) = test_run(self.tc(), frame, &ctx);
+        let mut after = [0u8; 44];
+        let (code, bytes) = test_run(self.tc(), frame, &ctx, Some(&mut after));
+        let is_marked = after[8..12] == MARK.to_ne_bytes();
         let verdict = match code as i32 {
+            -1 if is_marked => Verdict::Mark,
             -1 => Verdict::Next,
             2 => Verdict::Drop,
             7 => sent(frame, &bytes),
@@ -97,7 +113,7 @@ impl Program {
     pub(crate) fn run_xdp(&mut self, ifindex: u32, frame: &[u8]) -> (Verdict, Vec<u8>) {
         // `struct xdp_md`: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
         let words = [0, frame.len() as u32, 0, ifindex, 0, 0];
-        let (code, bytes) = test_run(self.xdp(), frame, &cast::<[u32; 6], [u8; 24]>(words));
+        let (code, bytes) = test_run(self.xdp(), frame, &cast::<[u32; 6], [u8; 24]>(words), None);
         let verdict = match code {
             1 => Verdict::Drop,
             2 => Verdict::Next,
@@ -372,7 +388,12 @@ fn sent(before: &[u8], after: &[u8]) -> Verdict {
     }
 }
 
-fn test_run<P>(program: &mut P, frame: &[u8], ctx: &[u8]) -> (u32, Vec<u8>)
+fn test_run<P>(
+    program: &mut P,
+    frame: &[u8],
+    ctx: &[u8],
+    ctx_out: Option<&mut [u8]>,
+) -> (u32, Vec<u8>)
 where
     P: for<'a> TestRun<Opts<'a> = TestRunOptions<'a>, Result = aya::TestRunResult>,
 {
@@ -381,6 +402,7 @@ where
         data_in: Some(frame),
         data_out: Some(&mut out),
         ctx_in: Some(ctx),
+        ctx_out,
         ..TestRunOptions::default()
     };
     let result = program

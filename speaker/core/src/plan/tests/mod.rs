@@ -9,6 +9,7 @@ mod moves;
 mod options;
 mod placement;
 mod reasons;
+mod socket;
 mod steering;
 
 use super::*;
@@ -52,6 +53,7 @@ fn service(name: &str, ips: &[&str]) -> Service {
             .iter()
             .map(|ip| ip.parse().map_err(|_| (*ip).to_owned()))
             .collect(),
+        proxied: BTreeSet::new(),
     }
 }
 
