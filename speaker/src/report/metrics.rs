@@ -403,6 +403,13 @@ impl Page {
     }
 
     fn process(&self, process: &Process, log_lines_lost: u64) -> Result<()> {
+        let build = self.gauges(
+            "heliograph_build_info",
+            "Always 1; the version of this program, with its commit where the build was told it",
+            &["version"],
+        )?;
+        let version = env!("HELIOGRAPH_VERSION");
+        build.with_label_values(&[version]).set(1);
         self.counter(
             "heliograph_log_lines_lost_total",
             "Log lines left out because there were too many",

@@ -21,10 +21,14 @@ mod chaos;
 mod cluster;
 #[path = "lab/command.rs"]
 mod command;
+#[path = "lab/confined.rs"]
+mod confined;
 #[path = "lab/credentials.rs"]
 mod credentials;
 #[path = "lab/doctor.rs"]
 mod doctor;
+#[path = "lab/documents.rs"]
+mod documents;
 #[path = "lab/drain.rs"]
 mod drain;
 #[path = "lab/hang.rs"]
@@ -43,6 +47,8 @@ mod moves;
 mod neighbour;
 #[path = "lab/one_node.rs"]
 mod one_node;
+#[path = "lab/operated.rs"]
+mod operated;
 #[path = "lab/options.rs"]
 mod options;
 #[path = "lab/probe.rs"]

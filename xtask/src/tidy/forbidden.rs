@@ -226,7 +226,7 @@ const UNSAFE_EXCEPTIONS: &[Exception] = &[
     },
     Exception {
         path: "speaker/src/edge/",
-        why: "socket options without a safe wrapper",
+        why: "socket options and adjtimex, which have no safe wrapper",
     },
     Exception {
         path: "xtask/src/lab/chaos/socket.rs",

@@ -358,6 +358,7 @@ const OPERATOR: &[&str] = &[
     "list,watch,create           monitoring.coreos.com        servicemonitors                 own     -",
     "get,patch,delete            monitoring.coreos.com        servicemonitors                 own     controller-monitor",
     "get,patch,delete            monitoring.coreos.com        servicemonitors                 own     speaker-monitor",
+    "list,watch,patch,delete     core                         pods                            own     speaker-x",
     "get,delete                  apps                         deployments                     own     webhook-server",
     "get,delete                  apps                         deployments                     own     metallb-operator-webhook-server",
     "get,delete                  apps                         deployments                     own     frr-k8s-webhook-server",
