@@ -5,12 +5,14 @@
 //! pinned at; a change of key, value or meaning raises it.
 
 pub mod count;
+pub mod encap;
 pub mod hash;
 pub mod l2;
 pub mod moves;
 pub mod steer;
 
 pub use count::{Global, Outcome, Passage, SlotStats, Traffic};
+pub use encap::{EndValue, FarKey, FarValue, Tunnelled};
 pub use l2::{
     Addr, AskerKey, AskerValue, Claim, ClaimKind, Entry, LinkValue, MacAddr, MacKey, MemberValue,
     Mode, NodeValue, VipKey,
@@ -193,11 +195,30 @@ pub const STEERED: MapSpec = MapSpec {
     entries_max: Steered::ALL.len() as u32,
 };
 
+/// [`FarKey`] to [`FarValue`]; hash.
+pub const FAR: MapSpec = MapSpec {
+    name: "hg_far",
+    layout: 1,
+    entries_max: encap::FAR_MAX,
+};
+/// [`Addr`] to [`EndValue`]; hash without preallocation, for most clusters send nothing to other segments.
+pub const ENDS: MapSpec = MapSpec {
+    name: "hg_ends",
+    layout: 1,
+    entries_max: encap::ENDS_MAX,
+};
+/// [`Tunnelled`] (as `u32`) to a `u64` count; per-CPU array.
+pub const TUNNELLED: MapSpec = MapSpec {
+    name: "hg_tunnelled",
+    layout: 1,
+    entries_max: Tunnelled::ALL.len() as u32,
+};
+
 /// Every map of the object.
-pub const MAPS: [MapSpec; 23] = [
+pub const MAPS: [MapSpec; 26] = [
     VIPS, FILTER, NODE, FENCE, CLEARED, LINKS, MEMBERS, ASKERS, STATS, TRAFFIC, GLOBALS, CLAIMS,
     MOVES, FLOWS, PASSAGES, STEERING, MAGLEV, TARGETS, STREAMS, DATAGRAMS, FRAGMENTS, SHARES,
-    STEERED,
+    STEERED, FAR, ENDS, TUNNELLED,
 ];
 
 /// Nanoseconds of credit that one answer costs: 1,000 answers a second per slot and CPU.

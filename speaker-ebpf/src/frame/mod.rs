@@ -7,8 +7,9 @@ pub mod flow;
 pub mod ip;
 pub mod ndp;
 
-use crate::abi::MacAddr;
+use crate::abi::{Addr, MacAddr};
 use bytemuck::Pod;
+use flow::Family;
 
 /// One received Ethernet frame. Offsets count from the first byte of the Ethernet header.
 pub trait Frame {
@@ -41,6 +42,38 @@ pub trait Frame {
 
     /// Makes the frame `extra` bytes longer at its end. `false`: no room.
     fn grow(&mut self, extra: u32) -> bool;
+
+    /// Bytes of payload in each of the packets that this one was put together from; 0 if it is one as it came.
+    fn segment_bytes(&self) -> u32;
+
+    /// How a packet of `bytes` bytes, without Ethernet, leaves from one address of this node for another node's.
+    fn way(&self, family: Family, from: Addr, to: Addr, bytes: u32) -> Way;
+
+    /// Makes room between the Ethernet header and the packet, for the header of a packet of this family `around` it, or for headers
+    /// of which it is the payload. `false`: no room; nothing was changed.
+    fn open(&mut self, bytes: u32, around: Option<Family>) -> bool;
+
+    /// Takes what [`Frame::open`] made room for out again, from a packet that came so. `false`: nothing was changed.
+    fn close(&mut self, bytes: u32) -> bool;
+
+    /// Cuts everything off behind the first `len` bytes, which there are. `false`: nothing was changed.
+    fn cut(&mut self, len: u32) -> bool;
+}
+
+/// How a packet of ours leaves this node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Way {
+    /// Out of this link. `ether`: under that header; without one the kernel makes it.
+    Out {
+        /// The link.
+        ifindex: u32,
+        /// Hardware addresses of this node and the next hop.
+        ether: Option<Ether>,
+    },
+    /// Not: it is bigger than this many bytes.
+    TooBig(u32),
+    /// Not: there is no route now, or the next hop is not known.
+    None,
 }
 
 /// Source and destination of a frame.

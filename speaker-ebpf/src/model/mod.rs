@@ -4,6 +4,7 @@
 //! how tables come to be filled.
 
 mod check;
+pub mod encap;
 pub mod flow;
 mod forward;
 mod frame;
