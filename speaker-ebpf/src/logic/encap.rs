@@ -6,9 +6,7 @@
 
 use super::arrival::Arrival;
 use super::{Maps, Verdict};
-use crate::abi::{
-    Addr, EndValue, FarKey, FarValue, MacAddr, ShareKey, Steered, Tunnelled,
-};
+use crate::abi::{Addr, EndValue, FarKey, FarValue, MacAddr, ShareKey, Steered, Tunnelled};
 use crate::frame::flow::Family;
 use crate::frame::ip::{self, ICMPV6, Sum};
 use crate::frame::{ETHER_BYTES, Ether, Frame, Way};
@@ -214,9 +212,7 @@ fn v4<F: Frame>(
     let [high, low] = length.to_be_bytes();
     let first = u64::from_ne_bytes([0x45, service, high, low, 0, 0, 0x40, 0]);
     let [a, b, c, d] = ends.from.v4_part().to_ne_bytes();
-    let second = |[high, low]: [u8; 2]| {
-        u64::from_ne_bytes([HOPS, protocol, high, low, a, b, c, d])
-    };
+    let second = |[high, low]: [u8; 2]| u64::from_ne_bytes([HOPS, protocol, high, low, a, b, c, d]);
     let to = ends.to.v4_part();
     let sum = Sum::default().word(first).word(second([0, 0]));
     let sum = sum.word(u64::from(to)).checksum();
@@ -260,8 +256,7 @@ fn tell<F: Frame>(frame: &mut F, arrival: &Arrival<'_>, from: Addr, told: u32) -
 fn v4_tell<F: Frame>(frame: &mut F, from: Addr, told: u32) -> Option<()> {
     let to = Addr::v4_word(frame.load(ETHER_BYTES + 12)?);
     let head = V4_BYTES + ICMP_BYTES;
-    let is_room =
-        frame.cut((ETHER_BYTES + V4_QUOTE) as u32) && frame.open(head as u32, None);
+    let is_room = frame.cut((ETHER_BYTES + V4_QUOTE) as u32) && frame.open(head as u32, None);
     if !is_room {
         return None;
     }
@@ -289,8 +284,7 @@ fn v4_tell<F: Frame>(frame: &mut F, from: Addr, told: u32) -> Option<()> {
 fn v6_tell<F: Frame>(frame: &mut F, from: Addr, told: u32) -> Option<()> {
     let to = Addr::v6_words(frame.load(ETHER_BYTES + 8)?);
     let head = V6_BYTES + ICMP_BYTES;
-    let is_room =
-        frame.cut((ETHER_BYTES + V6_QUOTE) as u32) && frame.open(head as u32, None);
+    let is_room = frame.cut((ETHER_BYTES + V6_QUOTE) as u32) && frame.open(head as u32, None);
     if !is_room {
         return None;
     }

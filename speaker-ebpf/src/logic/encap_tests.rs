@@ -201,8 +201,7 @@ fn nobody_is_told_more_often_than_a_slot_may_answer_or_less_than_must_be_carried
 fn of_what_was_put_together_the_parts_are_measured() {
     for (ends, header) in FAMILIES.into_iter().zip([20_u32, 40]) {
         let most = 1500 - header - header - 20;
-        for (segment_bytes, expected) in
-            [(most, Verdict::Depart(OUT)), (most + 1, Verdict::Reply)]
+        for (segment_bytes, expected) in [(most, Verdict::Depart(OUT)), (most + 1, Verdict::Reply)]
         {
             let mut tables = beyond(None);
             let mut frame = routed(&big(&ends, 9_000));

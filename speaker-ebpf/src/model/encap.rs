@@ -80,7 +80,11 @@ fn size(frame: &VecFrame) -> u32 {
         return whole;
     }
     let words = bytes.get(14 + header + 12).map_or(5, |byte| byte / 16);
-    let transport = if protocol == 6 { u32::from(words) * 4 } else { 8 };
+    let transport = if protocol == 6 {
+        u32::from(words) * 4
+    } else {
+        8
+    };
     header as u32 + transport + frame.segment_bytes
 }
 
@@ -100,7 +104,8 @@ pub fn check_wrapped(before: &[u8], after: &[u8], far: &FarValue) -> Result<(), 
         if outer[..10] != head || outer[12..16] != from[12..] || outer[16..] != to[12..] {
             return Err(format!("outer header {outer:02x?}"));
         }
-        if ones(outer) != 0xffff || (ones(&before[14..34]) == 0xffff) != (ones(&rest[..20]) == 0xffff)
+        if ones(outer) != 0xffff
+            || (ones(&before[14..34]) == 0xffff) != (ones(&rest[..20]) == 0xffff)
         {
             // Options are left out of both sums alike.
             return Err(format!("checksums of {outer:02x?} {:02x?}", &rest[..20]));
@@ -189,7 +194,11 @@ pub fn taken_out(tables: &Tables, bytes: &[u8]) -> Option<Option<Vec<u8>>> {
         (!is_mapped).then_some(Addr::from(address))
     };
     let half = if is_v4 { 16 } else { 24 };
-    let [from, to, vip] = [&outer[half - (header - half)..half], &outer[half..], &inner[half..]];
+    let [from, to, vip] = [
+        &outer[half - (header - half)..half],
+        &outer[half..],
+        &inner[half..],
+    ];
     let [from, to, vip] = [address(from)?, address(to)?, address(vip)?];
     let is = |addr: Addr, end: EndValue| tables.ends.get(&addr).is_some_and(|value| value.is(end));
     if !is(vip, EndValue::SERVED) {

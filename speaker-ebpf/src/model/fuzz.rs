@@ -1,6 +1,6 @@
 //! What holds for any frame whatever, as one function: replayed over a committed corpus by the tests, called by the fuzzer.
 
-use super::{ReplyKind, encap, Tables, VecFrame, check_forward, parse_reply, run_accounted};
+use super::{ReplyKind, Tables, VecFrame, check_forward, encap, parse_reply, run_accounted};
 use crate::abi::steer::CHUNK_SLOTS;
 use crate::abi::{
     Addr, Bucket, Chunk, EndValue, Entry, FarKey, FarValue, LinkValue, MacAddr, MacKey,
@@ -44,7 +44,8 @@ fn once(mut frame: VecFrame, tables: &mut Tables) {
     let spoilt = tables.passing(Tunnelled::NoRoom);
     match run_accounted(&mut frame, tables) {
         // As it should be: that was looked at.
-        Verdict::Next if encap::taken_out(tables, &before).is_some_and(|inner| inner.is_some()) => {}
+        Verdict::Next if encap::taken_out(tables, &before).is_some_and(|inner| inner.is_some()) => {
+        }
         Verdict::Drop if tables.passing(Tunnelled::NoRoom) > spoilt => {}
         Verdict::Reply if frame.bytes[12] == 8 && frame.bytes[13] == 0 => {}
         Verdict::Reply if frame.bytes[12] == 0x86 && frame.bytes.get(54) == Some(&2) => {}
@@ -152,14 +153,18 @@ fn tables(choice: u8) -> Tables {
         let mac = MEMBER;
         tables.targets.insert(key, TargetValue { mac, pad: [0; 2] });
         for (family, [from, to]) in [(4, NODES4), (6, NODES6)] {
-            tables.far.insert(FarKey { node: 2, family }, FarValue { from, to });
+            tables
+                .far
+                .insert(FarKey { node: 2, family }, FarValue { from, to });
         }
     }
     for [own, other] in [NODES4, NODES6] {
         tables.ends.insert(own, EndValue::OWN);
         tables.ends.insert(other, EndValue::MEMBER);
     }
-    tables.ends.extend([VIP4, VIP6].map(|vip| (vip, EndValue::SERVED)));
+    tables
+        .ends
+        .extend([VIP4, VIP6].map(|vip| (vip, EndValue::SERVED)));
     tables
 }
 

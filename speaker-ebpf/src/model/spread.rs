@@ -70,8 +70,8 @@ fn far_after(
     let stays = |why| (Verdict::Next, Some(Steered::NoTarget), why);
     let mut after = account.remembered(before);
     let fate = encap::fate(was);
-    let may_tell = matches!(fate, Fate::Told(_) | Fate::Spoilt)
-        && after.take_token(slot, after.now_ns);
+    let may_tell =
+        matches!(fate, Fate::Told(_) | Fate::Spoilt) && after.take_token(slot, after.now_ns);
     let (expected, way, what) = match fate {
         Fate::Wrapped(link) => (
             Verdict::Depart(link),

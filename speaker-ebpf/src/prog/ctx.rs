@@ -225,8 +225,7 @@ impl Frame for Xdp<'_> {
     fn way(&self, family: Family, from: Addr, to: Addr, bytes: u32) -> Way {
         let ifindex = self.ifindex();
         // SAFETY: it is the context of this program.
-        let route =
-            unsafe { Route::find(self.ctx.as_ptr(), ifindex, family, [from, to], bytes) };
+        let route = unsafe { Route::find(self.ctx.as_ptr(), ifindex, family, [from, to], bytes) };
         route.resolved_on(ifindex)
     }
 

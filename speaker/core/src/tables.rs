@@ -5,6 +5,7 @@
 //! anything starts, and an entry never stands without its link, its filter bit, its counters and, if it moves or is spread, its row of that. It knows nothing of maps;
 //! whoever owns them applies the changes in order and keeps [`Tables`] as a mirror.
 
+mod encap;
 mod steering;
 
 use crate::diff::{Change, diff};
@@ -13,8 +14,9 @@ use crate::object::{Kind, ObjectKey};
 use crate::plan::{L2Entry, L2Move, Plan};
 use crate::problem::Problem;
 use speaker_ebpf::abi::{
-    Entry, FILTER_WORDS, LINKS_MAX, LinkValue, MEMBERS_MAX, MacAddr, MacKey, MemberValue, Mode,
-    MoveValue, SLOTS_MAX, SteerValue, TargetKey, TargetValue, VipKey,
+    Addr, EndValue, Entry, FILTER_WORDS, FarKey, FarValue, LINKS_MAX, LinkValue, MEMBERS_MAX,
+    MacAddr, MacKey, MemberValue, Mode, MoveValue, SLOTS_MAX, SteerValue, TargetKey, TargetValue,
+    VipKey,
 };
 use speaker_proto::{Mac, Vip};
 use std::collections::{BTreeMap, BTreeSet};
@@ -68,6 +70,10 @@ pub enum TableChange {
     Maglev(Change<u32, Maglev>),
     /// To `STEERING`.
     Steer(Change<VipKey, SteerValue>),
+    /// To `FAR`.
+    Far(Change<FarKey, FarValue>),
+    /// To `ENDS`.
+    End(Change<Addr, EndValue>),
     /// A slot that no entry uses is about to be used: its counters exist and are zero, its token bucket is full, it is not fenced.
     ResetSlot(u32),
     /// The entry of the slot does not answer, and is about to: the claims that raised its fence in an earlier taking are over.
@@ -358,6 +364,8 @@ impl Tables {
             TableChange::Target(change) => make(&mut self.steering.targets, change),
             TableChange::Maglev(change) => make(&mut self.steering.maglev, change),
             TableChange::Steer(change) => make(&mut self.steering.rows, change),
+            TableChange::Far(change) => make(&mut self.steering.far, change),
+            TableChange::End(change) => make(&mut self.steering.ends, change),
             TableChange::ResetSlot(slot) => {
                 self.slots.insert(*slot);
             }

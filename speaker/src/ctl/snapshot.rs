@@ -190,6 +190,8 @@ pub(crate) trait Sight: Send + Sync {
     fn passages(&self) -> Result<Vec<GlobalCount>>;
     /// What became of packets for VIPs that are spread.
     fn steered(&self) -> Result<Vec<GlobalCount>>;
+    /// What became of packets to and from other segments.
+    fn tunnelled(&self) -> Result<Vec<GlobalCount>>;
     /// What each node got of each VIP that is spread.
     fn shares(&self) -> Result<Vec<ShareSight>>;
     /// Every pinned map.
@@ -217,6 +219,10 @@ impl Sight for dataplane::Sight {
 
     fn steered(&self) -> Result<Vec<GlobalCount>> {
         Self::steered(self)
+    }
+
+    fn tunnelled(&self) -> Result<Vec<GlobalCount>> {
+        Self::tunnelled(self)
     }
 
     fn shares(&self) -> Result<Vec<ShareSight>> {

@@ -344,6 +344,13 @@ impl Sight for Kernel {
         }])
     }
 
+    fn tunnelled(&self) -> Result<Vec<GlobalCount>> {
+        Ok(vec![GlobalCount {
+            name: "wrapped",
+            count: 5,
+        }])
+    }
+
     fn shares(&self) -> Result<Vec<ShareSight>> {
         Ok(vec![ShareSight {
             slot: 0,

@@ -14,7 +14,7 @@ use aya::programs::links::{FdLink, PinnedLink};
 use serde::Serialize;
 use speaker_ebpf::abi::{
     self, Entry, Global, MAPS, MapSpec, Outcome, Passage, ShareKey, SlotStats, Steered, Traffic,
-    VipKey,
+    Tunnelled, VipKey,
 };
 use std::collections::BTreeMap;
 use std::fs;
@@ -34,6 +34,7 @@ pub(crate) struct Sight {
     globals: CpuArray<u64, 8>,
     passages: CpuArray<u64, 8>,
     steered: CpuArray<u64, 8>,
+    tunnelled: CpuArray<u64, 8>,
     shares: CpuRows<ShareKey, Traffic, 8, 16>,
 }
 
@@ -138,6 +139,7 @@ impl Sight {
             globals: CpuArray::open(&pins, &abi::GLOBALS)?,
             passages: CpuArray::open(&pins, &abi::PASSAGES)?,
             steered: CpuArray::open(&pins, &abi::STEERED)?,
+            tunnelled: CpuArray::open(&pins, &abi::TUNNELLED)?,
             shares: CpuRows::open(&pins, &abi::SHARES)?,
             pins,
         })
@@ -190,6 +192,18 @@ impl Sight {
             })
         };
         Steered::ALL.iter().map(count).collect()
+    }
+
+    /// What became of packets to and from other segments.
+    pub(crate) fn tunnelled(&self) -> Result<Vec<GlobalCount>> {
+        let count = |tunnelled: &Tunnelled| {
+            let count = self.tunnelled.get(*tunnelled as u32)?.iter().sum();
+            Ok(GlobalCount {
+                name: name_of_tunnelled(*tunnelled),
+                count,
+            })
+        };
+        Tunnelled::ALL.iter().map(count).collect()
     }
 
     /// What each node got of each VIP that is spread.
@@ -347,6 +361,19 @@ fn name_of_steered(steered: Steered) -> &'static str {
         Steered::NoTarget => "no_target",
         Steered::LostFragment => "lost_fragment",
         Steered::Uncounted => "uncounted",
+    }
+}
+
+fn name_of_tunnelled(tunnelled: Tunnelled) -> &'static str {
+    match tunnelled {
+        Tunnelled::Wrapped => "wrapped",
+        Tunnelled::TooBig => "too_big",
+        Tunnelled::Untold => "untold",
+        Tunnelled::Uncut => "uncut",
+        Tunnelled::NoWay => "no_way",
+        Tunnelled::NoRoom => "no_room",
+        Tunnelled::Unwrapped => "unwrapped",
+        Tunnelled::Stranger => "stranger",
     }
 }
 

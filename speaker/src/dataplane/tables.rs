@@ -11,8 +11,8 @@ use speaker_core::diff::{Change, Table};
 use speaker_core::tables::{Maglev, SteeringContent, TableChange, Tables};
 use speaker_ebpf::abi::steer::{CHUNK_SLOTS, MAGLEV_SLOTS, TABLE_CHUNKS, TABLES_MAX};
 use speaker_ebpf::abi::{
-    self, Bucket, Chunk, Entry, LinkValue, MacKey, MemberValue, MoveValue, SlotStats, SteerValue,
-    TargetKey, TargetValue, Traffic, VipKey,
+    self, Addr, Bucket, Chunk, EndValue, Entry, FarKey, FarValue, LinkValue, MacKey, MemberValue,
+    MoveValue, SlotStats, SteerValue, TargetKey, TargetValue, Traffic, VipKey,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -27,6 +27,8 @@ pub(crate) struct KernelTables {
     steering: HashTable<VipKey, SteerValue, 20, 16>,
     maglev: WideArray<Chunk, 1024>,
     targets: HashTable<TargetKey, TargetValue, 8, 8>,
+    far: HashTable<FarKey, FarValue, 8, 32>,
+    ends: HashTable<Addr, EndValue, 16, 4>,
     fence: ArrayTable,
     cleared: ArrayTable,
     stats: CpuHash<SlotStats, 96>,
@@ -44,6 +46,8 @@ impl KernelTables {
             steering: HashTable::open(pins, &abi::STEERING)?,
             maglev: WideArray::open(pins, &abi::MAGLEV)?,
             targets: HashTable::open(pins, &abi::TARGETS)?,
+            far: HashTable::open(pins, &abi::FAR)?,
+            ends: HashTable::open(pins, &abi::ENDS)?,
             fence: ArrayTable::open(pins, &abi::FENCE)?,
             cleared: ArrayTable::open(pins, &abi::CLEARED)?,
             stats: CpuHash::open(pins, &abi::STATS)?,
@@ -76,6 +80,8 @@ impl KernelTables {
             TableChange::Maglev(Change::Put(table, slots)) => self.write_maglev(*table, slots),
             TableChange::Maglev(Change::Remove(_)) => Ok(()),
             TableChange::Steer(change) => self.steering.apply(change),
+            TableChange::Far(change) => self.far.apply(change),
+            TableChange::End(change) => self.ends.apply(change),
             TableChange::ResetSlot(slot) => self.reset_slot(*slot),
             TableChange::LowerFence(slot) => self.clear_fence(*slot),
             TableChange::FreeSlot(slot) => self.stats.remove(*slot),
@@ -91,6 +97,8 @@ impl KernelTables {
         Ok(SteeringContent {
             maglev: maglev.collect::<Result<_>>()?,
             targets: self.targets.read()?,
+            far: self.far.read()?,
+            ends: self.ends.read()?,
             rows,
         })
     }

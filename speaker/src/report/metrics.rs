@@ -212,6 +212,14 @@ impl Page {
         for (outcome, count) in &figures.steered {
             steered.with_label_values(&[*outcome]).inc_by(*count);
         }
+        let tunnelled = self.counters(
+            "heliograph_tunnel_packets_total",
+            "Packets to and from nodes on other segments, by what became of them",
+            &["outcome"],
+        )?;
+        for (outcome, count) in &figures.tunnelled {
+            tunnelled.with_label_values(&[*outcome]).inc_by(*count);
+        }
         let packets = self.counters(
             "heliograph_share_packets_total",
             "Packets of a VIP that this node attracted and gave to a node, itself included",

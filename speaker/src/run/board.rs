@@ -131,6 +131,7 @@ impl Board {
             globals: by_name(self.sight.globals()?),
             passages: by_name(self.sight.passages()?),
             steered: by_name(self.sight.steered()?),
+            tunnelled: by_name(self.sight.tunnelled()?),
             neighbours: neighbour_figures(*self.neighbours.borrow()),
             links: self.attached.borrow().values().map(link).collect(),
             updates: self.updates.all.load(Ordering::Relaxed),

@@ -269,7 +269,9 @@ impl Subject {
             | TableChange::Move(_)
             | TableChange::Target(_)
             | TableChange::Maglev(_)
-            | TableChange::Steer(_) => {}
+            | TableChange::Steer(_)
+            | TableChange::Far(_)
+            | TableChange::End(_) => {}
             TableChange::FreeSlot(slot) => {
                 let map = map_mut(&mut self.ebpf, abi::STATS.name)?;
                 PerCpuHashMap::<_, u32, [u8; STATS_BYTES]>::try_from(map)?.remove(slot)?;

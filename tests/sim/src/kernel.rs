@@ -93,6 +93,18 @@ impl Kernel {
             TableChange::Steer(Change::Remove(key)) => {
                 tables.steering.remove(key);
             }
+            TableChange::Far(Change::Put(key, far)) => {
+                tables.far.insert(*key, *far);
+            }
+            TableChange::Far(Change::Remove(key)) => {
+                tables.far.remove(key);
+            }
+            TableChange::End(Change::Put(addr, end)) => {
+                tables.ends.insert(*addr, *end);
+            }
+            TableChange::End(Change::Remove(addr)) => {
+                tables.ends.remove(addr);
+            }
             TableChange::ResetSlot(slot) => {
                 self.slots.insert(*slot);
                 tables.stats.remove(slot);
@@ -119,6 +131,8 @@ impl Kernel {
                 rows: self.tables.steering.clone(),
                 maglev: self.maglev.clone(),
                 targets: self.tables.targets.clone(),
+                far: self.tables.far.clone(),
+                ends: self.tables.ends.clone(),
             },
             slots: self.slots.clone(),
         }
@@ -221,7 +235,8 @@ impl Kernel {
         self.tables.now_ns = now.ns();
         match run(&mut frame, &mut self.tables) {
             Verdict::Reply | Verdict::Forward => Fate::Reply(frame.bytes),
-            Verdict::Drop => Fate::Dropped,
+            // Its nodes have no routes.
+            Verdict::Depart(_) | Verdict::Drop => Fate::Dropped,
             Verdict::Next => Fate::Passed,
         }
     }
@@ -262,7 +277,7 @@ impl Kernel {
         tables.now_ns = now.ns();
         match run(&mut frame, &mut tables) {
             Verdict::Forward => frame.bytes.first_chunk().copied().map(Mac),
-            Verdict::Reply | Verdict::Drop | Verdict::Next => None,
+            Verdict::Reply | Verdict::Depart(_) | Verdict::Drop | Verdict::Next => None,
         }
     }
 

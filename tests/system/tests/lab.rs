@@ -27,6 +27,8 @@ mod credentials;
 mod doctor;
 #[path = "lab/drain.rs"]
 mod drain;
+#[path = "lab/encap.rs"]
+mod encap;
 #[path = "lab/hang.rs"]
 mod hang;
 #[path = "lab/heirs.rs"]

@@ -5,11 +5,12 @@
 
 use super::{Agent, Output};
 use crate::plan::{self, L2Entry, Plan, Shares, Steering};
-use crate::steering::history::{Facts, History};
-use crate::steering::{Neighbourhood, Place, Prospects, Unspread, Weights};
+use crate::steering::history::{Facts, History, WINDOW};
+use crate::steering::{Neighbourhood, Overlay, Place, Prospects, Unspread, Weights};
 use speaker_ebpf::abi::Mode;
 use speaker_proto::{Time, Vip};
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// What is known of the segments, and what follows.
@@ -20,6 +21,8 @@ pub(super) struct Spreading {
     prospects: Arc<Prospects>,
     /// VIPs that the last process spread, until that was followed up.
     adopted: BTreeSet<Vip>,
+    /// VIPs that were to be spread over segments, and when that was so last: connections go on for a while.
+    beyond: BTreeMap<IpAddr, Time>,
     /// When the history of something ends.
     pub(super) due: Option<Time>,
 }
@@ -57,7 +60,8 @@ impl Agent {
             is_followed,
         ));
         let hood = Arc::clone(self.spreading.hood.as_ref()?);
-        let Shares { shares, unspread } = plan::shares(&self.memo, &self.local, &hood);
+        let overlay = Arc::new(self.overlay(now));
+        let Shares { shares, unspread } = plan::shares(&self.memo, &self.local, &hood, &overlay);
         let ground = Ground {
             entries,
             last: &self.plan,
@@ -72,7 +76,17 @@ impl Agent {
             rows: self.spreading.history.rows().clone(),
             unspread,
             neighbourhood: hood,
+            overlay,
         })
+    }
+
+    /// How other segments are reached, if anything is spread over them or was until lately.
+    fn overlay(&mut self, now: Time) -> Overlay {
+        let beyond = &mut self.spreading.beyond;
+        beyond.extend(plan::beyond(&self.memo).into_iter().map(|vip| (vip, now)));
+        beyond.retain(|_, last| now < *last + WINDOW);
+        let vips = beyond.keys().copied().collect();
+        plan::overlay(&self.world, &self.local, &self.roster, vips)
     }
 
     fn look_for(&mut self, prospects: Prospects) {

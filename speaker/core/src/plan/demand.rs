@@ -34,6 +34,8 @@ pub(super) struct Demand {
     pub(super) is_forced: bool,
     /// Its packets are to be spread over nodes.
     pub(super) is_spread: bool,
+    /// Over such on other segments as well.
+    pub(super) is_beyond: bool,
     /// Those of its addresses that are no node's; none exactly if no protocol may announce it.
     pub(super) vips: Vec<Vip>,
     /// The candidates of its advertisements; `None`: layer 2 does not concern it.
@@ -285,6 +287,7 @@ fn demand(setting: &mut Setting, raw: &Raw<'_>) -> Demand {
         pool: None,
         is_forced: false,
         is_spread: false,
+        is_beyond: false,
         vips: Vec::new(),
         field: None,
         hosts: None,
@@ -311,8 +314,9 @@ fn fill(demand: &mut Demand, setting: &mut Setting, raw: &Raw<'_>) -> Result<(),
     if !kept.is_empty() {
         demand.field = Some(setting.field(kept.clone(), families(&demand.vips)));
     }
-    let (is_spread, doubts) = steering::asked(setting, raw.service, &pool, &kept);
-    demand.is_spread = is_spread;
+    let (word, doubts) = steering::asked(setting, raw.service, &pool, &kept);
+    demand.is_beyond = word == steering::BEYOND;
+    demand.is_spread = demand.is_beyond || word == steering::SPREAD;
     demand.problems.extend(doubts);
     let hosts = hosts(raw.slices).ok_or(Reason::NoEndpoints)?;
     demand.hosts = match raw.service.policy {

@@ -10,6 +10,7 @@ mod explain;
 mod group;
 mod l2;
 mod moves;
+mod overlay;
 mod passed;
 mod placement;
 mod ranks;
@@ -48,6 +49,7 @@ pub use bgp::{
 };
 pub use explain::{Explanation, Judged, JudgedLink, JudgedSpread, explain};
 pub use moves::{L2Move, L2Moves, link_of, moves};
+pub use overlay::{beyond, overlay};
 pub use passed::{Passed, passed_over};
 pub use reason::{Reason, Unfit, Unmatched};
 pub use steering::{Shares, Steering, prospects, shares};

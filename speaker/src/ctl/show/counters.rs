@@ -14,6 +14,7 @@ pub(super) struct Counters {
     globals: BTreeMap<&'static str, u64>,
     moves: BTreeMap<&'static str, u64>,
     steered: BTreeMap<&'static str, u64>,
+    tunnelled: BTreeMap<&'static str, u64>,
 }
 
 #[derive(Serialize)]
@@ -45,6 +46,7 @@ pub(super) fn show(known: &Known<'_>) -> Result<Shown<Counters>> {
         globals: by_name(known.sight.globals()?),
         moves: by_name(known.sight.passages()?),
         steered: by_name(known.sight.steered()?),
+        tunnelled: by_name(known.sight.tunnelled()?),
     };
     Ok(Shown {
         text: text(&data),
@@ -94,8 +96,9 @@ fn text(data: &Counters) -> String {
         &rows,
     );
     let (globals, moves) = (lines(&data.globals), lines(&data.moves));
-    let steered = lines(&data.steered);
+    let (steered, tunnelled) = (lines(&data.steered), lines(&data.tunnelled));
     format!(
-        "{vips}\nwhole node\n{globals}\npackets of VIPs that move\n{moves}\npackets of VIPs that are spread\n{steered}"
+        "{vips}\nwhole node\n{globals}\npackets of VIPs that move\n{moves}\npackets of VIPs that are spread\n{steered}\n\
+         packets to and from other segments\n{tunnelled}"
     )
 }
