@@ -55,3 +55,7 @@ pub(super) fn ends(overlay: &Overlay, ends: &mut BTreeMap<Addr, EndValue>) -> us
     }
     left
 }
+
+#[cfg(test)]
+#[path = "encap_tests.rs"]
+mod tests;

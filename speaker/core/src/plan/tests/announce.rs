@@ -331,7 +331,7 @@ fn an_advertisement_for_another_pool_or_other_labels_does_not_match() {
     assert_eq!(reason(&plan, "web"), unmatched(Unmatched::Service));
 }
 
-fn selector(key: &str, value: &str) -> Selector {
+pub(super) fn selector(key: &str, value: &str) -> Selector {
     let requirement = Requirement {
         key: key.to_owned(),
         operator: Operator::In([value.to_owned()].into()),
