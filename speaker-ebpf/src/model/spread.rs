@@ -3,115 +3,15 @@
 //!
 //! It says what is counted, where the packet goes and what is remembered; it changes nothing. RFC 791, 792, 8200, 4443, 9293.
 
-use super::encap::{self, Fate};
-use super::{Tables, VecFrame, check_forward, run};
+use super::{Tables, VecFrame};
 use crate::abi::steer::{CHUNK_SLOTS, FRAGMENTS_NS, OWN_NODE, TABLE_CHUNKS, TABLES_MAX};
 use crate::abi::{
     Addr, Entry, FarKey, FarValue, MacAddr, MacKey, Mode, ShareKey, SteerValue, Steered, StreamKey,
-    StreamValue, TargetKey, Tunnelled, VipKey, hash,
+    StreamValue, TargetKey, VipKey, hash,
 };
-use crate::logic::{Maps, Memory, Verdict};
+use crate::logic::{Maps, Memory};
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::vec::Vec;
-
-/// Does with a frame what the program does, and panics if that is not what the account says, in any table.
-pub fn run_accounted(frame: &mut VecFrame, tables: &mut Tables) -> Verdict {
-    let (mut before, was) = (tables.clone(), frame.clone());
-    let bytes = &was.bytes;
-    let verdict = run(frame, tables);
-    let is_seen = frame.is_for_us && !frame.is_tagged;
-    if !is_seen {
-        return verdict;
-    }
-    match encap::taken_out(&before, bytes) {
-        Some(Some(inner)) => {
-            before.tunnelled(Tunnelled::Unwrapped);
-            assert_eq!((verdict, &frame.bytes), (Verdict::Next, &inner));
-            assert_eq!(*tables, before);
-            return verdict;
-        }
-        Some(None) => before.tunnelled(Tunnelled::Stranger),
-        None => {}
-    }
-    let Some(account) = account(&before, frame.ifindex, bytes) else {
-        return verdict;
-    };
-    if let Some(far) = account.far {
-        let after = far_after(&account, &far, before, &was, (verdict, frame));
-        assert_eq!(*tables, after, "{account:?}");
-        return verdict;
-    }
-    let expected = match (account.way, account.to) {
-        (Some(Steered::LostFragment), _) => Verdict::Drop,
-        (_, Some(_)) => Verdict::Forward,
-        (_, None) => Verdict::Next,
-    };
-    assert_eq!(verdict, expected, "{account:?}");
-    if let Some(to) = account.to {
-        let hop = check_forward(bytes, &frame.bytes).unwrap_or_else(|why| panic!("{why}"));
-        assert_eq!((&hop.from[..], hop.to), (&bytes[..6], to), "{account:?}");
-    } else {
-        assert_eq!(frame.bytes, *bytes, "changed but not sent on");
-    }
-    let after = account.applied(before, frame.ifindex, bytes);
-    assert_eq!(*tables, after, "{account:?}");
-    verdict
-}
-
-/// The tables after a packet for a node on another segment, if it became what it should.
-fn far_after(
-    account: &Account,
-    far: &FarValue,
-    before: Tables,
-    was: &VecFrame,
-    (verdict, now): (Verdict, &VecFrame),
-) -> Tables {
-    let slot = account.slot(&before, was);
-    let stays = |why| (Verdict::Next, Some(Steered::NoTarget), why);
-    let mut after = account.remembered(before);
-    let fate = encap::fate(was);
-    let may_tell =
-        matches!(fate, Fate::Told(_) | Fate::Spoilt) && after.take_token(slot, after.now_ns);
-    let (expected, way, what) = match fate {
-        Fate::Wrapped(link) => (
-            Verdict::Depart(link),
-            Some(Steered::Sent),
-            Tunnelled::Wrapped,
-        ),
-        Fate::Told(_) if may_tell => (Verdict::Reply, None, Tunnelled::TooBig),
-        Fate::Spoilt if may_tell => (Verdict::Drop, None, Tunnelled::NoRoom),
-        Fate::Told(_) | Fate::Spoilt | Fate::Untold => (Verdict::Drop, None, Tunnelled::Untold),
-        Fate::Uncut => stays(Tunnelled::Uncut),
-        Fate::NoWay => stays(Tunnelled::NoWay),
-        Fate::NoRoom => stays(Tunnelled::NoRoom),
-    };
-    assert_eq!(verdict, expected, "{fate:?}");
-    let checked = match (fate, expected) {
-        (Fate::Wrapped(_), _) => encap::check_wrapped(&was.bytes, &now.bytes, far),
-        (Fate::Told(told), Verdict::Reply) => {
-            encap::check_told(&was.bytes, &now.bytes, far.from, told)
-        }
-        (Fate::Spoilt, Verdict::Drop) => Ok(()),
-        _ => match now.bytes == was.bytes {
-            true => Ok(()),
-            false => Err("changed but not sent".into()),
-        },
-    };
-    checked.unwrap_or_else(|why| panic!("{why}"));
-    after.tunnelled(what);
-    way.into_iter().for_each(|way| after.steered(way));
-    let length = was.bytes.len() as u32;
-    match (expected, account.node) {
-        (Verdict::Next, _) => after.traffic(slot, length),
-        (Verdict::Depart(_), Some(node)) => {
-            if !after.share(&ShareKey { slot, node }, length) {
-                after.steered(Steered::Uncounted);
-            }
-        }
-        _ => {}
-    }
-    after
-}
 
 /// What should become of a packet.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -158,13 +58,13 @@ impl Account {
     }
 
     /// The slot of the packet's VIP.
-    fn slot(&self, tables: &Tables, frame: &VecFrame) -> u32 {
+    pub(super) fn slot(&self, tables: &Tables, frame: &VecFrame) -> u32 {
         let vip = destination(&frame.bytes).expect("an account is of a packet to a VIP");
         tables.vips[&VipKey::new(vip, frame.ifindex)].slot()
     }
 
     /// The tables with what is remembered anew.
-    fn remembered(&self, mut tables: Tables) -> Tables {
+    pub(super) fn remembered(&self, mut tables: Tables) -> Tables {
         for (memory, mark, node) in &self.notes {
             let value = StreamValue {
                 seen_ns: tables.now_ns,
@@ -177,7 +77,7 @@ impl Account {
     }
 
     /// The tables after the packet.
-    fn applied(&self, tables: Tables, ifindex: u32, bytes: &[u8]) -> Tables {
+    pub(super) fn applied(&self, tables: Tables, ifindex: u32, bytes: &[u8]) -> Tables {
         let vip = destination(bytes).expect("an account is of a packet to a VIP");
         let mut tables = self.remembered(tables);
         let slot = tables.vips[&VipKey::new(vip, ifindex)].slot();

@@ -395,7 +395,8 @@ fn with_policy_local_nodes_with_endpoints_serve_that_no_advertisement_selects() 
     world.put(Ok(Object::L2Advertisement(ad)));
     let mut n1 = node("n1");
     n1.addresses = vec![IpAddr::from([192, 0, 2, 201])];
-    n1.labels.insert("kubernetes.io/hostname".into(), "n1".into());
+    n1.labels
+        .insert("kubernetes.io/hostname".into(), "n1".into());
     world.put(Ok(Object::Node(n1)));
     let at = place(WEB, "eth0");
     let (shares, _) = beyond_of(&world, &roster());
