@@ -78,6 +78,8 @@ pub enum Tunnelled {
     NoWay,
     /// Here: memory was short.
     NoRoom,
+    /// Dropped: memory was short when its sender should have been told.
+    Lost,
     /// Taken out of the packet that it came in, for the stack.
     Unwrapped,
     /// Passed: a packet for one of our VIPs in one that no member sent, or not to an address of this node.
@@ -86,13 +88,14 @@ pub enum Tunnelled {
 
 impl Tunnelled {
     /// In the order of the array.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Wrapped,
         Self::TooBig,
         Self::Untold,
         Self::Uncut,
         Self::NoWay,
         Self::NoRoom,
+        Self::Lost,
         Self::Unwrapped,
         Self::Stranger,
     ];

@@ -122,6 +122,31 @@ pub fn v4_hop_at<F: Frame>(frame: &mut F, at: usize) -> Option<()> {
     frame.store(at + 8, word)
 }
 
+/// Leaves an IPv4 packet at most so many hops, and corrects the checksum of its header; `None`: the frame ends before it.
+#[inline(always)]
+pub fn v4_limit<F: Frame>(frame: &mut F, most: u8) -> Option<()> {
+    let [hops, protocol, high, low] = frame.load::<u32>(ETHER_BYTES + 8)?.to_ne_bytes();
+    if hops <= most {
+        return Some(());
+    }
+    // RFC 1624 §3: the complement of the sum gains as much as the word loses.
+    let sum = u32::from(u16::from_be_bytes([high, low])) + (u32::from(hops - most) << 8);
+    let sum = (sum & 0xffff) + (sum >> 16);
+    let [high, low] = (sum as u16).to_be_bytes();
+    let word = u32::from_ne_bytes([most, protocol, high, low]);
+    frame.store(ETHER_BYTES + 8, word)
+}
+
+/// Leaves an IPv6 packet at most so many hops; `None`: the frame ends before it.
+#[inline(always)]
+pub fn v6_limit<F: Frame>(frame: &mut F, most: u8) -> Option<()> {
+    let hops: u8 = frame.load(ETHER_BYTES + 7)?;
+    if hops <= most {
+        return Some(());
+    }
+    frame.store(ETHER_BYTES + 7, most)
+}
+
 /// Takes one hop from an IPv6 packet; `None`: it has none to give.
 #[inline(always)]
 pub fn v6_hop<F: Frame>(frame: &mut F) -> Option<()> {

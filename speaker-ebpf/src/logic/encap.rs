@@ -1,8 +1,8 @@
 //! The way to a node on another segment: a packet of ours around the client's, taken off by the node that it is for.
 //!
 //! IPv4 in IPv4 (RFC 2003) and IPv6 in IPv6 (RFC 2473), without congestion marks in the outer header (RFC 6040 §4.3). What would be
-//! too big is not cut: its sender is told (RFC 1191, RFC 8201). What comes out of such a packet is the stack's and never goes any further, so
-//! that there is no loop. Which node a packet is for is decided in [`super::steer`], who may send such packets in the tables.
+//! too big is not cut: its sender is told (RFC 1191, RFC 8201). What comes out of such a packet is the stack's and is not sent on from
+//! here; a stack whose service proxy does not want it may route it back to the holder, and so it has few hops left. Which node a packet is for is decided in [`super::steer`], who may send such packets in the tables.
 
 use super::arrival::Arrival;
 use super::{Maps, Verdict};
@@ -51,7 +51,7 @@ pub(super) fn send<F: Frame, M: Maps>(
         Way::Out { ifindex, ether } => {
             if frame.open(outer, Some(arrival.family)) {
                 if packet.write(frame, arrival, &far, ether).is_none() {
-                    return dropped(maps, Tunnelled::NoRoom);
+                    return dropped(maps, Tunnelled::Lost);
                 }
                 if !maps.share(share, bytes) {
                     maps.steered(Steered::Uncounted);
@@ -79,7 +79,7 @@ pub(super) fn send<F: Frame, M: Maps>(
             maps.tunnelled(Tunnelled::TooBig);
             Verdict::Reply
         }
-        None => dropped(maps, Tunnelled::NoRoom),
+        None => dropped(maps, Tunnelled::Lost),
     }
 }
 
@@ -323,12 +323,17 @@ pub(super) fn is_received<F: Frame, M: Maps>(
         maps.tunnelled(Tunnelled::Stranger);
         return false;
     }
-    let is_out = frame.close(outer_bytes(family));
-    maps.tunnelled(match is_out {
-        true => Tunnelled::Unwrapped,
-        false => Tunnelled::NoRoom,
-    });
-    is_out
+    if !frame.close(outer_bytes(family)) {
+        maps.tunnelled(Tunnelled::NoRoom);
+        return false;
+    }
+    // A frame that ends in the middle of the header is the stack's to judge.
+    let _ = match family {
+        Family::V4 => ip::v4_limit(frame, INSIDE_HOPS),
+        Family::V6 => ip::v6_limit(frame, INSIDE_HOPS),
+    };
+    maps.tunnelled(Tunnelled::Unwrapped);
+    true
 }
 
 /// Who sent a packet with another of its family in it, and whom the inner one is for; `None`: it is no such packet.
@@ -374,6 +379,9 @@ const V4_QUOTE: usize = 68;
 const V6_QUOTE: usize = 88;
 /// Every link carries packets of IPv6 of so many bytes (RFC 8200 §5), and all but the oddest those of IPv4.
 const SURE_MTU: u32 = 1280;
+/// Hops to an endpoint at most, from the node whose service proxy chooses it. What nobody there wants, a packet to a closed port, may be
+/// routed back to the holder, who would send it here again: it dies after three rounds instead of twenty.
+const INSIDE_HOPS: u8 = 8;
 /// What Linux sends its own with.
 const HOPS: u8 = 64;
 const IPIP: u8 = 4;

@@ -34,7 +34,7 @@ fn a_packet_for_a_node_on_another_segment_goes_in_one_of_ours_byte_for_byte() {
 }
 
 #[test]
-fn both_families_are_sent_and_come_out_as_they_were_but_for_a_hop() {
+fn both_families_are_sent_and_come_out_as_they_were_but_for_their_hops() {
     for ends in FAMILIES {
         for wire in [ends.syn(A), ends.segment(A), ends.datagram(A)] {
             let mut tables = beyond(None);
@@ -50,7 +50,7 @@ fn both_families_are_sent_and_come_out_as_they_were_but_for_a_hop() {
             assert_eq!(run_accounted(&mut came, &mut there), Verdict::Next);
             assert_eq!(there.passing(Tunnelled::Unwrapped), 1);
             let mut expected = wire.clone();
-            expected.hops -= 1;
+            expected.hops = 8;
             assert_eq!(came.bytes, expected.bytes());
         }
     }
@@ -166,7 +166,34 @@ fn where_a_link_refuses_to_grow_a_packet_the_least_that_all_carry_is_told() {
         frame.room = 10;
         // There is no room to tell it either; what would be told is in the model.
         assert_eq!(run_accounted(&mut frame, &mut tables), Verdict::Drop);
-        assert_eq!(tables.passing(Tunnelled::NoRoom), 1);
+        assert_eq!(tables.passing(Tunnelled::Lost), 1);
+    }
+}
+
+/// To a port that nobody serves: the far stack routes it back, and so on, until no hop is left.
+#[test]
+fn what_is_routed_back_to_the_holder_again_and_again_dies_soon() {
+    for ends in FAMILIES {
+        let mut wire = ends.datagram(A);
+        let mut rounds = 0;
+        loop {
+            let mut tables = beyond(None);
+            let mut sent = routed(&wire.bytes());
+            if run_accounted(&mut sent, &mut tables) != Verdict::Depart(OUT) {
+                break;
+            }
+            rounds += 1;
+            let mut there = receiver();
+            let mut came = VecFrame::new(LINK, &sent.bytes);
+            assert_eq!(run_accounted(&mut came, &mut there), Verdict::Next);
+            let hops = came.bytes[if ends.vip.is_ipv4() { 22 } else { 21 }];
+            // The far node takes one hop, and the router another.
+            let Some(left) = hops.checked_sub(2).filter(|left| *left > 0) else {
+                break;
+            };
+            wire.hops = left;
+        }
+        assert_eq!(rounds, 3);
     }
 }
 

@@ -73,7 +73,7 @@ fn far_after(
             Tunnelled::Wrapped,
         ),
         Fate::Told(_) if may_tell => (Verdict::Reply, None, Tunnelled::TooBig),
-        Fate::Spoilt if may_tell => (Verdict::Drop, None, Tunnelled::NoRoom),
+        Fate::Spoilt if may_tell => (Verdict::Drop, None, Tunnelled::Lost),
         Fate::Told(_) | Fate::Spoilt | Fate::Untold => (Verdict::Drop, None, Tunnelled::Untold),
         Fate::Uncut => stays(Tunnelled::Uncut),
         Fate::NoWay => stays(Tunnelled::NoWay),

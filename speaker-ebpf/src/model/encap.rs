@@ -205,7 +205,23 @@ pub fn taken_out(tables: &Tables, bytes: &[u8]) -> Option<Option<Vec<u8>>> {
         return None;
     }
     let is_ours = is(from, EndValue::MEMBER) && is(to, EndValue::OWN);
-    Some(is_ours.then(|| [&bytes[..14], &bytes[14 + header..]].concat()))
+    Some(is_ours.then(|| limited([&bytes[..14], &bytes[14 + header..]].concat())))
+}
+
+/// With eight hops left at most, and the checksum as sound as before.
+fn limited(mut frame: Vec<u8>) -> Vec<u8> {
+    if frame[12] != 8 {
+        frame[21] = frame[21].min(8);
+        return frame;
+    }
+    let less = u32::from(frame[22].saturating_sub(8)) * 256;
+    frame[22] = frame[22].min(8);
+    if less > 0 {
+        let sum = u32::from(u16::from_be_bytes([frame[24], frame[25]])) + less;
+        let sum = (sum % 0x1_0000 + sum / 0x1_0000) as u16;
+        frame[24..26].copy_from_slice(&sum.to_be_bytes());
+    }
+    frame
 }
 
 fn octets(addr: Addr) -> [u8; 16] {

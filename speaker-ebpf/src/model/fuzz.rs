@@ -41,12 +41,12 @@ pub fn fuzz_frame(data: &[u8]) {
 
 fn once(mut frame: VecFrame, tables: &mut Tables) {
     let before = frame.bytes.clone();
-    let spoilt = tables.passing(Tunnelled::NoRoom);
+    let spoilt = tables.passing(Tunnelled::Lost);
     match run_accounted(&mut frame, tables) {
         // As it should be: that was looked at.
         Verdict::Next if encap::taken_out(tables, &before).is_some_and(|inner| inner.is_some()) => {
         }
-        Verdict::Drop if tables.passing(Tunnelled::NoRoom) > spoilt => {}
+        Verdict::Drop if tables.passing(Tunnelled::Lost) > spoilt => {}
         Verdict::Reply if frame.bytes[12] == 8 && frame.bytes[13] == 0 => {}
         Verdict::Reply if frame.bytes[12] == 0x86 && frame.bytes.get(54) == Some(&2) => {}
         Verdict::Depart(link) => assert_eq!(link, LINK + 1),

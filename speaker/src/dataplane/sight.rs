@@ -372,6 +372,7 @@ fn name_of_tunnelled(tunnelled: Tunnelled) -> &'static str {
         Tunnelled::Uncut => "uncut",
         Tunnelled::NoWay => "no_way",
         Tunnelled::NoRoom => "no_room",
+        Tunnelled::Lost => "lost",
         Tunnelled::Unwrapped => "unwrapped",
         Tunnelled::Stranger => "stranger",
     }

@@ -81,9 +81,11 @@ fn came(name: &'static str, ends: Ends) -> Case {
 }
 
 impl Case {
-    /// Without its outer header of so many bytes.
+    /// Without its outer header of so many bytes, and with eight hops left.
     fn taken_out(mut self, bytes: usize) -> Self {
-        self.bytes.drain(14..14 + bytes);
+        let (v4, v6) = ends();
+        let ends = if bytes == 20 { v4 } else { v6 };
+        self.bytes = with(ends, |frame| frame.hops = 8);
         self.tunnelled(Tunnelled::Unwrapped)
     }
 
