@@ -96,7 +96,7 @@ impl Lab {
             tools::say("an earlier lab ended without cleaning up; doing that now");
             left.undo()?;
         }
-        let topology = Topology::new(&options.prefix);
+        let topology = Topology::new(&options.prefix, options.nodes);
         let topology = match options.cluster {
             Some(_) => topology.with_control(&options.prefix),
             None => topology,

@@ -7,7 +7,7 @@ pub mod flow;
 pub mod ip;
 pub mod ndp;
 
-use crate::abi::{Addr, MacAddr};
+use crate::abi::{FarValue, MacAddr};
 use bytemuck::Pod;
 use flow::Family;
 
@@ -46,8 +46,8 @@ pub trait Frame {
     /// Bytes of payload in each of the packets that this one was put together from; 0 if it is one as it came.
     fn segment_bytes(&self) -> u32;
 
-    /// How a packet of `bytes` bytes, without Ethernet, leaves from one address of this node for another node's.
-    fn way(&self, family: Family, from: Addr, to: Addr, bytes: u32) -> Way;
+    /// How a packet of `bytes` bytes, without Ethernet, leaves for another node.
+    fn way(&self, family: Family, far: &FarValue, bytes: u32) -> Way;
 
     /// Makes room between the Ethernet header and the packet, for the header of a packet of this family `around` it, or for headers
     /// of which it is the payload. `false`: no room; nothing was changed.
@@ -63,16 +63,11 @@ pub trait Frame {
 /// How a packet of ours leaves this node.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Way {
-    /// Out of this link. `ether`: under that header; without one the kernel makes it.
-    Out {
-        /// The link.
-        ifindex: u32,
-        /// Hardware addresses of this node and the next hop.
-        ether: Option<Ether>,
-    },
+    /// Out of this link; the kernel makes the Ethernet header.
+    Out(u32),
     /// Not: it is bigger than this many bytes.
     TooBig(u32),
-    /// Not: there is no route now, or the next hop is not known.
+    /// Not: there is no route now, or none can be asked for here.
     None,
 }
 

@@ -30,6 +30,8 @@ const fn key(node: u32, family: Family) -> FarKey {
 }
 
 /// Sends a packet that has a hop to give to the node that `share` names.
+///
+/// Its row is looked up anew for each use, rather than kept on the program's little stack.
 #[inline(always)]
 pub(super) fn send<F: Frame, M: Maps>(
     frame: &mut F,
@@ -37,44 +39,48 @@ pub(super) fn send<F: Frame, M: Maps>(
     arrival: &Arrival<'_>,
     share: &ShareKey,
 ) -> Verdict {
-    let Some(far) = maps.far(&key(share.node, arrival.family)) else {
-        return stays(maps, Tunnelled::NoWay);
-    };
-    let outer = outer_bytes(arrival.family);
-    let Some(packet) = Packet::read(frame, arrival.family) else {
+    let family = arrival.family;
+    let key = key(share.node, family);
+    let outer = outer_bytes(family);
+    let Some(packet) = Packet::read(frame, family) else {
         return stays(maps, Tunnelled::NoRoom);
     };
-    let (bytes, at_hand) = (frame.len(), packet.biggest);
-    let most = match frame.way(arrival.family, far.from, far.to, at_hand + outer) {
+    let bytes = frame.len();
+    let way = match maps.far(&key) {
+        Some(far) => frame.way(family, far, packet.biggest + outer),
+        None => Way::None,
+    };
+    let most = match way {
         Way::None => return stays(maps, Tunnelled::NoWay),
         Way::TooBig(most) => most,
-        Way::Out { ifindex, ether } => {
-            if frame.open(outer, Some(arrival.family)) {
-                if packet.write(frame, arrival, &far, ether).is_none() {
-                    return dropped(maps, Tunnelled::Lost);
-                }
-                if !maps.share(share, bytes) {
-                    maps.steered(Steered::Uncounted);
-                }
-                maps.steered(Steered::Sent);
-                maps.tunnelled(Tunnelled::Wrapped);
-                return Verdict::Depart(ifindex);
+        Way::Out(ifindex) if frame.open(outer, Some(family)) => {
+            let far = maps.far(&key);
+            if far
+                .and_then(|far| packet.write(frame, family, far))
+                .is_none()
+            {
+                return dropped(maps, Tunnelled::Lost);
             }
-            // Kernels before 5.12 do not look at sizes for a route, but let nothing grow beyond the link's.
-            if at_hand <= SURE_MTU {
-                return stays(maps, Tunnelled::NoRoom);
+            if !maps.share(share, bytes) {
+                maps.steered(Steered::Uncounted);
             }
-            SURE_MTU + outer
+            maps.steered(Steered::Sent);
+            maps.tunnelled(Tunnelled::Wrapped);
+            return Verdict::Depart(ifindex);
         }
+        // Kernels before 5.12 do not look at sizes for a route, but let nothing grow beyond the link's.
+        Way::Out(_) if packet.biggest > SURE_MTU => SURE_MTU + outer,
+        Way::Out(_) => return stays(maps, Tunnelled::NoRoom),
     };
     if !packet.may_be_told {
         return stays(maps, Tunnelled::Uncut);
     }
     let told = most.saturating_sub(outer);
-    if told < least(arrival.family) || !maps.take_token(share.slot, arrival.now) {
+    if told < least(family) || !maps.take_token(share.slot, arrival.now) {
         return dropped(maps, Tunnelled::Untold);
     }
-    match tell(frame, arrival, far.from, told) {
+    let far = maps.far(&key);
+    match far.and_then(|far| tell(frame, arrival, &far.from, told)) {
         Some(()) => {
             maps.tunnelled(Tunnelled::TooBig);
             Verdict::Reply
@@ -161,31 +167,27 @@ impl Packet {
 
     /// Into the room that was made before the packet; the packet gives a hop.
     #[inline(always)]
-    fn write<F: Frame>(
-        &self,
-        frame: &mut F,
-        arrival: &Arrival<'_>,
-        far: &FarValue,
-        ether: Option<Ether>,
-    ) -> Option<()> {
-        match arrival.family {
+    fn write<F: Frame>(&self, frame: &mut F, family: Family, far: &FarValue) -> Option<()> {
+        match family {
             Family::V4 => {
                 // RFC 2003 §3.1, and whole: what is too big does not get here.
                 let length = (self.length + V4_BYTES as u32).min(0xffff) as u16;
-                v4(frame, self.first[1] & DSCP, length, IPIP, far)?;
-                ip::v4_hop_at(frame, ETHER_BYTES + V4_BYTES)?;
+                v4(
+                    frame,
+                    self.first[1] & DSCP,
+                    length,
+                    IPIP,
+                    [&far.from, &far.to],
+                )?;
+                ip::v4_hop_at(frame, ETHER_BYTES + V4_BYTES)
             }
             Family::V6 => {
                 let length = (self.length + V6_BYTES as u32).min(0xffff) as u16;
                 let [version, class, low, lower] = self.first;
                 let first = [version, class & !V6_MARKS, low, lower];
-                v6(frame, first, length, [IPV6, HOPS], far)?;
-                ip::v6_hop_at(frame, ETHER_BYTES + V6_BYTES)?;
+                v6(frame, first, length, IPV6, [&far.from, &far.to])?;
+                ip::v6_hop_at(frame, ETHER_BYTES + V6_BYTES)
             }
-        }
-        match ether {
-            Some(ether) => ether.write(frame),
-            None => Some(()),
         }
     }
 }
@@ -207,13 +209,13 @@ fn v4<F: Frame>(
     service: u8,
     length: u16,
     protocol: u8,
-    ends: &FarValue,
+    [from, to]: [&Addr; 2],
 ) -> Option<()> {
     let [high, low] = length.to_be_bytes();
     let first = u64::from_ne_bytes([0x45, service, high, low, 0, 0, 0x40, 0]);
-    let [a, b, c, d] = ends.from.v4_part().to_ne_bytes();
+    let [a, b, c, d] = from.v4_part().to_ne_bytes();
     let second = |[high, low]: [u8; 2]| u64::from_ne_bytes([HOPS, protocol, high, low, a, b, c, d]);
-    let to = ends.to.v4_part();
+    let to = to.v4_part();
     let sum = Sum::default().word(first).word(second([0, 0]));
     let sum = sum.word(u64::from(to)).checksum();
     frame.store(ETHER_BYTES, first)?;
@@ -221,25 +223,25 @@ fn v4<F: Frame>(
     frame.store(ETHER_BYTES + 16, to)
 }
 
-/// An IPv6 header; `next` is what follows and the hops that it has.
+/// An IPv6 header, with what follows.
 #[inline(always)]
 fn v6<F: Frame>(
     frame: &mut F,
     first: [u8; 4],
     length: u16,
-    next: [u8; 2],
-    ends: &FarValue,
+    next: u8,
+    [from, to]: [&Addr; 2],
 ) -> Option<()> {
-    let ([a, b, c, d], [high, low], [next, hops]) = (first, length.to_be_bytes(), next);
-    let word = u64::from_ne_bytes([a, b, c, d, high, low, next, hops]);
+    let ([a, b, c, d], [high, low]) = (first, length.to_be_bytes());
+    let word = u64::from_ne_bytes([a, b, c, d, high, low, next, HOPS]);
     frame.store(ETHER_BYTES, word)?;
-    frame.store(ETHER_BYTES + 8, ends.from.words())?;
-    frame.store(ETHER_BYTES + 24, ends.to.words())
+    frame.store(ETHER_BYTES + 8, from.words())?;
+    frame.store(ETHER_BYTES + 24, to.words())
 }
 
 /// Turns a packet into word to its sender that `told` bytes are the most. `None`: it is spoilt.
 #[inline(always)]
-fn tell<F: Frame>(frame: &mut F, arrival: &Arrival<'_>, from: Addr, told: u32) -> Option<()> {
+fn tell<F: Frame>(frame: &mut F, arrival: &Arrival<'_>, from: &Addr, told: u32) -> Option<()> {
     match arrival.family {
         Family::V4 => v4_tell(frame, from, told)?,
         Family::V6 => v6_tell(frame, from, told)?,
@@ -253,7 +255,7 @@ fn tell<F: Frame>(frame: &mut F, arrival: &Arrival<'_>, from: Addr, told: u32) -
 
 /// RFC 792 with the next hop's MTU of RFC 1191 §4, and what it speaks of up to eight bytes behind the longest header.
 #[inline(always)]
-fn v4_tell<F: Frame>(frame: &mut F, from: Addr, told: u32) -> Option<()> {
+fn v4_tell<F: Frame>(frame: &mut F, from: &Addr, told: u32) -> Option<()> {
     let to = Addr::v4_word(frame.load(ETHER_BYTES + 12)?);
     let head = V4_BYTES + ICMP_BYTES;
     let is_room = frame.cut((ETHER_BYTES + V4_QUOTE) as u32) && frame.open(head as u32, None);
@@ -269,19 +271,13 @@ fn v4_tell<F: Frame>(frame: &mut F, from: Addr, told: u32) -> Option<()> {
     }
     let rest: u32 = frame.load(at + ICMP_BYTES + V4_QUOTE - 4)?;
     let sum = sum.word(u64::from(rest)).checksum();
-    v4(
-        frame,
-        CONTROL,
-        (head + V4_QUOTE) as u16,
-        ICMP,
-        &FarValue { from, to },
-    )?;
+    v4(frame, CONTROL, (head + V4_QUOTE) as u16, ICMP, [from, &to])?;
     frame.store(at, message(sum.to_ne_bytes()))
 }
 
 /// RFC 4443 §3.2, with as much of the packet as has its ports for certain.
 #[inline(always)]
-fn v6_tell<F: Frame>(frame: &mut F, from: Addr, told: u32) -> Option<()> {
+fn v6_tell<F: Frame>(frame: &mut F, from: &Addr, told: u32) -> Option<()> {
     let to = Addr::v6_words(frame.load(ETHER_BYTES + 8)?);
     let head = V6_BYTES + ICMP_BYTES;
     let is_room = frame.cut((ETHER_BYTES + V6_QUOTE) as u32) && frame.open(head as u32, None);
@@ -297,8 +293,7 @@ fn v6_tell<F: Frame>(frame: &mut F, from: Addr, told: u32) -> Option<()> {
     for word in 0..V6_QUOTE / 8 {
         sum = sum.word(frame.load(at + ICMP_BYTES + word * 8)?);
     }
-    let ends = FarValue { from, to };
-    v6(frame, [0x60, 0, 0, 0], payload, [ICMPV6, HOPS], &ends)?;
+    v6(frame, [0x60, 0, 0, 0], payload, ICMPV6, [from, &to])?;
     frame.store(at, message(sum.checksum().to_ne_bytes()))
 }
 

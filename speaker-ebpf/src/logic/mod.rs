@@ -167,7 +167,7 @@ pub trait Maps {
     /// Counts a packet of a VIP that is spread.
     fn steered(&mut self, steered: Steered);
     /// Where a node on another segment is reached.
-    fn far(&self, key: &FarKey) -> Option<FarValue>;
+    fn far(&self, key: &FarKey) -> Option<&FarValue>;
     /// What an address may be to a packet in another one; nothing, of one that is not in the table.
     fn end(&self, addr: &Addr) -> EndValue;
     /// Counts a packet that goes to another segment, or came from one.

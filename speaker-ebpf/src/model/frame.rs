@@ -1,6 +1,6 @@
 //! A frame in a vector. What has not been pulled can be neither loaded nor written, as in a socket buffer.
 
-use crate::abi::Addr;
+use crate::abi::FarValue;
 use crate::frame::flow::Family;
 use crate::frame::{ETHER_BYTES, Frame, Way};
 use bytemuck::Pod;
@@ -108,13 +108,10 @@ impl Frame for VecFrame {
         self.segment_bytes
     }
 
-    fn way(&self, _: Family, _: Addr, _: Addr, bytes: u32) -> Way {
+    fn way(&self, _: Family, _: &FarValue, bytes: u32) -> Way {
         match self.route {
             Some((_, most)) if bytes > most => Way::TooBig(most),
-            Some((ifindex, _)) => Way::Out {
-                ifindex,
-                ether: None,
-            },
+            Some((ifindex, _)) => Way::Out(ifindex),
             None => Way::None,
         }
     }

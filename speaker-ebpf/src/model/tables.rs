@@ -311,8 +311,8 @@ impl Maps for Tables {
         *self.steered.entry(steered).or_default() += 1;
     }
 
-    fn far(&self, key: &FarKey) -> Option<FarValue> {
-        self.far.get(key).copied()
+    fn far(&self, key: &FarKey) -> Option<&FarValue> {
+        self.far.get(key)
     }
 
     fn end(&self, addr: &Addr) -> EndValue {

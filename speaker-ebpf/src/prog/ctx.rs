@@ -4,7 +4,7 @@
 //! and derives its pointer anew, because pulling and growing move the packet. Words are read whole although headers leave them
 //! unaligned: x86-64 and arm64 allow that for packets, and the compiler is only kept from it by the rule for its own memory.
 
-use super::way::{Route, skb_room, xdp_room};
+use super::way::{skb_room, way, xdp_room};
 use aya_ebpf::EbpfContext;
 use aya_ebpf::bindings::{__sk_buff, xdp_md};
 use aya_ebpf::helpers::{bpf_redirect, bpf_skb_change_tail, bpf_xdp_adjust_tail};
@@ -13,7 +13,7 @@ use bytemuck::Pod;
 use core::arch::asm;
 use core::ffi::c_void;
 use core::mem::{offset_of, transmute_copy};
-use speaker_ebpf::abi::Addr;
+use speaker_ebpf::abi::FarValue;
 use speaker_ebpf::frame::flow::Family;
 use speaker_ebpf::frame::{Frame, Way};
 
@@ -104,11 +104,9 @@ impl Frame for Skb<'_> {
     }
 
     #[inline(always)]
-    fn way(&self, family: Family, from: Addr, to: Addr, bytes: u32) -> Way {
+    fn way(&self, family: Family, far: &FarValue, bytes: u32) -> Way {
         // SAFETY: it is the context of this program.
-        let route =
-            unsafe { Route::find(self.ctx.as_ptr(), self.ifindex(), family, [from, to], bytes) };
-        route.resolved_later()
+        unsafe { way(self.ctx.as_ptr(), self.ifindex(), family, far, bytes) }
     }
 
     #[inline(always)]
@@ -221,12 +219,10 @@ impl Frame for Xdp<'_> {
         0
     }
 
+    /// None: nothing asks for the next hop's address here, and the program's own stack has no room for a query.
     #[inline(always)]
-    fn way(&self, family: Family, from: Addr, to: Addr, bytes: u32) -> Way {
-        let ifindex = self.ifindex();
-        // SAFETY: it is the context of this program.
-        let route = unsafe { Route::find(self.ctx.as_ptr(), ifindex, family, [from, to], bytes) };
-        route.resolved_on(ifindex)
+    fn way(&self, _: Family, _: &FarValue, _: u32) -> Way {
+        Way::None
     }
 
     #[inline(always)]

@@ -390,9 +390,9 @@ impl Maps for Kernel {
     }
 
     #[inline(always)]
-    fn far(&self, key: &FarKey) -> Option<FarValue> {
-        // SAFETY: as in `vip`.
-        unsafe { FAR.get(key).copied() }
+    fn far(&self, key: &FarKey) -> Option<&FarValue> {
+        // SAFETY: the element stays a node's even if it is recycled at this moment; then one packet goes astray.
+        unsafe { FAR.get(key) }
     }
 
     #[inline(always)]

@@ -1,19 +1,17 @@
-//! Routes out of this node, as the kernel has them, and the room for headers around a packet. Both hooks ask for the same route; at TC the
-//! kernel finds the next hop's hardware address, at XDP it must know it already.
+//! Routes out of this node as the kernel has them, at TC, and the room for headers around a packet at both hooks.
 
 use aya_ebpf::bindings::{__sk_buff, bpf_fib_lookup as FibLookup, xdp_md};
 use aya_ebpf::helpers::{
     bpf_fib_lookup, bpf_redirect_neigh, bpf_skb_adjust_room, bpf_xdp_adjust_head,
 };
-use bytemuck::{Pod, Zeroable};
 use core::ffi::c_void;
-use speaker_ebpf::abi::{Addr, MacAddr};
+use speaker_ebpf::abi::{Addr, FarValue};
+use speaker_ebpf::frame::Way;
 use speaker_ebpf::frame::flow::Family;
-use speaker_ebpf::frame::{Ether, Way};
 
 /// `struct bpf_fib_lookup`, without its unions: what goes in, and what comes out in its place.
 #[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
+#[derive(Clone, Copy)]
 struct Query {
     family: u8,
     protocol: u8,
@@ -25,87 +23,49 @@ struct Query {
     from: Addr,
     to: Addr,
     tag: u32,
-    src: MacAddr,
-    dst: MacAddr,
+    /// Hardware addresses, which nobody here needs.
+    macs: [u32; 3],
 }
 
 const _: () = assert!(size_of::<Query>() == size_of::<FibLookup>());
 
-/// An answer of the kernel's to where a packet goes.
-pub(super) struct Route {
-    query: Query,
-    outcome: i64,
+/// Where a packet goes that came in on a link and is passed on, if the kernel makes the Ethernet header and asks for the next hop's address.
+///
+/// # Safety
+/// `ctx` is the context of the program that runs.
+#[inline(always)]
+pub(super) unsafe fn way(
+    ctx: *mut c_void,
+    ifindex: u32,
+    family: Family,
+    far: &FarValue,
     bytes: u32,
-}
-
-impl Route {
-    /// Asks as for a packet that came in on a link and is passed on.
-    ///
-    /// # Safety
-    /// `ctx` is the context of the program that runs.
-    #[inline(always)]
-    pub(super) unsafe fn find(
-        ctx: *mut c_void,
-        ifindex: u32,
-        family: Family,
-        [from, to]: [Addr; 2],
-        bytes: u32,
-    ) -> Self {
-        let (number, from, to) = match family {
-            Family::V4 => (AF_INET, first_word(from), first_word(to)),
-            Family::V6 => (AF_INET6, from, to),
-        };
-        let mut query = Query {
-            family: number,
-            bytes: if bytes > 0xffff { 0xffff } else { bytes as u16 },
-            ifindex,
-            from,
-            to,
-            ..Query::zeroed()
-        };
-        let at = (&raw mut query).cast::<FibLookup>();
-        // SAFETY: the caller gives the context; the rest is of the size and the form that the kernel wants.
-        let outcome = unsafe { bpf_fib_lookup(ctx, at, size_of::<Query>() as i32, 0) };
-        Self {
-            query,
-            outcome,
-            bytes,
+) -> Way {
+    let (number, from, to) = match family {
+        Family::V4 => (AF_INET, first_word(far.from), first_word(far.to)),
+        Family::V6 => (AF_INET6, far.from, far.to),
+    };
+    let mut query = Query {
+        family: number,
+        protocol: 0,
+        ports: [0; 2],
+        bytes: if bytes > 0xffff { 0xffff } else { bytes as u16 },
+        ifindex,
+        class: 0,
+        from,
+        to,
+        tag: 0,
+        macs: [0; 3],
+    };
+    let at = (&raw mut query).cast::<FibLookup>();
+    // SAFETY: the caller gives the context; the rest is of the size and the form that the kernel wants.
+    match unsafe { bpf_fib_lookup(ctx, at, size_of::<Query>() as i32, 0) } {
+        SUCCESS | NO_NEIGHBOUR => Way::Out(query.ifindex),
+        TOO_BIG => {
+            let most = u32::from(query.bytes);
+            Way::TooBig(if most < bytes { most } else { SURE_BYTES })
         }
-    }
-
-    /// The way if the kernel makes the Ethernet header, and asks for the next hop's address where it must.
-    #[inline(always)]
-    pub(super) fn resolved_later(&self) -> Way {
-        match self.outcome {
-            SUCCESS | NO_NEIGHBOUR => Way::Out {
-                ifindex: self.query.ifindex,
-                ether: None,
-            },
-            TOO_BIG => self.too_big(),
-            _ => Way::None,
-        }
-    }
-
-    /// The way if it leaves by the link that it came in on and the next hop's address is known.
-    #[inline(always)]
-    pub(super) fn resolved_on(&self, ifindex: u32) -> Way {
-        match self.outcome {
-            SUCCESS if self.query.ifindex == ifindex => Way::Out {
-                ifindex,
-                ether: Some(Ether {
-                    dst: self.query.dst,
-                    src: self.query.src,
-                }),
-            },
-            TOO_BIG => self.too_big(),
-            _ => Way::None,
-        }
-    }
-
-    #[inline(always)]
-    fn too_big(&self) -> Way {
-        let most = u32::from(self.query.bytes);
-        Way::TooBig(if most < self.bytes { most } else { SURE_BYTES })
+        _ => Way::None,
     }
 }
 

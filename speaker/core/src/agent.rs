@@ -131,7 +131,7 @@ impl Agent {
             failures_due: None,
             cut_off: None,
             watching: Watching::default(),
-            spreading: Spreading::new(spread),
+            spreading: Spreading::new(spread, is_armed),
             holds,
             wishes: Arc::default(),
             memo: Memo::default(),

@@ -98,6 +98,26 @@ impl TestLab {
         Self::of(options, &[])
     }
 
+    /// A lab of so many nodes; no speaker runs yet. Nodes beyond the third get a manifest.
+    #[track_caller]
+    pub fn of_nodes(nodes: u8, changes: &[(&str, &str, &str)]) -> Self {
+        let options = Options {
+            nodes,
+            ..options_of(std::process::id())
+        };
+        let lab = Self::of(options, changes);
+        for node in lab.topology().nodes.iter().skip(3) {
+            let [v4, v6] = node.addresses();
+            let name = &node.name;
+            let text = format!(
+                "apiVersion: v1\nkind: Node\nmetadata:\n  name: {name}\n  labels:\n    kubernetes.io/hostname: {name}\n\
+                 status:\n  addresses:\n    - {{type: InternalIP, address: {v4}}}\n    - {{type: InternalIP, address: \"{v6}\"}}\n"
+            );
+            edit(&lab.manifests(), &format!("node-{name}.yaml"), "", &text);
+        }
+        lab
+    }
+
     #[track_caller]
     fn of(options: Options, changes: &[(&str, &str, &str)]) -> Self {
         let turn = turn();

@@ -6,6 +6,7 @@
 
 use anyhow::{Context, Result};
 use clap::Args;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::Arc;
@@ -30,6 +31,7 @@ impl Backend {
     /// # Errors
     /// When a port is taken.
     pub fn serve(self) -> Result<()> {
+        allow_files().context("failed to raise the limit of open files")?;
         let me = Arc::new(self);
         let http = listen(HTTP_PORT)?;
         let echo = listen(ECHO_PORT)?;
@@ -80,16 +82,20 @@ fn accept(
             in_use.fetch_sub(1, Ordering::Relaxed);
             continue;
         }
-        let (serve, in_use) = (serve.clone(), Arc::clone(in_use));
-        thread::spawn(move || {
+        let (serve, now) = (serve.clone(), Arc::clone(in_use));
+        let thread = thread::Builder::new().stack_size(STACK_BYTES);
+        let started = thread.spawn(move || {
             // What a client does to its own connection concerns nobody else.
             drop(
                 stream
                     .set_read_timeout(Some(IDLE_MAX))
                     .and_then(|()| serve(stream)),
             );
-            in_use.fetch_sub(1, Ordering::Relaxed);
+            now.fetch_sub(1, Ordering::Relaxed);
         });
+        if started.is_err() {
+            in_use.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
 
@@ -125,7 +131,21 @@ pub const HTTP_PORT: u16 = 8080;
 /// Where pods echo, on TCP and UDP.
 pub const ECHO_PORT: u16 = 7007;
 
-const CONNECTIONS_MAX: usize = 256; // more than any test opens at a time
-const IDLE_MAX: Duration = Duration::from_secs(10);
+/// As many files as this process may have.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn allow_files() -> std::io::Result<()> {
+    let now = getrlimit(Resource::Nofile);
+    let most = Rlimit {
+        current: now.maximum,
+        ..now
+    };
+    Ok(setrlimit(Resource::Nofile, most)?)
+}
+
+const CONNECTIONS_MAX: usize = 4_096; // more than any test opens at a time
+const STACK_BYTES: usize = 64 << 10;
+const IDLE_MAX: Duration = Duration::from_secs(60); // bounds a forgotten client, and one that goes through thousands of connections in turn
 const REQUEST_BYTES_MAX: u64 = 16 << 10;
 const ECHO_BYTES_MAX: u64 = 1 << 30; // bounds a forgotten client, allows a throughput test

@@ -31,6 +31,8 @@ pub struct Options {
     pub speaker_flags: &'static [&'static str],
     /// Whether there are a router at the switch and a client behind it.
     pub has_router: bool,
+    /// How many nodes there are; the samples have manifests of three.
+    pub nodes: u8,
 }
 
 impl Options {
@@ -49,6 +51,7 @@ impl Options {
             cluster: None,
             speaker_flags: &[],
             has_router: false,
+            nodes: 3,
         }
     }
 

@@ -66,12 +66,12 @@ pub struct Pod {
 }
 
 impl Topology {
-    /// The plan of a lab whose namespaces begin with `prefix`.
-    pub fn new(prefix: &str) -> Self {
+    /// The plan of a lab of so many nodes whose namespaces begin with `prefix`.
+    pub fn new(prefix: &str, nodes: u8) -> Self {
         Self {
             switch: Netns::named(format!("{prefix}-switch")),
             client: Netns::named(format!("{prefix}-client")),
-            nodes: (1..=NODES)
+            nodes: (1..=nodes)
                 .map(|number| Node::new(prefix, number))
                 .collect(),
             control: None,
@@ -299,7 +299,6 @@ pub const CONTROL_V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 3);
 /// The control plane's addresses.
 pub const CONTROL_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 3);
 
-const NODES: u8 = 3;
 const PODS: u8 = 2;
 const GATEWAY_V6: &str = "fe80::1";
 

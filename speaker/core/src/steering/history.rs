@@ -1,7 +1,8 @@
 //! To whom the packets of a VIP belonged before, so that a change of nodes breaks no connection to a node that is still there.
 //!
 //! Every node that may hold a VIP follows its history, also while another one holds it: whoever takes it goes on where the other
-//! stopped. What a node did not see, because it was not there, it takes to have been as it is.
+//! stopped. What a node did not see, because it was not there, it takes to have been as it is; but of what another node held when it came it
+//! knows that it had no share until then.
 
 use super::{Before, Place, Share, Spread, Weights};
 use speaker_proto::{Span, Time};
@@ -39,11 +40,18 @@ impl History {
                 Some(spread) => {
                     let is_finding = !is_held && now < begun + FINDING;
                     match is_finding && is_more(&spread.share.weights, &share.weights) {
-                        true => begin(share, false, now),
+                        true => {
+                            let before = facts.without(&place, &share);
+                            begin(share, before, now)
+                        }
                         false => follow(spread, share, now),
                     }
                 }
-                None => begin(share, is_held, now),
+                None if is_held => begin(share, Some(Before::Stack), now),
+                None => {
+                    let before = facts.without(&place, &share);
+                    begin(share, before, now)
+                }
             };
             (place, spread)
         });
@@ -78,6 +86,8 @@ impl History {
 pub trait Facts {
     /// Whether this node has had its packets until now: of one that is new, its stack.
     fn is_stack(&self, place: &Place) -> bool;
+    /// Of one that another node had when this one came to it just now: those that had a share before this node had one.
+    fn without(&self, place: &Place, share: &Share) -> Option<Before>;
     /// Of one that is not spread any more: this node alone, if packets may still be sent to others from there.
     fn own(&self, place: &Place) -> Option<Arc<Weights>>;
 }
@@ -87,11 +97,11 @@ fn is_more(old: &Weights, new: &Weights) -> bool {
     old.len() < new.len() && old.keys().all(|node| new.contains_key(node))
 }
 
-fn begin(share: Share, is_stack: bool, now: Time) -> Spread {
+fn begin(share: Share, before: Option<Before>, now: Time) -> Spread {
     Spread {
         share,
-        before: Arc::new(is_stack.then_some(Before::Stack).into_iter().collect()),
-        until: if is_stack { now + WINDOW } else { now },
+        until: if before.is_some() { now + WINDOW } else { now },
+        before: Arc::new(before.into_iter().collect()),
     }
 }
 
@@ -118,9 +128,32 @@ mod tests {
     /// Whether the stack had everything, and whether everything may still be spread.
     struct All(bool, bool);
 
+    /// Another node had it when this one, `c`, came.
+    struct Came;
+
+    impl Facts for Came {
+        fn is_stack(&self, _: &Place) -> bool {
+            false
+        }
+
+        fn without(&self, _: &Place, share: &Share) -> Option<Before> {
+            let mut rest = Weights::clone(&share.weights);
+            rest.remove(&"c".parse().unwrap())?;
+            Some(Before::Nodes(Arc::new(rest)))
+        }
+
+        fn own(&self, _: &Place) -> Option<Arc<Weights>> {
+            None
+        }
+    }
+
     impl Facts for All {
         fn is_stack(&self, _: &Place) -> bool {
             self.0
+        }
+
+        fn without(&self, _: &Place, _: &Share) -> Option<Before> {
+            None
         }
 
         fn own(&self, _: &Place) -> Option<Arc<Weights>> {
@@ -191,6 +224,18 @@ mod tests {
             history.advance(at(11), over(&["a", "b", "c"]), &NOT);
             assert_eq!(row(&history).before[0], nodes(&["a", "b"]));
         }
+    }
+
+    #[test]
+    fn who_comes_to_what_another_holds_knows_that_it_had_no_share() {
+        let mut history = History::default();
+        history.advance(at(1), over(&["c"]), &Came);
+        history.advance(at(4), over(&["a", "b", "c"]), &Came);
+        assert_eq!(*row(&history).before, [nodes(&["a", "b"])]);
+        assert_eq!(row(&history).until, at(4) + WINDOW);
+        history.advance(at(6), over(&["b", "c"]), &Came);
+        let before = [nodes(&["a", "b", "c"]), nodes(&["a", "b"])];
+        assert_eq!(*row(&history).before, before);
     }
 
     #[test]

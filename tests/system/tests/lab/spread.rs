@@ -4,6 +4,9 @@
 //! The service proxy of each node translates addresses by tables of its own, so that a packet of a connection which reaches another
 //! node than before is reset.
 
+#[path = "spread/many.rs"]
+mod many;
+
 use super::moves::{Talk, open, open_until, talk_until};
 use super::restart::echo_until;
 use serde_json::Value;
