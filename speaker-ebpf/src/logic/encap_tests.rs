@@ -1,7 +1,7 @@
 //! Packets to and from nodes on other segments: byte for byte, and as [`crate::model::encap`] has it for any.
 
-use super::moves_tests::{A, B, CLIENT, Ends, FAMILIES, LINK, NOW, VIP4, VIP6, key, node};
 use super::Verdict;
+use super::moves_tests::{A, B, CLIENT, Ends, FAMILIES, LINK, NOW, VIP4, VIP6, key, node};
 use crate::abi::{
     Addr, Bucket, EndValue, Entry, FarKey, FarValue, Mode, SteerValue, Steered, TargetKey,
     TargetValue, Tunnelled,

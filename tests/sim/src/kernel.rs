@@ -93,18 +93,8 @@ impl Kernel {
             TableChange::Steer(Change::Remove(key)) => {
                 tables.steering.remove(key);
             }
-            TableChange::Far(Change::Put(key, far)) => {
-                tables.far.insert(*key, *far);
-            }
-            TableChange::Far(Change::Remove(key)) => {
-                tables.far.remove(key);
-            }
-            TableChange::End(Change::Put(addr, end)) => {
-                tables.ends.insert(*addr, *end);
-            }
-            TableChange::End(Change::Remove(addr)) => {
-                tables.ends.remove(addr);
-            }
+            TableChange::Far(change) => make(&mut tables.far, change),
+            TableChange::End(change) => make(&mut tables.ends, change),
             TableChange::ResetSlot(slot) => {
                 self.slots.insert(*slot);
                 tables.stats.remove(slot);
@@ -289,6 +279,14 @@ impl Kernel {
             .map(|(asker, value)| (asker.client.into(), Mac(value.mac.0)))
             .collect()
     }
+}
+
+/// Makes one change of a table.
+fn make<K: Ord + Copy, V: Copy>(table: &mut BTreeMap<K, V>, change: &Change<K, V>) {
+    match change {
+        Change::Put(key, value) => table.insert(*key, *value),
+        Change::Remove(key) => table.remove(key),
+    };
 }
 
 /// The place of a VIP's entry.
