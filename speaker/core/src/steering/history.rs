@@ -1,5 +1,9 @@
 //! To whom the packets of a VIP belonged before, so that a change of nodes breaks no connection to a node that is still there.
 //!
+//! A connection that is not remembered, though the window has been open for a while, was silent ever since it opened or is new to a node that took the
+//! VIP from another: most likely it is from before the first of the changes. So the earliest are asked first of those that had
+//! the packets since then, and after them those of long ago, from the latest back, since something may still be remembered for them.
+//!
 //! Every node that may hold a VIP follows its history, also while another one holds it: whoever takes it goes on where the other
 //! stopped. What a node did not see, because it was not there, it takes to have been as it is; but of what another node held when it came it
 //! knows that it had no share until then.
@@ -101,6 +105,7 @@ fn begin(share: Share, before: Option<Before>, now: Time) -> Spread {
     Spread {
         share,
         until: if before.is_some() { now + WINDOW } else { now },
+        followed: usize::from(before.is_some()),
         before: Arc::new(before.into_iter().collect()),
     }
 }
@@ -110,12 +115,28 @@ fn follow(spread: Spread, share: Share, now: Time) -> Spread {
         return Spread { share, ..spread };
     }
     let last = Before::Nodes(Arc::clone(&spread.share.weights));
-    // Whoever it was twice has the same slots: the later time is enough.
-    let earlier = spread.before.iter().filter(|before| **before != last);
-    let before = std::iter::once(last.clone()).chain(earlier.cloned());
+    let (followed, earlier) = spread.before.split_at(spread.followed);
+    // Whoever it was twice has the same slots: once is enough, at the first time of those that are followed.
+    let (mut before, earlier): (Vec<Before>, Vec<&Before>) = match now < spread.until {
+        true => (followed.to_vec(), earlier.iter().collect()),
+        false => (Vec::new(), followed.iter().rev().chain(earlier).collect()),
+    };
+    if !before.contains(&last) {
+        before.push(last);
+    }
+    if before.len() > BEFORE_MAX {
+        before.remove(1);
+    }
+    let followed = before.len();
+    for other in earlier {
+        if before.len() < BEFORE_MAX && !before.contains(other) {
+            before.push(other.clone());
+        }
+    }
     Spread {
         share,
-        before: Arc::new(before.take(BEFORE_MAX).collect()),
+        before: Arc::new(before),
+        followed,
         until: now + WINDOW,
     }
 }
@@ -222,7 +243,8 @@ mod tests {
             let before: &[Before] = if is_held { &[nodes(&["a"])] } else { &[] };
             assert_eq!(*row(&history).before, before);
             history.advance(at(11), over(&["a", "b", "c"]), &NOT);
-            assert_eq!(row(&history).before[0], nodes(&["a", "b"]));
+            let last = row(&history).before.last();
+            assert_eq!(last, Some(&nodes(&["a", "b"])));
         }
     }
 
@@ -234,7 +256,7 @@ mod tests {
         assert_eq!(*row(&history).before, [nodes(&["a", "b"])]);
         assert_eq!(row(&history).until, at(4) + WINDOW);
         history.advance(at(6), over(&["b", "c"]), &Came);
-        let before = [nodes(&["a", "b", "c"]), nodes(&["a", "b"])];
+        let before = [nodes(&["a", "b"]), nodes(&["a", "b", "c"])];
         assert_eq!(*row(&history).before, before);
     }
 
@@ -244,9 +266,24 @@ mod tests {
         history.advance(at(1), over(&["a"]), &All(true, false));
         history.advance(at(15), over(&["a", "b"]), &NOT);
         history.advance(at(19), over(&["a", "b", "c"]), &NOT);
-        let before = [nodes(&["a", "b"]), nodes(&["a"]), Before::Stack];
+        let before = [Before::Stack, nodes(&["a"]), nodes(&["a", "b"])];
         assert_eq!(*row(&history).before, before);
         assert_eq!(row(&history).until, at(19) + WINDOW);
+    }
+
+    #[test]
+    fn what_was_followed_to_its_end_is_asked_after_what_is_followed() {
+        let mut history = History::default();
+        history.advance(at(1), over(&["a"]), &NOT);
+        history.advance(at(15), over(&["b"]), &NOT);
+        history.advance(at(19), over(&["c"]), &NOT);
+        let later = row(&history).until;
+        history.advance(later, over(&["d"]), &NOT);
+        let before = [nodes(&["c"]), nodes(&["b"]), nodes(&["a"])];
+        assert_eq!(*row(&history).before, before);
+        history.advance(later + Span::s(1), over(&["e"]), &NOT);
+        let before = [nodes(&["c"]), nodes(&["d"]), nodes(&["b"]), nodes(&["a"])];
+        assert_eq!(*row(&history).before, before);
     }
 
     #[test]
@@ -268,7 +305,8 @@ mod tests {
             history.advance(at(round * 10), over(&[&name]), &NOT);
         }
         assert_eq!(row(&history).before.len(), BEFORE_MAX);
-        assert_eq!(row(&history).before[0], nodes(&["n18"]));
+        assert_eq!(row(&history).before[0], nodes(&["n0"]));
+        assert_eq!(row(&history).before[BEFORE_MAX - 1], nodes(&["n18"]));
     }
 
     #[test]
