@@ -95,14 +95,12 @@ fn far_after(
     after.tunnelled(what);
     way.into_iter().for_each(|way| after.steered(way));
     let length = was.bytes.len() as u32;
-    match (expected, account.node) {
-        (Verdict::Next, _) => after.traffic(slot, length),
-        (Verdict::Depart(_), Some(node)) => {
-            if !after.share(&ShareKey { slot, node }, length) {
-                after.steered(Steered::Uncounted);
-            }
-        }
-        _ => {}
+    if expected == Verdict::Next {
+        after.traffic(slot, length);
+    }
+    let node = account.node.filter(|_| way == Some(Steered::Sent));
+    if node.is_some_and(|node| !after.share(&ShareKey { slot, node }, length)) {
+        after.steered(Steered::Uncounted);
     }
     after
 }
