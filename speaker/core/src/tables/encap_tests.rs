@@ -74,6 +74,7 @@ fn plan(is_beyond: bool) -> Plan {
         },
         before: Arc::default(),
         until: Time::ms(5),
+        followed: 0,
     };
     Plan {
         is_complete: true,
