@@ -2,10 +2,12 @@
 //!
 //! The modules below recognise and rewrite; whether a frame is answered is none of their business.
 
+pub mod answer;
 pub mod arp;
 pub mod flow;
 pub mod ip;
 pub mod ndp;
+pub mod plain;
 
 use crate::abi::{FarValue, MacAddr};
 use bytemuck::Pod;
@@ -58,6 +60,13 @@ pub trait Frame {
 
     /// Cuts everything off behind the first `len` bytes, which there are. `false`: nothing was changed.
     fn cut(&mut self, len: u32) -> bool;
+
+    /// Makes the frame this long, at its end, and loadable whole. `false`: no room.
+    fn resize(&mut self, len: u32) -> bool;
+
+    /// Whether the checksum of the transport, which is at `offset`, was never written: whoever sends the frame writes it there, as
+    /// it was announced with the packet. The checksum is not what it was any more.
+    fn owes_sum(&mut self, offset: usize) -> bool;
 }
 
 /// How a packet of ours leaves this node.

@@ -4,7 +4,7 @@
 
 use super::encap::{self, Fate};
 use super::spread::{Account, account};
-use super::{Tables, VecFrame, check_forward, run};
+use super::{Tables, VecFrame, check_forward, options, run};
 use crate::abi::{FarValue, ShareKey, Steered, Tunnelled};
 use crate::logic::{Maps, Verdict};
 
@@ -12,8 +12,13 @@ use crate::logic::{Maps, Verdict};
 pub fn run_accounted(frame: &mut VecFrame, tables: &mut Tables) -> Verdict {
     let (mut before, was) = (tables.clone(), frame.clone());
     let bytes = &was.bytes;
-    let verdict = run(frame, tables);
     let is_seen = frame.is_for_us && !frame.is_tagged;
+    let is_around = encap::taken_out(&before, bytes).is_some();
+    let deed = options::deed(&before, frame).filter(|_| is_seen && !is_around);
+    if let Some(deed) = deed {
+        return deed.run(before, frame, tables);
+    }
+    let verdict = run(frame, tables);
     if !is_seen {
         return verdict;
     }
@@ -36,7 +41,7 @@ pub fn run_accounted(frame: &mut VecFrame, tables: &mut Tables) -> Verdict {
         return verdict;
     }
     let expected = match (account.way, account.to) {
-        (Some(Steered::LostFragment), _) => Verdict::Drop,
+        (Some(Steered::LostFragment | Steered::Silenced), _) => Verdict::Drop,
         (_, Some(_)) => Verdict::Forward,
         (_, None) => Verdict::Next,
     };

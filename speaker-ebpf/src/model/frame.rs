@@ -25,6 +25,8 @@ pub struct VecFrame {
     pub segment_bytes: u32,
     /// Where packets to other nodes leave: the link, and how big they may be there; `None`: there is no route.
     pub route: Option<(u32, u32)>,
+    /// Whether the transport's checksum was never written.
+    pub owes_sum: bool,
 }
 
 impl VecFrame {
@@ -39,6 +41,7 @@ impl VecFrame {
             room: 64,
             segment_bytes: 0,
             route: None,
+            owes_sum: false,
         }
     }
 
@@ -143,6 +146,25 @@ impl Frame for VecFrame {
             self.bytes.truncate(len as usize);
         }
         is_there
+    }
+
+    fn resize(&mut self, len: u32) -> bool {
+        let extra = len.saturating_sub(self.len());
+        if extra > self.room {
+            return false;
+        }
+        self.room -= extra;
+        self.bytes.resize(len as usize, 0);
+        self.linear = self.bytes.len();
+        true
+    }
+
+    fn owes_sum(&mut self, offset: usize) -> bool {
+        let sum: Option<u16> = self.load(offset);
+        if let Some(sum) = sum.filter(|_| !self.owes_sum) {
+            self.store(offset, sum.wrapping_add(1));
+        }
+        self.owes_sum
     }
 }
 

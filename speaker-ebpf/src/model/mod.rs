@@ -10,6 +10,7 @@ pub mod flow;
 mod forward;
 mod frame;
 mod fuzz;
+pub mod options;
 mod spread;
 mod tables;
 pub mod wire;

@@ -3,4 +3,5 @@
 mod ctx;
 mod entry;
 mod maps;
+mod socket;
 mod way;

@@ -143,6 +143,8 @@ pub struct Member {
     /// Its speaker promised to be back and is not heard, and this node observes it: whether its kernel still answers is for this node to
     /// find out (L6.3).
     pub is_in_grace: bool,
+    /// It has acknowledged this node's profile in this boot: its kernel takes this node's claims for a member's.
+    pub has_met: bool,
 }
 
 impl Member {

@@ -17,7 +17,7 @@ use speaker_core::tables::{self, Memory, TableChange, Tables};
 use speaker_core::{LinkName, Local, Members, Problem, World};
 use speaker_proto::gossip;
 use speaker_proto::member::{HeldSet, HeldVersion};
-use speaker_proto::{GroupKey, Mac, Machine, NodeName, Span, Time, Vip};
+use speaker_proto::{GroupKey, Mac, Machine, NodeId, NodeName, Span, Time, Vip};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -109,6 +109,8 @@ pub(crate) struct Decide {
     fences: Fences,
     /// The newest held set that the pulse has not taken.
     unsaid: Option<(HeldVersion, Arc<HeldSet>)>,
+    /// Whether kernels of members in their grace are silent, as far as the pulse has not taken it: it is said only once.
+    kernels: BTreeMap<NodeId, bool>,
     is_armed: bool,
     /// When the first change was heard that no plan has answered yet.
     heard: Option<Time>,
@@ -135,6 +137,7 @@ impl Decide {
             problems: Vec::new(),
             fences: Fences::default(),
             unsaid: None,
+            kernels: BTreeMap::new(),
             heard: None,
             work: Work::default(),
         }
@@ -173,6 +176,7 @@ impl Decide {
         self.flush();
         self.repair();
         self.publish_held();
+        self.tell_kernels();
         self.signals.decided.touch();
         if self.is_news() {
             self.publish();
@@ -231,8 +235,9 @@ impl Decide {
                         .probe(local, (group, nonce), only, &places);
                 }
                 Output::LookFor(prospects) => self.outlets.hands.look_for(prospects),
-                // Not told to the observers yet: docs/layer2.md says why (L6.3).
-                Output::Kernel(..) => {}
+                Output::Kernel(node, is_silent) => {
+                    self.kernels.insert(node, is_silent);
+                }
                 Output::Watch(list) => self.outlets.hands.watch(list),
                 Output::Claim(places) => self.outlets.hands.claim(Claim::Again(vips(places))),
                 Output::ClaimTo(places, macs) => {
@@ -263,6 +268,14 @@ impl Decide {
                 self.unsaid = None;
             }
         }
+    }
+
+    /// Tells what was found of kernels, now or at the next turn.
+    fn tell_kernels(&mut self) {
+        let pulse = &self.signals.pulse;
+        let tell = |node, is_silent| pulse.tell(gossip::Input::Kernel(node, is_silent));
+        self.kernels
+            .retain(|node, is_silent| tell(*node, *is_silent).is_err());
     }
 
     /// A message to another node, which is lost if too many are under way: those who send them send them again.

@@ -36,6 +36,7 @@ fn figures() -> Figures {
         passages: BTreeMap::from([("forwarded", 4)]),
         steered: BTreeMap::from([("sent", 6)]),
         tunnelled: BTreeMap::from([("wrapped", 5)]),
+        opted: BTreeMap::from([("rejected", 3)]),
         shares: BTreeMap::from([(
             (
                 "192.0.2.10".parse().unwrap(),
@@ -90,6 +91,7 @@ fn api() -> ApiFigures {
 /// A service that is announced by BGP, a BGP peer and the BFD session with it.
 fn routers() -> Figures {
     Figures {
+        listening: BTreeMap::from([("given", 8)]),
         routed: BTreeMap::from([(
             "default/web".to_owned(),
             vec!["198.51.100.1".parse().unwrap()],
@@ -248,6 +250,8 @@ fn our_own_figures_have_our_name() {
         r#"heliograph_move_packets_total{outcome="forwarded"} 4"#,
         r#"heliograph_steered_packets_total{outcome="sent"} 6"#,
         r#"heliograph_tunnel_packets_total{outcome="wrapped"} 5"#,
+        r#"heliograph_socket_lookups_total{outcome="given"} 8"#,
+        r#"heliograph_option_packets_total{outcome="rejected"} 3"#,
         r#"heliograph_share_packets_total{ip="192.0.2.10",link="eth0",node="n2"} 6"#,
         r#"heliograph_share_bytes_total{ip="192.0.2.10",link="eth0",node="n2"} 600"#,
         r#"heliograph_neighbour_questions_total{outcome="asked"} 2"#,

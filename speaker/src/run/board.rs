@@ -132,6 +132,8 @@ impl Board {
             passages: by_name(self.sight.passages()?),
             steered: by_name(self.sight.steered()?),
             tunnelled: by_name(self.sight.tunnelled()?),
+            listening: by_name(self.sight.listening()?),
+            opted: by_name(self.sight.opted()?),
             neighbours: neighbour_figures(*self.neighbours.borrow()),
             links: self.attached.borrow().values().map(link).collect(),
             updates: self.updates.all.load(Ordering::Relaxed),

@@ -194,6 +194,7 @@ mod tests {
             acked: HeldVersion(1),
             is_reachable: true,
             is_in_grace: false,
+            has_met: true,
         })
     }
 

@@ -111,8 +111,11 @@ impl World {
                 Output::Tell(to, message) => {
                     process.asked.push_back(gossip::Input::Tell(to, message));
                 }
-                // As the driver has it.
-                Output::Kernel(..) => {}
+                Output::Kernel(of, is_silent) => {
+                    process
+                        .asked
+                        .push_back(gossip::Input::Kernel(of, is_silent));
+                }
                 Output::Publish(version, held) => {
                     process.asked.push_back(gossip::Input::Held(version, held));
                 }

@@ -85,6 +85,8 @@ pub struct Oracle {
     /// Promises that each node's process found void, and when one last did.
     voids: BTreeMap<usize, u64>,
     voided: Option<Ns>,
+    /// When each node's last process ended.
+    pub(crate) ended: BTreeMap<usize, Ns>,
     /// Who ever contested a VIP.
     parties: BTreeMap<IpAddr, BTreeSet<NodeId>>,
 }
@@ -147,7 +149,7 @@ impl World {
 
     fn pair(&mut self, vip: IpAddr, a: usize, b: usize) {
         let since = *self.oracle.pairs.entry((vip, a, b)).or_insert(self.now);
-        if !self.is_excused(a, b) {
+        if !self.is_excused(a, b, since) {
             let lasted = (self.now - since) / MS;
             let what = format!(
                 "{} and {} both answer for {vip}, since {lasted} ms",
@@ -162,15 +164,25 @@ impl World {
         }
     }
 
-    /// Whether two answers may be: gossip is cut at one of them, or was until just now; or one has no process, and the promise of a kernel was
-    /// void just now, though somebody still reaches it.
-    fn is_excused(&self, a: usize, b: usize) -> bool {
-        let since = self.now.saturating_sub(HEALING);
-        let is_cut = self.net.was_cut(a, since) || self.net.was_cut(b, since);
-        let is_alone = [a, b]
-            .into_iter()
-            .any(|node| self.nodes[node].process.is_none());
-        is_cut || is_alone && self.oracle.voided.is_some_and(|at| at >= since)
+    /// Whether two answers may be that have been since then: gossip is cut at one of them, or was until just now; or one has no process, a
+    /// promise was void since its last one ended, and the other's claims have not come to it yet.
+    fn is_excused(&self, a: usize, b: usize, since: Ns) -> bool {
+        let healed = self.now.saturating_sub(HEALING);
+        let is_cut = self.net.was_cut(a, healed) || self.net.was_cut(b, healed);
+        let is_void = |node: usize| {
+            let ended = self.oracle.ended.get(&node);
+            let voided = self.oracle.voided;
+            let is_since = voided.is_some_and(|at| ended.is_some_and(|ended| at >= *ended));
+            self.nodes[node].process.is_none() && is_since
+        };
+        let is_fresh = self.now < since + CLAIMED;
+        is_cut || is_fresh && (is_void(a) || is_void(b))
+    }
+
+    /// Since when two are known to answer for a VIP; now, if that is not known.
+    fn paired(&self, vip: IpAddr, a: usize, b: usize) -> Ns {
+        let pair = (vip, a.min(b), a.max(b));
+        self.oracle.pairs.get(&pair).copied().unwrap_or(self.now)
     }
 
     /// A node's process found so many promises void since it started.
@@ -203,7 +215,9 @@ impl World {
             two.macs[0], two.macs[1], two.vip
         );
         match two.macs.map(node) {
-            [Some(a), Some(b)] if self.is_excused(a, b) => self.coverage.see("two answers, seen"),
+            [Some(a), Some(b)] if self.is_excused(a, b, self.paired(two.vip, a, b)) => {
+                self.coverage.see("two answers, seen")
+            }
             // One question can meet the old holder and, a fraction of a millisecond later, the new one.
             [Some(_), Some(_)] if two.apart < MS => {}
             [_, _] => self.oracle.note(self.now, Promise::OneAnswer, what),
@@ -352,6 +366,8 @@ impl World {
 
 /// How long after a cut two answers may still be: heartbeats, held sets and one release.
 const HEALING: Ns = 2 * S;
+/// How long a kernel without a speaker may miss the claims of who took its VIP: five, one each 200 ms, and slow turns.
+const CLAIMED: Ns = 1_200 * MS;
 /// From a death to another's answer: 0.65 s until it is voted, a round of acknowledgements, and slow turns of two threads.
 const FAILOVER: Ns = 1_000 * MS;
 /// How often those who answer under an excuse are looked at.

@@ -129,7 +129,9 @@ impl World {
     /// SIGKILL.
     pub(crate) fn kill(&mut self, node: usize) {
         let known = &mut self.nodes[node];
-        known.process = None;
+        if known.process.take().is_some() {
+            self.oracle.ended.insert(node, self.now);
+        }
         known.life += 1;
     }
 

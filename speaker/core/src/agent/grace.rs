@@ -5,7 +5,6 @@
 
 use super::watching::watched;
 use super::{Agent, Output, Seen};
-use crate::local::LinkName;
 use crate::plan;
 use speaker_proto::member::{HeldState, Member};
 use speaker_proto::watch::{PROMISE_INTERVAL, Watched, Watchlist};
@@ -67,7 +66,7 @@ impl Agent {
             let mut links = self.local.links.iter();
             let (name, _) = links.find(|(_, link)| link.ifindex == place.1)?;
             let asked = Watched {
-                only: Some(plan::link_of(member, &LinkName::clone(name))?.mac),
+                only: Some(plan::link_of(&self.local, member, name)?.mac),
                 ..watched(member, [(place, own)].into(), PROMISE_INTERVAL)
             };
             Some((*group, asked))

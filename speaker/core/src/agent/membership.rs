@@ -1,7 +1,6 @@
 //! What the agent makes of the other members, and of what [`hold::Holds`] wants done.
 
 use super::{Agent, Event, Output};
-use crate::election::Placement;
 use crate::local::LinkName;
 use crate::members::{Members, member_macs, node_id};
 use crate::plan::{self, Passed};
@@ -135,9 +134,19 @@ impl Agent {
         }
     }
 
+    /// Who holds a group matters from now on, or does not any more.
+    pub(super) fn mind_holders(&mut self, now: Time) {
+        let ads = self.world.l2_advertisements.values();
+        let goes_by_holders = plan::places_otherwise(&self.local.rules, ads);
+        if goes_by_holders != self.goes_by_holders {
+            self.goes_by_holders = goes_by_holders;
+            self.meet(now);
+        }
+    }
+
     /// Who holds which group, where placement goes by it.
     fn holders(&self) -> BTreeMap<GroupKey, NodeName> {
-        if self.local.rules.placement == Placement::First {
+        if !self.goes_by_holders {
             return BTreeMap::new();
         }
         let mut holders: BTreeMap<GroupKey, (Epoch, NodeName)> = BTreeMap::new();
@@ -174,7 +183,11 @@ impl Agent {
         }
     }
 
+    /// Before there is a plan each VIP that was adopted is a group of its own.
     fn group_of(&self, vip: Vip) -> Option<GroupKey> {
+        if !self.plan.is_complete {
+            return Some(GroupKey(vip.0));
+        }
         let first = (vip, LinkName::from(""));
         let ((of, _), entry) = self.plan.l2.range(first..).next()?;
         (*of == vip).then_some(entry.group)

@@ -40,6 +40,7 @@ pub(crate) fn member(name: &NodeName) -> Member {
         acked: HeldVersion(1 << 32),
         is_reachable: true,
         is_in_grace: false,
+        has_met: true,
     }
 }
 
@@ -102,6 +103,27 @@ fn l5_2_who_goes_on_is_who_the_election_of_equals_puts_first_whatever_the_settin
         }
     }
     assert!((1..18).contains(&kept), "either comes first: {kept}");
+}
+
+#[test]
+fn l5_2_a_claim_that_comes_before_the_first_plan_is_asked_about() {
+    let now = Time::ms(1000);
+    let adopted = [(vip(), speaker_proto::Epoch(7))].into();
+    let mut agent = agent(now, adopted, true);
+    let other: NodeName = "n2".parse().unwrap();
+    meet(&mut agent, now, member(&other));
+    drain(&mut agent, now);
+    let claimed = Input::Claimed {
+        vip: vip(),
+        mac: OTHERS_MAC,
+    };
+    agent.input(now, claimed);
+    let outputs = drain(&mut agent, now);
+    let asked = outputs.iter().any(|output| match output {
+        Output::Tell(to, _) => *to == node_id(&other),
+        _ => false,
+    });
+    assert!(asked, "{outputs:?}");
 }
 
 /// Gossip is cut since this node started, so that nobody was ever heard, and both took the VIP.

@@ -6,6 +6,7 @@
 use super::{Agent, Output};
 use crate::plan::{self, L2Entry, Plan, Shares, Steering};
 use crate::steering::history::{FINDING, Facts, History, WINDOW};
+use crate::steering::socket::Listeners;
 use crate::steering::{Before, Neighbourhood, Overlay, Place, Prospects, Share, Unspread, Weights};
 use speaker_ebpf::abi::Mode;
 use speaker_proto::{GroupKey, NodeName, Time, Vip};
@@ -44,6 +45,13 @@ impl Agent {
     pub(super) fn neighbourhood(&mut self, now: Time, hood: Arc<Neighbourhood>) {
         if self.spreading.hood.as_ref() != Some(&hood) {
             self.spreading.hood = Some(hood);
+            self.changed(now);
+        }
+    }
+
+    pub(super) fn listeners(&mut self, now: Time, listeners: Arc<Listeners>) {
+        if self.local.listeners != listeners {
+            self.local.listeners = listeners;
             self.changed(now);
         }
     }

@@ -137,7 +137,7 @@ impl Agent {
         places: Vec<(Vip, LinkName)>,
     ) -> BTreeMap<Place, Mac> {
         let places = places.into_iter().filter_map(|(vip, name)| {
-            let theirs = plan::link_of(member, &name)?;
+            let theirs = plan::link_of(&self.local, member, &name)?;
             let has = match vip.0 {
                 IpAddr::V4(_) => theirs.has_arp,
                 IpAddr::V6(_) => theirs.has_ndp,
@@ -155,30 +155,40 @@ impl Agent {
             true => HEIR_INTERVAL,
             false => PROMISE_INTERVAL,
         };
-        let links: BTreeSet<u32> = list
+        let watched_on: BTreeSet<u32> = list
             .values()
             .flat_map(|watched| watched.places.keys().map(|(_, link)| *link))
             .collect();
-        if links.is_empty() {
-            return;
-        }
         let links = self.local.links.iter();
-        let links: Vec<LinkName> = links.map(|(name, _)| name.clone()).collect();
+        let links = links.filter(|(_, link)| watched_on.contains(&link.ifindex));
+        // Whoever is not on a segment is no witness there.
+        let mut wanting: BTreeMap<LinkName, usize> =
+            links.map(|(name, _)| (name.clone(), WITNESSES)).collect();
         let me = node_id(&self.local.node);
         let members = &self.roster.members;
         let ring = members.range(me..).chain(members.range(..me));
         let alive = ring.filter(|(_, member)| member.is_alive());
-        for (_, member) in alive.take(WITNESSES) {
+        for (_, member) in alive {
+            if wanting.is_empty() {
+                return;
+            }
+            let mut found = BTreeSet::new();
             let addresses = member.profile.addresses.iter().map(SocketAddr::ip);
             let (v4, v6): (Vec<IpAddr>, Vec<IpAddr>) = addresses.partition(IpAddr::is_ipv4);
             for address in [v4.first(), v6.first()].into_iter().flatten() {
-                let places = links.iter().map(|link| (Vip(*address), link.clone()));
+                let places = wanting.keys().map(|link| (Vip(*address), link.clone()));
                 let places = self.shared(member, places.collect());
+                found.extend(places.keys().map(|(_, link)| *link));
                 if !places.is_empty() {
                     list.entry(GroupKey(*address))
                         .or_insert_with(|| watched(member, places, interval));
                 }
             }
+            wanting.retain(|name, left| {
+                let link = self.local.links.get(name);
+                *left -= usize::from(link.is_some_and(|link| found.contains(&link.ifindex)));
+                *left > 0
+            });
         }
     }
 

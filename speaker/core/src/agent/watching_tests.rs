@@ -8,7 +8,7 @@ use crate::election::{Candidate, Election, order};
 use crate::manifest;
 use speaker_ebpf::abi::Mode;
 use speaker_proto::hold::message::{self, Message, Say};
-use speaker_proto::member::{HeldEntry, HeldState, HeldVersion, Profile};
+use speaker_proto::member::{HeldEntry, HeldState, HeldVersion, MemberLink, Profile, Roster};
 use speaker_proto::{Epoch, Machine};
 
 const STRANGER: Mac = Mac([2, 0, 0, 0, 9, 9]);
@@ -109,6 +109,38 @@ fn l6_7_an_heir_watches_what_it_would_inherit_and_a_witness_beside_it() {
     agent.input(now + Span::s(5), Input::Drain(true));
     let outputs = settle(&mut agent, now + Span::s(5));
     assert_eq!(list(&outputs), Some(Arc::default()), "it inherits nothing");
+}
+
+#[test]
+fn l6_7_who_is_not_on_a_segment_is_no_witness_there() {
+    let (mut agent, now) = heir_of(&other(true));
+    let me = node_id(&node());
+    let names = (0..6).map(|n| format!("other{n}").parse::<NodeName>().unwrap());
+    let mut names: Vec<NodeName> = names.collect();
+    names.sort_by_key(|name| node_id(name).0.wrapping_sub(me.0));
+    let mut roster: Roster = (**agent.roster()).clone();
+    for (n, name) in names.iter().enumerate() {
+        let mut member = member(name);
+        let profile = Arc::make_mut(&mut member.profile);
+        profile.addresses = vec![format!("192.0.2.{}:7946", 240 + n).parse().unwrap()];
+        // Only the last that is looked at has a link there.
+        if n < 5 {
+            let elsewhere = ["eth7", "eth8"].map(|link| MemberLink {
+                name: link.into(),
+                ..profile.links[0].clone()
+            });
+            profile.links = elsewhere.to_vec();
+        }
+        roster.members.insert(node_id(name), Arc::new(member));
+    }
+    agent.input(now + Span::s(2), Input::Roster(Arc::new(roster)));
+    let outputs = settle(&mut agent, now + Span::s(3));
+    let listed = list(&outputs).unwrap();
+    let witness = |n: usize| GroupKey(format!("192.0.2.{}", 240 + n).parse().unwrap());
+    let found: Vec<usize> = (0..6)
+        .filter(|n| listed.contains_key(&witness(*n)))
+        .collect();
+    assert_eq!(found, [5]);
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! L2Advertisement: which pools are announced on which nodes and links.
 
 use super::{once, schema};
+use crate::annotations;
+use crate::election::Placement;
 use crate::object::ObjectKey;
 use crate::problem::Faults;
 use crate::selector::{self, Selector};
@@ -36,6 +38,20 @@ pub struct PreferredNodes {
     pub weight: u32,
     /// Which nodes.
     pub selector: Selector,
+}
+
+impl L2Advertisement {
+    /// Which candidate its services are on, by its annotations `heliograph.io/spread-policy` and `heliograph.io/sticky`; `None`: they say nothing.
+    /// An even spread keeps holders, too, so that with both it is that.
+    pub fn placement(&self) -> Option<Placement> {
+        let policy = match annotations::word(&self.annotations, "spread-policy") {
+            Some("even") => Some(Placement::Even),
+            Some(_) => Some(Placement::First),
+            None => None,
+        };
+        let is_sticky = annotations::is_set(&self.annotations, "sticky");
+        policy.max(is_sticky.then_some(Placement::Sticky))
+    }
 }
 
 impl TryFrom<(&ObjectKey, schema::L2Advertisement)> for L2Advertisement {

@@ -2,10 +2,11 @@
 //! announce it. The order of the checks is MetalLB's.
 
 use super::setting::{Field, Setting};
-use super::{Reason, Unmatched, steering};
+use super::{Reason, Unmatched, options, steering};
 use crate::allocator::{Assignment, Assignments};
 use crate::annotations;
 use crate::crd::Pool;
+use crate::election::Placement;
 use crate::members::Families;
 use crate::object::{Kind, ObjectKey};
 use crate::problem::Problem;
@@ -36,8 +37,14 @@ pub(super) struct Demand {
     pub(super) is_spread: bool,
     /// Over such on other segments as well.
     pub(super) is_beyond: bool,
+    /// Sockets of a service proxy are to serve it.
+    pub(super) is_socketed: bool,
+    /// What else is to be done with its packets.
+    pub(super) options: options::Asked,
     /// Those of its addresses that are no node's; none exactly if no protocol may announce it.
     pub(super) vips: Vec<Vip>,
+    /// Where its advertisements say that its group should be; of several the one that keeps or spreads most.
+    pub(super) placement: Option<Placement>,
     /// The candidates of its advertisements; `None`: layer 2 does not concern it.
     pub(super) field: Option<Arc<Field>>,
     /// The nodes with an endpoint that can serve, if only those may announce.
@@ -288,6 +295,9 @@ fn demand(setting: &mut Setting, raw: &Raw<'_>) -> Demand {
         is_forced: false,
         is_spread: false,
         is_beyond: false,
+        is_socketed: false,
+        placement: None,
+        options: options::Asked::default(),
         vips: Vec::new(),
         field: None,
         hosts: None,
@@ -311,12 +321,18 @@ fn fill(demand: &mut Demand, setting: &mut Setting, raw: &Raw<'_>) -> Result<(),
     demand.pool = Some(pool.clone());
     demand.vips = vips(demand, setting)?;
     let kept = kept_advertisements(setting, raw.service, &pool);
+    let said = kept.iter().map(|i| setting.advertisement(*i).placement());
+    demand.placement = said.max().flatten();
     if !kept.is_empty() {
         demand.field = Some(setting.field(kept.clone(), families(&demand.vips)));
     }
     let (word, doubts) = steering::asked(setting, raw.service, &pool, &kept);
-    demand.is_beyond = word == steering::BEYOND;
-    demand.is_spread = demand.is_beyond || word == steering::SPREAD;
+    demand.is_beyond = word == Some(steering::BEYOND);
+    demand.is_spread = demand.is_beyond || word == Some(steering::SPREAD);
+    demand.is_socketed = word == Some(steering::SOCKET);
+    demand.problems.extend(doubts);
+    let (options, doubts) = options::asked(setting, raw.service, &pool, &kept);
+    demand.options = options;
     demand.problems.extend(doubts);
     let hosts = hosts(raw.slices).ok_or(Reason::NoEndpoints)?;
     demand.hosts = match raw.service.policy {

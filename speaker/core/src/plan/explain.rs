@@ -4,10 +4,11 @@
 use super::demand::Demand;
 use super::group::Group;
 use super::setting::Field;
+use super::socket::Served;
 use super::{
-    BgpExplanation, Held, Members, Memo, Outcome, Reason, Steering, Survey, l2, missing_kind,
+    BgpExplanation, Held, Members, Memo, Outcome, Plan, Reason, Steering, Survey, l2, missing_kind,
 };
-use crate::election::order;
+use crate::election::{Placement, order};
 use crate::local::{Link, LinkName, Local};
 use crate::service::ServiceId;
 use crate::steering::Place;
@@ -43,6 +44,9 @@ pub struct Explanation {
     pub shares_with: Vec<String>,
     /// The nodes that may announce it, in order: the first one is elected.
     pub candidates: Vec<Judged>,
+    /// Which of them it is on, where that is not simply the first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub placement: Option<String>,
     /// The other nodes, and why each is no candidate.
     pub others: Vec<Judged>,
     /// The links of this node that may announce, and whether they would.
@@ -50,6 +54,12 @@ pub struct Explanation {
     /// How its packets are spread over nodes; none unless it asks for that.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub steering: Vec<JudgedSpread>,
+    /// Which of its addresses sockets of this node serve; none unless it asks for that.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub sockets: Vec<JudgedSocket>,
+    /// What else is done with its packets; none unless it asks for anything.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub options: Vec<JudgedOption>,
     /// What is to be said of BGP; absent while there is no BGPAdvertisement.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bgp: Option<BgpExplanation>,
@@ -120,9 +130,12 @@ impl Explanation {
             group: None,
             shares_with: Vec::new(),
             candidates: Vec::new(),
+            placement: None,
             others: Vec::new(),
             links: Vec::new(),
             steering: Vec::new(),
+            sockets: Vec::new(),
+            options: Vec::new(),
             bgp: None,
         }
     }
@@ -135,6 +148,8 @@ impl Explanation {
             return;
         };
         self.group = Some(group.key.to_string());
+        let placement = group.placement(demands, local.rules.placement);
+        self.placement = placed(placement).map(ToOwned::to_owned);
         self.shares_with = texts(&group.others(demands, i));
         self.judge_nodes(survey, local, group, &demands[i], field);
         let links = local.links.iter();
@@ -224,6 +239,71 @@ impl Explanation {
     }
 }
 
+/// An address on a link of this node, of a service that asks for sockets to serve it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct JudgedSocket {
+    /// The address.
+    pub address: String,
+    /// The link.
+    pub link: String,
+    /// Why they do not, and this node's service proxy does; absent if they do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub because: Option<String>,
+}
+
+impl Explanation {
+    /// With what sockets serve, as the plan in force says.
+    pub fn with_sockets(mut self, served: &Served) -> Self {
+        let judged = |(vip, link): &Place, because| JudgedSocket {
+            address: vip.to_string(),
+            link: link.to_string(),
+            because,
+        };
+        let rows = served.rows.iter().map(|place| judged(place, None));
+        let not = served.not.iter();
+        let not = not.map(|(place, why)| judged(place, Some(why.to_string())));
+        let all = rows.chain(not);
+        self.sockets = all
+            .filter(|judged| self.addresses.contains(&judged.address))
+            .collect();
+        self
+    }
+}
+
+/// What is done with packets of an address by option.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct JudgedOption {
+    /// The address.
+    pub address: String,
+    /// What its holder does, and what it does not although a service asks for it.
+    pub does: String,
+}
+
+impl Explanation {
+    /// With what else is done with its packets, as the plan in force says.
+    pub fn with_options(mut self, plan: &Plan) -> Self {
+        let options = plan.options.iter();
+        let judged = options.map(|(vip, options)| JudgedOption {
+            address: vip.to_string(),
+            does: options.to_string(),
+        });
+        self.options = judged
+            .filter(|option| self.addresses.contains(&option.address))
+            .collect();
+        self
+    }
+}
+
+impl fmt::Display for JudgedSocket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { address, link, .. } = self;
+        match &self.because {
+            Some(because) => write!(f, "not {address} on {link}: {because}"),
+            None => write!(f, "{address} on {link}"),
+        }
+    }
+}
+
 impl fmt::Display for JudgedSpread {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} on {} ", self.address, self.link)?;
@@ -244,6 +324,17 @@ impl fmt::Display for JudgedSpread {
 const HELD_DOWN: &str = "failed lately: only where nobody else can";
 const SILENT: &str = "does not answer for it, or did not a moment ago: only where nobody else can";
 const NOT_COMMON: &str = "is no candidate of a service that shares the address";
+
+/// Which candidate a group is on, where that is not simply the first.
+const fn placed(placement: Placement) -> Option<&'static str> {
+    match placement {
+        Placement::First => None,
+        Placement::Sticky => Some("sticky: its holder keeps it while none has a higher score"),
+        Placement::Even => Some(
+            "even: its holder keeps it while none has a higher score, up to its share of groups",
+        ),
+    }
+}
 
 fn judge_link(name: &LinkName, link: &Link, field: &Field) -> JudgedLink {
     let is_selected = field.here.as_ref().is_some_and(|choice| choice.has(name));
@@ -316,6 +407,9 @@ impl fmt::Display for Explanation {
             let because = because.map_or_else(String::new, |because| format!(" {because}"));
             writeln!(f, "  {head:22} {} (score {score}){because}", candidate.node)?;
         }
+        if let Some(placement) = &self.placement {
+            writeln!(f, "  {:22} {placement}", "placement:")?;
+        }
         for (i, other) in self.others.iter().enumerate() {
             let head = if i == 0 { "no candidates:" } else { "" };
             let because = other.because.as_deref().unwrap_or_default();
@@ -337,6 +431,14 @@ impl fmt::Display for Explanation {
         for (i, spread) in self.steering.iter().enumerate() {
             let head = if i == 0 { "spread:" } else { "" };
             writeln!(f, "  {head:22} {spread}")?;
+        }
+        for (i, socket) in self.sockets.iter().enumerate() {
+            let head = if i == 0 { "served by sockets:" } else { "" };
+            writeln!(f, "  {head:22} {socket}")?;
+        }
+        for (i, option) in self.options.iter().enumerate() {
+            let head = if i == 0 { "options:" } else { "" };
+            writeln!(f, "  {head:22} {}: {}", option.address, option.does)?;
         }
         self.bgp.as_ref().map_or(Ok(()), |bgp| bgp.write(f, node))
     }

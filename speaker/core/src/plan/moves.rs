@@ -1,6 +1,6 @@
 //! Where packets of VIPs that move go, from whose they are: nodes become hardware addresses, groups become links.
 //!
-//! A node is reached on the link that is called as here, or on its only one. Where it has neither nothing is sent to it, and a
+//! A node is reached on the link that is called as here, or on its only one, if that is called like none here. Where it has neither nothing is sent to it, and a
 //! problem says so. It knows nothing of how long a move takes or who decides on it (L6.2).
 
 use super::{L2Entry, Memo, Survey, l2};
@@ -49,7 +49,7 @@ pub fn moves(
             }
             let mut mac = |id: Option<NodeId>| {
                 let id = id?;
-                let mac = mac_of(roster, id, link);
+                let mac = mac_of(local, roster, id, link);
                 if mac.is_none() {
                     problems.insert(unreachable(local, roster, id, link));
                 }
@@ -83,17 +83,20 @@ fn is_place(
 }
 
 /// Where a member is reached from one of our links.
-fn mac_of(roster: &Roster, id: NodeId, link: &LinkName) -> Option<Mac> {
+fn mac_of(local: &Local, roster: &Roster, id: NodeId, link: &LinkName) -> Option<Mac> {
     let member = roster.members.get(&id)?;
-    link_of(member, link).map(|link| link.mac)
+    link_of(local, member, link).map(|link| link.mac)
 }
 
-/// The link of a member that is on the segment of one of ours: the one of that name, or its only one.
-pub fn link_of<'m>(member: &'m Member, link: &LinkName) -> Option<&'m MemberLink> {
+/// The link of a member that is on the segment of one of ours: the one of that name, or its only one, if no other of ours is called so.
+///
+/// A member says only which of its links can answer now. Of two that are called as ours the one that is left is still on the segment of its
+/// namesake.
+pub fn link_of<'m>(local: &Local, member: &'m Member, link: &LinkName) -> Option<&'m MemberLink> {
     let links = &member.profile.links;
     let named = links.iter().find(|theirs| theirs.name == link.0);
     let only = (links.len() == 1).then(|| links.first()).flatten();
-    named.or(only)
+    named.or(only.filter(|only| !local.links.keys().any(|own| own.0 == only.name)))
 }
 
 fn unreachable(local: &Local, roster: &Roster, id: NodeId, link: &LinkName) -> Problem {
@@ -104,7 +107,7 @@ fn unreachable(local: &Local, roster: &Roster, id: NodeId, link: &LinkName) -> P
         origin: "moves".into(),
         field: link.to_string(),
         why: format!(
-            "connections that belong to {name} are not sent there: it has no link of this name, and not exactly one other"
+            "connections that belong to {name} are not sent there: it has no link of this name, and not exactly one that is called like none of this node's"
         ),
     }
 }

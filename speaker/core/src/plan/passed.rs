@@ -60,7 +60,9 @@ pub fn passed_over(memo: &Memo, group: GroupKey, node: &NodeName) -> Option<Pass
         Passed::Silent
     } else if best.is_some_and(|best| best.weight > own.weight) {
         Passed::Preferred
-    } else if survey.setting.rules.placement == Placement::Even {
+    } else if group.placement(&survey.demands.list, survey.setting.rules.placement)
+        == Placement::Even
+    {
         Passed::Spread
     } else {
         Passed::Order

@@ -1,10 +1,11 @@
 //! Which candidate a group is on where that is not simply the first in the order: where it is now, or where there is room.
 //!
 //! Every node works it out from the same groups and the same holders, so all come to the same result; where they do not yet know the same
-//! holders, the holder's own view decides, as always (`docs/layer2.md`, L3.2).
+//! holders, the holder's own view decides, as always (`docs/layer2.md`, L3.2). Advertisements say it for their services, a flag for all of which they say
+//! nothing; groups that are to be spread evenly are spread among each other.
 
 use super::demand::Demand;
-use super::group::Groups;
+use super::group::{Group, Groups};
 use super::ranks::Ranks;
 use crate::election::Placement;
 use crate::members::Members;
@@ -13,28 +14,38 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+impl Group {
+    /// Where it should be, if `flag` is for all of which no advertisement says anything.
+    pub(super) fn placement(&self, demands: &[Arc<Demand>], flag: Placement) -> Placement {
+        let said = self.members.iter().map(|at| demands[*at].placement);
+        said.max().flatten().unwrap_or(flag)
+    }
+}
+
 impl Groups {
-    /// Sets every group's owner by what was elected and who holds it.
+    /// Sets every group's owner by what was elected and who holds it; `otherwise`: not all may be with the first in the order, and where those
+    /// are of which no advertisement says anything.
     pub(super) fn place(
         &mut self,
         demands: &[Arc<Demand>],
-        placement: Placement,
+        otherwise: Option<Placement>,
         members: &Members,
         ranks: &mut Ranks,
     ) {
         for at in std::mem::take(&mut self.shunned) {
             self.list[at].owner = self.list[at].first().cloned();
         }
-        match placement {
-            Placement::First => {}
-            Placement::Sticky => {
-                self.keep_holders(demands, members, &mut Loads::unlimited());
-            }
-            Placement::Even => {
-                let mut loads = Loads::even(self, demands);
-                let homeless = self.keep_holders(demands, members, &mut loads);
-                self.house(&homeless, demands, loads.share, ranks, &mut loads.of);
-            }
+        if let Some(flag) = otherwise {
+            let places = |wanted: Placement| {
+                let groups = self.list.iter().enumerate();
+                let alike = groups.filter(|(_, group)| group.placement(demands, flag) == wanted);
+                alike.map(|(at, _)| at).collect::<Vec<usize>>()
+            };
+            let (sticky, even) = (places(Placement::Sticky), places(Placement::Even));
+            self.keep_holders(&sticky, demands, members, &mut Loads::unlimited());
+            let mut loads = Loads::even(self, &even, demands);
+            let homeless = self.keep_holders(&even, demands, members, &mut loads);
+            self.house(&homeless, demands, loads.share, ranks, &mut loads.of);
         }
         self.pass_over(members);
     }
@@ -59,16 +70,18 @@ impl Groups {
         }
     }
 
-    /// Leaves groups with their holders as long as those are candidates with room; the places of the others, which are with the
+    /// Leaves the groups at these places with their holders as long as those are candidates with room; the places of the others, which are with the
     /// first in the order.
     fn keep_holders(
         &mut self,
+        places: &[usize],
         demands: &[Arc<Demand>],
         members: &Members,
         loads: &mut Loads,
     ) -> Vec<usize> {
         let mut homeless = Vec::new();
-        for (at, group) in self.list.iter_mut().enumerate() {
+        for at in places {
+            let group = &mut self.list[*at];
             let holder = members.holders.get(&group.key);
             let holder = holder.filter(|holder| group.best(demands).contains(*holder));
             match holder.filter(|holder| loads.take(holder)) {
@@ -76,7 +89,7 @@ impl Groups {
                 None => {
                     group.owner = group.first().cloned();
                     if group.first().is_some() {
-                        homeless.push(at);
+                        homeless.push(*at);
                     }
                 }
             }
@@ -123,9 +136,10 @@ impl Loads {
         }
     }
 
-    /// The groups that somebody can serve, divided among those who can serve one, rounded up.
-    fn even(groups: &Groups, demands: &[Arc<Demand>]) -> Self {
-        let served = groups.list.iter().filter(|group| group.first().is_some());
+    /// Those of the groups at these places that somebody can serve, divided among those who can serve one, rounded up.
+    fn even(groups: &Groups, places: &[usize], demands: &[Arc<Demand>]) -> Self {
+        let groups = places.iter().map(|at| &groups.list[*at]);
+        let served = groups.filter(|group| group.first().is_some());
         let mut nodes = BTreeSet::new();
         // Most groups borrow the one set of their advertisements: each such set is looked at once.
         let mut seen = BTreeSet::new();

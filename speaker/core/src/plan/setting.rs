@@ -4,7 +4,7 @@
 use super::group::LINE;
 use super::{Members, Unfit};
 use crate::crd::{L2Advertisement, Pool, PreferredNodes};
-use crate::election::Score;
+use crate::election::{Placement, Score};
 use crate::local::{LinkName, Local, Rules};
 use crate::members::Families;
 use crate::node::Node;
@@ -151,6 +151,11 @@ impl Setting {
         &self.ads[place]
     }
 
+    /// Whether a group may be elsewhere than with the first in the order.
+    pub(super) fn places_otherwise(&self) -> bool {
+        places_otherwise(&self.rules, self.ads.iter())
+    }
+
     /// The candidates of a set of advertisements, given by their places, for VIPs of these families.
     pub(super) fn field(&mut self, places: Vec<usize>, families: Families) -> Arc<Field> {
         let key = (places, families);
@@ -288,6 +293,15 @@ pub(super) fn same<'a, T: 'a>(
     theirs: impl ExactSizeIterator<Item = &'a Arc<T>>,
 ) -> bool {
     ours.len() == theirs.len() && ours.iter().zip(theirs).all(|(a, b)| Arc::ptr_eq(a, b))
+}
+
+/// Whether by the rules or by some advertisement a group may be elsewhere than with the first in the order, so that it matters who holds it.
+pub(crate) fn places_otherwise<'a>(
+    rules: &Rules,
+    mut ads: impl Iterator<Item = &'a Arc<L2Advertisement>>,
+) -> bool {
+    let is_otherwise = |placement| placement != Placement::First;
+    is_otherwise(rules.placement) || ads.any(|ad| ad.placement().is_some_and(is_otherwise))
 }
 
 /// By name or by label, united; an advertisement with neither is for every pool.

@@ -46,18 +46,20 @@ pub struct Shares {
 }
 
 const KEY: &str = "steering";
-pub(super) const SPREAD: &str = "spread";
+/// Spread over nodes on other segments as well.
 pub(super) const BEYOND: &str = "spread-encap";
-/// What is so without a word.
-const STACK: &str = "stack";
+/// Spread over nodes.
+pub(super) const SPREAD: &str = "spread";
+/// Served by sockets of this node.
+pub(super) const SOCKET: &str = "socket";
 
-/// What a service asks to become of its packets, and what is wrong with how it does.
-pub(super) fn asked<'s>(
-    setting: &'s Setting,
-    service: &'s Service,
+/// The word by which a service asks for something, and what is wrong with how it does.
+pub(super) fn asked<'a>(
+    setting: &'a Setting,
+    service: &'a Service,
     pool: &str,
     kept: &[usize],
-) -> (&'s str, Option<Problem>) {
+) -> (Option<&'a str>, Option<Problem>) {
     let ads = kept.iter().map(|i| setting.advertisement(*i));
     let words: BTreeSet<&str> = ads
         .filter_map(|ad| annotations::word(&ad.annotations, KEY))
@@ -67,16 +69,12 @@ pub(super) fn asked<'s>(
         let pool = setting.pool(pool);
         pool.is_some_and(|pool| annotations::allows_service(&pool.annotations, KEY))
     };
-    let agreed = match words.iter().collect::<Vec<_>>()[..] {
-        [word] => *word,
-        _ => STACK,
-    };
     match own {
-        Some(word) if allows(pool) => return (word, None),
+        Some(word) if allows(pool) => return (Some(word), None),
         Some(_) => {
             let why =
                 format!("has no effect: {PREFIX}allow-service of the pool {pool} does not list it");
-            return (agreed, Some(doubt(service, why)));
+            return (only(&words), Some(doubt(service, why)));
         }
         None => {}
     }
@@ -86,9 +84,14 @@ pub(super) fn asked<'s>(
             "its advertisements do not agree, and so its packets are not spread: {}",
             words.join(", ")
         );
-        return (agreed, Some(doubt(service, why)));
+        return (None, Some(doubt(service, why)));
     }
-    (agreed, None)
+    (only(&words), None)
+}
+
+/// The word, if there is one.
+fn only<'a>(words: &BTreeSet<&'a str>) -> Option<&'a str> {
+    words.first().copied().filter(|_| words.len() == 1)
 }
 
 fn doubt(service: &Service, why: String) -> Problem {
@@ -288,7 +291,7 @@ pub fn prospects(
             continue;
         }
         for link in local.links.keys() {
-            if let Some(theirs) = super::link_of(member, link) {
+            if let Some(theirs) = super::link_of(local, member, link) {
                 let prospect = Prospect {
                     mac: theirs.mac,
                     addresses: addresses.clone(),

@@ -42,16 +42,28 @@ fn wish(
     };
     let shunned = members.shunned.get(&group.key);
     let shunned = || shunned.into_iter().flatten();
+    let is_fit = demands()
+        .filter(|demand| demand.has_candidate())
+        .all(|demand| serves(demand));
     Wish {
         owner: group.owner.as_ref().map(node_id),
         vips: vips.iter().copied().collect(),
         is_forced: demands().all(|demand| demand.is_forced),
-        is_candidate: demands()
-            .filter(|demand| demand.has_candidate())
-            .all(|demand| serves(demand))
-            && !shunned().any(|node| *node == local.node),
+        is_candidate: is_fit && !shunned().any(|node| *node == local.node),
+        can_answer: is_fit || has_place(survey, group, local, vips),
         silent: shunned().map(node_id).collect(),
     }
+}
+
+/// Whether some VIP of a group has a link of this node that is selected and can answer for it.
+fn has_place(survey: &Survey<'_>, group: &Group, local: &Local, vips: &[Vip]) -> bool {
+    vips.iter().any(|vip| {
+        let choice = l2::choice(survey, group, *vip);
+        choice.is_some_and(|choice| {
+            let mut links = local.links.iter();
+            links.any(|(name, link)| choice.has(name) && l2::can_answer(link, *vip))
+        })
+    })
 }
 
 impl Memo {

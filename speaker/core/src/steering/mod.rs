@@ -6,6 +6,7 @@
 
 pub mod history;
 pub mod maglev;
+pub mod socket;
 
 use crate::local::LinkName;
 use crate::service::ServiceId;

@@ -326,6 +326,7 @@ impl Peer {
             acked: HeldVersion(self.has.acked.saturating_sub(1)),
             is_reachable: self.is_reachable && self.is_alive(),
             is_in_grace: self.is_in_grace && self.is_alive(),
+            has_met: self.has.profile > 0,
         })
     }
 }

@@ -22,6 +22,22 @@ pub(super) struct Doubt {
     until: Time,
 }
 
+impl Doubt {
+    /// A fence may be up, and it is not known by whose claim.
+    pub(super) fn of_nobody(now: Time) -> Self {
+        Self {
+            by: None,
+            nonce: 0,
+            until: now + DOUBT,
+        }
+    }
+
+    /// How long an answer is waited for.
+    pub(super) const fn until(&self) -> Time {
+        self.until
+    }
+}
+
 /// What a member says of a claim that came in its name.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Claim {
@@ -164,15 +180,24 @@ impl Holds {
         }
     }
 
-    /// A fence whose question is not answered goes down.
+    /// A fence whose question is not answered goes down; one of which nobody could be asked not before it is known who there is: after a
+    /// restart that may be whoever took the VIP meanwhile.
     pub(super) fn settle_doubt(&mut self, now: Time, key: GroupKey, group: &mut Group) {
         let State::Holding(own) = &mut group.state else {
             return;
         };
-        group.due = own.doubt.as_ref().map(|doubt| doubt.until);
-        if group.due.is_some_and(|until| until <= now) {
-            own.doubt = None;
+        let Some(doubt) = &own.doubt else {
             group.due = None;
+            return;
+        };
+        group.due = Some(doubt.until);
+        if doubt.until <= now {
+            group.due = None;
+            // Everything is looked at again when it is settled.
+            if doubt.by.is_none() && !self.others.roster().is_settled {
+                return;
+            }
+            own.doubt = None;
             self.say(Output::Unfence(key));
         }
     }

@@ -87,6 +87,8 @@ pub struct Wish {
     pub is_forced: bool,
     /// This node is itself a candidate: giving the group to a better one is voluntary and counts against the move limit (L1.4).
     pub is_candidate: bool,
+    /// This node could answer for it, candidate or not: it is selected, and a link of it can.
+    pub can_answer: bool,
     /// Members that say they hold it and do not answer for it where this node asks: they are told when it is asked for (L6.7).
     pub silent: BTreeSet<NodeId>,
 }

@@ -120,6 +120,12 @@ impl Others {
         member.is_alive().then_some(member)
     }
 
+    /// Whether the kernel of a member, alive or not, takes this node's claims for a member's.
+    pub(super) fn was_met(&self, id: NodeId) -> bool {
+        let member = self.roster.members.get(&id);
+        member.is_some_and(|member| member.has_met)
+    }
+
     /// Whose hardware address this is.
     pub(super) fn owner_of(&self, mac: Mac) -> Option<NodeId> {
         let mut members = self.roster.members.iter();

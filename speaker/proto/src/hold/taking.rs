@@ -239,8 +239,10 @@ impl Holds {
         let is_known = group
             .keys()
             .all(|vip| taking.is_given(vip) || is_orphan(vip));
+        // Whom it never heard of its kernel takes for a stranger, and goes on answering beside if it still does.
+        let is_met = view.dead.keys().all(|(id, _)| self.others.was_met(*id));
         // Who lost a contest cannot hear everybody: a third may have taken it, or the winner after it was asked last.
-        if is_acked && is_known && !group.is_lost && now >= self.doubts_until {
+        if is_acked && is_known && is_met && !group.is_lost && now >= self.doubts_until {
             return Step::Take(Ground::Dead);
         }
         let ground = match view.dead.is_empty() {

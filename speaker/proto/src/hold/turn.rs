@@ -19,7 +19,7 @@ impl Machine for Holds {
 
     fn input(&mut self, now: Time, input: Input) {
         match input {
-            Input::Wishes(wishes) => self.wished(wishes),
+            Input::Wishes(wishes) => self.wished(now, wishes),
             Input::Roster(roster) => self.learned(roster),
             Input::Published(published) => {
                 self.rank.look_up(Arc::clone(&published));

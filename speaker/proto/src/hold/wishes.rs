@@ -1,13 +1,15 @@
 //! What election says now: groups that come, go, or are put together anew.
 //!
 //! A VIP that is held stays held if its new group is held as a whole; otherwise the new group is taken like any other, since nothing is
-//! known of its other VIPs. The same is done with what the last process of this node left in the kernel.
+//! known of its other VIPs. The same is done with what the last process of this node left in the kernel. Neither settles a claim: a fence that is
+//! up stays so until it is known whether another member took the VIP meanwhile.
 
+use super::contest::Doubt;
 use super::group::{Group, Own, State};
 use super::machine::Holds;
 use super::moves::Moves;
 use super::{Event, Ground, Output, Wish};
-use crate::{Epoch, GroupKey, Span, Vip};
+use crate::{Epoch, GroupKey, Span, Time, Vip};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -24,7 +26,7 @@ struct Kept {
 
 impl Holds {
     /// Takes in what election says.
-    pub(super) fn wished(&mut self, wishes: Arc<BTreeMap<GroupKey, Wish>>) {
+    pub(super) fn wished(&mut self, now: Time, wishes: Arc<BTreeMap<GroupKey, Wish>>) {
         let old = self.wishes.replace(wishes.clone());
         let is_first = old.is_none();
         let old = old.unwrap_or_default();
@@ -35,7 +37,7 @@ impl Holds {
             .map(|(key, _)| *key)
             .collect();
         if is_first {
-            self.report_adopted(&regrouped);
+            self.report_adopted(now, &regrouped);
         }
         let mut pool = Pool::new();
         for key in &regrouped {
@@ -43,7 +45,7 @@ impl Holds {
         }
         if !pool.is_empty() {
             for (key, wish) in wishes.iter() {
-                self.carry_over(*key, wish, &mut pool, is_first);
+                self.carry_over(now, (*key, wish), &mut pool, is_first);
             }
         }
         let given: BTreeSet<GroupKey> = pool.values().map(|kept| kept.of).collect();
@@ -89,7 +91,13 @@ impl Holds {
     }
 
     /// A group all of whose VIPs are held goes on without a gap.
-    fn carry_over(&mut self, key: GroupKey, wish: &Wish, pool: &mut Pool, is_first: bool) {
+    fn carry_over(
+        &mut self,
+        now: Time,
+        (key, wish): (GroupKey, &Wish),
+        pool: &mut Pool,
+        is_first: bool,
+    ) {
         let vips: BTreeSet<GroupKey> = wish.vips.iter().map(|vip| GroupKey(vip.0)).collect();
         let all = vips.iter().map(|vip| pool.get(vip).cloned());
         let Some(held) = all.collect::<Option<Vec<_>>>() else {
@@ -101,10 +109,13 @@ impl Holds {
         for vip in &vips {
             pool.remove(vip);
         }
-        let mut group = Group::new(wish.vips.clone(), State::Holding(Own::new(kept.epoch)));
-        group.moves = kept.moves;
         // Whoever was asked about a fence was asked about another group.
-        self.say(Output::Unfence(key));
+        let mut own = Own::new(kept.epoch);
+        let doubt = own.doubt.insert(Doubt::of_nobody(now));
+        let due = Some(doubt.until());
+        let mut group = Group::new(wish.vips.clone(), State::Holding(own));
+        group.due = due;
+        group.moves = kept.moves;
         if is_first {
             self.say(adopted(key, kept.epoch));
         }
@@ -112,17 +123,20 @@ impl Holds {
         self.put_back(key, group);
     }
 
-    /// Groups that are as the last process left them. A fence of its time would stay up for ever.
-    fn report_adopted(&mut self, regrouped: &[GroupKey]) {
-        let groups = self.groups.iter();
+    /// Groups that are as the last process left them. A fence of its time would stay up for ever, unless it is doubted.
+    fn report_adopted(&mut self, now: Time, regrouped: &[GroupKey]) {
+        let groups = self.groups.iter_mut();
         let kept = groups.filter(|(key, _)| regrouped.binary_search(key).is_err());
-        let kept: Vec<_> = kept
-            .filter_map(|(key, group)| Some((*key, group.entry()?.epoch)))
-            .collect();
-        for (key, epoch) in kept {
-            self.say(Output::Unfence(key));
-            self.say(adopted(key, epoch));
+        let mut reports = Vec::new();
+        for (key, group) in kept {
+            reports.extend(group.entry().map(|entry| adopted(*key, entry.epoch)));
+            if let State::Holding(own) = &mut group.state {
+                let doubt = own.doubt.get_or_insert_with(|| Doubt::of_nobody(now));
+                group.due = Some(doubt.until());
+                self.timers.set(*key, group.due);
+            }
         }
+        self.said.extend(reports);
     }
 
     /// VIPs that the last process left in the kernel, each for itself until it is known what belongs together.

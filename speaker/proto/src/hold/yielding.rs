@@ -301,8 +301,10 @@ impl Holds {
             || view.dead.values().any(|(_, silent_at)| now < *silent_at);
         let roster = self.others.roster();
         let may_answer = self.is_armed && !roster.is_name_taken && !is_held;
-        let is_elected = self.wish(key).is_some_and(|wish| wish.owner.is_some());
-        if may_answer && is_elected {
+        // Whose kernel has no place to answer at would only keep it from others.
+        let wish = self.wish(key);
+        let is_wanted = wish.is_some_and(|wish| wish.owner.is_some() && wish.can_answer);
+        if may_answer && is_wanted {
             let epoch = self.next_epoch();
             let came = Came {
                 ground: Ground::Refused,

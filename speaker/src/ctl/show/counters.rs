@@ -15,6 +15,8 @@ pub(super) struct Counters {
     moves: BTreeMap<&'static str, u64>,
     steered: BTreeMap<&'static str, u64>,
     tunnelled: BTreeMap<&'static str, u64>,
+    options: BTreeMap<&'static str, u64>,
+    listening: BTreeMap<&'static str, u64>,
 }
 
 #[derive(Serialize)]
@@ -47,6 +49,8 @@ pub(super) fn show(known: &Known<'_>) -> Result<Shown<Counters>> {
         moves: by_name(known.sight.passages()?),
         steered: by_name(known.sight.steered()?),
         tunnelled: by_name(known.sight.tunnelled()?),
+        options: by_name(known.sight.opted()?),
+        listening: by_name(known.sight.listening()?),
     };
     Ok(Shown {
         text: text(&data),
@@ -96,9 +100,11 @@ fn text(data: &Counters) -> String {
         &rows,
     );
     let (globals, moves) = (lines(&data.globals), lines(&data.moves));
-    let (steered, tunnelled) = (lines(&data.steered), lines(&data.tunnelled));
+    let tunnelled = lines(&data.tunnelled);
+    let (steered, options) = (lines(&data.steered), lines(&data.options));
+    let listening = lines(&data.listening);
     format!(
         "{vips}\nwhole node\n{globals}\npackets of VIPs that move\n{moves}\npackets of VIPs that are spread\n{steered}\n\
-         packets to and from other segments\n{tunnelled}"
+         packets to and from other segments\n{tunnelled}\npackets by option\n{options}\nconnections and datagrams for sockets\n{listening}"
     )
 }

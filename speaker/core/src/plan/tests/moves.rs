@@ -37,6 +37,7 @@ fn roster(links: &[(&str, u8)]) -> Roster {
         acked: HeldVersion(1),
         is_reachable: true,
         is_in_grace: false,
+        has_met: true,
     };
     Roster {
         members: BTreeMap::from([(N2, Arc::new(member))]),
@@ -103,8 +104,18 @@ fn a_node_without_such_a_link_gets_nothing_and_a_problem_says_so() {
         [Some(mac(0)), None]
     );
     let expected = "moves: Node n1: eth1: connections that belong to n2 are not sent there: \
-                    it has no link of this name, and not exactly one other";
+                    it has no link of this name, and not exactly one that is called like none of this node's";
     assert_eq!(problems, [expected]);
+}
+
+#[test]
+fn a_node_whose_only_link_is_called_like_another_of_ours_is_not_on_that_segment() {
+    let (moves, problems) = given(&moving(), &roster(&[("eth0", 0)]));
+    assert_eq!(
+        moves.values().map(|way| way.fresh).collect::<Vec<_>>(),
+        [Some(mac(0)), None]
+    );
+    assert_eq!(problems.len(), 1);
 }
 
 #[test]

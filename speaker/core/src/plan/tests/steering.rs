@@ -247,6 +247,7 @@ fn roster() -> Roster {
         acked: HeldVersion(1),
         is_reachable: true,
         is_in_grace: false,
+        has_met: true,
     };
     Roster {
         members: BTreeMap::from([(

@@ -157,6 +157,21 @@ fn l5_2_a_fence_of_nobody_goes_down_after_300_ms_however_often_it_goes_up() {
 }
 
 #[test]
+fn l5_2_a_fence_that_the_last_process_left_is_no_reason_to_answer() {
+    let mut world = World::new(2, CALM, 1);
+    world.wish(&[(key(1), wish(Some(1), &[1]))]);
+    world.until_answered(1, 1, 3_000);
+    world.crash(1);
+    world.unfenced.clear();
+    world.start(1);
+    world.run(290);
+    assert_eq!(world.unfenced, [], "another may have taken it meanwhile");
+    world.run(2_000);
+    assert_eq!(world.unfenced, [(1, key(1))]);
+    assert_eq!(world.answering(1), [1]);
+}
+
+#[test]
 fn l5_2_a_fence_left_from_before_does_not_outlive_a_taking() {
     let mut world = World::new(2, CALM, 1);
     world.wish(&[(key(1), wish(Some(1), &[1]))]);

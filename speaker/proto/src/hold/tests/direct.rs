@@ -146,6 +146,7 @@ fn member(node: usize) -> Member {
         acked: HeldVersion(0),
         is_reachable: true,
         is_in_grace: false,
+        has_met: true,
     }
 }
 
@@ -592,6 +593,75 @@ fn l5_2_who_lost_a_contest_asks_everybody_before_it_takes_what_the_dead_held() {
     }
     assert_eq!(asked, [Some(mac), Some(mac), Some(mac), None]);
     assert_eq!(one.hold(1), Hold::Holding);
+}
+
+#[test]
+fn l5_2_a_fence_from_before_is_not_lowered_before_it_is_known_who_there_is() {
+    let unfenced = |outputs: &[Output]| outputs.contains(&Output::Unfence(key(1)));
+    let mut one = One::new(&[1]);
+    one.roster.is_settled = false;
+    one.input(Input::Roster(Arc::new(one.roster.clone())));
+    assert!(!unfenced(&one.wish(Some(ME), &[1])));
+    assert!(!unfenced(&one.pass(1_000)));
+    one.roster.is_settled = true;
+    let outputs = one.input(Input::Roster(Arc::new(one.roster.clone())));
+    assert!(unfenced(&outputs));
+}
+
+#[test]
+fn l6_3_whom_a_dead_holder_never_met_asks_its_kernel_before_it_takes() {
+    let probes = |outputs: &[Output]| {
+        let probes = outputs.iter().filter_map(|output| match output {
+            Output::Probe { nonce, .. } => Some(*nonce),
+            _ => None,
+        });
+        probes.collect::<Vec<_>>()
+    };
+    let mut one = One::new(&[]);
+    one.says(0, 1, Some((HeldState::Holding, 7)));
+    let silent_at = one.now;
+    one.other(0, |member| {
+        member.has_met = false;
+        member.standing = Standing::Dead { silent_at };
+    });
+    one.wish(Some(ME), &[1]);
+    let nonce = probes(&one.all_ack())[0];
+    let group = key(1);
+    let answered = Some(mac(0));
+    one.input(Input::Probed {
+        group,
+        nonce,
+        answered,
+    });
+    assert_ne!(
+        one.hold(1),
+        Hold::Holding,
+        "it takes no claim of this node's for a member's"
+    );
+    let nonce = probes(&one.pass(1_000))[0];
+    let answered = None;
+    one.input(Input::Probed {
+        group,
+        nonce,
+        answered,
+    });
+    assert_eq!(one.hold(1), Hold::Holding);
+}
+
+#[test]
+fn l6_1_who_could_not_answer_does_not_take_back_what_is_refused() {
+    let mut one = One::new(&[1]);
+    one.wish(Some(0), &[1]);
+    one.told(0, 1, 8, Say::Ask);
+    one.applied();
+    let lost = Wish {
+        is_candidate: false,
+        can_answer: false,
+        ..wish(Some(0), &[1])
+    };
+    one.input(Input::Wishes(Arc::new([(key(1), lost)].into())));
+    one.told(0, 1, 8, Say::Refuse);
+    assert_eq!((one.hold(1), one.published(1)), (Hold::Free, None));
 }
 
 #[test]

@@ -151,6 +151,7 @@ pub(super) fn wish(owner: Option<usize>, vips: &[u8]) -> Wish {
         vips: vips.iter().map(|n| vip(*n)).collect(),
         is_forced: false,
         is_candidate: true,
+        can_answer: true,
         silent: BTreeSet::new(),
     }
 }
@@ -554,6 +555,7 @@ impl World {
                 acked: peer.acked,
                 is_reachable: now.since(peer.heard) <= Span::ms(200),
                 is_in_grace: false,
+                has_met: true,
             };
             (id(*at), Arc::new(member))
         });
