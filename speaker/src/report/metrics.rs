@@ -220,6 +220,14 @@ impl Page {
         for (outcome, count) in &figures.steered {
             steered.with_label_values(&[*outcome]).inc_by(*count);
         }
+        let tunnelled = self.counters(
+            "heliograph_tunnel_packets_total",
+            "Packets to and from nodes on other segments, by what became of them",
+            &["outcome"],
+        )?;
+        for (outcome, count) in &figures.tunnelled {
+            tunnelled.with_label_values(&[*outcome]).inc_by(*count);
+        }
         let listening = self.counters(
             "heliograph_socket_lookups_total",
             "New connections, and datagrams, for VIPs that sockets of this node may serve, by whether one got them",

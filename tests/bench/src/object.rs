@@ -270,9 +270,9 @@ impl Subject {
             | TableChange::Target(_)
             | TableChange::Maglev(_)
             | TableChange::Steer(_)
-            | TableChange::Source(_)
-            | TableChange::Service(_)
-            | TableChange::Option(_) => {}
+            | TableChange::Far(_)
+            | TableChange::End(_) => {}
+            TableChange::Source(_) | TableChange::Service(_) | TableChange::Option(_) => {}
             TableChange::FreeSlot(slot) => {
                 let map = map_mut(&mut self.ebpf, abi::STATS.name)?;
                 PerCpuHashMap::<_, u32, [u8; STATS_BYTES]>::try_from(map)?.remove(slot)?;

@@ -31,6 +31,8 @@ mod doctor;
 mod documents;
 #[path = "lab/drain.rs"]
 mod drain;
+#[path = "lab/encap.rs"]
+mod encap;
 #[path = "lab/hang.rs"]
 mod hang;
 #[path = "lab/heirs.rs"]

@@ -213,6 +213,10 @@ const UNSAFE_EXCEPTIONS: &[Exception] = &[
         why: "packet memory and kernel helpers",
     },
     Exception {
+        path: "speaker-ebpf/src/prog/way.rs",
+        why: "kernel helpers for routes and for room in packets",
+    },
+    Exception {
         path: "speaker-ebpf/src/prog/socket.rs",
         why: "a context, and a kernel map",
     },
@@ -256,6 +260,10 @@ const RAW_EXCEPTIONS: &[Exception] = &[
     Exception {
         path: "speaker-ebpf/src/prog/ctx.rs",
         why: "the packets",
+    },
+    Exception {
+        path: "speaker-ebpf/src/prog/way.rs",
+        why: "room in packets",
     },
     Exception {
         path: "speaker-ebpf/src/prog/socket.rs",
