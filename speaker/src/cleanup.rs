@@ -1,6 +1,6 @@
 //! `speaker cleanup`: takes back everything that a speaker left in the kernel.
 //!
-//! Pins and links, clsact filters, proxy-neighbour entries, `arp_announce`, and the folder of the control socket. It runs where
+//! Pins and links, clsact filters, proxy-neighbour entries, local routes and their rule, `arp_announce`, and the folder of the control socket. It runs where
 //! the speaker ran: what belongs to a network namespace is looked for in its own. Repeating it is harmless. It never touches
 //! what a running speaker uses.
 
@@ -11,12 +11,13 @@ use crate::settings::args::Places;
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
+use speaker_ebpf::abi::socket::MARK;
 use speaker_proto::NodeName;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs;
 use std::io::ErrorKind;
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
@@ -64,6 +65,8 @@ pub(crate) struct Removed {
     filters: Vec<String>,
     /// Proxy-neighbour entries of ours.
     proxies: Vec<Proxy>,
+    /// VIPs that had a local route of ours.
+    routes: Vec<IpAddr>,
 }
 
 /// What the speaker of one node had left.
@@ -131,6 +134,7 @@ fn remove_all(nodes: &BTreeSet<NodeName>, places: &Places) -> Result<Removed> {
     removed.proxies = proxies
         .map(|(vip, ifindex)| Proxy { vip, ifindex })
         .collect();
+    removed.routes = edge::clean_routes(MARK)?;
     Ok(removed)
 }
 
@@ -202,6 +206,8 @@ impl fmt::Display for Removed {
             format!("removed the proxy-neighbour entry {vip} of link {ifindex}")
         };
         lines.extend(self.proxies.iter().map(proxy));
+        let route = |vip: &IpAddr| format!("removed the local route of {vip}");
+        lines.extend(self.routes.iter().map(route));
         if lines.is_empty() {
             lines.push("nothing was left to remove".to_owned());
         }

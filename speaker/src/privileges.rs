@@ -25,7 +25,7 @@ pub(crate) const NEEDS: [Need; 4] = [
     },
     Need {
         cap: Capability::CAP_NET_ADMIN,
-        what_for: "attach the programs to links that come later, proxy-neighbour entries, arp_announce",
+        what_for: "attach the programs to links and sockets that come later, proxy-neighbour entries, arp_announce, rules and routes for VIPs that sockets serve",
         kept: true,
     },
     Need {

@@ -4,9 +4,11 @@
 //! threads start. What each thread is for, and what it means when one hangs, is in `docs/architecture.md`.
 
 mod attend;
+mod begin;
 mod bfd_keep;
 mod bfd_sight;
 mod bgp;
+mod bgp_foreign;
 mod bgp_keys;
 mod bgp_sight;
 mod board;
@@ -22,6 +24,7 @@ mod link_changes;
 mod members;
 mod membership;
 mod notes;
+mod serving;
 mod session_states;
 mod snapshot;
 mod statuses;
@@ -29,24 +32,26 @@ mod stop;
 mod tell;
 mod teller;
 
+use crate::api::Api;
 use crate::cleanup;
 use crate::ctl;
-use crate::dataplane::{self, Dataplane, Sight};
+use crate::dataplane::{self, Chooser, Dataplane, Sight};
 use crate::drive::allocate::Allocator;
 use crate::drive::audit::{self, Suspicion};
-use crate::drive::chance;
 use crate::drive::clock::{Stamp, now};
 use crate::drive::decide::{Decide, Outlets, Signals, View};
 use crate::drive::hands::{Ends, Hands};
 use crate::drive::members_board::MembersBoard;
 use crate::drive::pulse::{self, PulseHandle};
+use crate::drive::sockets;
 use crate::edge::gossip::Sockets;
-use crate::edge::{ArpSetting, FrameSender, Groups};
+use crate::edge::{ArpSetting, FrameSender, Groups, LocalRoutes};
 use crate::privileges;
 use crate::settings::{Origin, Settings};
 use crate::source::{self, Allocations};
 use anyhow::{Context, Result, bail};
 use attend::Around;
+use begin::{adopted, agent};
 use bgp::Bgp;
 use board::{Board, Updates};
 use cluster::InCluster;
@@ -54,12 +59,10 @@ use feed::Feed;
 use intake::Intake;
 use keep::Keeper;
 use membership::Meeting;
-use speaker_core::agent::{self, Agent, Event, Input};
-use speaker_core::tables::Tables;
-use speaker_core::{Local, Problem};
-use speaker_ebpf::abi::{Entry, Mode, VipKey};
-use speaker_proto::{Epoch, Time, Vip};
-use std::collections::{BTreeMap, BTreeSet};
+use speaker_core::Problem;
+use speaker_core::agent::{Event, Input};
+use speaker_ebpf::abi::socket::MARK;
+use speaker_proto::Time;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -96,6 +99,7 @@ struct Kernel {
     dataplane: Dataplane,
     frames: FrameSender,
     groups: Groups,
+    serving: (Chooser, LocalRoutes),
     arp_setting: Option<ArpSetting>,
 }
 
@@ -120,9 +124,11 @@ impl Kernel {
         let arp_setting = settings
             .sets_arp_announce
             .then(|| ArpSetting::open(&settings.run_dir));
+        let serving = (dataplane.sockets()?, LocalRoutes::open(MARK)?);
         Ok(Self {
             is_successor,
             sockets,
+            serving,
             dataplane,
             frames: FrameSender::open()?,
             groups: Groups::open()?,
@@ -148,6 +154,7 @@ struct Parts {
     dataplane: Dataplane,
     frames: FrameSender,
     groups: Groups,
+    serving: (Chooser, LocalRoutes),
     arp_setting: Option<ArpSetting>,
     ends: Ends,
 }
@@ -160,6 +167,7 @@ fn start(settings: &Settings, kernel: Kernel) -> Result<(Speaker, Parts)> {
         dataplane,
         frames,
         groups,
+        serving,
         arp_setting,
     } = kernel;
     let tables = dataplane.tables()?;
@@ -184,10 +192,8 @@ fn start(settings: &Settings, kernel: Kernel) -> Result<(Speaker, Parts)> {
     };
     let pulse = pulse::spawn(cell, decided.clone(), members, keys, say)
         .context("failed to start the pulse thread")?;
-    let deadline = ["passed", "in force"][usize::from(pulse.is_adopted())];
-    let vips = adopted.len();
-    tracing::info!(vips, deadline, op = "startup", "found pinned tables");
-    let agent = agent(settings, &mirror, pulse.is_adopted());
+    let listeners = sockets::found(&serving.0)?;
+    let agent = agent(settings, &mirror, listeners, pulse.is_adopted());
     let (events_in, events) = mpsc::channel(EVENTS);
     let (views_in, views) = watch::channel(None);
     let (hands, ends) = Hands::new();
@@ -218,42 +224,11 @@ fn start(settings: &Settings, kernel: Kernel) -> Result<(Speaker, Parts)> {
         dataplane,
         frames,
         groups,
+        serving,
         arp_setting,
         ends,
     };
     Ok((speaker, parts))
-}
-
-/// The machine that decides, beginning with what was found.
-fn agent(settings: &Settings, tables: &Tables, is_armed: bool) -> Agent {
-    let local = Local {
-        rules: settings.rules.clone(),
-        bgp_type: settings.bgp_type,
-        ..Local::new(settings.node.clone())
-    };
-    let start = agent::Start {
-        local,
-        adopted: adopted(tables),
-        spread: spread(tables),
-        is_armed,
-        drain_window: settings.drain_window,
-        seed: u64::from_le_bytes(chance::bytes()),
-    };
-    Agent::new(start, now())
-}
-
-/// VIPs that the kernel answers for, by the epoch of their taking.
-fn adopted(tables: &Tables) -> BTreeMap<Vip, Epoch> {
-    let answers = |(key, entry): (&VipKey, &Entry)| {
-        (entry.mode() == Some(Mode::Answer)).then(|| (Vip(key.addr().into()), Epoch(entry.epoch())))
-    };
-    tables.vips.iter().filter_map(answers).collect()
-}
-
-/// VIPs of which the kernel spreads the packets.
-fn spread(tables: &Tables) -> BTreeSet<Vip> {
-    let rows = tables.steering.rows.keys();
-    rows.map(|key| Vip(key.addr().into())).collect()
 }
 
 async fn serve(settings: &Settings, speaker: Speaker, parts: Parts) -> Result<()> {
@@ -307,6 +282,13 @@ struct Opened {
     cluster: Option<InCluster>,
 }
 
+impl Opened {
+    /// In a cluster: its API server.
+    fn api(&self) -> Option<Api> {
+        self.cluster.as_ref().map(|cluster| cluster.api().clone())
+    }
+}
+
 async fn open(settings: &Settings, tasks: &mut JoinSet<Result<()>>) -> Result<Opened> {
     match &settings.origin {
         Origin::Directory(dir) => {
@@ -331,16 +313,17 @@ async fn open(settings: &Settings, tasks: &mut JoinSet<Result<()>>) -> Result<Op
 /// Starts every part that may hang without harm to the VIPs; none of them ends by itself.
 async fn tasks(settings: &Settings, speaker: Speaker, parts: Parts) -> Result<Running> {
     let mut tasks = JoinSet::new();
-    let tables = parts.dataplane.tables()?;
-    let suspicion = Arc::clone(&speaker.suspicion);
+    let (tables, suspicion) = (parts.dataplane.tables()?, Arc::clone(&speaker.suspicion));
     tasks.spawn(audit::run(tables, speaker.views.clone(), suspicion));
     let opened = open(settings, &mut tasks).await?;
+    let api = opened.api();
     let (changes, _) = broadcast::channel(CHANGES);
     let (intake, writer) = (opened.intake, opened.writer);
     let fed = feed(settings, &speaker, (intake, writer), &changes, &mut tasks)?;
     let link = opened.cluster.as_ref().map(|cluster| cluster.link.clone());
     let meeting = Meeting::new(settings, &speaker, link.clone());
     let inbox = speaker.inbox.clone();
+    follow_foreign(api.clone(), &speaker, &mut tasks);
     let published = hardware::Ends {
         macs: meeting.macs(),
         inbox: inbox.clone(),
@@ -350,7 +333,6 @@ async fn tasks(settings: &Settings, speaker: Speaker, parts: Parts) -> Result<Ru
         views: speaker.views.clone(),
         changes: changes.clone(),
     };
-    let api = opened.cluster.as_ref().map(|cluster| cluster.api().clone());
     let from = (api, parts.is_successor);
     let attended = attend::links(settings, parts, around, &mut tasks)?;
     let links = attended.links.clone();
@@ -390,13 +372,22 @@ async fn tasks(settings: &Settings, speaker: Speaker, parts: Parts) -> Result<Ru
         own,
     };
     let told = (speaker.events, changes);
-    show(settings, board, &stopping, told, &mut tasks)?;
+    let orders = stopping.of_clients(attended.sockets);
+    show(settings, board, (&stopping, orders), told, &mut tasks)?;
     tasks.spawn(notes::follow(speaker.views));
     Ok(Running {
         tasks,
         stopping,
         keeper,
     })
+}
+
+/// In a cluster: starts what sees who else speaks BGP.
+fn follow_foreign(api: Option<Api>, speaker: &Speaker, tasks: &mut JoinSet<Result<()>>) {
+    if let Some(api) = api {
+        let (views, inbox) = (speaker.views.clone(), speaker.inbox.clone());
+        tasks.spawn(bgp_foreign::follow(views, api, inbox));
+    }
 }
 
 /// What is to be seen of the way from objects to the deciding thread.
@@ -439,15 +430,11 @@ fn feed(
 fn show(
     settings: &Settings,
     board: Board,
-    stopping: &Stopping,
+    (stopping, orders): (&Stopping, ctl::Orders),
     (events, changes): (mpsc::Receiver<Event>, broadcast::Sender<ctl::Event>),
     tasks: &mut JoinSet<Result<()>>,
 ) -> Result<()> {
     let states = Arc::clone(&stopping.states);
-    let orders = ctl::Orders {
-        drain: Arc::clone(&stopping.orders),
-        peers: stopping.bgp.pauses(),
-    };
     let (socket, sight) = (settings.ctl_socket(), Arc::clone(&board.sight));
     let server = ctl::Server::open(&socket, states, orders, sight, changes.clone(), now)?;
     tasks.spawn(server.with_metrics(board::page(board.clone())).run());

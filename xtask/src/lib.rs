@@ -7,6 +7,7 @@ pub mod apt;
 pub mod bench;
 pub mod check;
 pub mod ebpf;
+pub mod haproxy;
 pub mod image;
 pub mod kubectl;
 pub mod lab;

@@ -200,6 +200,18 @@ impl Entry {
         self.flag(STEERED, is_steered)
     }
 
+    /// The same entry, with or without sockets of this node that take its packets.
+    #[inline(always)]
+    pub const fn socketed(self, is_socketed: bool) -> Self {
+        self.flag(SOCKETED, is_socketed)
+    }
+
+    /// The same entry, with or without a row in `OPTIONS`.
+    #[inline(always)]
+    pub const fn opted(self, is_opted: bool) -> Self {
+        self.flag(OPTED, is_opted)
+    }
+
     #[inline(always)]
     const fn flag(self, flag: u8, is_set: bool) -> Self {
         let flags = if is_set {
@@ -243,10 +255,22 @@ impl Entry {
         self.flags & STEERED != 0
     }
 
-    /// Whether its packets are this node's stack's, all of them: neither [`Self::is_moving`] nor [`Self::is_steered`].
+    /// Whether sockets of this node take the packets that stay here: they are marked for it.
+    #[inline(always)]
+    pub const fn is_socketed(&self) -> bool {
+        self.flags & SOCKETED != 0
+    }
+
+    /// Whether `OPTIONS` says what else is done with its packets.
+    #[inline(always)]
+    pub const fn is_opted(&self) -> bool {
+        self.flags & OPTED != 0
+    }
+
+    /// Whether its packets are this node's stack's, all of them: neither [`Self::is_moving`] nor [`Self::is_steered`] nor [`Self::is_opted`].
     #[inline(always)]
     pub const fn is_ordinary(&self) -> bool {
-        self.flags & (MOVING | STEERED) == 0
+        self.flags & (MOVING | STEERED | OPTED) == 0
     }
 
     /// Which taking of the VIP this is.
@@ -277,6 +301,8 @@ impl fmt::Debug for Entry {
             .field("slot", &self.slot)
             .field("is_moving", &self.is_moving())
             .field("is_steered", &self.is_steered())
+            .field("is_socketed", &self.is_socketed())
+            .field("is_opted", &self.is_opted())
             .finish()
     }
 }
@@ -284,6 +310,8 @@ impl fmt::Debug for Entry {
 /// Flags of an [`Entry`].
 const MOVING: u8 = 1;
 const STEERED: u8 = 2;
+const OPTED: u8 = 4;
+const SOCKETED: u8 = 8;
 
 /// Value of `NODE`.
 #[repr(C)]

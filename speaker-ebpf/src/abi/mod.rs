@@ -8,6 +8,8 @@ pub mod count;
 pub mod hash;
 pub mod l2;
 pub mod moves;
+pub mod options;
+pub mod socket;
 pub mod steer;
 
 pub use count::{Global, Outcome, Passage, SlotStats, Traffic};
@@ -16,6 +18,8 @@ pub use l2::{
     Mode, NodeValue, VipKey,
 };
 pub use moves::{FlowKey, FlowKind, FlowValue, MoveValue};
+pub use options::{Opted, OptedStats, OptionValue, ServiceKey, ServiceValue, SourceKey};
+pub use socket::{Listening, SocketKey};
 pub use steer::{
     Bucket, Chunk, ShareKey, SteerValue, Steered, StreamKey, StreamValue, TargetKey, TargetValue,
 };
@@ -193,11 +197,49 @@ pub const STEERED: MapSpec = MapSpec {
     entries_max: Steered::ALL.len() as u32,
 };
 
+/// [`SocketKey`] to a socket of a service proxy; hash of sockets. The kernel removes those that are closed.
+pub const SOCKETS: MapSpec = MapSpec {
+    name: "hg_sockets",
+    layout: 1,
+    entries_max: socket::SOCKETS_MAX,
+};
+/// [`Listening`] (as `u32`) to a `u64` count; per-CPU array.
+pub const LISTENING: MapSpec = MapSpec {
+    name: "hg_listening",
+    layout: 1,
+    entries_max: Listening::ALL.len() as u32,
+};
+
+/// [`VipKey`] to [`OptionValue`]; hash without preallocation, for most VIPs have none.
+pub const OPTIONS: MapSpec = MapSpec {
+    name: "hg_options",
+    layout: 1,
+    entries_max: options::OPTED_MAX,
+};
+/// [`ServiceKey`] to [`ServiceValue`]: the ports that services of VIPs with options have; hash without preallocation.
+pub const SERVICES: MapSpec = MapSpec {
+    name: "hg_services",
+    layout: 1,
+    entries_max: options::SERVICES_MAX,
+};
+/// Length of a prefix in bits and [`SourceKey`] to a `u32` of no meaning: the sources that sets have; longest-prefix-match trie.
+pub const SOURCES: MapSpec = MapSpec {
+    name: "hg_sources",
+    layout: 1,
+    entries_max: options::SOURCES_MAX,
+};
+/// [`Opted`] (as `u32`) to [`OptedStats`]; per-CPU array.
+pub const OPTED: MapSpec = MapSpec {
+    name: "hg_opted",
+    layout: 1,
+    entries_max: Opted::ALL.len() as u32,
+};
+
 /// Every map of the object.
-pub const MAPS: [MapSpec; 23] = [
+pub const MAPS: [MapSpec; 29] = [
     VIPS, FILTER, NODE, FENCE, CLEARED, LINKS, MEMBERS, ASKERS, STATS, TRAFFIC, GLOBALS, CLAIMS,
     MOVES, FLOWS, PASSAGES, STEERING, MAGLEV, TARGETS, STREAMS, DATAGRAMS, FRAGMENTS, SHARES,
-    STEERED,
+    STEERED, OPTIONS, SERVICES, SOURCES, OPTED, SOCKETS, LISTENING,
 ];
 
 /// Nanoseconds of credit that one answer costs: 1,000 answers a second per slot and CPU.

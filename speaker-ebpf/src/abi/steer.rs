@@ -40,6 +40,11 @@ pub const FRAGMENTS_MAX: u32 = 16_384;
 /// A datagram's later fragments follow its first within this long, or are lost. Nanoseconds.
 pub const FRAGMENTS_NS: u64 = 2_000_000_000;
 
+/// So long after the deadline of a VIP what belongs to connections of other nodes is dropped rather than reset by this node's stack: much
+/// longer than another node needs to take the VIP and to tell of it, and short enough for a program whose agent is gone for good.
+/// Nanoseconds.
+pub const SILENCE_NS: u64 = 10_000_000_000;
+
 /// Rows of [`ShareKey`] at most: with more, what was sent is counted for the VIP but not for the node.
 pub const SHARES_MAX: u32 = 65_536;
 
@@ -191,11 +196,13 @@ pub enum Steered {
     LostFragment,
     /// Sent, but not counted for the node: there is no row left for that.
     Uncounted,
+    /// Dropped: of a connection that another node has, while this node may not speak for the VIP any more.
+    Silenced,
 }
 
 impl Steered {
     /// In the order of the array.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Sent,
         Self::Own,
         Self::FromMember,
@@ -205,6 +212,7 @@ impl Steered {
         Self::NoTarget,
         Self::LostFragment,
         Self::Uncounted,
+        Self::Silenced,
     ];
 }
 

@@ -58,7 +58,7 @@ impl Ipv6 {
 pub const IPV6_END: usize = DST_AT + 16;
 
 pub(super) const SRC_AT: usize = ETHER_BYTES + 8;
-const DST_AT: usize = SRC_AT + 16;
+pub(super) const DST_AT: usize = SRC_AT + 16;
 
 /// The destination of an IPv4 packet; `None` if the frame ends before it.
 #[inline(always)]

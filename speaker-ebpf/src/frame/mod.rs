@@ -2,10 +2,12 @@
 //!
 //! The modules below recognise and rewrite; whether a frame is answered is none of their business.
 
+pub mod answer;
 pub mod arp;
 pub mod flow;
 pub mod ip;
 pub mod ndp;
+pub mod plain;
 
 use crate::abi::MacAddr;
 use bytemuck::Pod;
@@ -41,6 +43,13 @@ pub trait Frame {
 
     /// Makes the frame `extra` bytes longer at its end. `false`: no room.
     fn grow(&mut self, extra: u32) -> bool;
+
+    /// Makes the frame this long, at its end, and loadable whole. `false`: no room.
+    fn resize(&mut self, len: u32) -> bool;
+
+    /// Whether the checksum of the transport, which is at `offset`, was never written: whoever sends the frame writes it there, as
+    /// it was announced with the packet. The checksum is not what it was any more.
+    fn owes_sum(&mut self, offset: usize) -> bool;
 }
 
 /// Source and destination of a frame.

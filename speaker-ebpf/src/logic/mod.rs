@@ -2,13 +2,17 @@
 //!
 //! One function for every hook and for the host's model: neighbour frames are judged in [`announce`], everything else goes on
 //! to the stack and is counted if it is for a VIP, or to another node: because the VIP is spread ([`steer`]), or for a while because it
-//! moves ([`moves`]). It trusts the tables and knows nothing of who fills them.
+//! moves ([`moves`]); or it is refused, answered or dropped by an option of the VIP ([`options`]). It trusts the tables and knows nothing of who fills them.
 
 mod announce;
 mod arrival;
 mod moves;
 #[cfg(test)]
 mod moves_tests;
+mod options;
+#[cfg(test)]
+mod options_tests;
+mod socket;
 mod steer;
 #[cfg(test)]
 mod steer_tests;
@@ -17,12 +21,14 @@ mod tests;
 
 use crate::abi::{
     Addr, AskerKey, AskerValue, Bucket, Claim, Entry, FlowKey, FlowValue, Global, LinkValue,
-    MacAddr, MemberValue, MoveValue, Outcome, Passage, SLOTS_MAX, ShareKey, SlotStats, SteerValue,
-    Steered, StreamKey, StreamValue, TargetKey, TargetValue, VipKey,
+    MacAddr, MemberValue, MoveValue, Opted, OptionValue, Outcome, Passage, SLOTS_MAX, ServiceKey,
+    ServiceValue, ShareKey, SlotStats, SteerValue, Steered, StreamKey, StreamValue, TargetKey,
+    TargetValue, VipKey,
 };
 use crate::frame::flow::Family;
 use crate::frame::{ETHERTYPE_AT, Frame, ethertype, ip, ndp};
 use arrival::Arrival;
+pub use socket::key as socket_key;
 
 /// Decides about a frame and, where the verdict is [`Verdict::Reply`], turns it into the reply.
 #[inline(always)]
@@ -77,13 +83,18 @@ fn hand_over<F: Frame, M: Maps>(
     } else {
         elsewhere(frame, maps, &key, &entry, family)
     };
-    if verdict == Verdict::Next {
-        maps.traffic(entry.slot(), frame.len());
+    if verdict != Verdict::Next {
+        return verdict;
     }
-    verdict
+    maps.traffic(entry.slot(), frame.len());
+    if entry.is_socketed() && socket::is_taken(maps, &entry) {
+        Verdict::Mark
+    } else {
+        Verdict::Next
+    }
 }
 
-/// What becomes of a packet for a VIP that is spread or moves. One that does both is spread: both nodes of a move spread alike.
+/// What becomes of a packet for a VIP that is spread, moves, or has options, which come first. One that does both others is spread: both nodes of a move spread alike.
 #[inline(always)]
 fn elsewhere<F: Frame, M: Maps>(
     frame: &mut F,
@@ -95,6 +106,11 @@ fn elsewhere<F: Frame, M: Maps>(
     let Some(arrival) = Arrival::find(frame, maps, key, family) else {
         return Verdict::Next;
     };
+    if entry.is_opted()
+        && let Some(verdict) = options::verdict(frame, maps, &arrival, entry)
+    {
+        return verdict;
+    }
     if entry.is_steered()
         && let Some(row) = maps.steering(key)
     {
@@ -161,6 +177,16 @@ pub trait Maps {
     fn share(&mut self, key: &ShareKey, bytes: u32) -> bool;
     /// Counts a packet of a VIP that is spread.
     fn steered(&mut self, steered: Steered);
+    /// What else is done with packets of a VIP.
+    fn options(&self, key: &VipKey) -> Option<OptionValue>;
+    /// A port of a VIP, if a service has it.
+    fn service(&self, key: &ServiceKey) -> Option<ServiceValue>;
+    /// Whether a set of sources has this one.
+    fn is_source(&self, set: u32, client: Addr) -> bool;
+    /// Takes one token at `now` of what is sent by this option; `false`: above the limit.
+    fn take_opted(&mut self, opted: Opted, now: u64) -> bool;
+    /// Counts what was done by an option.
+    fn opted(&mut self, opted: Opted);
 }
 
 /// Where flows of VIPs that are spread are remembered: each in a map of its own, so that none pushes out another kind's.
@@ -179,6 +205,8 @@ pub enum Memory {
 pub enum Verdict {
     /// On to the next program or the stack, untouched.
     Next,
+    /// On to the next program or the stack, marked with [`crate::abi::socket::MARK`]: it is for a socket of this node.
+    Mark,
     /// Gone.
     Drop,
     /// Rewritten in place: back out of the link it came in on.
@@ -191,11 +219,23 @@ pub enum Verdict {
 /// of credit. A slot that never answered has a full bucket.
 #[inline(always)]
 pub fn refill(stats: &mut SlotStats, now: u64, interval: u64, burst: u64) -> bool {
+    fill(
+        &mut stats.bucket_ns,
+        &mut stats.bucket_at_ns,
+        now,
+        interval,
+        burst,
+    )
+}
+
+/// As [`refill`], for a bucket that stands anywhere.
+#[inline(always)]
+pub fn fill(credit_ns: &mut u64, at_ns: &mut u64, now: u64, interval: u64, burst: u64) -> bool {
     // Another CPU's clock may be a little behind: that is no time at all.
-    let elapsed = now.saturating_sub(stats.bucket_at_ns);
-    let credit = stats.bucket_ns.saturating_add(elapsed).min(burst);
-    stats.bucket_at_ns = now;
+    let elapsed = now.saturating_sub(*at_ns);
+    let credit = credit_ns.saturating_add(elapsed).min(burst);
+    *at_ns = now;
     let is_enough = credit >= interval;
-    stats.bucket_ns = if is_enough { credit - interval } else { credit };
+    *credit_ns = if is_enough { credit - interval } else { credit };
     is_enough
 }

@@ -12,11 +12,14 @@
 //! | else | that one | previous, remembered | current |
 //!
 //! A VIP that was not spread before has this node as the previous one of every slot.
+//!
+//! A node that may not speak for a VIP any more (its deadline has passed, or another claims it) sends nothing on. For [`SILENCE_NS`] it drops
+//! segments of connections that others have, which its stack would reset before their clients hear of the new holder.
 
 use super::arrival::Arrival;
 use super::{Maps, Memory, Verdict};
 use crate::abi::moves::HERE;
-use crate::abi::steer::{FRAGMENTS_NS, OWN_NODE};
+use crate::abi::steer::{FRAGMENTS_NS, OWN_NODE, SILENCE_NS};
 use crate::abi::{
     Entry, MacAddr, Mode, ShareKey, SteerValue, Steered, StreamKey, StreamValue, TargetKey, hash,
 };
@@ -32,12 +35,21 @@ pub(super) fn verdict<F: Frame, M: Maps>(
     entry: &Entry,
     row: SteerValue,
 ) -> Verdict {
-    let owner = if !is_held(maps, entry, arrival.now) {
-        Err(Steered::NotHeld)
-    } else if arrival.src == arrival.own || maps.member(&arrival.src).is_some() {
-        Err(Steered::FromMember)
-    } else {
-        Spread { arrival, row }.owner(frame, maps)
+    let right = Right::find(maps, entry, arrival.now);
+    let is_members = arrival.src == arrival.own || maps.member(&arrival.src).is_some();
+    let owner = match right {
+        Right::Lost => Err(Steered::NotHeld),
+        Right::Lapsed if is_members => Err(Steered::NotHeld),
+        Right::Held if is_members => Err(Steered::FromMember),
+        Right::Lapsed | Right::Held => {
+            let is_held = right == Right::Held;
+            let spread = Spread {
+                arrival,
+                row,
+                is_held,
+            };
+            spread.owner(frame, maps)
+        }
     };
     let owner = match owner {
         Ok(owner) => owner,
@@ -54,8 +66,7 @@ pub(super) fn verdict<F: Frame, M: Maps>(
         maps.steered(Steered::Uncounted);
     }
     // It has a hop to give, as was looked at before anything was remembered of it.
-    let is_ours = owner.mac == HERE || owner.mac == arrival.own;
-    if is_ours || !arrival.send_on(frame, owner.mac) {
+    if owner.is_here(arrival) || !arrival.send_on(frame, owner.mac) {
         maps.steered(Steered::Own);
         return Verdict::Next;
     }
@@ -63,24 +74,43 @@ pub(super) fn verdict<F: Frame, M: Maps>(
     Verdict::Forward
 }
 
-/// Whether this node may speak for the VIP: it has it, or gives it away in order, and nobody else can have it by now.
-#[inline(always)]
-fn is_held<M: Maps>(maps: &M, entry: &Entry, now: u64) -> bool {
-    let deadline = match entry.deadline_ns() {
-        0 => maps.deadline(),
-        own => own,
-    };
-    match entry.mode() {
-        Some(Mode::Answer) => now < deadline && !maps.is_fenced(entry.slot()),
-        Some(Mode::Draining) => now < deadline,
-        Some(Mode::Known) | None => false,
+/// Whether this node may speak for a VIP.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Right {
+    /// It has the VIP, or gives it away in order, and nobody else can have it by now.
+    Held,
+    /// It had until a moment ago.
+    Lapsed,
+    /// It has not.
+    Lost,
+}
+
+impl Right {
+    #[inline(always)]
+    pub(super) fn find<M: Maps>(maps: &M, entry: &Entry, now: u64) -> Self {
+        let deadline = match entry.deadline_ns() {
+            0 => maps.deadline(),
+            own => own,
+        };
+        let is_fenced = match entry.mode() {
+            Some(Mode::Answer) => maps.is_fenced(entry.slot()),
+            Some(Mode::Draining) => false,
+            Some(Mode::Known) | None => return Self::Lost,
+        };
+        if now < deadline && !is_fenced {
+            Self::Held
+        } else if deadline != 0 && now < deadline.saturating_add(SILENCE_NS) {
+            Self::Lapsed
+        } else {
+            Self::Lost
+        }
     }
 }
 
 #[inline(always)]
 fn stopped(why: Steered) -> Verdict {
     match why {
-        Steered::LostFragment => Verdict::Drop,
+        Steered::LostFragment | Steered::Silenced => Verdict::Drop,
         Steered::Sent
         | Steered::Own
         | Steered::FromMember
@@ -96,6 +126,7 @@ fn stopped(why: Steered) -> Verdict {
 struct Spread<'a> {
     arrival: &'a Arrival<'a>,
     row: SteerValue,
+    is_held: bool,
 }
 
 /// The node that gets a packet.
@@ -106,11 +137,29 @@ struct Owner {
     mac: MacAddr,
 }
 
+impl Owner {
+    #[inline(always)]
+    fn is_here(&self, arrival: &Arrival<'_>) -> bool {
+        self.mac == HERE || self.mac == arrival.own
+    }
+}
+
 impl Spread<'_> {
     /// Whose a packet is, or why it is nobody's but the stack's.
     #[inline(always)]
     fn owner<F: Frame, M: Maps>(&self, frame: &mut F, maps: &mut M) -> Result<Owner, Steered> {
-        let flow = self.arrival.flow(frame);
+        let mut flow = self.arrival.flow(frame);
+        if !self.is_held {
+            if flow.part != Part::Segment || flow.is_error {
+                return Err(Steered::NotHeld);
+            }
+            // Nothing is remembered of it, as of an error.
+            flow.is_error = true;
+            return Err(match self.judge(maps, &flow) {
+                Some(owner) if !owner.is_here(self.arrival) => Steered::Silenced,
+                Some(_) | None => Steered::NotHeld,
+            });
+        }
         if flow.part != Part::Unclear && !self.arrival.has_hop(frame) {
             return Err(Steered::NoHops);
         }

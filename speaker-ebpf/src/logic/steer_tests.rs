@@ -4,7 +4,7 @@
 use super::moves_tests::{A, B, C, Ends, FAMILIES, LINK, NOW, VIP4, VIP6, key, node};
 use super::{Maps, Memory, Verdict};
 use crate::abi::steer::{
-    DATAGRAMS_MAX, FRAGMENTS_MAX, FRAGMENTS_NS, SHARES_MAX, STREAMS_MAX, TABLES_MAX,
+    DATAGRAMS_MAX, FRAGMENTS_MAX, FRAGMENTS_NS, SHARES_MAX, SILENCE_NS, STREAMS_MAX, TABLES_MAX,
 };
 use crate::abi::{
     Bucket, Entry, LinkValue, MacAddr, Mode, MoveValue, Passage, ShareKey, SteerValue, Steered,
@@ -459,6 +459,70 @@ fn only_a_holder_within_its_deadline_spreads() {
     }
 }
 
+/// Its stack would reset them, and their clients have not heard of the new holder yet.
+#[test]
+fn past_its_deadline_a_node_drops_for_ten_seconds_what_is_of_connections_of_others() {
+    for ends in FAMILIES {
+        let mut tables = spread(ROW, B_NOW, B_NOW);
+        tables.node_deadline_ns = NOW;
+        for _ in 0..2 {
+            assert_eq!(send(&mut tables, &ends.segment(A)), Lost);
+            assert_eq!(
+                send(&mut tables, &ends.syn(A)),
+                Stays,
+                "a new one is served"
+            );
+            assert_eq!(send(&mut tables, &ends.datagram(A)), Stays);
+            assert_eq!(
+                send(&mut tables, &ends.from(B).segment(A)),
+                Stays,
+                "sent on"
+            );
+            tables.now_ns = NOW + SILENCE_NS - 1;
+        }
+        assert_eq!(tables.way(Steered::Silenced), 2);
+        tables.now_ns = NOW + SILENCE_NS;
+        assert_eq!(send(&mut tables, &ends.segment(A)), Stays);
+        tables.node_deadline_ns = 0;
+        tables.now_ns = 1;
+        assert_eq!(send(&mut tables, &ends.segment(A)), Stays, "never armed");
+        assert!(tables.streams.is_empty() && tables.fragments.is_empty());
+    }
+}
+
+#[test]
+fn past_its_deadline_a_node_keeps_its_own_connections() {
+    for ends in FAMILIES {
+        let mut tables = spread(ROW, OWN_NOW, OWN_NOW);
+        tables.node_deadline_ns = NOW;
+        assert_eq!(send(&mut tables, &ends.segment(A)), Stays);
+        tables.put_table(TABLE, |_| bucket(B_NOW, OWN_NOW));
+        assert_eq!(send(&mut tables, &ends.segment(A)), Stays, "from before");
+        tables.node_deadline_ns = u64::MAX;
+        tables.put_table(TABLE, |_| bucket(OWN_NOW, B_NOW));
+        assert_eq!(send(&mut tables, &ends.segment(A)), To(B), "remembered");
+        tables.node_deadline_ns = NOW;
+        tables.now_ns = WINDOW_UNTIL.min(NOW + SILENCE_NS - 1);
+        assert_eq!(send(&mut tables, &ends.segment(A)), Lost, "remembered");
+        tables.targets.clear();
+        assert_eq!(send(&mut tables, &ends.segment(A)), Stays, "out of reach");
+    }
+}
+
+#[test]
+fn behind_a_fence_a_node_drops_what_is_of_connections_of_others() {
+    let ends = FAMILIES[1];
+    let mut tables = spread(ROW, B_NOW, B_NOW);
+    tables.node_deadline_ns = NOW + SECOND;
+    tables.fence(SLOT);
+    assert_eq!(send(&mut tables, &ends.segment(A)), Lost);
+    tables.put_vip(
+        key(ends.vip.ip()),
+        Entry::new(Mode::Known, 1, SLOT).steered(true),
+    );
+    assert_eq!(send(&mut tables, &ends.segment(A)), Stays, "another's VIP");
+}
+
 #[test]
 fn a_node_without_an_address_on_the_link_gets_nothing() {
     for ends in FAMILIES {
@@ -793,8 +857,10 @@ fn any_world() -> impl Strategy<Value = Tables> {
         if mode == 2 {
             tables.fence(SLOT);
         }
-        if lapse == 0 {
-            tables.node_deadline_ns = NOW + 2 * SECOND;
+        match lapse {
+            0 => tables.node_deadline_ns = NOW + 2 * SECOND,
+            1 => tables.node_deadline_ns = NOW + SECOND - SILENCE_NS,
+            _ => {}
         }
         tables
     })
@@ -818,7 +884,7 @@ fn follow(tables: &mut Tables, bytes: &[u8]) -> Went {
     let mut frame = VecFrame::new(LINK, bytes).scattered();
     match run_accounted(&mut frame, tables) {
         Verdict::Forward => To(frame.load(0).unwrap()),
-        Verdict::Next => Stays,
+        Verdict::Next | Verdict::Mark => Stays,
         Verdict::Drop => Lost,
         Verdict::Reply => panic!("an answer"),
     }

@@ -19,6 +19,8 @@ pub struct VecFrame {
     pub linear: usize,
     /// How many bytes the frame can grow by.
     pub room: u32,
+    /// Whether the transport's checksum was never written.
+    pub owes_sum: bool,
 }
 
 impl VecFrame {
@@ -31,6 +33,7 @@ impl VecFrame {
             is_for_us: true,
             linear: bytes.len(),
             room: 64,
+            owes_sum: false,
         }
     }
 
@@ -94,6 +97,25 @@ impl Frame for VecFrame {
         let len = self.bytes.len() + extra as usize;
         self.bytes.resize(len, 0);
         true
+    }
+
+    fn resize(&mut self, len: u32) -> bool {
+        let extra = len.saturating_sub(self.len());
+        if extra > self.room {
+            return false;
+        }
+        self.room -= extra;
+        self.bytes.resize(len as usize, 0);
+        self.linear = self.bytes.len();
+        true
+    }
+
+    fn owes_sum(&mut self, offset: usize) -> bool {
+        let sum: Option<u16> = self.load(offset);
+        if let Some(sum) = sum.filter(|_| !self.owes_sum) {
+            self.store(offset, sum.wrapping_add(1));
+        }
+        self.owes_sum
     }
 }
 

@@ -1,10 +1,11 @@
 //! What holds for any frame whatever, as one function: replayed over a committed corpus by the tests, called by the fuzzer.
 
-use super::{ReplyKind, Tables, VecFrame, check_forward, parse_reply, run_accounted};
+use super::{ReplyKind, Tables, VecFrame, check_forward, options, parse_reply, run_accounted};
+use crate::abi::options::{Closed, SET_BITS};
 use crate::abi::steer::CHUNK_SLOTS;
 use crate::abi::{
     Addr, Bucket, Chunk, Entry, LinkValue, MacAddr, MacKey, MemberValue, Mode, MoveValue,
-    SteerValue, TargetKey, TargetValue, VipKey,
+    OptionValue, ServiceKey, ServiceValue, SourceKey, SteerValue, TargetKey, TargetValue, VipKey,
 };
 use crate::logic::Verdict;
 use core::net::IpAddr;
@@ -22,6 +23,9 @@ pub fn fuzz_frame(data: &[u8]) {
         return;
     };
     let mut tables = tables(*choice);
+    if *pulled % 4 == 1 {
+        put_options(&mut tables);
+    }
     let mut frame = VecFrame::new(LINK, bytes);
     frame.linear = frame.linear.min(usize::from(*pulled).max(14));
     frame.room = u32::from(*choice >> 4);
@@ -36,13 +40,16 @@ pub fn fuzz_frame(data: &[u8]) {
 
 fn once(mut frame: VecFrame, tables: &mut Tables) {
     let before = frame.bytes.clone();
+    let is_by_option = options::deed(tables, &frame).is_some();
     match run_accounted(&mut frame, tables) {
-        Verdict::Next | Verdict::Drop => {
+        Verdict::Next | Verdict::Mark | Verdict::Drop => {
             assert_eq!(
                 frame.bytes, before,
                 "a frame that is not answered was changed"
             );
         }
+        // Held to the account already, byte for byte.
+        Verdict::Reply if is_by_option => {}
         Verdict::Reply => answered(&before, &frame.bytes),
         Verdict::Forward => {
             let hop = check_forward(&before, &frame.bytes)
@@ -140,6 +147,21 @@ fn tables(choice: u8) -> Tables {
         tables.targets.insert(key, TargetValue { mac, pad: [0; 2] });
     }
     tables
+}
+
+/// Both VIPs refuse what is for no port, answer pings, and serve one port to some and one to all.
+fn put_options(tables: &mut Tables) {
+    for vip in [VIP4, VIP6] {
+        let value = OptionValue::new(Closed::Reject, true, true);
+        tables.put_options(VipKey::new(vip, LINK), value);
+        for (protocol, sources) in [(6, 0), (17, 9)] {
+            let key = ServiceKey::new(vip, protocol, [0, 80]);
+            tables.services.insert(key, ServiceValue { sources });
+        }
+    }
+    let addr = Addr::v4([192, 0, 2, 0]);
+    let key = SourceKey { set: 9, addr };
+    tables.sources.insert((SET_BITS + 96 + 25, key));
 }
 
 /// Slots of this node, of another, and of one that has no address, in every order.

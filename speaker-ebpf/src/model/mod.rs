@@ -8,6 +8,7 @@ pub mod flow;
 mod forward;
 mod frame;
 mod fuzz;
+pub mod options;
 mod spread;
 mod tables;
 pub mod wire;

@@ -3,8 +3,10 @@
 //!
 //! It says what is counted, where the packet goes and what is remembered; it changes nothing. RFC 791, 792, 8200, 4443, 9293.
 
-use super::{Tables, VecFrame, check_forward, run};
-use crate::abi::steer::{CHUNK_SLOTS, FRAGMENTS_NS, OWN_NODE, TABLE_CHUNKS, TABLES_MAX};
+use super::{Tables, VecFrame, check_forward, options, run};
+use crate::abi::steer::{
+    CHUNK_SLOTS, FRAGMENTS_NS, OWN_NODE, SILENCE_NS, TABLE_CHUNKS, TABLES_MAX,
+};
 use crate::abi::{
     Addr, Entry, MacAddr, MacKey, Mode, ShareKey, SteerValue, Steered, StreamKey, StreamValue,
     TargetKey, VipKey, hash,
@@ -16,14 +18,17 @@ use std::vec::Vec;
 /// Does with a frame what the program does, and panics if that is not what the account says, in any table.
 pub fn run_accounted(frame: &mut VecFrame, tables: &mut Tables) -> Verdict {
     let (before, bytes) = (tables.clone(), frame.bytes.clone());
-    let verdict = run(frame, tables);
     let is_seen = frame.is_for_us && !frame.is_tagged;
+    if let Some(deed) = options::deed(&before, frame).filter(|_| is_seen) {
+        return deed.run(before, frame, tables);
+    }
+    let verdict = run(frame, tables);
     let account = account(&before, frame.ifindex, &bytes).filter(|_| is_seen);
     let Some(account) = account else {
         return verdict;
     };
     let expected = match (account.way, account.to) {
-        (Some(Steered::LostFragment), _) => Verdict::Drop,
+        (Some(Steered::LostFragment | Steered::Silenced), _) => Verdict::Drop,
         (_, Some(_)) => Verdict::Forward,
         (_, None) => Verdict::Next,
     };
@@ -63,6 +68,7 @@ pub fn account(tables: &Tables, ifindex: u32, frame: &[u8]) -> Option<Account> {
     }
     let facts = Facts { tables, key, row };
     let mut account = match facts.stays(entry, &frame[6..12]) {
+        Some(Steered::NotHeld) if facts.is_silent(entry, frame) => Account::of(Steered::Silenced),
         Some(way) => Account::of(way),
         None => facts.spread(frame),
     };
@@ -102,7 +108,8 @@ impl Account {
             };
             tables.keep_stream(*memory, mark, &value);
         }
-        if self.to.is_none() && self.way != Some(Steered::LostFragment) {
+        let is_dropped = matches!(self.way, Some(Steered::LostFragment | Steered::Silenced));
+        if self.to.is_none() && !is_dropped {
             tables.traffic(slot, length);
         }
         tables
@@ -149,16 +156,44 @@ impl Facts<'_> {
         is_member.then_some(Steered::FromMember)
     }
 
+    /// Whether a packet is of a TCP connection that another node has, and this node spoke for the VIP until a moment ago.
+    fn is_silent(&self, entry: &Entry, frame: &[u8]) -> bool {
+        let deadline = match entry.deadline_ns() {
+            0 => self.tables.node_deadline_ns,
+            own => own,
+        };
+        let is_ours = matches!(entry.mode(), Some(Mode::Answer | Mode::Draining));
+        let is_lately = deadline > 0 && self.tables.now_ns < deadline.saturating_add(SILENCE_NS);
+        let own = self.tables.links[&self.key.ifindex()].mac();
+        let is_members = frame[6..12] == own.0
+            || (self.tables.members.keys()).any(|member| frame[6..12] == member.mac().0);
+        let Some(packet) = self.packet(frame) else {
+            return false;
+        };
+        let is_segment = packet.kind == Kind::Tcp { is_opening: false };
+        if !is_ours || !is_lately || is_members || !is_segment {
+            return false;
+        }
+        if packet.offset != 0 || packet.is_error {
+            return false;
+        }
+        let account = self.connection(&packet, false);
+        account.to.is_some_and(|to| to != [0; 6] && to != own.0)
+    }
+
+    fn packet(&self, frame: &[u8]) -> Option<Packet> {
+        let vip = IpAddr::from(self.key.addr());
+        let packet = match frame[12] {
+            8 => packet4(frame, 14)?,
+            _ => packet6(frame, 14, 4)?,
+        };
+        about(frame, packet, vip)
+    }
+
     fn spread(&self, frame: &[u8]) -> Account {
         let is_v4 = frame[12] == 8;
         let hops = frame[if is_v4 { 22 } else { 21 }];
-        let vip = IpAddr::from(self.key.addr());
-        let packet = if is_v4 {
-            packet4(frame, 14).and_then(|packet| about(frame, packet, vip))
-        } else {
-            packet6(frame, 14, 4).and_then(|packet| about(frame, packet, vip))
-        };
-        let Some(packet) = packet else {
+        let Some(packet) = self.packet(frame) else {
             return Account::of(Steered::Unclear);
         };
         if hops <= 1 {

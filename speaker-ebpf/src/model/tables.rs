@@ -1,14 +1,16 @@
 //! The tables in ordered maps, with the sizes and the failures of the real ones where those can be seen.
 
+use crate::abi::options::{OPTION_BURST_NS, OPTION_INTERVAL_NS, SET_BITS};
 use crate::abi::steer::{CHUNK_SLOTS, MAGLEV_SLOTS, TABLE_CHUNKS, TABLES_MAX};
 use crate::abi::{
     self, Addr, AskerKey, AskerValue, Bucket, Chunk, Claim, Entry, FlowKey, FlowValue, Global,
-    LinkValue, MacAddr, MacKey, MemberValue, MoveValue, Outcome, Passage, ShareKey, SlotStats,
-    SteerValue, Steered, StreamKey, StreamValue, TargetKey, TargetValue, Traffic, VipKey,
+    LinkValue, MacAddr, MacKey, MemberValue, MoveValue, Opted, OptedStats, OptionValue, Outcome,
+    Passage, ServiceKey, ServiceValue, ShareKey, SlotStats, SourceKey, SteerValue, Steered,
+    StreamKey, StreamValue, TargetKey, TargetValue, Traffic, VipKey,
 };
-use crate::logic::{Maps, Memory, refill};
+use crate::logic::{Maps, Memory, fill, refill};
 use bytemuck::Zeroable;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::vec::Vec;
 
 /// Everything the program reads and writes, for one CPU.
@@ -64,6 +66,14 @@ pub struct Tables {
     pub shares: BTreeMap<ShareKey, Traffic>,
     /// `STEERED`; absent is 0.
     pub steered: BTreeMap<Steered, u64>,
+    /// `OPTIONS`.
+    pub options: BTreeMap<VipKey, OptionValue>,
+    /// `SERVICES`.
+    pub services: BTreeMap<ServiceKey, ServiceValue>,
+    /// Keys of `SOURCES`: the length of the prefix in bits, its set's among them.
+    pub sources: BTreeSet<(u32, SourceKey)>,
+    /// `OPTED`; absent is zero.
+    pub opted: BTreeMap<Opted, OptedStats>,
 }
 
 /// The constants of the token bucket.
@@ -106,6 +116,19 @@ impl Tables {
         if let Some(entry) = self.vips.get_mut(&key) {
             *entry = entry.steered(true);
         }
+    }
+
+    /// Says what else is done with packets of a VIP that is in the table.
+    pub fn put_options(&mut self, key: VipKey, value: OptionValue) {
+        self.options.insert(key, value);
+        if let Some(entry) = self.vips.get_mut(&key) {
+            *entry = entry.opted(true);
+        }
+    }
+
+    /// How often something was done by an option.
+    pub fn by_option(&self, opted: Opted) -> u64 {
+        self.opted.get(&opted).map_or(0, |stats| stats.count)
     }
 
     /// Fills a Maglev table slot by slot.
@@ -297,6 +320,33 @@ impl Maps for Tables {
 
     fn steered(&mut self, steered: Steered) {
         *self.steered.entry(steered).or_default() += 1;
+    }
+
+    fn options(&self, key: &VipKey) -> Option<OptionValue> {
+        self.options.get(key).copied()
+    }
+
+    fn service(&self, key: &ServiceKey) -> Option<ServiceValue> {
+        self.services.get(key).copied()
+    }
+
+    fn is_source(&self, set: u32, client: Addr) -> bool {
+        let client = u128::from_be_bytes(client.bytes());
+        self.sources.iter().any(|(bits, key)| {
+            let bits = bits - SET_BITS;
+            let differing = client ^ u128::from_be_bytes(key.addr.bytes());
+            key.set == set && (bits == 0 || differing >> (128 - bits) == 0)
+        })
+    }
+
+    fn take_opted(&mut self, opted: Opted, now: u64) -> bool {
+        let stats = self.opted.entry(opted).or_default();
+        let (credit, at) = (&mut stats.bucket_ns, &mut stats.bucket_at_ns);
+        fill(credit, at, now, OPTION_INTERVAL_NS, OPTION_BURST_NS)
+    }
+
+    fn opted(&mut self, opted: Opted) {
+        self.opted.entry(opted).or_default().count += 1;
     }
 }
 

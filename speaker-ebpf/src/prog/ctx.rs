@@ -5,13 +5,16 @@
 //! unaligned: x86-64 and arm64 allow that for packets, and the compiler is only kept from it by the rule for its own memory.
 
 use aya_ebpf::EbpfContext;
-use aya_ebpf::bindings::{__sk_buff, xdp_md};
-use aya_ebpf::helpers::{bpf_redirect, bpf_skb_change_tail, bpf_xdp_adjust_tail};
+use aya_ebpf::bindings::{__sk_buff, TC_ACT_UNSPEC, xdp_md};
+use aya_ebpf::helpers::{
+    bpf_l4_csum_replace, bpf_redirect, bpf_skb_change_tail, bpf_xdp_adjust_tail,
+};
 use aya_ebpf::programs::{TcContext, XdpContext};
 use bytemuck::Pod;
 use core::arch::asm;
 use core::ffi::c_void;
 use core::mem::{offset_of, transmute_copy};
+use speaker_ebpf::abi::socket::MARK;
 use speaker_ebpf::frame::Frame;
 
 /// A socket buffer at TC ingress.
@@ -42,6 +45,14 @@ impl<'a> Skb<'a> {
     pub(super) fn send_back(&self) -> i32 {
         // SAFETY: the helper takes numbers only.
         unsafe { bpf_redirect(self.ifindex(), EGRESS) as i32 }
+    }
+
+    /// Sets our bit of the mark and leaves the others; what the hook returns for going on.
+    #[inline(always)]
+    pub(super) fn mark(&self) -> i32 {
+        // SAFETY: the context is the kernel's own, and programs of this kind may write the field.
+        unsafe { (*self.ctx.skb.skb).mark |= MARK };
+        TC_ACT_UNSPEC
     }
 }
 
@@ -92,6 +103,27 @@ impl Frame for Skb<'_> {
     fn grow(&mut self, extra: u32) -> bool {
         // SAFETY: the context is the kernel's own; packet pointers are not kept across the call.
         unsafe { bpf_skb_change_tail(self.ctx.skb.skb, self.len() + extra, 0) == 0 }
+    }
+
+    #[inline(always)]
+    fn resize(&mut self, len: u32) -> bool {
+        // SAFETY: as in `grow`.
+        unsafe { bpf_skb_change_tail(self.ctx.skb.skb, len, 0) == 0 }
+    }
+
+    /// The helper leaves the checksum of a packet alone that is still to get one.
+    #[inline(always)]
+    fn owes_sum(&mut self, offset: usize) -> bool {
+        // Each is unpacked by itself: verifiers lose track of what is compared packed.
+        let Some(before) = self.load::<u16>(offset) else {
+            return false;
+        };
+        // SAFETY: as in `grow`.
+        unsafe { bpf_l4_csum_replace(self.ctx.skb.skb, offset as u32, 0, 1, SUM_BYTES) };
+        match self.load::<u16>(offset) {
+            Some(after) => before == after,
+            None => false,
+        }
     }
 }
 
@@ -166,6 +198,19 @@ impl Frame for Xdp<'_> {
         // SAFETY: as in `Skb::grow`.
         unsafe { bpf_xdp_adjust_tail(self.ctx.as_ptr().cast(), extra as i32) == 0 }
     }
+
+    #[inline(always)]
+    fn resize(&mut self, len: u32) -> bool {
+        let more = len as i32 - self.len() as i32;
+        // SAFETY: as in `Skb::grow`.
+        unsafe { bpf_xdp_adjust_tail(self.ctx.as_ptr().cast(), more) == 0 }
+    }
+
+    /// What is sent from here is sent as it is.
+    #[inline(always)]
+    fn owes_sum(&mut self, _: usize) -> bool {
+        false
+    }
 }
 
 /// A packet pointer out of a context. The field has 32 bits, the verifier makes it a pointer of 64; a compiler that knew of
@@ -236,6 +281,9 @@ fn store<T: Pod>(start: usize, end: usize, offset: usize, value: T) -> Option<()
 
 /// `PACKET_MULTICAST` of `linux/if_packet.h`; own address and broadcast come before it, other hosts and loops after.
 const PACKET_MULTICAST: u32 = 2;
+
+/// The size of a value that `bpf_l4_csum_replace` replaces, without any flag.
+const SUM_BYTES: u64 = 4;
 
 /// `bpf_redirect` without `BPF_F_INGRESS`.
 const EGRESS: u64 = 0;

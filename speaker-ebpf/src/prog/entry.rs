@@ -18,6 +18,7 @@ fn heliograph_tc(ctx: TcContext) -> i32 {
     let mut frame = Skb::new(&ctx);
     match handle(&mut frame, &mut Kernel::new()) {
         Verdict::Next => TC_ACT_UNSPEC,
+        Verdict::Mark => frame.mark(),
         Verdict::Drop => TC_ACT_SHOT,
         Verdict::Reply | Verdict::Forward => frame.send_back(),
     }
@@ -28,7 +29,8 @@ fn heliograph_tc(ctx: TcContext) -> i32 {
 #[inline(always)]
 fn heliograph_xdp(ctx: XdpContext) -> u32 {
     match handle(&mut Xdp::new(&ctx), &mut Kernel::new()) {
-        Verdict::Next => XDP_PASS,
+        // There is no mark before the stack: the loader says that these links cannot.
+        Verdict::Next | Verdict::Mark => XDP_PASS,
         Verdict::Drop => XDP_DROP,
         Verdict::Reply | Verdict::Forward => XDP_TX,
     }

@@ -3,18 +3,20 @@
 //! Keys and values carry their own types into BTF, so that `bpftool map dump` prints fields and not bytes.
 
 use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, BPF_NOEXIST};
+use aya_ebpf::btf_maps::lpm_trie::{Key, LpmTrie};
 use aya_ebpf::btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf};
 use aya_ebpf::helpers::bpf_ktime_get_boot_ns;
 use aya_ebpf::macros::btf_map;
 use core::arch::asm;
+use speaker_ebpf::abi::options::{OPTION_BURST_NS, OPTION_INTERVAL_NS, SET_BITS};
 use speaker_ebpf::abi::steer::{CHUNK_SLOTS, TABLE_CHUNKS, TABLES_MAX};
 use speaker_ebpf::abi::{
     self, Addr, AskerKey, AskerValue, Bucket, Chunk, Claim, Entry, FlowKey, FlowValue, Global,
-    LinkValue, MacAddr, MacKey, MemberValue, MoveValue, NodeValue, Outcome, Passage, ShareKey,
-    SlotStats, SteerValue, Steered, StreamKey, StreamValue, TargetKey, TargetValue, Traffic,
-    VipKey,
+    LinkValue, MacAddr, MacKey, MemberValue, MoveValue, NodeValue, Opted, OptedStats, OptionValue,
+    Outcome, Passage, ServiceKey, ServiceValue, ShareKey, SlotStats, SourceKey, SteerValue,
+    Steered, StreamKey, StreamValue, TargetKey, TargetValue, Traffic, VipKey,
 };
-use speaker_ebpf::logic::{Maps, Memory, refill};
+use speaker_ebpf::logic::{Maps, Memory, fill, refill};
 
 #[btf_map(name = "hg_vips")]
 static VIPS: HashMap<VipKey, Entry, { abi::VIPS.entries_max as usize }> = HashMap::new();
@@ -113,6 +115,28 @@ static SHARES: PerCpuHashMap<
 #[btf_map(name = "hg_steered")]
 static STEERED: PerCpuArray<u64, { abi::STEERED.entries_max as usize }> = PerCpuArray::new();
 
+#[btf_map(name = "hg_options")]
+static OPTIONS: HashMap<
+    VipKey,
+    OptionValue,
+    { abi::OPTIONS.entries_max as usize },
+    { BPF_F_NO_PREALLOC as usize },
+> = HashMap::new();
+
+#[btf_map(name = "hg_services")]
+static SERVICES: HashMap<
+    ServiceKey,
+    ServiceValue,
+    { abi::SERVICES.entries_max as usize },
+    { BPF_F_NO_PREALLOC as usize },
+> = HashMap::new();
+
+#[btf_map(name = "hg_sources")]
+static SOURCES: LpmTrie<SourceKey, u32, { abi::SOURCES.entries_max as usize }> = LpmTrie::new();
+
+#[btf_map(name = "hg_opted")]
+static OPTED: PerCpuArray<OptedStats, { abi::OPTED.entries_max as usize }> = PerCpuArray::new();
+
 /// Nanoseconds of credit that an answer costs; the loader may set it, and 0 lifts the limit.
 #[unsafe(no_mangle)]
 static ANSWER_INTERVAL_NS: Constant = Constant(abi::ANSWER_INTERVAL_NS);
@@ -169,8 +193,7 @@ impl Maps for Kernel {
 
     #[inline(always)]
     fn may_know(&self, addr: &Addr) -> bool {
-        let (word, mask) = addr.filter_bit();
-        FILTER.get(word).is_some_and(|bits| bits & mask != 0)
+        may_know(addr)
     }
 
     #[inline(always)]
@@ -374,6 +397,50 @@ impl Maps for Kernel {
             unsafe { *count += 1 };
         }
     }
+
+    #[inline(always)]
+    fn options(&self, key: &VipKey) -> Option<OptionValue> {
+        // SAFETY: as in `vip`.
+        unsafe { OPTIONS.get(key).copied() }
+    }
+
+    #[inline(always)]
+    fn service(&self, key: &ServiceKey) -> Option<ServiceValue> {
+        // SAFETY: as in `vip`.
+        unsafe { SERVICES.get(key).copied() }
+    }
+
+    #[inline(always)]
+    fn is_source(&self, set: u32, client: Addr) -> bool {
+        let key = SourceKey { set, addr: client };
+        SOURCES.get(&Key::new(SET_BITS + 128, key)).is_some()
+    }
+
+    #[inline(always)]
+    fn take_opted(&mut self, opted: Opted, now: u64) -> bool {
+        let Some(stats) = OPTED.get_ptr_mut(opted as u32) else {
+            return false;
+        };
+        // SAFETY: as in `take_token`.
+        let stats = unsafe { &mut *stats };
+        let (credit, at) = (&mut stats.bucket_ns, &mut stats.bucket_at_ns);
+        fill(credit, at, now, OPTION_INTERVAL_NS, OPTION_BURST_NS)
+    }
+
+    #[inline(always)]
+    fn opted(&mut self, opted: Opted) {
+        if let Some(stats) = OPTED.get_ptr_mut(opted as u32) {
+            // SAFETY: as in `take_token`.
+            unsafe { (*stats).count += 1 };
+        }
+    }
+}
+
+/// Whether an address may be in the table; `false` is certain.
+#[inline(always)]
+pub(super) fn may_know(addr: &Addr) -> bool {
+    let (word, mask) = addr.filter_bit();
+    FILTER.get(word).is_some_and(|bits| bits & mask != 0)
 }
 
 /// Counts a frame in an element of this CPU's.

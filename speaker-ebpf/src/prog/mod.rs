@@ -3,3 +3,4 @@
 mod ctx;
 mod entry;
 mod maps;
+mod socket;

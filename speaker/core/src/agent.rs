@@ -21,7 +21,7 @@ use crate::election::precedence;
 use crate::failures::Failures;
 use crate::local::Local;
 use crate::members::{Members, node_id};
-use crate::object::Object;
+use crate::object::{Object, ObjectKey};
 use crate::plan::{self, Held, Memo, Plan, Wishes};
 use crate::problem::Problem;
 use crate::world::World;
@@ -134,7 +134,7 @@ impl Agent {
             cut_off: None,
             goes_by_holders: false,
             watching: Watching::default(),
-            spreading: Spreading::new(spread),
+            spreading: Spreading::new(spread, is_armed),
             holds,
             wishes: Arc::default(),
             memo: Memo::default(),
@@ -301,6 +301,15 @@ impl Agent {
     }
 }
 
+impl Agent {
+    fn gone(&mut self, now: Time, key: &ObjectKey) {
+        if self.world.problems.contains_key(key) {
+            self.event(Event::Resolved(key.clone()));
+        }
+        self.world_changes(now, |world| world.gone(key));
+    }
+}
+
 impl Machine for Agent {
     type Input = Input;
     type Output = Output;
@@ -308,12 +317,7 @@ impl Machine for Agent {
     fn input(&mut self, now: Time, input: Input) {
         match input {
             Input::Object(object) => self.object(now, object),
-            Input::Gone(key) => {
-                if self.world.problems.contains_key(&key) {
-                    self.event(Event::Resolved(key.clone()));
-                }
-                self.world_changes(now, |world| world.gone(&key));
-            }
+            Input::Gone(key) => self.gone(now, &key),
             Input::Synced(kind) => self.world_changes(now, |world| world.synced(kind)),
             Input::Assignments(assignments) => self.world_changes(now, |world| {
                 let news = world.assignments.as_deref() != Some(&assignments);
@@ -333,6 +337,7 @@ impl Machine for Agent {
             Input::Applied(result) => self.applied(now, result),
             Input::Roster(roster) => self.roster_changed(now, roster),
             Input::Neighbourhood(hood) => self.neighbourhood(now, hood),
+            Input::Listeners(listeners) => self.listeners(now, listeners),
             Input::Published(published) => self.published(now, published),
             Input::Told(from, message) => self.hold(now, hold::Input::Told(from, message)),
             Input::Probed {
@@ -368,6 +373,12 @@ impl Machine for Agent {
                 }
             }
             Input::Stale(is_stale) => self.hold(now, hold::Input::Stale(is_stale)),
+            Input::Foreign(foreign) => {
+                if self.local.foreign != foreign {
+                    self.local.foreign = foreign;
+                    self.changed(now);
+                }
+            }
         }
     }
 

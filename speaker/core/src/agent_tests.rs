@@ -136,7 +136,7 @@ pub(crate) fn drain(agent: &mut Agent, now: Time) -> Vec<Output> {
     }
 }
 
-fn feed(agent: &mut Agent, now: Time) -> Vec<Output> {
+pub(crate) fn feed(agent: &mut Agent, now: Time) -> Vec<Output> {
     agent.input(now, links());
     agent.input(now, assignments());
     for object in manifest::read("all.yaml", MANIFESTS, "metallb-system").objects {
@@ -145,7 +145,7 @@ fn feed(agent: &mut Agent, now: Time) -> Vec<Output> {
     drain(agent, now)
 }
 
-fn sync(agent: &mut Agent, now: Time) -> Vec<Output> {
+pub(crate) fn sync(agent: &mut Agent, now: Time) -> Vec<Output> {
     for kind in Kind::ALL {
         agent.input(now, Input::Synced(kind));
     }

@@ -6,9 +6,10 @@
 //! only compares its result with the objects. It knows nothing of how an object is written.
 
 use crate::allocator::{Assignments, POOL_ANNOTATION};
+use crate::annotations;
 use crate::service::{Service, ServiceId};
 use crate::world::World;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 /// What a Service must say.
@@ -18,6 +19,8 @@ pub struct Target {
     pub ips: Vec<IpAddr>,
     /// The pool that the annotation names; `None`: there is no annotation.
     pub pool: Option<String>,
+    /// Whether proxies are to leave the addresses alone (`ipMode: Proxy`); `None`: whatever the status says of that is right.
+    pub is_proxied: Option<bool>,
 }
 
 impl Target {
@@ -47,20 +50,30 @@ impl Target {
         Some(Self {
             ips: given.ips.clone(),
             pool,
+            is_proxied: is_proxied(service, world, &given.pool),
         })
     }
 
-    /// Whether the service says so already. How an address is to be used (`ipMode`) is the API server's to fill in.
+    /// Whether the service says so already. How an address is to be used (`ipMode`) is the API server's to fill in, unless its pool lets
+    /// services choose sockets.
     pub fn is_met_by(&self, service: &Service) -> bool {
         let ips = service.ingress.iter();
         ips.map(|ip| ip.as_ref().ok()).eq(self.ips.iter().map(Some))
             && service.annotations.get(POOL_ANNOTATION) == self.pool.as_ref()
+            && self.is_proxied.is_none_or(|is_proxied| {
+                let mut ips = self.ips.iter();
+                ips.all(|ip| service.proxied.contains(ip) == is_proxied)
+            })
     }
 
     /// The service as it is once it says so.
     pub fn applied_to(&self, service: &Service) -> Service {
         let mut service = service.clone();
         service.ingress = self.ips.iter().copied().map(Ok).collect();
+        service.proxied = match self.is_proxied {
+            Some(true) => self.ips.iter().copied().collect(),
+            Some(false) | None => BTreeSet::new(),
+        };
         match &self.pool {
             Some(pool) => {
                 let name = POOL_ANNOTATION.to_owned();
@@ -72,6 +85,13 @@ impl Target {
         }
         service
     }
+}
+
+/// What the service's own annotation wants of proxies, where the pool lets it want something.
+fn is_proxied(service: &Service, world: &World, pool: &str) -> Option<bool> {
+    let pool = world.pools.get(pool)?;
+    let allows = annotations::allows_service(&pool.annotations, "steering");
+    allows.then(|| annotations::word(&service.annotations, "steering") == Some("socket"))
 }
 
 /// What must be written: every service that does not say yet what it must. Means nothing before services, pools and
@@ -136,7 +156,7 @@ mod tests {
         let told: Vec<String> = changes(&world, &assignments, class)
             .iter()
             .map(|(id, target)| {
-                let Target { ips, pool } = target;
+                let Target { ips, pool, .. } = target;
                 format!("{}: {ips:?} {}", id.name, pool.as_deref().unwrap_or("-"))
             })
             .collect();
@@ -206,6 +226,26 @@ mod tests {
         let mut text = pool("p", "192.0.2.0/30") + &service("web", LB, "p", &[]);
         text = text.replace("ingress: []", "ingress: [{hostname: h}]");
         check(&text, None, &["web: [192.0.2.0] p"]);
+    }
+
+    /// In a pool that lets services say it, the status follows the annotation there and back; elsewhere it is left alone.
+    #[test]
+    fn proxies_are_told_to_leave_an_address_to_sockets() {
+        let plain = service("web", LB, "p", &["192.0.2.1"]);
+        let asking = plain.replace("{metallb.io", "{heliograph.io/steering: socket, metallb.io");
+        let told = |text: &str| text.replace("{ip: 192.0.2.1}", "{ip: 192.0.2.1, ipMode: Proxy}");
+        let strict = pool("p", "192.0.2.0/30");
+        let lenient = strict.replace(
+            "name: p,",
+            "name: p, annotations: {heliograph.io/allow-service: steering},",
+        );
+        let written = ["web: [192.0.2.1] p"];
+        check(&(lenient.clone() + &asking), None, &written);
+        check(&(lenient.clone() + &told(&asking)), None, &[]);
+        check(&(lenient + &told(&plain)), None, &written);
+        for service in [&asking, &told(&asking), &told(&plain)] {
+            check(&(strict.clone() + service), None, &[]);
+        }
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //! there as here.
 
 use crate::election::{Election, Placement};
-use crate::plan::BgpType;
+use crate::plan::{BgpType, ForeignPeers};
+use crate::steering::socket::Listeners;
 use speaker_proto::member::MemberLink;
 use speaker_proto::{Mac, NodeName};
 use std::collections::{BTreeMap, BTreeSet};
@@ -70,10 +71,14 @@ pub struct Local {
     pub is_draining: bool,
     /// It has no members' secret yet, and so knows nobody and takes nothing (L2.4).
     pub is_waiting_for_secret: bool,
+    /// What it has of sockets that serve VIPs.
+    pub listeners: Arc<Listeners>,
     /// What it was told at start.
     pub rules: Rules,
     /// `METALLB_BGP_TYPE`; it decides nothing for other nodes, so that a rollout may change it one by one.
     pub bgp_type: BgpType,
+    /// Peers that somebody else's frr-k8s has.
+    pub foreign: ForeignPeers,
 }
 
 impl Local {
@@ -97,8 +102,10 @@ impl Local {
             other_links: BTreeSet::new(),
             is_draining: false,
             is_waiting_for_secret: false,
+            listeners: Arc::default(),
             rules: Rules::default(),
             bgp_type: BgpType::default(),
+            foreign: ForeignPeers::default(),
         }
     }
 }

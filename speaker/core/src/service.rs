@@ -2,7 +2,7 @@
 
 use crate::selector::Labels;
 use speaker_proto::NodeName;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 
@@ -131,12 +131,16 @@ pub struct Service {
     pub is_by_client: bool,
     /// `spec.loadBalancerIP`.
     pub load_balancer_ip: Option<String>,
+    /// `spec.loadBalancerSourceRanges`, as they were written.
+    pub source_ranges: Vec<String>,
     /// `spec.ports`.
     pub ports: Vec<ServicePort>,
     /// `spec.selector`.
     pub selector: Labels,
     /// `status.loadBalancer.ingress`, in order; a hostname or unreadable address is `Err` with its text.
     pub ingress: Vec<Result<IpAddr, String>>,
+    /// Those of them with `ipMode: Proxy`: kube-proxy leaves them alone.
+    pub proxied: BTreeSet<IpAddr>,
 }
 
 /// A `discovery.k8s.io/v1` EndpointSlice.

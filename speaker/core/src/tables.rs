@@ -2,9 +2,10 @@
 //!
 //! [`wanted`] gives each (VIP, link) its slot, [`changes`] sorts what must be written so that stopping after any of the writes
 //! does no harm: nothing is answered that neither the old nor the new plan answers, whatever stops answering does so before
-//! anything starts, and an entry never stands without its link, its filter bit, its counters and, if it moves or is spread, its row of that. It knows nothing of maps;
+//! anything starts, and an entry never stands without its link, its filter bit, its counters and, if it moves, is spread or has options, its row of that. It knows nothing of maps;
 //! whoever owns them applies the changes in order and keeps [`Tables`] as a mirror.
 
+mod options;
 mod steering;
 
 use crate::diff::{Change, diff};
@@ -14,11 +15,13 @@ use crate::plan::{L2Entry, L2Move, Plan};
 use crate::problem::Problem;
 use speaker_ebpf::abi::{
     Entry, FILTER_WORDS, LINKS_MAX, LinkValue, MEMBERS_MAX, MacAddr, MacKey, MemberValue, Mode,
-    MoveValue, SLOTS_MAX, SteerValue, TargetKey, TargetValue, VipKey,
+    MoveValue, OptionValue, SLOTS_MAX, ServiceKey, ServiceValue, SourceKey, SteerValue, TargetKey,
+    TargetValue, VipKey,
 };
 use speaker_proto::{Mac, Vip};
 use std::collections::{BTreeMap, BTreeSet};
 
+pub use options::Content as OptionContent;
 pub use steering::{Content as SteeringContent, Maglev, Memory};
 
 /// The content of the tables that the agent writes.
@@ -36,6 +39,8 @@ pub struct Tables {
     pub moves: BTreeMap<VipKey, MoveValue>,
     /// How packets are spread.
     pub steering: SteeringContent,
+    /// What else is done with packets.
+    pub options: OptionContent,
     /// Keys of `STATS`: slots that have counters.
     pub slots: BTreeSet<u32>,
 }
@@ -68,6 +73,12 @@ pub enum TableChange {
     Maglev(Change<u32, Maglev>),
     /// To `STEERING`.
     Steer(Change<VipKey, SteerValue>),
+    /// To `SOURCES`: length of the prefix in bits, and the prefix.
+    Source(Change<(u32, SourceKey), u32>),
+    /// To `SERVICES`.
+    Service(Change<ServiceKey, ServiceValue>),
+    /// To `OPTIONS`.
+    Option(Change<VipKey, OptionValue>),
     /// A slot that no entry uses is about to be used: its counters exist and are zero, its token bucket is full, it is not fenced.
     ResetSlot(u32),
     /// The entry of the slot does not answer, and is about to: the claims that raised its fence in an earlier taking are over.
@@ -98,16 +109,13 @@ pub fn wanted(
     };
     let (mut vips, left) = place(entries(plan, local), &have.vips);
     let moves = moves(plan, local, &vips);
-    for key in moves.keys() {
-        vips.entry(*key)
-            .and_modify(|entry| *entry = entry.moving(true));
-    }
+    mark(&mut vips, moves.keys(), |entry| entry.moving(true));
     let (steering, crowded) = steering::wanted(plan, local, &vips, &have.steering, memory);
-    for key in steering.rows.keys() {
-        vips.entry(*key)
-            .and_modify(|entry| *entry = entry.steered(true));
-    }
-    for ((table, room), left) in crowded {
+    mark(&mut vips, steering.rows.keys(), |entry| entry.steered(true));
+    mark_socketed(plan, local, &mut vips);
+    let (options, lacking) = options::wanted(plan, &vips);
+    mark(&mut vips, options.rows.keys(), |entry| entry.opted(true));
+    for ((table, room), left) in crowded.into_iter().chain(lacking) {
         full(table, room, left);
     }
     full("hg_vips", SLOTS_MAX, left);
@@ -142,9 +150,21 @@ pub fn wanted(
         members: member_table,
         moves,
         steering,
+        options,
         vips,
     };
     Wanted { tables, problems }
+}
+
+/// Changes those of the entries that have these keys.
+fn mark<'k>(
+    vips: &mut BTreeMap<VipKey, Entry>,
+    keys: impl Iterator<Item = &'k VipKey>,
+    with: fn(Entry) -> Entry,
+) {
+    for key in keys {
+        vips.entry(*key).and_modify(|entry| *entry = with(*entry));
+    }
 }
 
 const fn mac(mac: Mac) -> MacAddr {
@@ -182,6 +202,17 @@ fn moves(
         vips.contains_key(&key).then_some((key, row))
     };
     plan.moves.iter().filter_map(row).collect()
+}
+
+/// Says of entries that sockets serve them.
+fn mark_socketed(plan: &Plan, local: &Local, vips: &mut BTreeMap<VipKey, Entry>) {
+    for (vip, link) in &plan.served.rows {
+        let link = local.links.get(link);
+        let key = link.map(|link| VipKey::new(vip.0.into(), link.ifindex));
+        if let Some(entry) = key.and_then(|key| vips.get_mut(&key)) {
+            *entry = entry.socketed(true);
+        }
+    }
 }
 
 /// Gives every entry a slot, keeping those that it has, and says how many did not fit. Entries that answer come before known ones,
@@ -279,10 +310,12 @@ pub fn changes(have: &Tables, want: &Tables) -> Vec<TableChange> {
     // An entry that says of itself that it moves has its row, from before it says so until after.
     let (move_puts, move_removals) = split(diff(&have.moves, &want.moves));
     let (before, after) = steering::changes(&have.steering, &want.steering);
+    let (before_options, after_options) = options::changes(&have.options, &want.options);
     let vips = |changes: Vec<_>| changes.into_iter().map(TableChange::Vip);
     let moves = |changes: Vec<_>| changes.into_iter().map(TableChange::Move);
     moves(move_puts)
         .chain(before)
+        .chain(before_options)
         .chain(vips(falling_silent))
         .chain(link_puts.into_iter().map(TableChange::Link))
         .chain(member_puts.into_iter().map(TableChange::Member))
@@ -297,6 +330,7 @@ pub fn changes(have: &Tables, want: &Tables) -> Vec<TableChange> {
         .chain(vips(answering))
         .chain(moves(move_removals))
         .chain(after)
+        .chain(after_options)
         .chain(
             have.slots
                 .difference(&want.slots)
@@ -358,6 +392,9 @@ impl Tables {
             TableChange::Target(change) => make(&mut self.steering.targets, change),
             TableChange::Maglev(change) => make(&mut self.steering.maglev, change),
             TableChange::Steer(change) => make(&mut self.steering.rows, change),
+            TableChange::Source(change) => make(&mut self.options.sources, change),
+            TableChange::Service(change) => make(&mut self.options.services, change),
+            TableChange::Option(change) => make(&mut self.options.rows, change),
             TableChange::ResetSlot(slot) => {
                 self.slots.insert(*slot);
             }

@@ -219,10 +219,11 @@ async fn of_several_files_the_first_that_says_something_counts_and_a_missing_one
 async fn what_cannot_be_done_is_refused_with_the_file_and_the_reason() {
     let place = Place::start().await;
     let mut behind = place.cluster();
-    behind["proxy-url"] = json!("http://192.0.2.9:3128");
+    behind["proxy-url"] = json!("https://example:secret@192.0.2.9:3128");
     let refused = connect(&place.write(&behind, &json!({}))).await.err();
     let why = format!("{:#}", refused.unwrap());
-    assert!(why.contains("proxies are not supported"), "{why}");
+    let named = "the cluster's proxy-url: proxies are reached by http:// or socks5://, and \"…@192.0.2.9:3128\" is neither";
+    assert!(why.contains("/kubeconfig") && why.contains(named), "{why}");
     let missing = Access {
         kubeconfig: Some("/nowhere/kubeconfig".into()),
         api_server: None,

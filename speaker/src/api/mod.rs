@@ -11,6 +11,7 @@ mod failure;
 #[cfg(test)]
 mod kubeconfig_tests;
 mod lines;
+mod proxy;
 #[cfg(test)]
 pub(crate) mod server_tests;
 

@@ -1,6 +1,6 @@
 //! What metrics and health of the controller are made from.
 
-use super::desk::{Desk, Passed};
+use super::desk::Desk;
 use super::settings::Settings;
 use crate::api::Api;
 use crate::drive::clock::{Stamp, now};
@@ -54,24 +54,26 @@ impl Board {
     }
 
     /// Takes what a pass came to.
-    pub(super) fn passed(&self, desk: &Desk, passed: &Passed) {
+    pub(super) fn passed(&self, desk: &Desk) {
         let usage = allocator::usage(desk.world(), desk.assignments());
         self.note(|figures| {
+            let usage = usage.into_iter();
             figures.pools = usage
-                .into_iter()
                 .map(|(name, usage)| (name, PoolFigures::from(usage)))
                 .collect();
+        });
+    }
+
+    /// Takes what is wrong, of the configuration and of services. `is_loaded` is whether all of the configuration has been seen.
+    pub(super) fn judged(&self, is_loaded: bool, of_config: &[Problem], of_services: &[Problem]) {
+        self.note(|figures| {
             figures.problems.clear();
-            let problems = passed
-                .config_problems
-                .iter()
-                .chain(&passed.service_problems);
-            for Problem { object, .. } in problems {
+            for Problem { object, .. } in of_config.iter().chain(of_services) {
                 let kind = object.kind.as_str().to_owned();
                 *figures.problems.entry(kind).or_default() += 1;
             }
-            figures.is_config_loaded = true;
-            figures.is_config_stale = !passed.config_problems.is_empty();
+            figures.is_config_loaded = is_loaded;
+            figures.is_config_stale = !of_config.is_empty();
         });
     }
 

@@ -34,7 +34,10 @@ pub(super) struct Clerk {
     writers: Writers,
     /// Who else allocates; `None`: it is not known yet.
     blocked: Option<Rival>,
-    config_problems: Vec<Problem>,
+    /// What is wrong with the configuration; `None`: not all of it has been seen.
+    config_problems: Option<Vec<Problem>>,
+    /// What services lacked at the last pass.
+    service_problems: Vec<Problem>,
     api: Api,
     term: Term,
     board: Board,
@@ -74,7 +77,8 @@ impl Clerk {
             pools: PoolStatuses::default(),
             writers: Writers::default(),
             blocked: None,
-            config_problems: Vec::new(),
+            config_problems: None,
+            service_problems: Vec::new(),
             api,
             term,
             board,
@@ -164,6 +168,7 @@ impl Clerk {
                     "somebody else allocates; nothing is written until that is over"
                 );
                 self.desk.forget_intentions(now());
+                self.service_problems.clear();
             }
             None => tracing::info!(event = "allocationBegins", "nobody else allocates"),
         }
@@ -198,21 +203,20 @@ impl Clerk {
         }));
     }
 
-    /// Tells the ConfigurationState what is wrong.
+    /// Tells figures and ConfigurationState what is wrong. That somebody else allocates is: what is configured has no effect then.
     fn say_problems(&self) {
-        if self.blocked.is_none() {
-            return;
-        }
-        let mut problems = self.config_problems.clone();
-        if let Some(Some(why)) = &self.blocked {
-            problems.push(Problem {
-                object: ObjectKey::new(Kind::Namespace, "", self.outlets.own.namespace()),
-                origin: "controller".to_owned(),
-                field: String::new(),
-                why: format!("{why}; nothing is allocated until that is over"),
-            });
-        }
-        let is_judged = self.desk.is_complete() || matches!(self.blocked, Some(Some(_)));
+        let Some(rival) = &self.blocked else { return };
+        let mut problems = self.config_problems.clone().unwrap_or_default();
+        problems.extend(rival.as_ref().map(|why| Problem {
+            object: ObjectKey::new(Kind::Namespace, "", self.outlets.own.namespace()),
+            origin: "controller".to_owned(),
+            field: String::new(),
+            why: format!("{why}; nothing is allocated until that is over"),
+        }));
+        let is_loaded = self.config_problems.is_some();
+        self.board
+            .judged(is_loaded, &problems, &self.service_problems);
+        let is_judged = is_loaded || rival.is_some();
         self.outlets.problems.send_if_modified(|told| {
             let problems = is_judged.then_some(problems);
             let differs = *told != problems;
@@ -223,9 +227,22 @@ impl Clerk {
         });
     }
 
+    /// Judges the configuration and decides nothing: while somebody else allocates, mistakes in it are told all the same.
+    fn look_on(&mut self) {
+        if !matches!(self.blocked, Some(Some(_))) || self.not_before > now() {
+            return;
+        }
+        if let Some(problems) = self.desk.judge() {
+            self.not_before = now() + SETTLE;
+            self.config_problems = Some(problems);
+            self.say_problems();
+        }
+    }
+
     /// Decides, and begins what may be begun.
     fn act(&mut self) {
         if self.blocked != Some(None) {
+            self.look_on();
             return;
         }
         if !self.term.may_write() {
@@ -237,9 +254,10 @@ impl Clerk {
             let passed = tokio::task::block_in_place(|| self.desk.pass(now()));
             if let Some((passed, news)) = passed {
                 passed.came.iter().for_each(tell::came);
-                self.board.passed(&self.desk, &passed);
+                self.board.passed(&self.desk);
                 self.pools.want(passed.usage);
-                self.config_problems = passed.config_problems;
+                self.config_problems = Some(passed.config_problems);
+                self.service_problems = passed.service_problems;
                 self.tell(&news);
                 self.say_problems();
             }

@@ -8,14 +8,12 @@
 
 use super::brief::brief;
 use super::outbox::Outbox;
-use super::stock::{Arrival, Stock, Writer};
+use super::stock::{Arrival, Stock, Writer, held, id};
 use crate::api::Failure;
 use crate::source;
 use crate::source::kube::{Item, Told};
 use serde_json::Value;
-use speaker_core::allocator::{
-    self, Allocation, Assignment, Assignments, Cleared, Event, POOL_ANNOTATION, Usage,
-};
+use speaker_core::allocator::{self, Allocation, Assignment, Assignments, Cleared, Event, Usage};
 use speaker_core::convergence::changes;
 use speaker_core::service::{Service, ServiceId};
 use speaker_core::{Kind, Object, ObjectKey, Problem, World};
@@ -34,6 +32,8 @@ pub(super) struct Desk {
     /// Events that come back with every pass, as of the last one.
     standing: BTreeSet<Event>,
     is_changed: bool,
+    /// Whether something came since the configuration was judged.
+    is_unjudged: bool,
     /// Services of ours that came since the last pass.
     came: BTreeSet<ServiceId>,
     /// Objects taken so far, and the faulty ones among them.
@@ -96,6 +96,7 @@ impl Desk {
             outbox: Outbox::default(),
             standing: BTreeSet::new(),
             is_changed: false,
+            is_unjudged: true,
             came: BTreeSet::new(),
             updates: 0,
             update_errors: 0,
@@ -152,6 +153,7 @@ impl Desk {
             | source::Event::Note(_) => false,
         };
         self.is_changed |= changed;
+        self.is_unjudged |= changed;
     }
 
     /// Takes a service as the API server has it, from a watch, a write or a read.
@@ -241,6 +243,7 @@ impl Desk {
             return None;
         }
         self.is_changed = false;
+        self.is_unjudged = false;
         let class = self.class.as_deref();
         let allocation = allocator::allocate(&self.world, &self.assignments, class);
         for (id, target) in changes(&self.world, &allocation.assignments, class) {
@@ -307,8 +310,15 @@ impl Desk {
         news
     }
 
+    /// What is wrong with the configuration, if all of it has been seen and it may have changed since it was judged last: for a
+    /// controller that may decide nothing.
+    pub(super) fn judge(&mut self) -> Option<Vec<Problem>> {
+        let is_due = self.is_complete() && std::mem::take(&mut self.is_unjudged);
+        is_due.then(|| self.config_problems())
+    }
+
     /// What is wrong with the configuration, object by object.
-    pub(super) fn config_problems(&self) -> Vec<Problem> {
+    fn config_problems(&self) -> Vec<Problem> {
         let is_config = |key: &ObjectKey| match key.kind {
             Kind::Pool | Kind::Community => true,
             Kind::Namespace
@@ -466,26 +476,6 @@ impl Desk {
     pub(super) fn assignments(&self) -> &Assignments {
         &self.assignments
     }
-}
-
-fn id(object: &Value) -> ServiceId {
-    let text = |field: &str| {
-        let text = object["metadata"][field].as_str();
-        text.unwrap_or_default().to_owned()
-    };
-    ServiceId {
-        namespace: text("namespace"),
-        name: text("name"),
-    }
-}
-
-/// What a status says, for an object of which nothing else can be read, and the pool that it names.
-fn held(object: &Value) -> (Vec<IpAddr>, String) {
-    let ingress = object["status"]["loadBalancer"]["ingress"].as_array();
-    let ips = ingress.into_iter().flatten();
-    let ips = ips.filter_map(|entry| entry["ip"].as_str()?.parse().ok());
-    let pool = object["metadata"]["annotations"][POOL_ANNOTATION].as_str();
-    (ips.collect(), pool.unwrap_or_default().to_owned())
 }
 
 /// The kinds that a controller follows, all of which it must have seen before it decides.

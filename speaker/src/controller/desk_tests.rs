@@ -4,6 +4,7 @@ use super::super::brief::CLEARED_TOLD_MAX;
 use super::super::outbox::{CONFLICTS_MAX, REQUESTS_MAX, WAIT_MIN};
 use super::*;
 use serde_json::json;
+use speaker_core::allocator::POOL_ANNOTATION;
 use speaker_proto::Span;
 
 const NS: &str = "metallb-system";
@@ -558,4 +559,18 @@ fn services_that_came_are_looked_at_once_each() {
         },
     );
     assert_eq!(came(&mut office), [("old".to_owned(), true)]);
+}
+
+#[test]
+fn who_decides_nothing_judges_the_configuration_once_after_each_change() {
+    let mut office = Office::new(&[("p", "192.0.2.0-nonsense")], &[service("web", &[])]);
+    let judged = |office: &mut Office| office.desk.judge().map(|problems| problems.len());
+    assert_eq!(judged(&mut office), Some(1));
+    assert_eq!(judged(&mut office), None);
+    office.pool("p", "192.0.2.0/30");
+    assert_eq!(judged(&mut office), Some(0));
+    // What the allocator would do is still to be done.
+    assert_eq!(office.settle().0, ["web: 192.0.2.0 p"]);
+    let mut fresh = Desk::new(NS, None);
+    assert_eq!(fresh.judge(), None, "nothing has been seen");
 }

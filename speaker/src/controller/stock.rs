@@ -11,6 +11,7 @@ use speaker_core::convergence::Target;
 use speaker_core::service::ServiceId;
 use speaker_proto::{Span, Time};
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 /// The services whose statuses may have to be written.
 #[derive(Default)]
@@ -130,7 +131,11 @@ fn write(object: &mut Value, target: &Target) {
     object["apiVersion"] = json!("v1");
     object["kind"] = json!("Service");
     let ips = target.ips.iter();
-    let ingress: Vec<Value> = ips.map(|ip| json!({"ip": ip.to_string()})).collect();
+    let ingress = ips.map(|ip| match target.is_proxied {
+        Some(true) => json!({"ip": ip.to_string(), "ipMode": "Proxy"}),
+        Some(false) | None => json!({"ip": ip.to_string()}),
+    });
+    let ingress: Vec<Value> = ingress.collect();
     object["status"]["loadBalancer"] = match ingress.is_empty() {
         true => json!({}),
         false => json!({"ingress": ingress}),
@@ -172,6 +177,27 @@ fn text(object: &Value, field: &str) -> String {
 /// the same version to another content.
 const LATE_MAX: Span = Span::s(60);
 
+/// Which service an object is.
+pub(super) fn id(object: &Value) -> ServiceId {
+    let text = |field: &str| {
+        let text = object["metadata"][field].as_str();
+        text.unwrap_or_default().to_owned()
+    };
+    ServiceId {
+        namespace: text("namespace"),
+        name: text("name"),
+    }
+}
+
+/// What a status says, for an object of which nothing else can be read, and the pool that it names.
+pub(super) fn held(object: &Value) -> (Vec<IpAddr>, String) {
+    let ingress = object["status"]["loadBalancer"]["ingress"].as_array();
+    let ips = ingress.into_iter().flatten();
+    let ips = ips.filter_map(|entry| entry["ip"].as_str()?.parse().ok());
+    let pool = object["metadata"]["annotations"][POOL_ANNOTATION].as_str();
+    (ips.collect(), pool.unwrap_or_default().to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -208,7 +234,17 @@ mod tests {
         let target = Target {
             ips: vec!["192.0.2.1".parse().unwrap()],
             pool: Some("p".into()),
+            is_proxied: None,
         };
+        let proxied = Target {
+            is_proxied: Some(true),
+            ..target.clone()
+        };
+        let written = stock.written(&id(), &proxied).unwrap();
+        assert_eq!(
+            written["status"]["loadBalancer"]["ingress"],
+            json!([{"ip": "192.0.2.1", "ipMode": "Proxy"}])
+        );
         let written = stock.written(&id(), &target).unwrap();
         assert_eq!(
             written,

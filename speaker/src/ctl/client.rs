@@ -1,12 +1,17 @@
 //! The side that asks.
 
+use super::socket::{self, SocketOrder};
 use super::wire::{ANSWER_BYTES_MAX, Answer, Request};
 use super::{CtlArgs, Form, Question};
 use crate::settings::CTL_SOCKET;
 use anyhow::{Context, Result, bail};
+use rustix::cmsg_space;
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use speaker_core::doctor::facts::SpeakerFacts;
 use std::fs;
-use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, IoSlice, Read, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -65,11 +70,20 @@ pub(super) fn ask(
     stream
         .set_read_timeout(patience)
         .context("failed to bound the wait")?;
-    let request = Request::new(question, form == Form::Table);
+    let mut request = Request::new(question, form == Form::Table);
+    let mut brought = None;
+    if let Question::Socket {
+        order: SocketOrder::Add { front, pid, port },
+    } = question
+    {
+        let (socket, owner) = socket::find(front, *pid, port.unwrap_or(front.port))?;
+        request = request.of_owner(owner);
+        brought = Some(socket);
+    }
     let mut line = serde_json::to_vec(&request).context("failed to put the question into JSON")?;
     line.push(b'\n');
     // A speaker that refuses at once has answered already and may have closed its end.
-    drop((&stream).write_all(&line));
+    drop(say(&stream, &line, brought.as_ref()));
     let mut answers = BufReader::new(stream);
     while let Some(answer) = receive(&mut answers)? {
         let answer = answer?;
@@ -85,6 +99,25 @@ pub(super) fn ask(
         }
     }
     bail!("the speaker at {} has ended", path.display())
+}
+
+/// Sends a line, and a socket with it.
+fn say(mut stream: &UnixStream, line: &[u8], socket: Option<&OwnedFd>) -> io::Result<()> {
+    let Some(socket) = socket else {
+        return stream.write_all(line);
+    };
+    let sockets = [socket.as_fd()];
+    let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(1))];
+    let mut beside = SendAncillaryBuffer::new(&mut space);
+    let has_room = beside.push(SendAncillaryMessage::ScmRights(&sockets));
+    debug_assert!(has_room, "the room is for one");
+    let sent = sendmsg(
+        stream,
+        &[IoSlice::new(line)],
+        &mut beside,
+        SendFlags::NOSIGNAL,
+    )?;
+    stream.write_all(line.get(sent..).unwrap_or_default())
 }
 
 /// The next line; `None` at the end.

@@ -2,7 +2,7 @@
 //!
 //! [`Server`] answers on a Unix socket in the node's run directory, [`client`] asks. One line of JSON goes in, one comes
 //! out; `watch` goes on. Answers are made from a [`Snapshot`] of what the deciding thread knows and a [`Sight`] of
-//! what the kernel holds, so that the two can be compared. Asking changes nothing; what can be told is to drain, and to pause a BGP session.
+//! what the kernel holds, so that the two can be compared. Asking changes nothing; what can be told is to drain, to pause a BGP session, and which sockets serve VIPs.
 
 mod client;
 mod event;
@@ -11,16 +11,19 @@ mod peers;
 mod server;
 mod show;
 mod snapshot;
+mod socket;
 mod table;
 mod wire;
 
 #[cfg(test)]
 mod tests;
 
+use self::socket::SocketOrder;
 use crate::doctor::{self, DoctorArgs};
 use crate::support::{self, SupportArgs};
 use anyhow::Result;
 use clap::{Args, Subcommand, ValueEnum};
+use serde::{Deserialize, Serialize};
 use speaker_proto::NodeName;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -34,6 +37,7 @@ pub(crate) use peers::{
 pub(crate) use server::{DrainOrders, Orders, Server, States};
 pub(crate) use show::drain::{Progress, announced};
 pub(crate) use snapshot::{ApiState, MemberSight, MembersSight, Snapshot};
+pub(crate) use socket::{SocketOrders, SocketSight, SocketWish};
 
 /// Flags of `speaker ctl`.
 #[derive(Args, Debug)]
@@ -149,6 +153,14 @@ pub(crate) enum Question {
         #[arg(value_name = "VIP")]
         vip: Option<String>,
     },
+    /// Flows that are remembered because the table alone does not say whose they are; a sample of them
+    Flows(FlowsWanted),
+    /// Sockets of a proxy on this node that serve VIPs
+    Socket {
+        /// What is to become of them.
+        #[command(subcommand)]
+        order: SocketOrder,
+    },
     /// The pinned maps
     Maps,
     /// What became of every frame, by VIP
@@ -173,4 +185,20 @@ pub(crate) enum Question {
         #[arg(long)]
         wait: bool,
     },
+}
+
+/// Which flows are wanted.
+#[derive(Args, Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) struct FlowsWanted {
+    /// Only those to this VIP
+    #[arg(value_name = "VIP")]
+    pub(crate) vip: Option<String>,
+
+    /// Only those that this node has
+    #[arg(long, value_name = "NAME")]
+    pub(crate) to: Option<String>,
+
+    /// So many at most
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    pub(crate) limit: u32,
 }

@@ -6,18 +6,23 @@
 use super::show::drain::{Progress, announced};
 use super::show::{self, Known};
 use super::snapshot::{Sight, Snapshot};
+use super::socket::{SocketOrders, SocketWish};
 use super::wire::{Answer, REQUEST_BYTES_MAX, Request};
 use super::{Event, PeerOrder, PeerOrders, Question};
 use anyhow::{Context, Result, bail, ensure};
+use rustix::cmsg_space;
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use speaker_proto::Time;
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixStream as BlockingStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncWriteExt, Interest};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf, UCred};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, broadcast};
@@ -33,6 +38,8 @@ pub(crate) struct Orders {
     pub(crate) drain: DrainOrders,
     /// Pauses of BGP sessions, and their ends.
     pub(crate) peers: PeerOrders,
+    /// Sockets that serve VIPs; `None`: this speaker has no such thing.
+    pub(crate) sockets: Option<SocketOrders>,
 }
 
 /// The newest snapshot; `None` before the first.
@@ -164,7 +171,10 @@ impl Desk {
             "user {uid} may not ask: only root and user {} may",
             self.owner
         );
-        let request = receive(read).await?;
+        let (request, socket) = receive(&read).await?;
+        if let Some(wish) = request.wish(socket).map_err(anyhow::Error::msg)? {
+            return self.attach(write, wish, request.as_text).await;
+        }
         let question = request.question().map_err(anyhow::Error::msg)?;
         match question {
             Question::Watch => self.watch(write, request.as_text).await,
@@ -190,6 +200,8 @@ impl Desk {
             | Question::Bfd { .. }
             | Question::Routes { .. }
             | Question::Steer { .. }
+            | Question::Socket { .. }
+            | Question::Flows(_)
             | Question::Maps
             | Question::Counters
             | Question::Facts
@@ -269,6 +281,19 @@ impl Desk {
         send(write, &answer).await
     }
 
+    /// Has an order about sockets obeyed and shows what there is then.
+    async fn attach(
+        &self,
+        write: &mut OwnedWriteHalf,
+        wish: SocketWish,
+        as_text: bool,
+    ) -> Result<()> {
+        let orders = self.orders.sockets.as_ref();
+        let orders = orders.context("this speaker has nothing to do with sockets")?;
+        let there = orders(wish).await?;
+        send(write, &show::sockets(there, as_text)?).await
+    }
+
     async fn watch(&self, write: &mut OwnedWriteHalf, as_text: bool) -> Result<()> {
         let mut events = self.events.subscribe();
         loop {
@@ -317,18 +342,58 @@ fn may_ask(uid: u32, owner: u32) -> bool {
     uid == 0 || uid == owner
 }
 
-async fn receive(read: OwnedReadHalf) -> Result<Request> {
-    let mut line = String::new();
-    let mut read = BufReader::new(read.take(REQUEST_BYTES_MAX));
-    timeout(REQUEST_MAX, read.read_line(&mut line))
+/// The question, and a descriptor that came along.
+async fn receive(read: &OwnedReadHalf) -> Result<(Request, Option<OwnedFd>)> {
+    let (line, socket) = timeout(REQUEST_MAX, hear(read.as_ref()))
         .await
         .context("no question came in time")?
         .context("failed to read the question")?;
-    ensure!(
-        line.ends_with('\n'),
-        "the question is no line of at most {REQUEST_BYTES_MAX} bytes"
-    );
-    serde_json::from_str(&line).context("the question cannot be read")
+    let line = line.strip_suffix(b"\n");
+    let line = line
+        .with_context(|| format!("the question is no line of at most {REQUEST_BYTES_MAX} bytes"))?;
+    let request = serde_json::from_slice(line).context("the question cannot be read")?;
+    Ok((request, socket))
+}
+
+/// Reads up to the end of a line, of the stream, or of the room for it.
+async fn hear(stream: &UnixStream) -> std::io::Result<(Vec<u8>, Option<OwnedFd>)> {
+    let (mut line, mut socket) = (Vec::new(), None);
+    while !line.ends_with(b"\n") && line.len() < REQUEST_BYTES_MAX {
+        stream.readable().await?;
+        let room = REQUEST_BYTES_MAX - line.len();
+        let heard = stream.try_io(Interest::READABLE, || take(stream, room, &mut socket));
+        match heard {
+            Ok(bytes) if bytes.is_empty() => break,
+            Ok(bytes) => line.extend(bytes),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok((line, socket))
+}
+
+/// What is there, and one descriptor; of more the kernel closes the others.
+fn take(
+    stream: &UnixStream,
+    room: usize,
+    socket: &mut Option<OwnedFd>,
+) -> std::io::Result<Vec<u8>> {
+    let mut bytes = vec![0; room];
+    let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(1))];
+    let mut beside = RecvAncillaryBuffer::new(&mut space);
+    let heard = recvmsg(
+        stream,
+        &mut [IoSliceMut::new(&mut bytes)],
+        &mut beside,
+        RecvFlags::CMSG_CLOEXEC,
+    )?;
+    for message in beside.drain() {
+        if let RecvAncillaryMessage::ScmRights(sockets) = message {
+            *socket = sockets.last().or(socket.take());
+        }
+    }
+    bytes.truncate(heard.bytes);
+    Ok(bytes)
 }
 
 async fn send(write: &mut OwnedWriteHalf, answer: &Answer) -> Result<()> {

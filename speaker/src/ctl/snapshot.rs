@@ -2,7 +2,7 @@
 
 use super::peers::{BfdSight, BgpSight};
 use crate::dataplane::{
-    self, AttachReport, GlobalCount, LinkSight, MapSight, ShareSight, SlotSight,
+    self, AttachReport, FlowsSight, GlobalCount, LinkSight, MapSight, ShareSight, SlotSight,
 };
 use anyhow::Result;
 use serde::Serialize;
@@ -190,8 +190,14 @@ pub(crate) trait Sight: Send + Sync {
     fn passages(&self) -> Result<Vec<GlobalCount>>;
     /// What became of packets for VIPs that are spread.
     fn steered(&self) -> Result<Vec<GlobalCount>>;
+    /// What became of connections and datagrams for VIPs, as far as sockets go.
+    fn listening(&self) -> Result<Vec<GlobalCount>>;
+    /// What was done with packets by options of their VIPs.
+    fn opted(&self) -> Result<Vec<GlobalCount>>;
     /// What each node got of each VIP that is spread.
     fn shares(&self) -> Result<Vec<ShareSight>>;
+    /// Some of the flows that are remembered, and whether those are all.
+    fn flows(&self) -> Result<FlowsSight>;
     /// Every pinned map.
     fn maps(&self) -> Result<Vec<MapSight>>;
     /// Every link that the program is attached to.
@@ -219,8 +225,20 @@ impl Sight for dataplane::Sight {
         Self::steered(self)
     }
 
+    fn listening(&self) -> Result<Vec<GlobalCount>> {
+        Self::listening(self)
+    }
+
+    fn opted(&self) -> Result<Vec<GlobalCount>> {
+        Self::opted(self)
+    }
+
     fn shares(&self) -> Result<Vec<ShareSight>> {
         Self::shares(self)
+    }
+
+    fn flows(&self) -> Result<FlowsSight> {
+        Self::flows(self)
     }
 
     fn maps(&self) -> Result<Vec<MapSight>> {

@@ -8,9 +8,10 @@ use super::peers::{
 use super::server::{DrainOrders, Orders, Server, States};
 use super::snapshot::{MemberSight, MembersSight, Sight, Snapshot};
 use super::wire::Request;
-use super::{Event, Form, Kind, Question};
+use super::{Event, FlowsWanted, Form, Kind, Question};
 use crate::dataplane::{
-    AttachReport, GlobalCount, Hook, LinkSight, MapSight, ShareSight, SlotSight, Step, StepResult,
+    AttachReport, FlowSight, FlowsSight, GlobalCount, Hook, LinkSight, MapSight, ShareSight,
+    SlotSight, Step, StepResult,
 };
 use anyhow::Result;
 use rustix::process::Uid;
@@ -297,6 +298,7 @@ impl Sight for Kernel {
             is_fenced: false,
             is_moving: false,
             is_steered: false,
+            is_socketed: false,
             outcomes: outcomes.iter().copied().collect(),
             packets,
             bytes: packets * 100,
@@ -344,6 +346,38 @@ impl Sight for Kernel {
         }])
     }
 
+    fn listening(&self) -> Result<Vec<GlobalCount>> {
+        Ok(vec![GlobalCount {
+            name: "given",
+            count: 8,
+        }])
+    }
+
+    fn opted(&self) -> Result<Vec<GlobalCount>> {
+        Ok(vec![GlobalCount {
+            name: "rejected",
+            count: 3,
+        }])
+    }
+
+    fn flows(&self) -> Result<FlowsSight> {
+        let flow = |client: &str, protocol, node| FlowSight {
+            vip: "192.0.2.10:80".parse().unwrap(),
+            ifindex: 2,
+            client: client.parse().unwrap(),
+            protocol,
+            node,
+            seen_ns: Time::ms(10).ns(),
+        };
+        Ok(FlowsSight {
+            flows: vec![
+                flow("192.0.2.77:40000", 6, 0),
+                flow("192.0.2.78:40001", 17, 7),
+            ],
+            is_all: false,
+        })
+    }
+
     fn shares(&self) -> Result<Vec<ShareSight>> {
         Ok(vec![ShareSight {
             slot: 0,
@@ -386,6 +420,7 @@ fn deaf() -> Orders {
     Orders {
         drain: Arc::new(|_| false),
         peers: Arc::new(refuse),
+        sockets: None,
     }
 }
 
@@ -557,6 +592,7 @@ fn a_peer_that_is_paused_says_so_until_it_is_resumed() {
     let orders = Orders {
         drain: Arc::new(|_| false),
         peers: Arc::new(peers),
+        sockets: None,
     };
     let bench = Bench::ordered(Arc::new(states), orders);
     let order = |order| Question::Bgp {
@@ -720,8 +756,44 @@ forwarded  4
 
 packets of VIPs that are spread
 sent  6
+
+packets by option
+rejected  3
 ",
     );
+}
+
+fn flows(vip: Option<&str>, to: Option<&str>, limit: u32) -> Question {
+    Question::Flows(FlowsWanted {
+        vip: vip.map(str::to_owned),
+        to: to.map(str::to_owned),
+        limit,
+    })
+}
+
+#[test]
+fn flows_are_told_with_whose_they_are() {
+    let bench = Bench::new();
+    bench.check(
+        flows(None, None, 50),
+        "
+PROTOCOL  CLIENT            VIP            LINK  NODE  LAST-SEEN
+TCP       192.0.2.77:40000  192.0.2.10:80  eth0  n1    0s
+UDP       192.0.2.78:40001  192.0.2.10:80  eth0  #7    0s
+2 looked at: there are more
+",
+    );
+    let json = bench.ask(flows(None, Some("n1"), 50), Form::Json).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["flows"].as_array().unwrap().len(), 1);
+    assert_eq!(json["flows"][0]["protocol"], "TCP");
+    assert_eq!(json["is_all"], false);
+    let one = bench.ask(flows(Some("192.0.2.10"), None, 1), Form::Table);
+    assert!(!one.unwrap().contains("UDP"));
+    let none = bench.ask(flows(Some("192.0.2.11"), None, 1), Form::Table);
+    assert!(none.unwrap().starts_with("no such flow"));
+    let refused = bench.ask(flows(Some("web"), None, 1), Form::Table);
+    assert!(refused.unwrap_err().to_string().contains("no address"));
 }
 
 #[test]

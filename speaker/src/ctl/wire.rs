@@ -1,9 +1,11 @@
 //! What goes over the socket: one line of JSON each way, more lines back for `watch`.
 
-use super::Question;
 use super::order::{PeerOrder, text};
+use super::socket::{SocketOrder, SocketWish};
+use super::{FlowsWanted, Question};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::os::fd::OwnedFd;
 
 /// A question as one line.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -17,6 +19,9 @@ pub(super) struct Request {
     /// What is to be said to a peer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) say: Option<String>,
+    /// Which flows are asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) flows: Option<FlowsWanted>,
     /// Whether the answer is a text for people.
     pub(super) as_text: bool,
 }
@@ -38,6 +43,7 @@ pub(super) enum Answer {
 impl Request {
     pub(super) fn new(question: &Question, as_text: bool) -> Self {
         let mut say = None;
+        let mut flows = None;
         let (ask, service) = match question {
             Question::Status => ("status", None),
             Question::Plan => ("plan", None),
@@ -61,6 +67,15 @@ impl Request {
             Question::Bfd { peer } => ("bfd", peer.clone()),
             Question::Routes { peer } => ("routes", peer.clone()),
             Question::Steer { vip } => ("steer", vip.clone()),
+            Question::Socket { order } => match order {
+                SocketOrder::Add { front, .. } => ("socket-add", Some(front.to_string())),
+                SocketOrder::List => ("socket-list", None),
+                SocketOrder::Remove { front } => ("socket-remove", Some(front.to_string())),
+            },
+            Question::Flows(wanted) => {
+                flows = Some(wanted.clone());
+                ("flows", None)
+            }
             Question::Maps => ("maps", None),
             Question::Counters => ("counters", None),
             Question::Facts => ("facts", None),
@@ -75,8 +90,31 @@ impl Request {
             ask: ask.to_owned(),
             service,
             say,
+            flows,
             as_text,
         }
+    }
+
+    /// With whose socket comes along.
+    pub(super) fn of_owner(mut self, owner: String) -> Self {
+        self.say = Some(owner);
+        self
+    }
+
+    /// The order about sockets that it is, with the socket that came along; `None`: it is none.
+    pub(super) fn wish(&self, socket: Option<OwnedFd>) -> Result<Option<SocketWish>, String> {
+        let front = || self.service.as_deref().unwrap_or_default().parse();
+        Ok(Some(match self.ask.as_str() {
+            "socket-add" => {
+                let socket = socket.ok_or("no socket came with the order")?;
+                let owner = self.say.as_deref().unwrap_or("unknown");
+                let owner = owner.chars().filter(|c| !c.is_control());
+                SocketWish::Add(front()?, socket, owner.take(OWNER_MAX).collect())
+            }
+            "socket-remove" => SocketWish::Remove(front()?),
+            "socket-list" => SocketWish::List,
+            _ => return Ok(None),
+        }))
     }
 
     /// The question that it is.
@@ -107,6 +145,10 @@ impl Request {
             ("bfd", peer) => Question::Bfd { peer: peer.clone() },
             ("routes", peer) => Question::Routes { peer: peer.clone() },
             ("steer", vip) => Question::Steer { vip: vip.clone() },
+            ("flows", None) => {
+                let wanted = self.flows.clone();
+                Question::Flows(wanted.ok_or("which flows are wanted is not said")?)
+            }
             ("maps", None) => Question::Maps,
             ("counters", None) => Question::Counters,
             ("facts", None) => Question::Facts,
@@ -122,7 +164,9 @@ impl Request {
     }
 }
 
+/// Characters of what is shown of a socket's owner.
+const OWNER_MAX: usize = 64;
 /// A question is one short line.
-pub(super) const REQUEST_BYTES_MAX: u64 = 4096;
+pub(super) const REQUEST_BYTES_MAX: usize = 4096;
 /// A plan of ten thousand services takes a few megabytes.
 pub(super) const ANSWER_BYTES_MAX: u64 = 256 << 20;

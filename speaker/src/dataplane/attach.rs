@@ -98,7 +98,7 @@ impl AttachReport {
 
 impl Hook {
     /// Whether it is one of XDP's.
-    pub(super) fn is_xdp(self) -> bool {
+    pub(crate) fn is_xdp(self) -> bool {
         match self {
             Self::XdpNative | Self::XdpGeneric => true,
             Self::Tcx | Self::Clsact => false,

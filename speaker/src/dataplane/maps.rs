@@ -5,6 +5,7 @@
 
 use super::pins::Pins;
 use anyhow::{Context, Result, anyhow, ensure};
+use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{
     Array, HashMap as BpfHash, Map, MapData, MapError, PerCpuArray, PerCpuHashMap, PerCpuValues,
 };
@@ -19,6 +20,13 @@ pub(crate) struct HashTable<K, V, const KN: usize, const VN: usize> {
     map: BpfHash<MapData, [u8; KN], [u8; VN]>,
     name: &'static str,
     types: PhantomData<(K, V)>,
+}
+
+/// A longest-prefix-match trie of the data plane, whose values mean nothing.
+pub(crate) struct TrieTable<K, const KN: usize> {
+    map: LpmTrie<MapData, [u8; KN], u32>,
+    name: &'static str,
+    types: PhantomData<K>,
 }
 
 /// An array map of the data plane, seen as a table of its elements that are not all zero.
@@ -112,6 +120,47 @@ impl<K: Pod + Ord, V: Pod, const KN: usize, const VN: usize> Table<K, V>
         match change {
             Change::Put(key, value) => self.put(key, value),
             Change::Remove(key) => self.remove(key),
+        }
+    }
+}
+
+impl<K: Pod, const KN: usize> TrieTable<K, KN> {
+    /// Opens it from its pin.
+    pub(crate) fn open(pins: &Pins, spec: &MapSpec) -> Result<Self> {
+        const { assert!(size_of::<K>() == KN) };
+        Ok(Self {
+            map: open(pins, spec)?,
+            name: spec.name,
+            types: PhantomData,
+        })
+    }
+}
+
+impl<K: Pod + Ord, const KN: usize> Table<(u32, K), u32> for TrieTable<K, KN> {
+    type Error = anyhow::Error;
+
+    fn read(&self) -> Result<BTreeMap<(u32, K), u32>> {
+        let rows = self.map.iter().filter_map(|row| match row {
+            Ok((key, value)) => Some(Ok(((key.prefix_len(), from_bytes(&key.data())), value))),
+            Err(MapError::KeyNotFound) => None,
+            Err(error) => Some(Err(
+                anyhow!(error).context(format!("failed to read {}", self.name))
+            )),
+        });
+        rows.collect()
+    }
+
+    fn apply(&mut self, change: &Change<(u32, K), u32>) -> Result<()> {
+        match change {
+            Change::Put((bits, key), value) => self
+                .map
+                .insert(&Key::new(*bits, to_bytes(key)), value, 0)
+                .with_context(|| format!("failed to write to {}", self.name)),
+            Change::Remove((bits, key)) => {
+                let removed = self.map.remove(&Key::new(*bits, to_bytes(key)));
+                absent_is_fine(removed)
+                    .with_context(|| format!("failed to remove from {}", self.name))
+            }
         }
     }
 }
@@ -290,7 +339,7 @@ fn zeros<const N: usize>() -> Result<PerCpuValues<[u8; N]>> {
     PerCpuValues::try_from(vec![[0; N]; cpus]).context("failed to make values for every CPU")
 }
 
-fn absent_is_fine(removed: Result<(), MapError>) -> Result<(), MapError> {
+pub(crate) fn absent_is_fine(removed: Result<(), MapError>) -> Result<(), MapError> {
     match removed {
         Err(MapError::KeyNotFound) => Ok(()),
         Err(MapError::SyscallError(error))

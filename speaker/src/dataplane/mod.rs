@@ -10,9 +10,11 @@
 
 mod askers;
 mod attach;
+mod chooser;
 mod claims;
 pub(crate) mod deadline;
 mod facts;
+mod flows;
 mod load;
 mod maps;
 mod offload;
@@ -25,8 +27,10 @@ mod xdp;
 
 pub(crate) use askers::Askers;
 pub(crate) use attach::{AttachMode, AttachReport, Hook, Step, StepResult};
+pub(crate) use chooser::Chooser;
 pub(crate) use claims::Claims;
 use deadline::DeadlineCell;
+pub(crate) use flows::{FlowSight, FlowsSight};
 pub(crate) use offload::active as active_features;
 pub(crate) use pins::{all_pins, pin_dir, pinned_nodes};
 pub(crate) use sight::{GlobalCount, LinkSight, MapSight, ShareSight, Sight, SlotSight};
@@ -36,7 +40,7 @@ pub(crate) use tables::KernelTables;
 use crate::netlink::Client;
 use anyhow::{Context, Result};
 use aya::Ebpf;
-use aya::programs::{SchedClassifier, Xdp};
+use aya::programs::{SchedClassifier, SkLookup, Xdp};
 use pins::{PinnedHook, Pins};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -103,6 +107,8 @@ pub(crate) struct Dataplane {
     netlink: Client,
     mode: AttachMode,
     attached: BTreeMap<u32, AttachReport>,
+    /// Whether the program that chooses sockets is there, or why not.
+    chooser: Result<(), String>,
     /// Maps that were replaced at the start; to be reported loudly.
     pub(crate) replaced: Vec<Replaced>,
 }
@@ -124,6 +130,7 @@ impl Dataplane {
                 .load()
                 .context("the kernel's verifier refused heliograph_xdp")?;
         }
+        let chooser = load_chooser(&mut ebpf, &pins).map_err(|error| format!("{error:#}"));
         let netlink = Client::open()?;
         let attached = BTreeMap::new();
         Ok(Self {
@@ -132,6 +139,7 @@ impl Dataplane {
             netlink,
             mode: settings.attach,
             attached,
+            chooser,
             replaced,
         })
     }
@@ -144,6 +152,11 @@ impl Dataplane {
     /// The node-wide deadline. One owner: the pulse thread.
     pub(crate) fn deadline(&self) -> Result<DeadlineCell> {
         DeadlineCell::open(&self.pins)
+    }
+
+    /// Sockets that serve VIPs. One owner; for the calling thread's network namespace.
+    pub(crate) fn sockets(&self) -> Result<Chooser> {
+        Chooser::open(&self.pins, &self.chooser)
     }
 
     /// The claims that the program saw. One owner; call it inside the async runtime.
@@ -307,6 +320,21 @@ fn remove_pin(path: &Path) -> Result<()> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
         removed => removed.with_context(|| format!("failed to remove {}", path.display())),
     }
+}
+
+/// Loads and pins the program that chooses sockets, which the speaker can do without.
+fn load_chooser(ebpf: &mut Ebpf, pins: &Pins) -> Result<()> {
+    let program = ebpf.program_mut(chooser::PROGRAM);
+    let program = program.context("the object has no heliograph_sk")?;
+    let program: &mut SkLookup = program.try_into().context("heliograph_sk is no lookup")?;
+    program
+        .load()
+        .context("the kernel's verifier refused heliograph_sk")?;
+    let path = pins.socket_program();
+    remove_pin(&path)?;
+    program
+        .pin(&path)
+        .with_context(|| format!("failed to pin {}", path.display()))
 }
 
 fn tc_program(ebpf: &mut Ebpf) -> Result<&mut SchedClassifier> {

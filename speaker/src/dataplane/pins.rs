@@ -1,6 +1,6 @@
 //! Where the maps and links of one node are pinned.
 //!
-//! `<bpffs>/heliograph/<node>/<map>_v<layout>` and `link_<ifindex>_<hook>`. A bpf file system takes no name with a dot,
+//! `<bpffs>/heliograph/<node>/<map>_v<layout>`, `link_<ifindex>_<hook>`, `program_sk` and `link_netns_sk`. A bpf file system takes no name with a dot,
 //! so those of a node's name become underscores, which no node name has. Knows paths only, nothing of what the pinned
 //! objects hold.
 
@@ -53,6 +53,16 @@ impl Pins {
     /// Where the link of a hook on an interface is pinned.
     pub(crate) fn link(&self, ifindex: u32, hook: PinnedHook) -> PathBuf {
         self.dir.join(format!("link_{ifindex}_{hook}"))
+    }
+
+    /// Where the program that chooses sockets is pinned, for whoever attaches it.
+    pub(crate) fn socket_program(&self) -> PathBuf {
+        self.dir.join("program_sk")
+    }
+
+    /// Where its attachment to the network namespace is pinned.
+    pub(crate) fn socket_link(&self) -> PathBuf {
+        self.dir.join("link_netns_sk")
     }
 
     /// Makes the folder; fails with the command to run when no bpf file system is mounted there.

@@ -4,6 +4,7 @@
 //! `docs/bpftool.md`; knows nothing of how it is shown.
 
 use super::attach::Hook;
+use super::flows::{FlowMaps, FlowsSight};
 use super::maps::{ArrayTable, CpuArray, CpuHash, CpuRows, HashTable};
 use super::pins::{PinnedHook, Pins};
 use super::{facts, tc};
@@ -13,8 +14,8 @@ use aya::maps::{MapData, MapFd};
 use aya::programs::links::{FdLink, PinnedLink};
 use serde::Serialize;
 use speaker_ebpf::abi::{
-    self, Entry, Global, MAPS, MapSpec, Outcome, Passage, ShareKey, SlotStats, Steered, Traffic,
-    VipKey,
+    self, Entry, Global, Listening, MAPS, MapSpec, Opted, OptedStats, Outcome, Passage, ShareKey,
+    SlotStats, Steered, Traffic, VipKey,
 };
 use std::collections::BTreeMap;
 use std::fs;
@@ -34,7 +35,10 @@ pub(crate) struct Sight {
     globals: CpuArray<u64, 8>,
     passages: CpuArray<u64, 8>,
     steered: CpuArray<u64, 8>,
+    listening: CpuArray<u64, 8>,
     shares: CpuRows<ShareKey, Traffic, 8, 16>,
+    opted: CpuArray<OptedStats, 24>,
+    flows: FlowMaps,
 }
 
 /// One VIP on one link, as the kernel has it.
@@ -58,6 +62,8 @@ pub(crate) struct SlotSight {
     pub(crate) outcomes: BTreeMap<&'static str, u64>,
     /// It moves, or did a moment ago.
     pub(crate) is_moving: bool,
+    /// Sockets of this node serve it.
+    pub(crate) is_socketed: bool,
     /// Its packets are spread over nodes.
     pub(crate) is_steered: bool,
     /// Frames handed to the stack.
@@ -138,7 +144,10 @@ impl Sight {
             globals: CpuArray::open(&pins, &abi::GLOBALS)?,
             passages: CpuArray::open(&pins, &abi::PASSAGES)?,
             steered: CpuArray::open(&pins, &abi::STEERED)?,
+            listening: CpuArray::open(&pins, &abi::LISTENING)?,
             shares: CpuRows::open(&pins, &abi::SHARES)?,
+            opted: CpuArray::open(&pins, &abi::OPTED)?,
+            flows: FlowMaps::open(&pins)?,
             pins,
         })
     }
@@ -192,6 +201,30 @@ impl Sight {
         Steered::ALL.iter().map(count).collect()
     }
 
+    /// What became of connections and datagrams that came in for VIPs, as far as sockets go.
+    pub(crate) fn listening(&self) -> Result<Vec<GlobalCount>> {
+        let count = |listening: &Listening| {
+            let count = self.listening.get(*listening as u32)?.iter().sum();
+            Ok(GlobalCount {
+                name: name_of_listening(*listening),
+                count,
+            })
+        };
+        Listening::ALL.iter().map(count).collect()
+    }
+
+    /// What was done with packets by options of their VIPs.
+    pub(crate) fn opted(&self) -> Result<Vec<GlobalCount>> {
+        let count = |opted: &Opted| {
+            let cpus = self.opted.get(*opted as u32)?;
+            Ok(GlobalCount {
+                name: name_of_opted(*opted),
+                count: cpus.iter().map(|cpu| cpu.count).sum(),
+            })
+        };
+        Opted::ALL.iter().map(count).collect()
+    }
+
     /// What each node got of each VIP that is spread.
     pub(crate) fn shares(&self) -> Result<Vec<ShareSight>> {
         let share = |row: Result<(ShareKey, Vec<Traffic>)>| {
@@ -204,6 +237,11 @@ impl Sight {
             })
         };
         self.shares.rows().map(share).collect()
+    }
+
+    /// Some of the flows of VIPs that are spread which are remembered.
+    pub(crate) fn flows(&self) -> Result<FlowsSight> {
+        self.flows.read()
     }
 
     /// Every pinned map.
@@ -267,6 +305,7 @@ impl Sight {
             is_fenced: self.fence.get(slot)? != self.cleared.get(slot)?,
             outcomes: Outcome::ALL.iter().map(count).collect(),
             is_moving: entry.is_moving(),
+            is_socketed: entry.is_socketed(),
             is_steered: entry.is_steered(),
             packets: traffic.iter().map(|cpu| cpu.packets).sum(),
             bytes: traffic.iter().map(|cpu| cpu.bytes).sum(),
@@ -347,6 +386,25 @@ fn name_of_steered(steered: Steered) -> &'static str {
         Steered::NoTarget => "no_target",
         Steered::LostFragment => "lost_fragment",
         Steered::Uncounted => "uncounted",
+        Steered::Silenced => "silenced",
+    }
+}
+
+fn name_of_opted(opted: Opted) -> &'static str {
+    match opted {
+        Opted::Rejected => "rejected",
+        Opted::Closed => "closed",
+        Opted::Refused => "refused",
+        Opted::Echoed => "echoed",
+        Opted::Limited => "limited",
+    }
+}
+
+fn name_of_listening(listening: Listening) -> &'static str {
+    match listening {
+        Listening::Given => "given",
+        Listening::Nobody => "nobody",
+        Listening::Refused => "refused",
     }
 }
 

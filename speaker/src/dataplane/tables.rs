@@ -3,16 +3,16 @@
 //! Fences belong to slots and are lowered here when a slot gets a new owner or a claim is settled. Knows
 //! nothing of what is right.
 
-use super::maps::{ArrayTable, CpuArray, CpuHash, HashTable, WideArray};
+use super::maps::{ArrayTable, CpuArray, CpuHash, HashTable, TrieTable, WideArray};
 use super::pins::Pins;
 use anyhow::Result;
 use bytemuck::Zeroable;
 use speaker_core::diff::{Change, Table};
-use speaker_core::tables::{Maglev, SteeringContent, TableChange, Tables};
+use speaker_core::tables::{Maglev, OptionContent, SteeringContent, TableChange, Tables};
 use speaker_ebpf::abi::steer::{CHUNK_SLOTS, MAGLEV_SLOTS, TABLE_CHUNKS, TABLES_MAX};
 use speaker_ebpf::abi::{
-    self, Bucket, Chunk, Entry, LinkValue, MacKey, MemberValue, MoveValue, SlotStats, SteerValue,
-    TargetKey, TargetValue, Traffic, VipKey,
+    self, Bucket, Chunk, Entry, LinkValue, MacKey, MemberValue, MoveValue, OptionValue, ServiceKey,
+    ServiceValue, SlotStats, SourceKey, SteerValue, TargetKey, TargetValue, Traffic, VipKey,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -27,6 +27,9 @@ pub(crate) struct KernelTables {
     steering: HashTable<VipKey, SteerValue, 20, 16>,
     maglev: WideArray<Chunk, 1024>,
     targets: HashTable<TargetKey, TargetValue, 8, 8>,
+    options: HashTable<VipKey, OptionValue, 20, 4>,
+    services: HashTable<ServiceKey, ServiceValue, 20, 4>,
+    sources: TrieTable<SourceKey, 20>,
     fence: ArrayTable,
     cleared: ArrayTable,
     stats: CpuHash<SlotStats, 96>,
@@ -44,6 +47,9 @@ impl KernelTables {
             steering: HashTable::open(pins, &abi::STEERING)?,
             maglev: WideArray::open(pins, &abi::MAGLEV)?,
             targets: HashTable::open(pins, &abi::TARGETS)?,
+            options: HashTable::open(pins, &abi::OPTIONS)?,
+            services: HashTable::open(pins, &abi::SERVICES)?,
+            sources: TrieTable::open(pins, &abi::SOURCES)?,
             fence: ArrayTable::open(pins, &abi::FENCE)?,
             cleared: ArrayTable::open(pins, &abi::CLEARED)?,
             stats: CpuHash::open(pins, &abi::STATS)?,
@@ -60,6 +66,11 @@ impl KernelTables {
             members: self.members.read()?,
             moves: self.moves.read()?,
             steering: self.read_steering()?,
+            options: OptionContent {
+                rows: self.options.read()?,
+                services: self.services.read()?,
+                sources: self.sources.read()?,
+            },
             slots: self.stats.keys()?,
         })
     }
@@ -76,6 +87,9 @@ impl KernelTables {
             TableChange::Maglev(Change::Put(table, slots)) => self.write_maglev(*table, slots),
             TableChange::Maglev(Change::Remove(_)) => Ok(()),
             TableChange::Steer(change) => self.steering.apply(change),
+            TableChange::Source(change) => self.sources.apply(change),
+            TableChange::Service(change) => self.services.apply(change),
+            TableChange::Option(change) => self.options.apply(change),
             TableChange::ResetSlot(slot) => self.reset_slot(*slot),
             TableChange::LowerFence(slot) => self.clear_fence(*slot),
             TableChange::FreeSlot(slot) => self.stats.remove(*slot),

@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 use speaker_core::doctor::Facts;
 use speaker_core::doctor::migrate::{ClusterFacts, Workload};
+use speaker_core::plan::is_metallbs;
 
 /// What is seen of the cluster.
 ///
@@ -50,9 +51,8 @@ pub(super) fn gather(access: &Access, namespace: &str) -> Result<Facts> {
         let maps = ask(&format!("{of_core}/configmaps?limit={LIST_MAX}")).await;
         cluster.config_maps = items(maps.as_ref()).map(name).collect();
         let frr = ask(&format!("{FRR}?limit={LIST_MAX}")).await;
-        // MetalLB's own has the node's name after its own.
         cluster.frr_configurations = items(frr.as_ref())
-            .filter(|item| !name(item).starts_with("metallb-"))
+            .filter(|item| !is_metallbs(item))
             .map(full_name)
             .collect();
         let services = ask(&format!("/api/v1/services?limit={SERVICES_MAX}")).await;

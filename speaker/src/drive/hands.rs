@@ -156,6 +156,7 @@ pub(crate) const fn claimed(input: &Input) -> Option<Vip> {
         | Input::Lapsed { .. }
         | Input::Applied(_)
         | Input::Roster(_)
+        | Input::Listeners(_)
         | Input::Published(_)
         | Input::Told(..)
         | Input::Probed { .. }
@@ -164,7 +165,8 @@ pub(crate) const fn claimed(input: &Input) -> Option<Vip> {
         | Input::Unexpected { .. }
         | Input::Drain(_)
         | Input::WaitingForSecret(_)
-        | Input::Stale(_) => None,
+        | Input::Stale(_)
+        | Input::Foreign(_) => None,
     }
 }
 

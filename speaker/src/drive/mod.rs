@@ -20,5 +20,6 @@ pub(crate) mod membership;
 pub(crate) mod probe;
 pub(crate) mod pulse;
 pub(crate) mod reflect;
+pub(crate) mod sockets;
 pub(crate) mod vicinity;
 pub(crate) mod wake;

@@ -27,6 +27,8 @@ pub(crate) struct Links {
     pub(crate) announcing: BTreeMap<LinkName, Link>,
     /// Every other name that exists and is not excluded: enslaved, without ARP, refused.
     pub(crate) others: BTreeSet<LinkName>,
+    /// Those of `others` that are ports of a VRF: no VIP is theirs, but routers may be on them.
+    pub(crate) in_vrfs: BTreeMap<LinkName, Link>,
     /// Those of `others` that an operator may have meant to announce, with the reason why not.
     pub(crate) refused: BTreeMap<LinkName, String>,
     /// Those that are bridges, and whether their own settings have netfilter see what crosses them.

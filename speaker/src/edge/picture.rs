@@ -62,7 +62,9 @@ struct Device {
     mac: Option<Mac>,
     /// What the hardware was made with: a link in a bond has another one there.
     permanent_mac: Option<Mac>,
-    is_enslaved: bool,
+    /// The index of the bridge, bond or VRF that it is a port of.
+    controller: Option<u32>,
+    is_vrf: bool,
     bond: Option<BondMode>,
     /// Whether netfilter sees what crosses it, if it is a bridge.
     is_filtered_bridge: Option<bool>,
@@ -117,6 +119,9 @@ impl Picture {
                     links.announcing.insert(name, link);
                 }
                 Err(NotAnnouncing::ByNature) => {
+                    if let Some(link) = self.in_vrf(ifindex, device) {
+                        links.in_vrfs.insert(name.clone(), link);
+                    }
                     links.others.insert(name);
                 }
                 Err(NotAnnouncing::Refused(why)) => {
@@ -133,7 +138,7 @@ impl Picture {
         let Some(mac) = device.mac else {
             return Err(NotAnnouncing::ByNature);
         };
-        if device.is_enslaved || flags.intersects(LinkFlags::Noarp | LinkFlags::Loopback) {
+        if device.controller.is_some() || flags.intersects(LinkFlags::Noarp | LinkFlags::Loopback) {
             return Err(NotAnnouncing::ByNature);
         }
         if device.bond == Some(BondMode::BalanceAlb) {
@@ -142,16 +147,27 @@ impl Picture {
                     .to_owned(),
             ));
         }
+        Ok(self.of(ifindex, device, mac))
+    }
+
+    /// A port of a VRF.
+    fn in_vrf(&self, ifindex: u32, device: &Device) -> Option<Link> {
+        let vrf = self.devices.get(&device.controller?)?;
+        vrf.is_vrf.then_some(())?;
+        Some(self.of(ifindex, device, device.mac?))
+    }
+
+    fn of(&self, ifindex: u32, device: &Device, mac: Mac) -> Link {
         let of_link = (ifindex, Ipv6Addr::UNSPECIFIED)..=(ifindex, Ipv6Addr::from([0xff; 16]));
-        Ok(Link {
+        Link {
             ifindex,
             mac,
-            is_up: flags.contains(LinkFlags::Up),
-            has_carrier: flags.contains(LinkFlags::LowerUp),
-            has_arp: flags.contains(LinkFlags::Broadcast),
+            is_up: device.flags.contains(LinkFlags::Up),
+            has_carrier: device.flags.contains(LinkFlags::LowerUp),
+            has_arp: device.flags.contains(LinkFlags::Broadcast),
             has_ndp: self.link_locals.range(of_link).next().is_some(),
             below: device.below,
-        })
+        }
     }
 }
 
@@ -184,7 +200,8 @@ impl From<&LinkMessage> for Device {
             flags: link.header.flags,
             mac: None,
             permanent_mac: None,
-            is_enslaved: false,
+            controller: None,
+            is_vrf: false,
             bond: None,
             is_filtered_bridge: None,
             below: below(link),
@@ -198,8 +215,11 @@ impl From<&LinkMessage> for Device {
                 LinkAttribute::PermAddress(bytes) if is_ethernet => {
                     device.permanent_mac = bytes.as_slice().try_into().ok().map(Mac);
                 }
-                LinkAttribute::Controller(ifindex) => device.is_enslaved = *ifindex != 0,
+                LinkAttribute::Controller(ifindex) => {
+                    device.controller = Some(*ifindex).filter(|ifindex| *ifindex != 0);
+                }
                 LinkAttribute::LinkInfo(infos) => {
+                    device.is_vrf = infos.contains(&LinkInfo::Kind(InfoKind::Vrf));
                     device.bond = infos.iter().find_map(bond_mode);
                     device.is_filtered_bridge = infos.iter().find_map(is_filtered);
                 }

@@ -75,6 +75,21 @@ fn metallb_3_3_enslaved_links_and_those_without_arp_are_known_and_do_not_announc
 }
 
 #[test]
+fn a_port_of_a_vrf_announces_nothing_and_may_have_a_router() {
+    let vrf = LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Vrf)]);
+    let port = |name, of| link(2, name, UP, &[LinkAttribute::Controller(of)]);
+    let links = seen(&picture(&[
+        link(9, "red", UP | LinkFlags::Noarp, &[vrf]),
+        port("eth0", 9),
+    ]));
+    assert_eq!(names(links.in_vrfs.keys()), ["eth0"]);
+    assert_eq!(names(&links.others), ["eth0", "red"]);
+    assert!(links.announcing.is_empty());
+    let bridged = seen(&picture(&[link(9, "br0", UP, &[]), port("eth0", 9)]));
+    assert!(bridged.in_vrfs.is_empty());
+}
+
+#[test]
 fn a_link_that_goes_down_or_loses_carrier_stays_listed() {
     let link = |flags| {
         seen(&picture(&[link(2, "eth0", flags, &[])]))

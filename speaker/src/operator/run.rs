@@ -7,7 +7,7 @@ use super::desk::{Desk, News};
 use super::follow::{self, Item};
 use super::hands::Hands;
 use super::settings::Settings;
-use crate::api::Api;
+use crate::api::{Api, Call};
 use crate::drive::clock::{now, pause};
 use crate::leader::{Seat, Term};
 use crate::replica::{self, Replica};
@@ -50,7 +50,12 @@ async fn lead(
         begun = term.begun() => begun?,
         _ = stopped.wait_for(|stopped| *stopped) => return Ok(()),
     }
-    let mut desk = Desk::new(&settings.namespace, settings.usual);
+    let mut usual = settings.usual;
+    usual.has_admission_policies = tokio::select! {
+        has = has_admission_policies(&api) => has,
+        _ = stopped.wait_for(|stopped| *stopped) => return Ok(()),
+    };
+    let mut desk = Desk::new(&settings.namespace, usual);
     let mut parts = JoinSet::new();
     let (mut items, obstacles) = follow::begin(&api, desk.collections(), &mut parts);
     let hands = Hands::new(api, term.clone(), &settings.namespace);
@@ -85,6 +90,29 @@ async fn lead(
             () = pause(wait) => {}
         }
         take_all(&mut desk, &mut items);
+    }
+}
+
+/// Whether the API server has ValidatingAdmissionPolicies, which came with Kubernetes 1.30; asked until it answers.
+async fn has_admission_policies(api: &Api) -> bool {
+    loop {
+        match api.call(Call::get(REGISTRATION)).await {
+            Ok(list) => {
+                let mut resources = list["resources"].as_array().into_iter().flatten();
+                let has = resources.any(|one| one["name"] == "validatingadmissionpolicies");
+                if !has {
+                    tracing::warn!(
+                        event = "noAdmissionPolicies",
+                        "this API server has no ValidatingAdmissionPolicies: a speaker may write ConfigMaps of other nodes"
+                    );
+                }
+                return has;
+            }
+            Err(failure) => {
+                tracing::warn!(op = "startup", error = %failure, "the API server does not say what it has");
+                pause(ASK_EVERY).await;
+            }
+        }
     }
 }
 
@@ -130,4 +158,7 @@ const SEAT: Seat = Seat {
 const COMPONENT: &str = "metallb-operator";
 /// The health of a loop that waits is that it turns.
 const LOOK_MAX: Duration = Duration::from_secs(5);
+/// What resources of the group there are.
+const REGISTRATION: &str = "/apis/admissionregistration.k8s.io/v1";
+const ASK_EVERY: Duration = Duration::from_secs(1);
 const PAUSE_MIN: Duration = Duration::from_millis(50);

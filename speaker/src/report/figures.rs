@@ -24,6 +24,10 @@ pub(crate) struct Figures {
     pub(crate) passages: BTreeMap<&'static str, u64>,
     /// Packets of VIPs that are spread, by what became of them.
     pub(crate) steered: BTreeMap<&'static str, u64>,
+    /// Connections and datagrams for VIPs, by whether a socket got them.
+    pub(crate) listening: BTreeMap<&'static str, u64>,
+    /// Packets of VIPs with options, by what was done with them.
+    pub(crate) opted: BTreeMap<&'static str, u64>,
     /// What nodes got of VIPs that are spread, by VIP, link and node: packets and bytes.
     pub(crate) shares: BTreeMap<(IpAddr, String, String), (u64, u64)>,
     /// Questions to nodes whether they are on a link's segment, by what became of them.

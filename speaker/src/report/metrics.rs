@@ -200,6 +200,14 @@ impl Page {
         for (outcome, count) in &figures.passages {
             moves.with_label_values(&[*outcome]).inc_by(*count);
         }
+        let opted = self.counters(
+            "heliograph_option_packets_total",
+            "Packets to VIPs with options, by what was done with them",
+            &["outcome"],
+        )?;
+        for (outcome, count) in &figures.opted {
+            opted.with_label_values(&[*outcome]).inc_by(*count);
+        }
         self.steering(figures)
     }
 
@@ -211,6 +219,14 @@ impl Page {
         )?;
         for (outcome, count) in &figures.steered {
             steered.with_label_values(&[*outcome]).inc_by(*count);
+        }
+        let listening = self.counters(
+            "heliograph_socket_lookups_total",
+            "New connections, and datagrams, for VIPs that sockets of this node may serve, by whether one got them",
+            &["outcome"],
+        )?;
+        for (outcome, count) in &figures.listening {
+            listening.with_label_values(&[*outcome]).inc_by(*count);
         }
         let packets = self.counters(
             "heliograph_share_packets_total",

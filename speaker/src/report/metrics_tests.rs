@@ -35,6 +35,7 @@ fn figures() -> Figures {
         globals: BTreeMap::from([("arp", 20)]),
         passages: BTreeMap::from([("forwarded", 4)]),
         steered: BTreeMap::from([("sent", 6)]),
+        opted: BTreeMap::from([("rejected", 3)]),
         shares: BTreeMap::from([(
             (
                 "192.0.2.10".parse().unwrap(),
@@ -89,6 +90,7 @@ fn api() -> ApiFigures {
 /// A service that is announced by BGP, a BGP peer and the BFD session with it.
 fn routers() -> Figures {
     Figures {
+        listening: BTreeMap::from([("given", 8)]),
         routed: BTreeMap::from([(
             "default/web".to_owned(),
             vec!["198.51.100.1".parse().unwrap()],
@@ -246,6 +248,8 @@ fn our_own_figures_have_our_name() {
         r#"heliograph_program_events_total{event="arp"} 20"#,
         r#"heliograph_move_packets_total{outcome="forwarded"} 4"#,
         r#"heliograph_steered_packets_total{outcome="sent"} 6"#,
+        r#"heliograph_socket_lookups_total{outcome="given"} 8"#,
+        r#"heliograph_option_packets_total{outcome="rejected"} 3"#,
         r#"heliograph_share_packets_total{ip="192.0.2.10",link="eth0",node="n2"} 6"#,
         r#"heliograph_share_bytes_total{ip="192.0.2.10",link="eth0",node="n2"} 600"#,
         r#"heliograph_neighbour_questions_total{outcome="asked"} 2"#,

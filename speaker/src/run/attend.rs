@@ -1,6 +1,6 @@
 //! The tasks that attend to this node's links: attaching, announcing, groups, and claims of others.
 
-use super::{Parts, claims, link_changes};
+use super::{Parts, claims, link_changes, serving};
 use crate::ctl;
 use crate::drive::announce::{self, Announcer, GratuitousSent};
 use crate::drive::decide::View;
@@ -42,6 +42,8 @@ pub(super) struct Attended {
     pub(super) neighbours: watch::Receiver<vicinity::Counts>,
     /// The links themselves.
     pub(super) links: watch::Receiver<Links>,
+    /// Sockets that serve VIPs.
+    pub(super) sockets: ctl::SocketOrders,
 }
 
 /// Starts them.
@@ -87,6 +89,8 @@ pub(super) fn links(
     let views = around.views.clone();
     tasks.spawn(fences::run(tables, views, raised(around.inbox.clone())));
     let (attached_in, attached) = watch::channel(Attached::new());
+    let hearing = (around.views.clone(), attached.clone(), around.inbox.clone());
+    let sockets = serving::spawn(parts.serving, hearing, tasks)?;
     let raised_inbox = around.inbox.clone();
     let follow = Follow {
         dataplane: parts.dataplane,
@@ -110,6 +114,7 @@ pub(super) fn links(
         probed,
         neighbours,
         links,
+        sockets,
     })
 }
 

@@ -131,6 +131,8 @@ impl Board {
             globals: by_name(self.sight.globals()?),
             passages: by_name(self.sight.passages()?),
             steered: by_name(self.sight.steered()?),
+            listening: by_name(self.sight.listening()?),
+            opted: by_name(self.sight.opted()?),
             neighbours: neighbour_figures(*self.neighbours.borrow()),
             links: self.attached.borrow().values().map(link).collect(),
             updates: self.updates.all.load(Ordering::Relaxed),

@@ -7,7 +7,7 @@
 use super::bgp::Bgp;
 use super::cluster::Link;
 use crate::api::{Api, Call, Failure};
-use crate::ctl::{DrainOrders, Progress, Snapshot, States, announced};
+use crate::ctl::{DrainOrders, Orders, Progress, Snapshot, SocketOrders, States, announced};
 use crate::drive::bgp::DRAIN_TEXT;
 use crate::drive::clock::{now, pause};
 use crate::drive::pulse::PulseHandle;
@@ -81,6 +81,15 @@ pub(super) struct OwnObjects {
 }
 
 impl Stopping {
+    /// What clients can have done: with sockets, and what stopping is made of.
+    pub(super) fn of_clients(&self, sockets: SocketOrders) -> Orders {
+        Orders {
+            drain: Arc::clone(&self.orders),
+            peers: self.bgp.pauses(),
+            sockets: Some(sockets),
+        }
+    }
+
     /// Waits for a signal and does what it means, or for a part that should not have ended.
     ///
     /// # Errors

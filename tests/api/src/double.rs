@@ -333,6 +333,11 @@ impl Double {
         self.shared.store().compact();
     }
 
+    /// Serves a kind no more, as a server of an older version that never had it.
+    pub fn unlearn(&self, group: &str, plural: &str) {
+        self.shared.store().kinds.unlearn(group, plural);
+    }
+
     /// Says where a webhook is from now on.
     pub fn place(&self, host: &str, address: SocketAddr) {
         self.shared.places().insert(host.to_owned(), address);

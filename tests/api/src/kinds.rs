@@ -184,6 +184,11 @@ impl Kinds {
         self.kinds.values()
     }
 
+    /// Serves a kind no more, as a server that never had it.
+    pub(crate) fn unlearn(&mut self, group: &str, plural: &str) {
+        self.kinds.remove(&(group.to_owned(), plural.to_owned()));
+    }
+
     /// A CustomResourceDefinition came, changed or went.
     pub(crate) fn follow(&mut self, before: Option<&Value>, after: Option<&Value>) {
         let place = |kind: &Kind| (kind.group.clone(), kind.plural.clone());

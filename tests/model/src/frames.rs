@@ -8,11 +8,13 @@ mod claims;
 mod ip;
 mod moves;
 mod ndp;
+mod options;
+mod socket;
 mod spread;
 
 use speaker_ebpf::abi::{
     Addr, ClaimKind, Entry, Global, LinkValue, MacAddr, MacKey, MemberValue, Mode, MoveValue,
-    Outcome, Passage, SlotStats, Steered, VipKey,
+    Opted, Outcome, Passage, SlotStats, Steered, VipKey,
 };
 use speaker_ebpf::logic::{Memory, Verdict};
 use speaker_ebpf::model::{Tables, VecFrame, run};
@@ -55,6 +57,8 @@ pub struct Case {
     pub node: Option<u16>,
     /// How many flows of each kind are remembered afterwards.
     pub remembered: [usize; 3],
+    /// What was done by an option.
+    pub opted: Option<Opted>,
 }
 
 /// Where the program runs.
@@ -73,7 +77,9 @@ pub fn cases() -> Vec<Case> {
     cases.extend(claims::cases());
     cases.extend(ip::cases());
     cases.extend(moves::cases());
+    cases.extend(socket::cases());
     cases.extend(spread::cases());
+    cases.extend(options::cases());
     cases
 }
 
@@ -98,6 +104,7 @@ impl Case {
             steered: None,
             node: None,
             remembered: [0; 3],
+            opted: None,
         }
     }
 
@@ -238,6 +245,10 @@ impl Case {
             assert_eq!(after.passage(passage), expected, "{name}: {passage:?}");
         }
         assert_eq!(after.flows.len(), self.flows, "{name}: flows");
+        for opted in Opted::ALL {
+            let expected = u64::from(self.opted == Some(opted));
+            assert_eq!(after.by_option(opted), expected, "{name}: {opted:?}");
+        }
         self.check_spread(&name, after);
     }
 

@@ -6,6 +6,7 @@
 
 mod admission;
 mod allocation;
+mod bfd;
 mod bgp;
 mod built;
 mod deploy;

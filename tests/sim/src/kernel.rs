@@ -5,7 +5,9 @@
 
 use crate::lan::{self, Lan};
 use speaker_core::diff::Change;
-use speaker_core::tables::{Maglev, SteeringContent, TableChange, Tables as Written};
+use speaker_core::tables::{
+    Maglev, OptionContent, SteeringContent, TableChange, Tables as Written,
+};
 use speaker_ebpf::abi::{Addr, Claim, Entry, Mode, VipKey};
 use speaker_ebpf::logic::Verdict;
 use speaker_ebpf::model::flow::FlowWire;
@@ -37,6 +39,14 @@ pub struct Kernel {
     maglev: BTreeMap<u32, Maglev>,
     /// Records of the ring are lost.
     pub loses_claims: bool,
+}
+
+/// One change of one table.
+fn make<K: Ord + Copy, V: Copy>(table: &mut BTreeMap<K, V>, change: &Change<K, V>) {
+    match change {
+        Change::Put(key, value) => table.insert(*key, *value),
+        Change::Remove(key) => table.remove(key),
+    };
 }
 
 impl Kernel {
@@ -87,11 +97,14 @@ impl Kernel {
             TableChange::Maglev(Change::Remove(table)) => {
                 self.maglev.remove(table);
             }
-            TableChange::Steer(Change::Put(key, row)) => {
-                tables.steering.insert(*key, *row);
+            TableChange::Steer(change) => make(&mut tables.steering, change),
+            TableChange::Option(change) => make(&mut tables.options, change),
+            TableChange::Service(change) => make(&mut tables.services, change),
+            TableChange::Source(Change::Put(key, _)) => {
+                tables.sources.insert(*key);
             }
-            TableChange::Steer(Change::Remove(key)) => {
-                tables.steering.remove(key);
+            TableChange::Source(Change::Remove(key)) => {
+                tables.sources.remove(key);
             }
             TableChange::ResetSlot(slot) => {
                 self.slots.insert(*slot);
@@ -119,6 +132,11 @@ impl Kernel {
                 rows: self.tables.steering.clone(),
                 maglev: self.maglev.clone(),
                 targets: self.tables.targets.clone(),
+            },
+            options: OptionContent {
+                rows: self.tables.options.clone(),
+                services: self.tables.services.clone(),
+                sources: self.tables.sources.iter().map(|key| (*key, 1)).collect(),
             },
             slots: self.slots.clone(),
         }
@@ -222,7 +240,7 @@ impl Kernel {
         match run(&mut frame, &mut self.tables) {
             Verdict::Reply | Verdict::Forward => Fate::Reply(frame.bytes),
             Verdict::Drop => Fate::Dropped,
-            Verdict::Next => Fate::Passed,
+            Verdict::Next | Verdict::Mark => Fate::Passed,
         }
     }
 
@@ -262,7 +280,7 @@ impl Kernel {
         tables.now_ns = now.ns();
         match run(&mut frame, &mut tables) {
             Verdict::Forward => frame.bytes.first_chunk().copied().map(Mac),
-            Verdict::Reply | Verdict::Drop | Verdict::Next => None,
+            Verdict::Reply | Verdict::Drop | Verdict::Next | Verdict::Mark => None,
         }
     }
 

@@ -3,6 +3,7 @@
 //! Panics instead of returning errors, as tests do. One lab at a time: two cores do not carry more, and figures of one
 //! would be disturbed by the next.
 
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::fs::{self, File};
@@ -241,6 +242,25 @@ impl TestLab {
             }
             thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    /// What `speaker ctl … -o json` of a node says. A speaker that has only begun may refuse what it answers in a moment, so that one that
+    /// waits for an answer takes this for a "not yet".
+    ///
+    /// # Errors
+    /// When it ends badly, with what it said.
+    pub fn seen(&self, node: &str, words: &[&str]) -> Result<Value, String> {
+        let seen = self.speakers()[node].ctl_json(words);
+        seen.map_err(|error| format!("{error:#}"))
+    }
+
+    /// The same as text.
+    ///
+    /// # Errors
+    /// When it ends badly, with what it said.
+    pub fn said(&self, node: &str, words: &[&str]) -> Result<String, String> {
+        let said = self.speakers()[node].ctl(words);
+        said.map_err(|error| format!("{error:#}"))
     }
 
     /// Waits until `check` is well, and returns what it found.

@@ -43,6 +43,8 @@ mod moves;
 mod neighbour;
 #[path = "lab/one_node.rs"]
 mod one_node;
+#[path = "lab/options.rs"]
+mod options;
 #[path = "lab/probe.rs"]
 mod probe;
 #[path = "lab/process.rs"]
@@ -51,6 +53,8 @@ mod process;
 mod restart;
 #[path = "lab/sight.rs"]
 mod sight;
+#[path = "lab/socket.rs"]
+mod socket;
 #[path = "lab/spread.rs"]
 mod spread;
 #[path = "lab/traces.rs"]

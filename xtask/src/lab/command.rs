@@ -218,6 +218,7 @@ const PACKAGES: &[&str] = &[
     "ethtool",
     "iproute2",
     "iputils-arping",
+    "iputils-ping",
     "mount",
     "ndisc6",
     "nftables",

@@ -3,9 +3,10 @@
 use crate::allocator::Assignments;
 use crate::local::{Link, LinkName};
 use crate::object::{Kind, Object, ObjectKey};
-use crate::plan::{BgpOutcome, Outcome, Passed, Plan};
+use crate::plan::{BgpOutcome, ForeignPeers, Outcome, Passed, Plan};
 use crate::problem::Problem;
 use crate::service::ServiceId;
+use crate::steering::socket::Listeners;
 use crate::steering::{Neighbourhood, Prospects};
 use speaker_proto::hold;
 use speaker_proto::member::{Directory, HeldSet, HeldVersion, Roster};
@@ -49,6 +50,8 @@ pub enum Input {
     Roster(Arc<Roster>),
     /// What is known of the segments that the links are on, after everybody of the last [`Output::LookFor`] was asked.
     Neighbourhood(Arc<Neighbourhood>),
+    /// What this node has of sockets that serve VIPs, where it changed.
+    Listeners(Arc<Listeners>),
     /// What others published of themselves, where it changed.
     Published(Arc<Directory>),
     /// A message from another member's agent.
@@ -93,6 +96,8 @@ pub enum Input {
     WaitingForSecret(bool),
     /// What the source delivers is older than 30 s, or fresh again.
     Stale(bool),
+    /// Peers that somebody else's frr-k8s has.
+    Foreign(ForeignPeers),
 }
 
 /// What an [`super::Agent`] wants done.

@@ -45,9 +45,11 @@ fn service(name: usize, wish: &Wish) -> Service {
         policy: TrafficPolicy::Cluster,
         is_by_client: false,
         load_balancer_ip: None,
+        source_ranges: Vec::new(),
         ports: wish.ports.iter().map(|port| port_of(*port)).collect(),
         selector: BTreeMap::new(),
         ingress: Vec::new(),
+        proxied: BTreeSet::new(),
     }
 }
 

@@ -98,7 +98,9 @@ pub fn objects(options: &Options) -> Vec<Object> {
 /// that they refuse nothing for want of somebody who answers.
 pub fn running(options: &Options) -> Vec<Object> {
     let mut objects = vec![speaker::excluded_links(options)];
-    objects.extend(policy::objects(options));
+    if options.has_admission_policies {
+        objects.extend(policy::objects(options));
+    }
     objects.extend([
         controller::deployment(options),
         controller::service(options),

@@ -33,6 +33,8 @@ pub struct Options {
     pub monitors: Monitors,
     /// Whether pods may be reached only where they serve.
     pub has_policies: bool,
+    /// Whether the cluster judges writes by a ValidatingAdmissionPolicy, as from Kubernetes 1.30 on.
+    pub has_admission_policies: bool,
 }
 
 /// How the pods of one component are made.
@@ -148,6 +150,7 @@ impl Options {
             tls: Vec::new(),
             monitors: Monitors::default(),
             has_policies: false,
+            has_admission_policies: true,
         }
     }
 }

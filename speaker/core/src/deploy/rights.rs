@@ -200,6 +200,8 @@ const SPEAKER_EVERYWHERE: &[Rule] = &[
     ("", &["services", "nodes"], &[], FOLLOW),
     // Whether a service can be served, and where.
     ("discovery.k8s.io", &["endpointslices"], &[], FOLLOW),
+    // Which peers somebody else's frr-k8s has, wherever its objects are.
+    ("frrk8s.metallb.io", &["frrconfigurations"], &[], &["list"]),
     EVENTS,
     WHO_ASKS,
     MAY_THEY,

@@ -149,7 +149,7 @@ fn frr(cluster: &ClusterFacts, found: &mut Findings) {
             Check::MigrateFrr,
             name,
             "somebody else configures frr-k8s by this FRRConfiguration",
-            "keep frr-k8s and leave BGP to it (frr-k8s-external), or move what it says to the routers; it has no effect here",
+            "its neighbours are left to it: no speaker of ours dials them; keep frr-k8s for all of BGP (frr-k8s-external), or delete it and move what it says to the routers",
         );
     }
 }

@@ -146,8 +146,10 @@ pub(super) fn service(key: &ObjectKey, raw: core::Service) -> Result<Service, Fa
         policy,
         is_by_client,
         load_balancer_ip: spec.load_balancer_ip.filter(|ip| !ip.is_empty()),
+        source_ranges: spec.load_balancer_source_ranges.unwrap_or_default(),
         ports,
         selector: spec.selector.unwrap_or_default(),
+        proxied: raw.status.as_ref().map(proxied).unwrap_or_default(),
         ingress: raw.status.map(ingress).unwrap_or_default(),
     })
 }
@@ -333,6 +335,17 @@ fn ingress(status: core::ServiceStatus) -> Vec<Result<IpAddr, String>> {
             let text = entry.ip.or(entry.hostname).unwrap_or_default();
             ip(&text).map_err(|_| text)
         })
+        .collect()
+}
+
+/// The addresses with `ipMode: Proxy`.
+fn proxied(status: &core::ServiceStatus) -> BTreeSet<IpAddr> {
+    let balancer = status.load_balancer.as_ref();
+    let entries = balancer.and_then(|balancer| balancer.ingress.as_ref());
+    let entries = entries.into_iter().flatten();
+    let entries = entries.filter(|entry| entry.ip_mode.as_deref() == Some("Proxy"));
+    entries
+        .filter_map(|entry| ip(entry.ip.as_deref()?).ok())
         .collect()
 }
 

@@ -95,6 +95,7 @@ fn service(o: &Service) -> Value {
         .ingress
         .iter()
         .map(|entry| match entry {
+            Ok(ip) if o.proxied.contains(ip) => json!({"ip": ip, "ipMode": "Proxy"}),
             Ok(ip) => json!({"ip": ip}),
             Err(text) => json!({"hostname": text}),
         })
@@ -126,6 +127,7 @@ fn service(o: &Service) -> Value {
             },
             "sessionAffinity": if o.is_by_client { "ClientIP" } else { "None" },
             "loadBalancerIP": o.load_balancer_ip,
+            "loadBalancerSourceRanges": o.source_ranges,
             "ports": o.ports.iter().map(port).collect::<Vec<_>>(),
             "selector": o.selector,
         },

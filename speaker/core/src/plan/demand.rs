@@ -2,7 +2,7 @@
 //! announce it. The order of the checks is MetalLB's.
 
 use super::setting::{Field, Setting};
-use super::{Reason, Unmatched, steering};
+use super::{Reason, Unmatched, options, steering};
 use crate::allocator::{Assignment, Assignments};
 use crate::annotations;
 use crate::crd::Pool;
@@ -35,6 +35,10 @@ pub(super) struct Demand {
     pub(super) is_forced: bool,
     /// Its packets are to be spread over nodes.
     pub(super) is_spread: bool,
+    /// Sockets of a service proxy are to serve it.
+    pub(super) is_socketed: bool,
+    /// What else is to be done with its packets.
+    pub(super) options: options::Asked,
     /// Those of its addresses that are no node's; none exactly if no protocol may announce it.
     pub(super) vips: Vec<Vip>,
     /// Where its advertisements say that its group should be; of several the one that keeps or spreads most.
@@ -288,7 +292,9 @@ fn demand(setting: &mut Setting, raw: &Raw<'_>) -> Demand {
         pool: None,
         is_forced: false,
         is_spread: false,
+        is_socketed: false,
         placement: None,
+        options: options::Asked::default(),
         vips: Vec::new(),
         field: None,
         hosts: None,
@@ -317,8 +323,12 @@ fn fill(demand: &mut Demand, setting: &mut Setting, raw: &Raw<'_>) -> Result<(),
     if !kept.is_empty() {
         demand.field = Some(setting.field(kept.clone(), families(&demand.vips)));
     }
-    let (is_spread, doubts) = steering::asked(setting, raw.service, &pool, &kept);
-    demand.is_spread = is_spread;
+    let (word, doubts) = steering::asked(setting, raw.service, &pool, &kept);
+    demand.is_spread = word == Some(steering::SPREAD);
+    demand.is_socketed = word == Some(steering::SOCKET);
+    demand.problems.extend(doubts);
+    let (options, doubts) = options::asked(setting, raw.service, &pool, &kept);
+    demand.options = options;
     demand.problems.extend(doubts);
     let hosts = hosts(raw.slices).ok_or(Reason::NoEndpoints)?;
     demand.hosts = match raw.service.policy {

@@ -4,8 +4,9 @@
 use super::demand::Demand;
 use super::group::Group;
 use super::setting::Field;
+use super::socket::Served;
 use super::{
-    BgpExplanation, Held, Members, Memo, Outcome, Reason, Steering, Survey, l2, missing_kind,
+    BgpExplanation, Held, Members, Memo, Outcome, Plan, Reason, Steering, Survey, l2, missing_kind,
 };
 use crate::election::{Placement, order};
 use crate::local::{Link, LinkName, Local};
@@ -53,6 +54,12 @@ pub struct Explanation {
     /// How its packets are spread over nodes; none unless it asks for that.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub steering: Vec<JudgedSpread>,
+    /// Which of its addresses sockets of this node serve; none unless it asks for that.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub sockets: Vec<JudgedSocket>,
+    /// What else is done with its packets; none unless it asks for anything.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub options: Vec<JudgedOption>,
     /// What is to be said of BGP; absent while there is no BGPAdvertisement.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bgp: Option<BgpExplanation>,
@@ -127,6 +134,8 @@ impl Explanation {
             others: Vec::new(),
             links: Vec::new(),
             steering: Vec::new(),
+            sockets: Vec::new(),
+            options: Vec::new(),
             bgp: None,
         }
     }
@@ -227,6 +236,71 @@ impl Explanation {
         let not = not.map(|(place, why)| judged(place, BTreeMap::new(), Some(why.to_string())));
         self.steering = spread.chain(not).collect();
         self
+    }
+}
+
+/// An address on a link of this node, of a service that asks for sockets to serve it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct JudgedSocket {
+    /// The address.
+    pub address: String,
+    /// The link.
+    pub link: String,
+    /// Why they do not, and this node's service proxy does; absent if they do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub because: Option<String>,
+}
+
+impl Explanation {
+    /// With what sockets serve, as the plan in force says.
+    pub fn with_sockets(mut self, served: &Served) -> Self {
+        let judged = |(vip, link): &Place, because| JudgedSocket {
+            address: vip.to_string(),
+            link: link.to_string(),
+            because,
+        };
+        let rows = served.rows.iter().map(|place| judged(place, None));
+        let not = served.not.iter();
+        let not = not.map(|(place, why)| judged(place, Some(why.to_string())));
+        let all = rows.chain(not);
+        self.sockets = all
+            .filter(|judged| self.addresses.contains(&judged.address))
+            .collect();
+        self
+    }
+}
+
+/// What is done with packets of an address by option.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct JudgedOption {
+    /// The address.
+    pub address: String,
+    /// What its holder does, and what it does not although a service asks for it.
+    pub does: String,
+}
+
+impl Explanation {
+    /// With what else is done with its packets, as the plan in force says.
+    pub fn with_options(mut self, plan: &Plan) -> Self {
+        let options = plan.options.iter();
+        let judged = options.map(|(vip, options)| JudgedOption {
+            address: vip.to_string(),
+            does: options.to_string(),
+        });
+        self.options = judged
+            .filter(|option| self.addresses.contains(&option.address))
+            .collect();
+        self
+    }
+}
+
+impl fmt::Display for JudgedSocket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { address, link, .. } = self;
+        match &self.because {
+            Some(because) => write!(f, "not {address} on {link}: {because}"),
+            None => write!(f, "{address} on {link}"),
+        }
     }
 }
 
@@ -357,6 +431,14 @@ impl fmt::Display for Explanation {
         for (i, spread) in self.steering.iter().enumerate() {
             let head = if i == 0 { "spread:" } else { "" };
             writeln!(f, "  {head:22} {spread}")?;
+        }
+        for (i, socket) in self.sockets.iter().enumerate() {
+            let head = if i == 0 { "served by sockets:" } else { "" };
+            writeln!(f, "  {head:22} {socket}")?;
+        }
+        for (i, option) in self.options.iter().enumerate() {
+            let head = if i == 0 { "options:" } else { "" };
+            writeln!(f, "  {head:22} {}: {}", option.address, option.does)?;
         }
         self.bgp.as_ref().map_or(Ok(()), |bgp| bgp.write(f, node))
     }

@@ -10,12 +10,14 @@ mod explain;
 mod group;
 mod l2;
 mod moves;
+mod options;
 mod passed;
 mod placement;
 mod ranks;
 mod reason;
 mod setting;
 mod sharing;
+mod socket;
 mod steering;
 mod text;
 mod wishes;
@@ -36,6 +38,7 @@ use ranks::Ranks;
 use setting::Setting;
 pub(crate) use setting::{places_otherwise, serves};
 use speaker_ebpf::abi::Mode;
+use speaker_ebpf::abi::options::Closed;
 use speaker_proto::bgp::Prefix;
 pub use speaker_proto::hold::{Hold, Holding};
 use speaker_proto::{Epoch, GroupKey, Vip};
@@ -43,13 +46,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub use bgp::{
-    Attribute, BfdSettings, BgpExplanation, BgpType, Conflict, JudgedAdvertisement, JudgedPeer,
-    Obstacle, PasswordFrom, PeerName, PeerPlan, PeerRemote, PeerSettings, Unrouted,
+    Attribute, BfdSettings, BgpExplanation, BgpType, Conflict, ForeignPeers, JudgedAdvertisement,
+    JudgedPeer, Obstacle, PasswordFrom, PeerName, PeerPlan, PeerRemote, PeerSettings, Unrouted,
+    is_metallbs,
 };
-pub use explain::{Explanation, Judged, JudgedLink, JudgedSpread, explain};
+pub use explain::{
+    Explanation, Judged, JudgedLink, JudgedOption, JudgedSocket, JudgedSpread, explain,
+};
 pub use moves::{L2Move, L2Moves, link_of, moves};
+pub use options::{Ports, Sources};
 pub use passed::{Passed, passed_over};
 pub use reason::{Reason, Unfit, Unmatched};
+pub use socket::Served;
 pub use steering::{Shares, Steering, prospects, shares};
 pub use wishes::{Wishes, heirs, lines, places, wishes};
 
@@ -68,6 +76,10 @@ pub struct Plan {
     pub moves: L2Moves,
     /// How packets are spread over nodes. `None`: it is not known yet who can be reached; what was in force stays in force.
     pub steering: Option<Steering>,
+    /// What sockets of this node serve.
+    pub served: Served,
+    /// What else is done with packets of VIPs, on every link; those of which nobody asks for anything are left out.
+    pub options: BTreeMap<Vip, VipOptions>,
     /// What became of every service in layer 2 and why.
     pub outcomes: BTreeMap<ServiceId, Outcome>,
     /// The BGP peers of this node: what their sessions are to be like and what they are to be told.
@@ -76,6 +88,19 @@ pub struct Plan {
     pub bgp_outcomes: BTreeMap<ServiceId, BgpOutcome>,
     /// What is wrong between objects that are each sound.
     pub problems: BTreeSet<Problem>,
+}
+
+/// What a holder does with packets of a VIP by option.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct VipOptions {
+    /// What becomes of packets to ports that none of its services has.
+    pub closed: Closed,
+    /// Pings are answered.
+    pub is_echo: bool,
+    /// The ports that its services have, and the sources that each is served to.
+    pub ports: Ports,
+    /// A service of it that does not ask for what another one asks for, which is not done then.
+    pub disagrees: Option<ServiceId>,
 }
 
 /// One entry of the VIP table.
@@ -175,6 +200,8 @@ pub fn plan(world: &World, members: &Members, held: &Held, local: &Local, memo: 
         outcomes: outcomes
             .map(|(i, d)| (d.id().clone(), outcome(i)))
             .collect(),
+        served: socket::served(&survey, local, world.assignments.is_some()),
+        options: options::options(&survey),
         problems: survey.problems(),
         ..Plan::default()
     };

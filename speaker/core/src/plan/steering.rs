@@ -44,15 +44,18 @@ pub struct Shares {
 }
 
 const KEY: &str = "steering";
-const SPREAD: &str = "spread";
+/// Spread over nodes.
+pub(super) const SPREAD: &str = "spread";
+/// Served by sockets of this node.
+pub(super) const SOCKET: &str = "socket";
 
-/// Whether a service asks for its packets to be spread, and what is wrong with how it does.
-pub(super) fn asked(
-    setting: &Setting,
-    service: &Service,
+/// The word by which a service asks for something, and what is wrong with how it does.
+pub(super) fn asked<'a>(
+    setting: &'a Setting,
+    service: &'a Service,
     pool: &str,
     kept: &[usize],
-) -> (bool, Option<Problem>) {
+) -> (Option<&'a str>, Option<Problem>) {
     let ads = kept.iter().map(|i| setting.advertisement(*i));
     let words: BTreeSet<&str> = ads
         .filter_map(|ad| annotations::word(&ad.annotations, KEY))
@@ -63,14 +66,11 @@ pub(super) fn asked(
         pool.is_some_and(|pool| annotations::allows_service(&pool.annotations, KEY))
     };
     match own {
-        Some(word) if allows(pool) => return (word == SPREAD, None),
+        Some(word) if allows(pool) => return (Some(word), None),
         Some(_) => {
             let why =
                 format!("has no effect: {PREFIX}allow-service of the pool {pool} does not list it");
-            return (
-                words.contains(SPREAD) && words.len() == 1,
-                Some(doubt(service, why)),
-            );
+            return (only(&words), Some(doubt(service, why)));
         }
         None => {}
     }
@@ -80,9 +80,14 @@ pub(super) fn asked(
             "its advertisements do not agree, and so its packets are not spread: {}",
             words.join(", ")
         );
-        return (false, Some(doubt(service, why)));
+        return (None, Some(doubt(service, why)));
     }
-    (words.contains(SPREAD), None)
+    (only(&words), None)
+}
+
+/// The word, if there is one.
+fn only<'a>(words: &BTreeSet<&'a str>) -> Option<&'a str> {
+    words.first().copied().filter(|_| words.len() == 1)
 }
 
 fn doubt(service: &Service, why: String) -> Problem {

@@ -35,6 +35,8 @@ impl fmt::Display for Plan {
             entries.collect(),
         )?;
         steering(f, self)?;
+        served(f, self)?;
+        options(f, self)?;
         let outcomes = self.outcomes.iter().map(|(service, outcome)| {
             let state = match outcome {
                 Outcome::Announced(_) => "announced",
@@ -78,6 +80,32 @@ fn steering(f: &mut fmt::Formatter<'_>, plan: &Plan) -> fmt::Result {
     }
     f.write_str("\n")?;
     section(f, ["VIP", "LINK", "SPREAD"], rows)
+}
+
+/// What sockets serve; nothing where none are asked for.
+fn served(f: &mut fmt::Formatter<'_>, plan: &Plan) -> fmt::Result {
+    let row = |(vip, link): &Place, state| [vip.to_string(), link.to_string(), state];
+    let rows = plan.served.rows.iter();
+    let rows = rows.map(|place| row(place, "yes".to_owned()));
+    let not = plan.served.not.iter();
+    let not = not.map(|(place, why)| row(place, format!("not: {why}")));
+    let rows: Vec<_> = rows.chain(not).collect();
+    if rows.is_empty() {
+        return Ok(());
+    }
+    f.write_str("\n")?;
+    section(f, ["VIP", "LINK", "BY SOCKETS"], rows)
+}
+
+/// What else is done with packets; nothing where nobody asks for it.
+fn options(f: &mut fmt::Formatter<'_>, plan: &Plan) -> fmt::Result {
+    if plan.options.is_empty() {
+        return Ok(());
+    }
+    let rows = plan.options.iter();
+    let rows = rows.map(|(vip, options)| [vip.to_string(), options.to_string()]);
+    f.write_str("\n")?;
+    section(f, ["VIP", "OPTIONS"], rows.collect())
 }
 
 /// Columns as wide as their widest cell; the last one is not filled up.

@@ -1,7 +1,12 @@
 //! To whom the packets of a VIP belonged before, so that a change of nodes breaks no connection to a node that is still there.
 //!
+//! A connection that is not remembered, though the window has been open for a while, was silent ever since it opened or is new to a node that took the
+//! VIP from another: most likely it is from before the first of the changes. So the earliest are asked first of those that had
+//! the packets since then, and after them those of long ago, from the latest back, since something may still be remembered for them.
+//!
 //! Every node that may hold a VIP follows its history, also while another one holds it: whoever takes it goes on where the other
-//! stopped. What a node did not see, because it was not there, it takes to have been as it is.
+//! stopped. What a node did not see, because it was not there, it takes to have been as it is; but of what another node held when it came it
+//! knows that it had no share until then.
 
 use super::{Before, Place, Share, Spread, Weights};
 use speaker_proto::{Span, Time};
@@ -39,11 +44,18 @@ impl History {
                 Some(spread) => {
                     let is_finding = !is_held && now < begun + FINDING;
                     match is_finding && is_more(&spread.share.weights, &share.weights) {
-                        true => begin(share, false, now),
+                        true => {
+                            let before = facts.without(&place, &share);
+                            begin(share, before, now)
+                        }
                         false => follow(spread, share, now),
                     }
                 }
-                None => begin(share, is_held, now),
+                None if is_held => begin(share, Some(Before::Stack), now),
+                None => {
+                    let before = facts.without(&place, &share);
+                    begin(share, before, now)
+                }
             };
             (place, spread)
         });
@@ -77,6 +89,8 @@ impl History {
 pub trait Facts {
     /// Whether this node has had its packets until now: of one that is new, its stack.
     fn is_stack(&self, place: &Place) -> bool;
+    /// Of one that another node had when this one came to it just now: those that had a share before this node had one.
+    fn without(&self, place: &Place, share: &Share) -> Option<Before>;
     /// Of one that is not spread any more: this node alone, if packets may still be sent to others from there.
     fn own(&self, place: &Place) -> Option<Arc<Weights>>;
 }
@@ -86,11 +100,12 @@ fn is_more(old: &Weights, new: &Weights) -> bool {
     old.len() < new.len() && old.keys().all(|node| new.contains_key(node))
 }
 
-fn begin(share: Share, is_stack: bool, now: Time) -> Spread {
+fn begin(share: Share, before: Option<Before>, now: Time) -> Spread {
     Spread {
         share,
-        before: Arc::new(is_stack.then_some(Before::Stack).into_iter().collect()),
-        until: if is_stack { now + WINDOW } else { now },
+        until: if before.is_some() { now + WINDOW } else { now },
+        followed: usize::from(before.is_some()),
+        before: Arc::new(before.into_iter().collect()),
     }
 }
 
@@ -99,12 +114,28 @@ fn follow(spread: Spread, share: Share, now: Time) -> Spread {
         return Spread { share, ..spread };
     }
     let last = Before::Nodes(Arc::clone(&spread.share.weights));
-    // Whoever it was twice has the same slots: the later time is enough.
-    let earlier = spread.before.iter().filter(|before| **before != last);
-    let before = std::iter::once(last.clone()).chain(earlier.cloned());
+    let (followed, earlier) = spread.before.split_at(spread.followed);
+    // Whoever it was twice has the same slots: once is enough, at the first time of those that are followed.
+    let (mut before, earlier): (Vec<Before>, Vec<&Before>) = match now < spread.until {
+        true => (followed.to_vec(), earlier.iter().collect()),
+        false => (Vec::new(), followed.iter().rev().chain(earlier).collect()),
+    };
+    if !before.contains(&last) {
+        before.push(last);
+    }
+    if before.len() > BEFORE_MAX {
+        before.remove(1);
+    }
+    let followed = before.len();
+    for other in earlier {
+        if before.len() < BEFORE_MAX && !before.contains(other) {
+            before.push(other.clone());
+        }
+    }
     Spread {
         share,
-        before: Arc::new(before.take(BEFORE_MAX).collect()),
+        before: Arc::new(before),
+        followed,
         until: now + WINDOW,
     }
 }
@@ -117,9 +148,32 @@ mod tests {
     /// Whether the stack had everything, and whether everything may still be spread.
     struct All(bool, bool);
 
+    /// Another node had it when this one, `c`, came.
+    struct Came;
+
+    impl Facts for Came {
+        fn is_stack(&self, _: &Place) -> bool {
+            false
+        }
+
+        fn without(&self, _: &Place, share: &Share) -> Option<Before> {
+            let mut rest = Weights::clone(&share.weights);
+            rest.remove(&"c".parse().unwrap())?;
+            Some(Before::Nodes(Arc::new(rest)))
+        }
+
+        fn own(&self, _: &Place) -> Option<Arc<Weights>> {
+            None
+        }
+    }
+
     impl Facts for All {
         fn is_stack(&self, _: &Place) -> bool {
             self.0
+        }
+
+        fn without(&self, _: &Place, _: &Share) -> Option<Before> {
+            None
         }
 
         fn own(&self, _: &Place) -> Option<Arc<Weights>> {
@@ -187,8 +241,21 @@ mod tests {
             let before: &[Before] = if is_held { &[nodes(&["a"])] } else { &[] };
             assert_eq!(*row(&history).before, before);
             history.advance(at(11), over(&["a", "b", "c"]), &NOT);
-            assert_eq!(row(&history).before[0], nodes(&["a", "b"]));
+            let last = row(&history).before.last();
+            assert_eq!(last, Some(&nodes(&["a", "b"])));
         }
+    }
+
+    #[test]
+    fn who_comes_to_what_another_holds_knows_that_it_had_no_share() {
+        let mut history = History::default();
+        history.advance(at(1), over(&["c"]), &Came);
+        history.advance(at(4), over(&["a", "b", "c"]), &Came);
+        assert_eq!(*row(&history).before, [nodes(&["a", "b"])]);
+        assert_eq!(row(&history).until, at(4) + WINDOW);
+        history.advance(at(6), over(&["b", "c"]), &Came);
+        let before = [nodes(&["a", "b"]), nodes(&["a", "b", "c"])];
+        assert_eq!(*row(&history).before, before);
     }
 
     #[test]
@@ -197,9 +264,24 @@ mod tests {
         history.advance(at(1), over(&["a"]), &All(true, false));
         history.advance(at(15), over(&["a", "b"]), &NOT);
         history.advance(at(19), over(&["a", "b", "c"]), &NOT);
-        let before = [nodes(&["a", "b"]), nodes(&["a"]), Before::Stack];
+        let before = [Before::Stack, nodes(&["a"]), nodes(&["a", "b"])];
         assert_eq!(*row(&history).before, before);
         assert_eq!(row(&history).until, at(19) + WINDOW);
+    }
+
+    #[test]
+    fn what_was_followed_to_its_end_is_asked_after_what_is_followed() {
+        let mut history = History::default();
+        history.advance(at(1), over(&["a"]), &NOT);
+        history.advance(at(15), over(&["b"]), &NOT);
+        history.advance(at(19), over(&["c"]), &NOT);
+        let later = row(&history).until;
+        history.advance(later, over(&["d"]), &NOT);
+        let before = [nodes(&["c"]), nodes(&["b"]), nodes(&["a"])];
+        assert_eq!(*row(&history).before, before);
+        history.advance(later + Span::s(1), over(&["e"]), &NOT);
+        let before = [nodes(&["c"]), nodes(&["d"]), nodes(&["b"]), nodes(&["a"])];
+        assert_eq!(*row(&history).before, before);
     }
 
     #[test]
@@ -221,7 +303,8 @@ mod tests {
             history.advance(at(round * 10), over(&[&name]), &NOT);
         }
         assert_eq!(row(&history).before.len(), BEFORE_MAX);
-        assert_eq!(row(&history).before[0], nodes(&["n18"]));
+        assert_eq!(row(&history).before[0], nodes(&["n0"]));
+        assert_eq!(row(&history).before[BEFORE_MAX - 1], nodes(&["n18"]));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 pub mod history;
 pub mod maglev;
+pub mod socket;
 
 use crate::local::LinkName;
 use crate::service::ServiceId;
@@ -104,8 +105,10 @@ pub struct Share {
 pub struct Spread {
     /// From now on.
     pub share: Share,
-    /// Until lately, the latest first.
+    /// Until lately, in the order in which the node of a connection is looked for that is not remembered.
     pub before: Arc<Vec<Before>>,
+    /// So many of these, the first ones, had the packets since every connection that says anything is remembered; the earliest first.
+    pub followed: usize,
     /// Until then a connection that is not remembered is taken to be from before.
     pub until: Time,
 }

@@ -54,6 +54,7 @@ fn spread(nodes: &[u32], before: &[&[u32]]) -> Spread {
         },
         before: Arc::new(before.collect()),
         until: Time::ms(5),
+        followed: 0,
     }
 }
 

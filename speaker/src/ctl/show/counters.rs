@@ -14,6 +14,8 @@ pub(super) struct Counters {
     globals: BTreeMap<&'static str, u64>,
     moves: BTreeMap<&'static str, u64>,
     steered: BTreeMap<&'static str, u64>,
+    options: BTreeMap<&'static str, u64>,
+    listening: BTreeMap<&'static str, u64>,
 }
 
 #[derive(Serialize)]
@@ -45,6 +47,8 @@ pub(super) fn show(known: &Known<'_>) -> Result<Shown<Counters>> {
         globals: by_name(known.sight.globals()?),
         moves: by_name(known.sight.passages()?),
         steered: by_name(known.sight.steered()?),
+        options: by_name(known.sight.opted()?),
+        listening: by_name(known.sight.listening()?),
     };
     Ok(Shown {
         text: text(&data),
@@ -94,8 +98,10 @@ fn text(data: &Counters) -> String {
         &rows,
     );
     let (globals, moves) = (lines(&data.globals), lines(&data.moves));
-    let steered = lines(&data.steered);
+    let (steered, options) = (lines(&data.steered), lines(&data.options));
+    let listening = lines(&data.listening);
     format!(
-        "{vips}\nwhole node\n{globals}\npackets of VIPs that move\n{moves}\npackets of VIPs that are spread\n{steered}"
+        "{vips}\nwhole node\n{globals}\npackets of VIPs that move\n{moves}\npackets of VIPs that are spread\n{steered}\n\
+         packets by option\n{options}\nconnections and datagrams for sockets\n{listening}"
     )
 }

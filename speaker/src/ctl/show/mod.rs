@@ -7,9 +7,11 @@ mod bgp;
 mod counters;
 pub(super) mod drain;
 mod facts;
+mod flows;
 mod links;
 mod members;
 mod plan;
+mod sockets;
 mod status;
 mod steer;
 mod vips;
@@ -17,7 +19,7 @@ mod vips;
 use super::snapshot::{Sight, Snapshot};
 use super::table::table;
 use super::wire::Answer;
-use super::{Event, Question};
+use super::{Event, Question, SocketSight};
 use anyhow::{Context, Result, bail};
 use drain::Progress;
 use serde::Serialize;
@@ -64,6 +66,7 @@ pub(super) fn answer(known: &Known<'_>, question: &Question, as_text: bool) -> R
         Question::Bfd { peer } => bfd::show(known, peer.as_deref())?.into_answer(as_text),
         Question::Routes { peer } => bgp::routes(known, peer.as_deref()).into_answer(as_text),
         Question::Steer { vip } => steer::show(known, vip.as_deref())?.into_answer(as_text),
+        Question::Flows(wanted) => flows::show(known, wanted)?.into_answer(as_text),
         Question::Maps => maps(known)?.into_answer(as_text),
         Question::Counters => counters::show(known)?.into_answer(as_text),
         Question::Facts => facts::show(known)?.into_answer(as_text),
@@ -71,6 +74,7 @@ pub(super) fn answer(known: &Known<'_>, question: &Question, as_text: bool) -> R
         Question::Metrics
         | Question::Watch
         | Question::Drain { .. }
+        | Question::Socket { .. }
         | Question::Bgp { order: Some(_), .. } => {
             bail!("this has no single answer")
         }
@@ -85,6 +89,11 @@ pub(super) fn progress(progress: &Progress, as_text: bool) -> Result<Answer> {
         text,
     }
     .into_answer(as_text)
+}
+
+/// Sockets that serve VIPs.
+pub(super) fn sockets(there: Vec<SocketSight>, as_text: bool) -> Result<Answer> {
+    sockets::show(there).into_answer(as_text)
 }
 
 /// A change.
@@ -110,7 +119,11 @@ fn why(known: &Known<'_>, service: &str) -> Result<Shown<Explanation>> {
     } = known.snapshot;
     let explanation = explain(world, alive, held, local, &id)
         .with_context(|| format!("there is no service {service}{}", near(known.snapshot, &id)))?;
-    let explanation = explanation.with_steering(known.snapshot.plan.steering.as_ref());
+    let plan = &known.snapshot.plan;
+    let explanation = explanation
+        .with_steering(plan.steering.as_ref())
+        .with_sockets(&plan.served)
+        .with_options(plan);
     Ok(Shown {
         text: explanation.to_string(),
         data: explanation,

@@ -30,6 +30,8 @@ struct SpreadVip {
     services: Vec<String>,
     /// Whether the kernel spreads its packets now.
     is_spread: bool,
+    /// Whether sockets of this node serve it, once it is held.
+    is_socketed: bool,
     /// Why they are not; absent if they are, or if this node just does not hold it.
     #[serde(skip_serializing_if = "Option::is_none")]
     because: Option<String>,
@@ -79,7 +81,7 @@ pub(super) fn show(known: &Known<'_>, vip: Option<&str>) -> Result<Shown<Steer>>
 fn spread(known: &Known<'_>) -> Result<Vec<SpreadVip>> {
     let snapshot = known.snapshot;
     let Some(steering) = &snapshot.plan.steering else {
-        return Ok(Vec::new());
+        return Ok(socketed(known).collect());
     };
     let services = snapshot.services_by_address();
     let services = |vip: &Vip| services.get(&vip.0).cloned().unwrap_or_default();
@@ -96,6 +98,7 @@ fn spread(known: &Known<'_>) -> Result<Vec<SpreadVip>> {
             link: link.to_string(),
             services: services(vip),
             is_spread: slot.is_some_and(|slot| slot.is_steered),
+            is_socketed: false,
             because: None,
             table,
             nodes: nodes(
@@ -113,11 +116,33 @@ fn spread(known: &Known<'_>) -> Result<Vec<SpreadVip>> {
         link: link.to_string(),
         services: services(vip),
         is_spread: false,
+        is_socketed: false,
         because: Some(why.to_string()),
         table: None,
         nodes: Vec::new(),
     });
-    Ok(rows.chain(not).collect())
+    Ok(rows.chain(not).chain(socketed(known)).collect())
+}
+
+/// VIPs that sockets are to serve.
+fn socketed<'a>(known: &'a Known<'_>) -> impl Iterator<Item = SpreadVip> + 'a {
+    let snapshot = known.snapshot;
+    let services = snapshot.services_by_address();
+    let served = &snapshot.plan.served;
+    let rows = served.rows.iter().map(|place| (place, None));
+    let not = served.not.iter();
+    let not = not.map(|(place, why)| (place, Some(why.to_string())));
+    rows.chain(not)
+        .map(move |((vip, link), because)| SpreadVip {
+            vip: vip.to_string(),
+            link: link.to_string(),
+            services: services.get(&vip.0).cloned().unwrap_or_default(),
+            is_spread: false,
+            is_socketed: because.is_none(),
+            because,
+            table: None,
+            nodes: Vec::new(),
+        })
 }
 
 /// What the kernel has of VIPs on links, and of what nodes got by slot and number.
@@ -236,7 +261,10 @@ fn text(data: &Steer) -> String {
     );
     for vip in &data.vips {
         if let Some(because) = &vip.because {
-            text += &format!("{} on {} is not spread: {because}\n", vip.vip, vip.link);
+            text += &format!(
+                "{} on {} is left to the stack: {because}\n",
+                vip.vip, vip.link
+            );
         }
     }
     text
@@ -244,6 +272,7 @@ fn text(data: &Steer) -> String {
 
 fn state(vip: &SpreadVip) -> String {
     match (vip.is_spread, &vip.because) {
+        _ if vip.is_socketed => "socket",
         (true, _) => "spread",
         (false, Some(_)) => "stack",
         (false, None) => "not held",

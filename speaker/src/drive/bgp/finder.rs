@@ -9,8 +9,8 @@ use crate::drive::decide::View;
 use crate::edge::Links;
 use crate::edge::bgp::Routers;
 use anyhow::{Context, Result};
-use speaker_core::LinkName;
 use speaker_core::plan::PeerRemote;
+use speaker_core::{Link, LinkName};
 use speaker_proto::bgp::unnumbered::{Input, Output, Unnumbered};
 use speaker_proto::{Mac, Machine};
 use std::collections::{BTreeMap, BTreeSet};
@@ -81,7 +81,7 @@ impl Finder {
         if self.socket.is_none() && !wanted.is_empty() {
             self.socket = Some(Routers::open()?);
         }
-        let up = wanted.iter().filter_map(|name| links.announcing.get(name));
+        let up = wanted.iter().filter_map(|name| link(name, &links));
         let up = up.filter(|link| link.is_usable() && link.has_ndp);
         let up: BTreeMap<u32, Mac> = up.map(|link| (link.ifindex, link.mac)).collect();
         self.machine.input(now(), Input::Links(up));
@@ -132,10 +132,16 @@ fn wanted(view: Option<&View>) -> BTreeSet<LinkName> {
         .collect()
 }
 
+/// One that may have a router: also a port of a VRF, where the kernel hears and solicits on the port itself.
+fn link<'a>(name: &LinkName, links: &'a Links) -> Option<&'a Link> {
+    let own = links.announcing.get(name);
+    own.or_else(|| links.in_vrfs.get(name))
+}
+
 fn place(name: &LinkName, links: &Links, found: &BTreeMap<u32, Ipv6Addr>) -> Result<Place, String> {
-    let Some(link) = links.announcing.get(name) else {
+    let Some(link) = link(name, links) else {
         return Err(match links.others.contains(name) {
-            true => format!("{name} is enslaved, or no link for neighbours"),
+            true => format!("{name} is a port of a bridge or bond, or no link for neighbours"),
             false => format!("this node has no link {name}"),
         });
     };

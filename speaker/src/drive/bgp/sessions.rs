@@ -1,7 +1,7 @@
 //! Which sessions there are: one task for each peer of the plan, started, told and ended as the plan says.
 //!
-//! A peer that the plan drops is told so (CEASE 6/3). One whose settings cannot be had any more keeps what it had, with the routes of
-//! now. While the node is drained no session is started, and those that stand are drained.
+//! A peer that the plan drops, or leaves to another speaker, is told so (CEASE 6/3). One whose settings cannot be had any more keeps what it
+//! had, with the routes of now. While the node is drained no session is started, and those that stand are drained.
 
 use super::liveness::Watched;
 use super::session::{Birth, Ends, Order, Task};
@@ -248,10 +248,11 @@ impl Sessions {
             (Some(_), _) if !is_wanted => peer.stop(Stop::Deconfigured).await,
             (Some(_), _) if is_draining => peer.stop(Stop::Drain(DRAIN_TEXT.to_owned())).await,
             (Some(running), Some(target)) => running.tell(target),
+            (Some(_), None) => peer.stop(Stop::Deconfigured).await,
             (None, Some(target)) if !self.is_over && !is_draining => {
                 self.spawn(name, target);
             }
-            (None | Some(_), _) => {}
+            (None, _) => {}
         }
     }
 
@@ -304,14 +305,19 @@ impl Peer {
                 self.settings = Some(Arc::clone(settings));
                 self.obstacle = None;
             }
-            Err(obstacle) => self.obstacle = Some(obstacle.clone()),
+            Err(obstacle) => {
+                if obstacle.ends_session() {
+                    self.settings = None;
+                }
+                self.obstacle = Some(obstacle.clone());
+            }
         }
         let is_new = !Arc::ptr_eq(&self.routes, &plan.routes);
         self.routes = Arc::clone(&plan.routes);
         is_new
     }
 
-    /// `None`: it never had settings.
+    /// `None`: it never had settings, or is another speaker's.
     fn target(&self, keys: &Keys, places: &Places) -> Option<Target> {
         let settings = self.settings.as_ref()?;
         Some(Target::new(settings, &self.routes, keys, places))

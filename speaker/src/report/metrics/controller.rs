@@ -15,7 +15,7 @@ pub(crate) struct ControllerFigures {
     pub(crate) problems: BTreeMap<String, u64>,
     /// Whether every kind of object has been seen whole.
     pub(crate) is_config_loaded: bool,
-    /// Whether some object in force is older than the one that the API server has, or another stands in its way.
+    /// Whether what is configured is not in force: an object is faulty or in the way of another, or somebody else allocates.
     pub(crate) is_config_stale: bool,
     /// Changes of objects taken so far.
     pub(crate) updates: u64,

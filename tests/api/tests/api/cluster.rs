@@ -72,13 +72,28 @@ impl Cluster {
 
     /// Starts our program. Of a flag that is there twice the last counts.
     pub(crate) fn run(&self, kubeconfig: &Path, arguments: &[&str]) -> Running {
+        self.run_in(kubeconfig, arguments, &[])
+    }
+
+    /// The same with these variables in its environment; of proxies it knows by them alone.
+    pub(crate) fn run_in(
+        &self,
+        kubeconfig: &Path,
+        arguments: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Running {
         let log = self
             .folder
             .path()
             .join(self.logs.borrow().len().to_string());
         self.logs.borrow_mut().push(log.clone());
         let out = File::create(&log).unwrap();
-        let child = Command::new(speaker())
+        let mut command = Command::new(speaker());
+        for known in ["HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"] {
+            command.env_remove(known).env_remove(known.to_lowercase());
+        }
+        let child = command
+            .envs(variables.iter().copied())
             .args(&arguments[..1])
             .arg("--kubeconfig")
             .arg(kubeconfig)

@@ -1,12 +1,14 @@
 //! Metrics of the real controller by HTTPS: who reads them, and who does while there is no API server.
 
+use crate::cluster::free;
 use crate::http::Place;
 use crate::webhooks::cluster::{Cluster, Replica};
+use api_tests::Double;
 use rcgen::{CertificateParams, KeyPair};
 use rustls::{ClientConfig, RootCertStore};
 use serde_json::{Value, json};
 use std::fs;
-use std::net::{SocketAddr, TcpListener};
+use std::io;
 use std::sync::Arc;
 
 #[test]
@@ -51,12 +53,33 @@ fn who_read_before_reads_on_while_the_api_server_is_away() {
 /// A replica whose metrics can be read.
 struct Scraped {
     _replica: Replica,
-    _folder: tempfile::TempDir,
-    place: Place,
+    metrics: Metrics,
 }
 
 impl Scraped {
     fn start(cluster: &Cluster) -> Self {
+        let metrics = Metrics::of(&cluster.double);
+        let flags = metrics.flags();
+        Self {
+            _replica: Replica::start(cluster, &[&flags[0], &flags[1]]),
+            metrics,
+        }
+    }
+
+    fn get(&self, token: &str) -> (u16, String) {
+        self.metrics.get(token)
+    }
+}
+
+/// Where a controller shows its metrics, to a user that may read them.
+pub(crate) struct Metrics {
+    folder: tempfile::TempDir,
+    place: Place,
+}
+
+impl Metrics {
+    /// Tells the cluster who may.
+    pub(crate) fn of(double: &Double) -> Self {
         let objects = [
             json!({
                 "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "metrics-reader"},
@@ -69,26 +92,19 @@ impl Scraped {
             }),
         ];
         for object in objects {
-            let (code, answer) = cluster.double.put(&object);
+            let (code, answer) = double.put(&object);
             assert_eq!(code, 201, "{answer}");
         }
         for user in ["prometheus", "idle"] {
-            cluster.double.add_user(&format!("{user}-token"), user, &[]);
+            double.add_user(&format!("{user}-token"), user, &[]);
         }
-        let address = free();
+        let [address] = free();
         let folder = tempfile::tempdir().unwrap();
         let key = KeyPair::generate().unwrap();
         let params = CertificateParams::new(vec![address.ip().to_string()]).unwrap();
         let certificate = params.self_signed(&key).unwrap();
         fs::write(folder.path().join("tls.crt"), certificate.pem()).unwrap();
         fs::write(folder.path().join("tls.key"), key.serialize_pem()).unwrap();
-        let replica = Replica::start(
-            cluster,
-            &[
-                &format!("--port={}", address.port()),
-                &format!("--metrics-cert-dir={}", folder.path().display()),
-            ],
-        );
         let mut roots = RootCertStore::empty();
         roots.add(certificate.der().clone()).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -97,27 +113,39 @@ impl Scraped {
             .unwrap()
             .with_root_certificates(roots)
             .with_no_client_auth();
+        let tls = Some(Arc::new(config));
         Self {
-            _replica: replica,
-            _folder: folder,
-            place: Place {
-                address,
-                tls: Some(Arc::new(config)),
-            },
+            folder,
+            place: Place { address, tls },
         }
+    }
+
+    /// What the controller must be told.
+    pub(crate) fn flags(&self) -> [String; 2] {
+        let folder = self.folder.path().display();
+        [
+            format!("--port={}", self.place.address.port()),
+            format!("--metrics-cert-dir={folder}"),
+        ]
+    }
+
+    /// A gauge without labels, if it can be had.
+    pub(crate) fn gauge(&self, name: &str) -> Option<f64> {
+        let (code, page) = self.ask("prometheus-token").ok()?;
+        let mut lines = page.lines().filter(|_| code == 200);
+        lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
     }
 
     /// The status and the page that a token gets.
     fn get(&self, token: &str) -> (u16, String) {
+        self.ask(token).unwrap()
+    }
+
+    fn ask(&self, token: &str) -> io::Result<(u16, String)> {
         let header = ("Authorization".to_owned(), format!("Bearer {token}"));
         let headers: Vec<_> = (!token.is_empty()).then_some(header).into_iter().collect();
-        let mut answer = self.place.send("GET", "/metrics", &headers, b"").unwrap();
-        let status = answer.status;
-        (status, String::from_utf8(answer.body().unwrap()).unwrap())
+        let mut answer = self.place.send("GET", "/metrics", &headers, b"")?;
+        let page = String::from_utf8(answer.body()?);
+        Ok((answer.status, page.map_err(io::Error::other)?))
     }
-}
-
-fn free() -> SocketAddr {
-    let held = TcpListener::bind("127.0.0.1:0").unwrap();
-    held.local_addr().unwrap()
 }

@@ -366,6 +366,7 @@ const STORIES: &[&str] = &[
     "rbac",
     "errors",
     "discovery",
+    "controllers",
 ];
 
 /// Stories with a webhook, whose host only the double can be told.

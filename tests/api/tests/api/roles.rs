@@ -307,6 +307,7 @@ const SPEAKER: &[&str] = &[
     "create,patch,delete metallb.io            servicebgpstatuses         own     bgp-x",
     "patch               metallb.io            servicebgpstatuses/status  own     bgp-x",
     "list,watch          frrk8s.metallb.io     bgpsessionstates           own     -",
+    "list                frrk8s.metallb.io     frrconfigurations          -       -",
     "create,patch,delete frrk8s.metallb.io     bgpsessionstates           own     n1-x",
     "patch               frrk8s.metallb.io     bgpsessionstates/status    own     n1-x",
     "get,create,patch    metallb.io            configurationstates        own     speaker-n1",

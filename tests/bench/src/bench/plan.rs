@@ -29,7 +29,11 @@ pub(crate) const NAME: &str = "plan";
 /// Measures.
 pub(crate) fn run(setting: &Setting) -> Result<Vec<Figure>> {
     let mut figures = Vec::new();
-    for (services, nodes) in [(1_000, 100), (1_000, 1_000), (10_000, 100), (10_000, 1_000)] {
+    let sizes = match setting.is_quick {
+        true => &[(1_000, 100)][..],
+        false => &[(1_000, 100), (1_000, 1_000), (10_000, 100), (10_000, 1_000)],
+    };
+    for &(services, nodes) in sizes {
         let size = Size { services, nodes };
         let before = allocated();
         let objects = cluster::objects(size)?;
@@ -79,7 +83,7 @@ fn roster(objects: &[Object], local: &Local) -> Roster {
             standing: Standing::Alive,
             held: Arc::default(),
             held_version: HeldVersion(1),
-            acked: HeldVersion(u64::MAX),
+            acked: HeldVersion(u64::MAX - 1), // there is always a next one
             is_reachable: true,
             is_in_grace: false,
             has_met: true,
@@ -170,7 +174,8 @@ fn from_one_change(
     for round in 0..CHANGES {
         let service = cluster::local_service(size, round / 2);
         let object = cluster::slice(size, service, round % 2 == 1)?;
-        spans.push(node.change(object)?);
+        let changed = node.change(object);
+        spans.push(changed.with_context(|| format!("{name}: change {round}"))?);
     }
     let figure = |what: &str, part: fn(&Spans) -> f64, share| {
         let value = percentile(spans.iter().map(part).collect(), share);
@@ -193,6 +198,7 @@ struct Spans {
 }
 
 const CHANGES: usize = 200;
+const TAKING_MAX: Span = Span::s(10); // of virtual time, far more than taking lasts
 
 /// A deciding machine and the tables that it has filled.
 struct Node {
@@ -281,7 +287,16 @@ impl Node {
         let since = || start.elapsed().as_secs_f64() * 1e3;
         self.agent.input(self.now, Input::Object(Ok(object)));
         let plan = since();
-        let changes = self.decide();
+        let mut changes = self.decide();
+        // A VIP that comes back is asked after first; the answers come as soon as they can, and only the work is measured.
+        let patience = self.now + TAKING_MAX;
+        while changes.is_empty()
+            && let Some((due, _)) = self.agent.deadline()
+            && due < patience
+        {
+            self.now = self.now.max(due);
+            changes = self.decide();
+        }
         let memory = since();
         ensure!(!changes.is_empty(), "a changed endpoint changed no table");
         for change in &changes {

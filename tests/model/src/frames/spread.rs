@@ -14,6 +14,7 @@ pub(super) fn cases() -> Vec<Case> {
     cases.extend(kinds::cases());
     cases.extend(senders());
     cases.extend(staying());
+    cases.extend(silenced());
     cases
 }
 
@@ -200,6 +201,40 @@ fn staying() -> Vec<Case> {
     ]
 }
 
+/// By a node that held the VIP until a moment ago.
+fn silenced() -> Vec<Case> {
+    let (v4, v6) = ends();
+    let both = |then: fn(&mut Tables)| {
+        move |tables: &mut Tables| {
+            then(tables);
+            one(tables);
+        }
+    };
+    vec![
+        Case::new(
+            "past the deadline another's connection is dropped",
+            segment(v4),
+        )
+        .given(both(lapsed))
+        .silenced(),
+        Case::new(
+            "past its own deadline another's connection is dropped",
+            segment(v6),
+        )
+        .given(both(own_deadline_past))
+        .silenced(),
+        Case::new(
+            "behind a fence another's connection is dropped",
+            segment(v6),
+        )
+        .given(both(fence_is_up))
+        .silenced(),
+        Case::new("past the deadline a datagram stays", datagram(v4))
+            .given(both(lapsed))
+            .unspread(Steered::NotHeld),
+    ]
+}
+
 impl Case {
     /// It goes to this node.
     fn spread_to(mut self, node: u16) -> Self {
@@ -222,6 +257,12 @@ impl Case {
 
     fn lost(mut self) -> Self {
         self.steered = Some(Steered::LostFragment);
+        self.verdict = Verdict::Drop;
+        self
+    }
+
+    fn silenced(mut self) -> Self {
+        self.steered = Some(Steered::Silenced);
         self.verdict = Verdict::Drop;
         self
     }

@@ -7,7 +7,7 @@ use crate::net::Wire;
 use crate::program::{Program, boot_ns, clear};
 use aya::programs::xdp::XdpMode;
 use model_tests::frames::{Case, Hook, LINK, MEMORIES, NOW, OWN, SLOT4, SLOT6, cases};
-use speaker_ebpf::abi::Steered;
+use speaker_ebpf::abi::{Opted, Steered};
 use speaker_ebpf::logic::Verdict;
 use speaker_ebpf::model::{Limit, Tables};
 use std::collections::BTreeSet;
@@ -108,6 +108,13 @@ fn same_as_model(program: &mut Program, case: &Case, hook: Hook) -> (Verdict, Ve
     };
     assert_eq!(flows(&after), flows(&model), "{name}: flows");
     same_spread(&name, &after, &model);
+    for opted in Opted::ALL {
+        assert_eq!(
+            after.by_option(opted),
+            model.by_option(opted),
+            "{name}: {opted:?}"
+        );
+    }
     let claims = |tables: &Tables| -> Vec<_> {
         tables
             .claims

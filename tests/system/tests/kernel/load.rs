@@ -5,13 +5,15 @@ use speaker_ebpf::abi::MAPS;
 use speaker_ebpf::model::Limit;
 
 #[test]
-fn the_verifier_takes_both_programs() {
+fn the_verifier_takes_every_program() {
     let mut program = Program::load(Limit::default());
     let tc = program.tc().info().unwrap();
     assert_eq!(tc.name_as_str(), Some("heliograph_tc"));
     assert!(tc.gpl_compatible().unwrap_or(true));
     let xdp = program.xdp().info().unwrap();
     assert_eq!(xdp.name_as_str(), Some("heliograph_xdp"));
+    let sk = program.sk().info().unwrap();
+    assert_eq!(sk.name_as_str(), Some("heliograph_sk"));
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod frames;
 mod load;
 mod moves;
 mod net;
+mod options;
 mod program;
 mod shares;
 mod spread;

@@ -1,16 +1,17 @@
 //! The loaded object and its maps, written and read as the model's tables.
 
 use crate::net::require_root;
-use crate::spread;
+use crate::{options, spread};
 use aya::maps::{
     Array, HashMap, Map, MapData, MapInfo, PerCpuArray, PerCpuHashMap, PerCpuValues, RingBuf,
 };
-use aya::programs::{SchedClassifier, TestRun, TestRunOptions, Xdp};
+use aya::programs::{SchedClassifier, SkLookup, TestRun, TestRunOptions, Xdp};
 use aya::util::nr_cpus;
 use aya::{Ebpf, EbpfLoader};
 use bytemuck::{cast, pod_read_unaligned};
 use rustix::time::{ClockId, clock_gettime};
 use speaker_ebpf::abi::moves::HERE;
+use speaker_ebpf::abi::socket::MARK;
 use speaker_ebpf::abi::{
     AskerKey, AskerValue, Chunk, Claim, FlowKey, FlowValue, Global, MoveValue, Outcome, Passage,
     SlotStats, Traffic,
@@ -33,7 +34,7 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    /// Loads both programs.
+    /// Loads all programs.
     pub(crate) fn load(limit: Limit) -> Self {
         require_root();
         let mut ebpf = EbpfLoader::new()
@@ -55,6 +56,13 @@ impl Program {
             .unwrap();
         xdp.load()
             .unwrap_or_else(|why| panic!("heliograph_xdp: {why:?}"));
+        let sk: &mut SkLookup = ebpf
+            .program_mut("heliograph_sk")
+            .unwrap()
+            .try_into()
+            .unwrap();
+        sk.load()
+            .unwrap_or_else(|why| panic!("heliograph_sk: {why:?}"));
         Self {
             ebpf,
             maglev: BTreeMap::new(),
@@ -78,16 +86,24 @@ impl Program {
             .unwrap()
     }
 
+    pub(crate) fn sk(&mut self) -> &mut SkLookup {
+        let program = self.ebpf.program_mut("heliograph_sk").unwrap();
+        program.try_into().unwrap()
+    }
+
     /// One run of the TC program over a frame that came in on `ifindex` of this namespace.
     pub(crate) fn run_tc(&mut self, ifindex: u32, frame: &[u8]) -> (Verdict, Vec<u8>) {
         // `struct __sk_buff` up to `ifindex`; what else a test run takes stays zero.
         let mut ctx = [0u8; 44];
         ctx[40..].copy_from_slice(&ifindex.to_ne_bytes());
-        let (code, bytes) = test_run(self.tc(), frame, &ctx);
+        let mut after = [0u8; 44];
+        let (code, bytes) = test_run(self.tc(), frame, &ctx, Some(&mut after));
+        let is_marked = after[8..12] == MARK.to_ne_bytes();
         let verdict = match code as i32 {
+            -1 if is_marked => Verdict::Mark,
             -1 => Verdict::Next,
             2 => Verdict::Drop,
-            7 => sent(frame),
+            7 => sent(frame, &bytes),
             other => panic!("the TC program returned {other}"),
         };
         (verdict, bytes)
@@ -97,11 +113,11 @@ impl Program {
     pub(crate) fn run_xdp(&mut self, ifindex: u32, frame: &[u8]) -> (Verdict, Vec<u8>) {
         // `struct xdp_md`: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
         let words = [0, frame.len() as u32, 0, ifindex, 0, 0];
-        let (code, bytes) = test_run(self.xdp(), frame, &cast::<[u32; 6], [u8; 24]>(words));
+        let (code, bytes) = test_run(self.xdp(), frame, &cast::<[u32; 6], [u8; 24]>(words), None);
         let verdict = match code {
             1 => Verdict::Drop,
             2 => Verdict::Next,
-            3 => sent(frame),
+            3 => sent(frame, &bytes),
             other => panic!("the XDP program returned {other}"),
         };
         (verdict, bytes)
@@ -149,6 +165,7 @@ impl Program {
                 .unwrap();
         }
         spread::write(self, tables, at);
+        options::write(self, tables, at);
         let mut node: Array<_, u64> = self.map("hg_node");
         node.set(0, at(tables.node_deadline_ns), 0).unwrap();
         for (name, words) in [
@@ -170,6 +187,7 @@ impl Program {
             ..Tables::default()
         };
         spread::read(self, &mut tables);
+        options::read(self, &mut tables);
         for slot in slots {
             tables.stats.insert(*slot, self.stats(*slot));
             tables.traffic.insert(*slot, self.traffic(*slot));
@@ -215,6 +233,7 @@ impl Program {
             | Map::LruHashMap(data)
             | Map::PerCpuArray(data)
             | Map::PerCpuHashMap(data)
+            | Map::LpmTrie(data)
             | Map::RingBuf(data) => data.info().unwrap(),
             other => panic!("{name} is {other:?}"),
         }
@@ -282,6 +301,7 @@ pub(crate) fn clear(program: &mut Program, tables: &Tables, slots: &[u32]) {
     empty(&mut program.map::<HashMap<_, [u8; 20], [u8; 32]>>("hg_moves"));
     empty(&mut program.map::<HashMap<_, [u8; 44], [u8; 16]>>("hg_flows"));
     spread::clear(program);
+    options::clear(program);
     let zeroes = |count| vec![0; count];
     let cpus = nr_cpus().unwrap();
     let mut stats: PerCpuHashMap<_, u32, [u8; 96]> = program.map("hg_stats");
@@ -354,17 +374,26 @@ pub(crate) fn boot_ns() -> u64 {
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
-/// Hooks send replies and packets to other nodes in the same way: what was no neighbour frame before is no reply.
-fn sent(before: &[u8]) -> Verdict {
+/// Hooks send replies and packets to other nodes in the same way: a neighbour frame was answered, and so was a packet that goes back to where it came from.
+fn sent(before: &[u8], after: &[u8]) -> Verdict {
     let is_solicitation = before.get(20) == Some(&58) && before.get(54) == Some(&135);
-    match before[12..14] {
-        [8, 0] => Verdict::Forward,
-        [0x86, 0xdd] if !is_solicitation => Verdict::Forward,
-        _ => Verdict::Reply,
+    let [src, dst] = match before[12..14] {
+        [8, 0] => [26..30, 30..34],
+        [0x86, 0xdd] if !is_solicitation => [22..38, 38..54],
+        _ => return Verdict::Reply,
+    };
+    match after.get(src) == before.get(dst) {
+        true => Verdict::Reply,
+        false => Verdict::Forward,
     }
 }
 
-fn test_run<P>(program: &mut P, frame: &[u8], ctx: &[u8]) -> (u32, Vec<u8>)
+fn test_run<P>(
+    program: &mut P,
+    frame: &[u8],
+    ctx: &[u8],
+    ctx_out: Option<&mut [u8]>,
+) -> (u32, Vec<u8>)
 where
     P: for<'a> TestRun<Opts<'a> = TestRunOptions<'a>, Result = aya::TestRunResult>,
 {
@@ -373,6 +402,7 @@ where
         data_in: Some(frame),
         data_out: Some(&mut out),
         ctx_in: Some(ctx),
+        ctx_out,
         ..TestRunOptions::default()
     };
     let result = program

@@ -31,7 +31,7 @@ fn l6_7_what_a_holder_that_is_alive_cannot_answer_for_moves_to_its_heir() {
         let heirs = nodes.filter(|node| node.name != holder);
         let mut heard = heirs.map(|node| {
             let page = ["-sS", "http://127.0.0.1:7472/metrics"];
-            let metrics = node.netns.output("curl", &page).unwrap();
+            let metrics = node.netns.output("curl", &page).unwrap_or_default();
             let line = metrics
                 .lines()
                 .find(|line| line.contains("outcome=\"watch_answered\""));

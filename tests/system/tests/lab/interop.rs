@@ -49,8 +49,7 @@ fn routed(more: &str) -> TestLab {
 fn bfd_settled(lab: &TestLab, peer: &str, look: impl Fn()) -> Value {
     lab.eventually("BFD is up, at the ordinary intervals", || {
         look();
-        let seen = lab.speakers()["n1"].ctl_json(&["bfd", peer]);
-        let mut seen = seen.map_err(|error| error.to_string())?;
+        let mut seen = lab.seen("n1", &["bfd", peer])?;
         let session = seen["sessions"][0].take();
         let is_up = session["state"] == "up" && session["theirs"]["state"] == "up";
         match is_up && session["interval_ms"] == 100 {

@@ -68,7 +68,7 @@ fn two_links_on_one_segment_are_no_strangers_to_each_other() {
     let web = lab.frontends_of("default/web").remove(0);
     let holder = lab.until_held(web.vip, |holder| holder.is_some()).unwrap();
     lab.eventually("each link has heard the other announce", || {
-        let counted = lab.speakers()[&holder].ctl_json(&["counters"]).unwrap();
+        let counted = lab.seen(&holder, &["counters"])?;
         if has_foreign(&counted) {
             Ok(())
         } else {

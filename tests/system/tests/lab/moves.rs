@@ -155,6 +155,7 @@ pub(super) fn open_until(at: SocketAddr, stop: &AtomicBool) -> Talk {
 }
 
 const STREAMS: usize = 100;
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Longer than a client waits until it sends again what was lost while an address had no holder.
+const PATIENCE: Duration = Duration::from_secs(15);
 /// Within the window of 30 s, and long enough for every client to hear of the move.
 const AFTER: Duration = Duration::from_secs(5);

@@ -67,8 +67,40 @@ fn metallb_1_6_whom_a_node_tells_is_written_down_and_goes_with_it() {
     assert!(
         requests
             .iter()
-            .all(|request| !request.path.contains("frrk8s"))
+            .all(|request| !request.path.contains("bgpsessionstates"))
     );
+}
+
+#[test]
+fn a_peer_of_somebody_elses_frr_configuration_is_left_to_it_until_the_bgppeer_says_otherwise() {
+    let mut cluster = OneNode::new();
+    cluster.apply(FRR_CONFIGURATIONS);
+    cluster.apply(PEERS);
+    cluster.apply(&advertisement("[]"));
+    cluster.apply(FRR_CONFIGURATION);
+    cluster.serve("web", IpAddr::from([192, 0, 2, 100]));
+    cluster.start();
+    let why = "FRRConfiguration frr-k8s-system/edge has it";
+    cluster.until("it is left to it", |cluster| {
+        cluster.ctl(&["bgp"]).contains(why)
+    });
+    for words in [&["why", "default/web"][..], &["status"]] {
+        cluster.until("it is said wherever one looks", |cluster| {
+            cluster.ctl(words).contains(why)
+        });
+    }
+    cluster.until("the configuration is a problem", |cluster| {
+        state(cluster)["status"].to_string().contains(why)
+    });
+    let own = PEERS.replace(
+        "{name: tor, namespace: metallb-system}",
+        "{name: tor, namespace: metallb-system, annotations: {heliograph.io/own-bgp: 'true'}}",
+    );
+    cluster.apply(&own);
+    cluster.until("it is dialled", |cluster| {
+        let said = cluster.ctl(&["bgp"]);
+        said.contains("tor") && !said.contains(why)
+    });
 }
 
 #[test]
@@ -191,6 +223,37 @@ apiVersion: metallb.io/v1beta2
 kind: BGPPeer
 metadata: {name: spine, namespace: metallb-system}
 spec: {myASN: 64512, peerASN: 64513, peerAddress: '2001:db8::3', dualStackAddressFamily: true}
+";
+
+/// The definition that frr-k8s brings, in short.
+const FRR_CONFIGURATIONS: &str = "\
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: frrconfigurations.frrk8s.metallb.io}
+spec:
+  group: frrk8s.metallb.io
+  scope: Namespaced
+  names: {kind: FRRConfiguration, listKind: FRRConfigurationList, plural: frrconfigurations, singular: frrconfiguration}
+  versions:
+    - name: v1beta1
+      served: true
+      storage: true
+      schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}
+";
+
+/// Of somebody who wants routes of the same router.
+const FRR_CONFIGURATION: &str = "\
+apiVersion: v1
+kind: Namespace
+metadata: {name: frr-k8s-system}
+---
+apiVersion: frrk8s.metallb.io/v1beta1
+kind: FRRConfiguration
+metadata: {name: edge, namespace: frr-k8s-system}
+spec:
+  bgp:
+    routers:
+      - {asn: 64512, neighbors: [{asn: 64513, address: 192.0.2.2}]}
 ";
 
 /// As an frr-k8s would have written it that still runs.

@@ -92,6 +92,31 @@ fn every_node_serves_and_the_client_is_as_without() {
     }
 }
 
+#[test]
+fn flows_of_datagrams_are_told_with_whose_they_are() {
+    let lab = TestLab::with(&[SPREAD]);
+    for udp in lab.frontends_of("default/echo-udp") {
+        until_spread(&lab, udp.vip, &NODES);
+        lab.eventually("the holder remembers the flow", || {
+            lab.answer(&udp);
+            let holder = lab.holder(udp.vip).ok_or_else(|| "nobody".to_owned())?;
+            let words = ["flows", &udp.vip.to_string(), "--limit", "10"];
+            let told = lab.speakers()[&holder].ctl_json(&words);
+            let told = told.map_err(|why| format!("{why:?}"))?;
+            let is_told = |flow: &Value| {
+                let node = flow["node"].as_str().unwrap_or_default();
+                let at = udp.address().to_string();
+                flow["protocol"] == "UDP" && flow["vip"] == at && NODES.contains(&node)
+            };
+            let mut flows = told["flows"].as_array().into_iter().flatten();
+            match flows.any(is_told) {
+                true => Ok(()),
+                false => Err(told.to_string()),
+            }
+        });
+    }
+}
+
 /// Without it only one of the nodes that have endpoints ever gets anything.
 #[test]
 fn with_policy_local_every_node_with_endpoints_serves_and_sees_the_client() {
@@ -204,6 +229,45 @@ fn the_holder_may_be_drained_and_no_connection_breaks() {
         (0, 0),
         "of {STREAMS} and {sent}; {told}"
     );
+}
+
+/// Its kernel goes on, but may not speak for the VIP: what it does not spread any more it must not reset either.
+#[test]
+fn the_holders_speaker_may_be_killed_and_what_others_serve_goes_on() {
+    let mut lab = TestLab::with(&[SPREAD]);
+    let echo = lab.frontends_of("default/echo-tcp").remove(0);
+    let holder = until_spread(&lab, echo.vip, &NODES);
+    let client = lab.client().clone();
+    let stop = AtomicBool::new(false);
+    let before = packets(&lab, &holder, echo.vip);
+    let streams = client.enter(|| open(echo.address(), STREAMS)).unwrap();
+    let after = packets(&lab, &holder, echo.vip);
+    let talk = thread::scope(|scope| {
+        let talk = scope.spawn(|| talk_until(streams, &stop));
+        thread::sleep(WHILE);
+        lab.speaker(&holder).unwrap().kill().unwrap();
+        lab.eventually("another has it, and spreads it", || {
+            let mut others = NODES.iter().filter(|node| **node != holder);
+            let is_there = |node: &&&str| steer(&lab, node, echo.vip)["is_spread"] == true;
+            others.find(is_there).map(drop).ok_or("nobody")
+        });
+        thread::sleep(WHILE);
+        stop.store(true, Ordering::Relaxed);
+        talk.join().unwrap()
+    });
+    let on_others = |counts: &BTreeMap<String, u64>| -> u64 {
+        let of_others = counts.iter().filter(|(node, _)| **node != holder);
+        of_others.map(|(_, packets)| packets).sum()
+    };
+    assert!(
+        on_others(&after) > on_others(&before),
+        "{before:?} {after:?}"
+    );
+    tell(&format!(
+        "the speaker of {holder} was killed: {} of {STREAMS} connections broke",
+        talk.broken
+    ));
+    assert_eq!(talk.broken, 0, "of {STREAMS}; {before:?} {after:?}");
 }
 
 /// What becomes of connections from before and of those that are opened while `f` runs.

@@ -1,6 +1,7 @@
-//! A BGP peer in a VRF, with BFD: BIRD at the other end of a link whose address is in the VRF's table only.
+//! BGP peers in a VRF, with BFD: BIRD at the other end of a link whose address is in the VRF's table only, or that has none but the link's
+//! own.
 
-use crate::site::{Site, VIP4};
+use crate::site::{Site, VIP4, VIP6};
 use std::fs;
 use std::process::{Child, Stdio};
 
@@ -19,7 +20,7 @@ fn a_session_in_a_vrf_waits_for_it_and_comes_up_with_bfd_and_routes() {
     site.client.ip("address add 198.51.100.1/30 dev tor");
     let main = site.node.run("ip route show table main");
     assert!(!main.contains("198.51.100"), "{main}");
-    let bird = Bird::on(&site);
+    let bird = Bird::on(&site, CONFIG);
     let route = format!("{VIP4}/32");
     site.eventually("the route is at BIRD", || {
         let seen = bird.ask(&format!("show route {route}"));
@@ -41,6 +42,47 @@ fn a_session_in_a_vrf_waits_for_it_and_comes_up_with_bfd_and_routes() {
     site.tell(&site.ctl(&["bgp"]));
 }
 
+#[test]
+fn a_router_on_a_link_of_a_vrf_is_found_by_its_advertisements() {
+    let site = Site::on(&["eth0"]);
+    site.node
+        .ip("link add red type vrf table 10\nlink set red up");
+    site.link_to_client("tor");
+    site.node.ip("link set tor master red");
+    let mut own = None;
+    site.eventually("the port has a link-local address", || {
+        own = link_local(&site);
+        own.is_some()
+    });
+    let own = own.unwrap();
+    let on_link = MANIFESTS.replace("peerAddress: 198.51.100.1", "interface: tor");
+    site.manifest("bgp.yaml", &on_link);
+    let bird = Bird::on(&site, &ON_LINK.replace("NODE", &own));
+    for route in [format!("{VIP4}/32"), format!("{VIP6}/128")] {
+        site.eventually(
+            &format!("BIRD has {route} by the port's own address"),
+            || {
+                let seen = bird.ask(&format!("show route {route}"));
+                seen.contains(&format!("via {own} on tor"))
+            },
+        );
+    }
+    site.eventually("BFD is up on both sides", || {
+        let seen = bird.ask("show bfd sessions");
+        let is_up = |line: &str| line.contains(&own) && line.contains("Up");
+        seen.lines().any(is_up) && site.ctl(&["bfd"]).contains("up")
+    });
+    site.tell(&site.ctl(&["bgp"]));
+}
+
+/// The link-local address of the node's end.
+fn link_local(site: &Site) -> Option<String> {
+    let shown = site.node.run("ip -o -6 address show dev tor scope link");
+    let words = shown.split_whitespace();
+    let address = words.skip_while(|word| *word != "inet6").nth(1)?;
+    Some(address.split_once('/')?.0.to_owned())
+}
+
 /// A BIRD in the client's namespace.
 struct Bird<'a> {
     site: &'a Site,
@@ -49,9 +91,9 @@ struct Bird<'a> {
 }
 
 impl<'a> Bird<'a> {
-    fn on(site: &'a Site) -> Self {
+    fn on(site: &'a Site, text: &str) -> Self {
         let (config, socket) = (site.file("bird.conf"), site.file("bird.ctl"));
-        fs::write(&config, CONFIG).unwrap();
+        fs::write(&config, text).unwrap();
         let socket = socket.display().to_string();
         let mut bird = site.client.command("bird");
         bird.arg("-f").arg("-c").arg(config).args(["-s", &socket]);
@@ -90,6 +132,21 @@ protocol bgp n1 {
   passive on;
   bfd on;
   ipv4 { import all; export none; };
+}
+";
+const ON_LINK: &str = "\
+log stderr all;
+router id 198.51.100.1;
+protocol device {}
+protocol radv { interface \"tor\" { min ra interval 3; max ra interval 4; default lifetime 0; }; }
+protocol bfd { interface \"tor\" { interval 300 ms; multiplier 5; }; }
+protocol bgp n1 {
+  local as 64513;
+  neighbor NODE%tor as 64512;
+  passive on;
+  bfd on;
+  ipv4 { extended next hop; import all; export none; };
+  ipv6 { import all; export none; };
 }
 ";
 const MANIFESTS: &str = "\

@@ -23,6 +23,8 @@ pub struct Frontend {
     pub port: u16,
     /// The external traffic policy.
     pub policy: Policy,
+    /// Whether the status says `ipMode: Proxy` of the address: it is to be left alone.
+    pub is_left_alone: bool,
     /// Whether `appProtocol` says that HTTP is spoken.
     pub is_http: bool,
     /// The ready endpoints of the address's family, each with its node.
@@ -162,6 +164,7 @@ impl Read {
                         protocol: port.protocol,
                         port: port.port,
                         policy: service.spec.policy,
+                        is_left_alone: service.leaves_alone(vip),
                         is_http: port.app_protocol.as_deref() == Some("http"),
                         endpoints: self.endpoints(id, vip, port),
                     });
@@ -281,8 +284,20 @@ struct LoadBalancer {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Ingress {
     ip: Option<IpAddr>,
+    ip_mode: Option<String>,
+}
+
+impl Service {
+    fn leaves_alone(&self, vip: IpAddr) -> bool {
+        let ingress = &self.status.load_balancer.ingress;
+        let is_proxied = |entry: &Ingress| entry.ip_mode.as_deref() == Some("Proxy");
+        ingress
+            .iter()
+            .any(|entry| entry.ip == Some(vip) && is_proxied(entry))
+    }
 }
 
 #[derive(Deserialize)]

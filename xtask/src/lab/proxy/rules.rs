@@ -15,7 +15,7 @@ pub(super) fn rules(frontends: &[Frontend], node: &str) -> String {
     for family in [Family::V4, Family::V6] {
         let mine: Vec<&Frontend> = frontends
             .iter()
-            .filter(|f| f.vip.is_ipv4() == (family == Family::V4))
+            .filter(|f| f.vip.is_ipv4() == (family == Family::V4) && !f.is_left_alone)
             .collect();
         table(&mut text, family, &mine, node).expect("writing to a string cannot fail");
     }

@@ -6,6 +6,7 @@
 
 mod bid;
 mod explain;
+mod foreign;
 mod peer;
 mod reason;
 mod session;
@@ -16,6 +17,7 @@ mod text;
 
 pub(super) use explain::explain;
 pub use explain::{BgpExplanation, JudgedAdvertisement, JudgedPeer};
+pub use foreign::{ForeignPeers, is_metallbs};
 pub use peer::{
     BfdSettings, BgpType, Obstacle, PasswordFrom, PeerName, PeerPlan, PeerRemote, PeerSettings,
 };

@@ -31,7 +31,7 @@ impl fmt::Display for PeerName {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PeerPlan {
     /// What the session is to be like. With an obstacle no session is started; one that runs stays as it is, so that an object
-    /// that is deleted by mistake costs nothing.
+    /// that is deleted by mistake costs nothing, unless [`Obstacle::ends_session`].
     pub settings: Result<Arc<PeerSettings>, Obstacle>,
     /// What the peer is to be told, in the families of the settings. Shared by all peers that get the same, and the same value
     /// again as long as nothing changes.
@@ -211,6 +211,8 @@ pub enum Obstacle {
     SameAs(PeerName),
     /// `METALLB_BGP_TYPE` says that another speaker has the sessions, and the BGPPeer does not say that there is to be one of ours all the same.
     ForeignSpeaker,
+    /// This FRRConfiguration of somebody else has the peer, and the BGPPeer does not say that there is to be a session of ours all the same.
+    ForeignConfiguration(String),
 }
 
 impl Obstacle {
@@ -222,7 +224,19 @@ impl Obstacle {
             Self::RouterId(_) => "spec.routerID",
             Self::SourceFamily(_) => "spec.sourceAddress",
             Self::SameAs(_) => "spec.peerAddress",
-            Self::ForeignSpeaker => "metadata.annotations",
+            Self::ForeignSpeaker | Self::ForeignConfiguration(_) => "metadata.annotations",
+        }
+    }
+
+    /// Whether a session that runs must end for it: another speaker has the peer.
+    pub const fn ends_session(&self) -> bool {
+        match self {
+            Self::ForeignSpeaker | Self::ForeignConfiguration(_) => true,
+            Self::NoBfdProfile(_)
+            | Self::TwoPasswords
+            | Self::RouterId(_)
+            | Self::SourceFamily(_)
+            | Self::SameAs(_) => false,
         }
     }
 }
@@ -241,6 +255,10 @@ impl fmt::Display for Obstacle {
             }
             Self::ForeignSpeaker => f.write_str(
                 "somebody else's frr-k8s speaks to it (METALLB_BGP_TYPE is frr-k8s-external), and there is no heliograph.io/own-bgp: \"true\"",
+            ),
+            Self::ForeignConfiguration(name) => write!(
+                f,
+                "FRRConfiguration {name} has it, so that somebody else's frr-k8s speaks to it, and there is no heliograph.io/own-bgp: \"true\""
             ),
         }
     }

@@ -63,10 +63,16 @@ fn settings(
     peer: &BgpPeer,
 ) -> Result<PeerSettings, Obstacle> {
     let has = |key: &str, value: &str| peer.annotations.get(key).is_some_and(|v| v == value);
-    if local.bgp_type == BgpType::FrrK8sExternal && !has("heliograph.io/own-bgp", "true") {
-        return Err(Obstacle::ForeignSpeaker);
-    }
     let remote = remote(&peer.remote);
+    let dials_anyway = has("heliograph.io/own-bgp", "true");
+    let owner = local
+        .foreign
+        .owner(&me.labels, &peer.vrf, &remote, peer.port);
+    match (dials_anyway, local.bgp_type, owner) {
+        (false, BgpType::FrrK8sExternal, _) => return Err(Obstacle::ForeignSpeaker),
+        (false, _, Some(name)) => return Err(Obstacle::ForeignConfiguration(name.to_owned())),
+        (false, _, None) | (true, _, _) => {}
+    }
     if let (PeerRemote::Address(ip), Some(source)) = (&remote, peer.source)
         && Family::of(*ip) != Family::of(source)
     {
@@ -91,7 +97,7 @@ fn settings(
         multi_hop: peer.multi_hop,
         requires_ttl_255: has("heliograph.io/gtsm", "require"),
         drain_prepends: drain_prepends(peer),
-        dials_anyway: has("heliograph.io/own-bgp", "true"),
+        dials_anyway,
     })
 }
 

@@ -147,6 +147,7 @@ impl Setting {
             && self.local.node == local.node
             && self.local.rules == local.rules
             && self.local.bgp_type == local.bgp_type
+            && self.local.foreign == local.foreign
             && same(&self.peers, world.bgp_peers.values())
             && same(&self.written, world.bgp_advertisements.values())
             && same(&self.communities, world.communities.values())

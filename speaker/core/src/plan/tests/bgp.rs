@@ -7,6 +7,7 @@ use crate::crd::{
 };
 use crate::object::ObjectKey;
 use crate::selector::{Operator, Requirement, Selector};
+use serde_json::json;
 use std::time::Duration;
 
 const CONFIG: &str = "metallb-system";
@@ -378,6 +379,36 @@ fn where_somebody_elses_frr_k8s_speaks_only_peers_that_say_so_have_a_session() {
     assert_eq!(session("tor"), Err(Obstacle::ForeignSpeaker));
     assert!(session("own").is_ok());
     assert_eq!(plan.problems, BTreeSet::new(), "it is what was asked for");
+}
+
+#[test]
+fn a_peer_of_somebody_elses_frr_configuration_is_left_to_it_and_a_problem() {
+    let configuration = json!({
+        "metadata": {"namespace": "frr-k8s-system", "name": "edge"},
+        "spec": {"bgp": {"routers": [{"asn": 64512, "neighbors": [{"asn": 64513, "address": "10.0.0.254"}]}]}},
+    });
+    let mut local = local("n1");
+    local.foreign = ForeignPeers::of(&[configuration]);
+    let mut own = peer("tor", "10.0.0.254");
+    let other = peer("other", "10.0.0.253");
+    let world = with_peer(announcing(), other);
+    let plan = plan_of(&world, &local);
+    let session = |plan: &Plan, name: &str| plan.bgp[&PeerName::from(name)].settings.clone();
+    let why = Obstacle::ForeignConfiguration("frr-k8s-system/edge".to_owned());
+    assert_eq!(session(&plan, "tor"), Err(why.clone()));
+    assert!(session(&plan, "other").is_ok());
+    let problems: Vec<String> = plan.problems.iter().map(ToString::to_string).collect();
+    let told = "FRRConfiguration frr-k8s-system/edge has it, so that somebody else's frr-k8s speaks to it, and there is no heliograph.io/own-bgp: \"true\"";
+    assert!(
+        matches!(&*problems, [only] if only.ends_with(told)),
+        "{problems:?}"
+    );
+    let story = explain(&world, &members(&world), &Held::new(), &local, &id("web")).unwrap();
+    assert!(story.to_string().contains(told), "{story}");
+    own.annotations = BTreeMap::from([("heliograph.io/own-bgp".to_owned(), "true".to_owned())]);
+    let plan = plan_of(&with_peer(announcing(), own), &local);
+    assert!(session(&plan, "tor").is_ok());
+    assert_eq!(plan.problems, BTreeSet::new());
 }
 
 #[test]

@@ -6,8 +6,10 @@ mod groups;
 mod heirs;
 mod memo;
 mod moves;
+mod options;
 mod placement;
 mod reasons;
+mod socket;
 mod steering;
 
 use super::*;
@@ -44,12 +46,14 @@ fn service(name: &str, ips: &[&str]) -> Service {
         policy: TrafficPolicy::Cluster,
         is_by_client: false,
         load_balancer_ip: None,
+        source_ranges: Vec::new(),
         ports: Vec::new(),
         selector: BTreeMap::new(),
         ingress: ips
             .iter()
             .map(|ip| ip.parse().map_err(|_| (*ip).to_owned()))
             .collect(),
+        proxied: BTreeSet::new(),
     }
 }
 

@@ -294,6 +294,7 @@ fn why_tells_of_shares() {
             share,
             before: Arc::default(),
             until: speaker_proto::Time::ms(1),
+            followed: 0,
         };
         (place, spread)
     };

@@ -184,6 +184,27 @@ fn without_webhooks_nothing_waits_for_them() {
     }
 }
 
+#[test]
+fn kubernetes_1_29_gets_everything_but_the_policy_that_it_has_not() {
+    let asked = Asked::new(json!({}));
+    let of = |version: &str| {
+        let output = asked.run(&["template", "--kube-version", version]);
+        let words = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{version}: {words}");
+        documents(&String::from_utf8(output.stdout).unwrap())
+    };
+    let (older, newer) = (of("1.29.0"), of("1.30.0"));
+    let is_policy = |object: &&Value| {
+        let kind = object["kind"].as_str().unwrap();
+        kind.starts_with("ValidatingAdmissionPolicy")
+    };
+    assert_eq!(newer.iter().filter(is_policy).count(), 2);
+    let rest: Vec<&Value> = newer.iter().filter(|one| !is_policy(one)).collect();
+    assert_eq!(older.iter().collect::<Vec<_>>(), rest);
+    let output = asked.run(&["template", "--kube-version", "1.28.0"]);
+    assert!(!output.status.success(), "1.28 is too old");
+}
+
 /// What to render: values over the chart's, and the release's name.
 struct Asked {
     release: &'static str,

@@ -5,13 +5,15 @@ mod announced;
 mod credentials;
 mod faults;
 mod leaders;
+mod proxied;
 mod recorded;
 mod site;
 mod verdict;
 mod writes;
 
 use crate::cluster::pause;
-use serde_json::json;
+use crate::metrics::Metrics;
+use serde_json::{Value, json};
 use site::{Site, pool, service};
 
 #[test]
@@ -152,7 +154,7 @@ fn a_frozen_pool_changes_nothing_until_it_is_mended() {
     let before = site.service("web");
     let _second = site.controller("c-0", &[]);
     site.until("a verdict", || site.state()["result"] == "Invalid");
-    let summary = site.state()["errorSummary"].as_str().unwrap().to_owned();
+    let summary = site.summary();
     assert!(
         summary
             .starts_with("configuration error: IPAddressPool metallb-system/p: spec.addresses[0]"),
@@ -188,25 +190,56 @@ fn while_a_controller_of_metallb_is_there_nothing_is_allocated() {
     let site = Site::new();
     site.put(&pool("p", "192.0.2.0/30"));
     site.put(&service("web"));
-    site.put(&json!({
-        "apiVersion": "v1", "kind": "Pod",
-        "metadata": {"name": "controller-old", "namespace": "metallb-system", "labels": {"app": "metallb", "component": "controller"}},
-        "spec": {"containers": [{"name": "controller", "image": "quay.io/metallb/controller:v0.16.1"}]},
-    }));
+    site.put(&foreign_controller());
     let controller = site.controller("c-0", &[]);
     controller.until_it_says("allocationPaused");
     site.until("a verdict", || site.state()["result"] == "Invalid");
-    let summary = site.state()["errorSummary"].as_str().unwrap().to_owned();
-    assert!(
-        summary.contains("pod controller-old of MetalLB's controller is still there"),
-        "{summary}"
-    );
+    let summary = site.summary();
+    assert!(summary.contains(IS_THERE), "{summary}");
     pause(3000);
     assert_eq!(site.holds("web"), Vec::<String>::new());
-    let pod = "/api/v1/namespaces/metallb-system/pods/controller-old?gracePeriodSeconds=0";
-    assert_eq!(site.double.delete(pod), 200);
+    site.delete_foreign_controller();
     site.until("an address", || site.holds("web") == ["192.0.2.0"]);
     site.until("a verdict", || site.state()["result"] == "Valid");
+}
+
+/// What is configured has no effect then, and mistakes in it are told before it gets one.
+#[test]
+fn while_a_controller_of_metallb_is_there_the_configuration_is_judged_and_stale() {
+    let site = Site::new();
+    site.put(&pool("p", "192.0.2.0/30"));
+    site.put(&foreign_controller());
+    let metrics = Metrics::of(&site.double);
+    let flags = metrics.flags();
+    let controller = site.controller("c-0", &[&flags[0], &flags[1]]);
+    controller.until_it_says("allocationPaused");
+    site.until("a verdict", || site.state()["result"] == "Invalid");
+    let shown = || GAUGES.map(|name| metrics.gauge(name));
+    site.until("what is known", || {
+        shown() == [Some(1.0), Some(1.0), Some(1.0)]
+    });
+    site.put(&pool("q", "192.0.2.8-nonsense"));
+    let is_mistaken = || site.summary().contains("IPAddressPool metallb-system/q");
+    site.until("the mistake", || {
+        is_mistaken() && site.summary().contains(IS_THERE)
+    });
+    site.put(&pool("q", "192.0.2.8/30"));
+    site.until("no mistake", || !is_mistaken());
+    assert_eq!(site.state()["result"], "Invalid");
+    site.put(&pool("r", "192.0.2.16-nonsense"));
+    site.delete_foreign_controller();
+    site.until("the other mistake alone", || {
+        let summary = site.summary();
+        summary.contains("IPAddressPool metallb-system/r") && !summary.contains(IS_THERE)
+    });
+    site.until("the pause is over", || {
+        shown() == [Some(1.0), Some(1.0), Some(0.0)]
+    });
+    site.put(&pool("r", "192.0.2.16/30"));
+    site.until("a verdict", || site.state()["result"] == "Valid");
+    site.until("nothing is stale", || {
+        shown() == [Some(1.0), Some(0.0), Some(0.0)]
+    });
 }
 
 #[test]
@@ -236,7 +269,7 @@ fn while_another_manager_writes_statuses_nothing_is_allocated() {
     controller.until_it_says("allocationPaused");
     site.put(&service("third"));
     site.until("a verdict", || site.state()["result"] == "Invalid");
-    let summary = site.state()["errorSummary"].as_str().unwrap().to_owned();
+    let summary = site.summary();
     assert!(
         summary.contains("field manager \"controller\" writes statuses too"),
         "{summary}"
@@ -265,3 +298,19 @@ fn the_log_for_debugging_says_when_a_service_was_looked_at() {
     controller.until_it_says("noChange");
     assert_eq!(controller.line("noChange").unwrap()["level"], "debug");
 }
+
+/// A pod of MetalLB's controller.
+fn foreign_controller() -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": "controller-old", "namespace": "metallb-system", "labels": {"app": "metallb", "component": "controller"}},
+        "spec": {"containers": [{"name": "controller", "image": "quay.io/metallb/controller:v0.16.1"}]},
+    })
+}
+
+const IS_THERE: &str = "pod controller-old of MetalLB's controller is still there";
+const GAUGES: [&str; 3] = [
+    "metallb_k8s_client_config_loaded_bool",
+    "metallb_k8s_client_config_stale_bool",
+    "heliograph_controller_blocked",
+];

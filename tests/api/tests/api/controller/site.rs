@@ -2,6 +2,7 @@
 
 use crate::cluster::{CONTROLLER, Cluster, Running};
 use serde_json::{Value, json};
+use std::fs;
 use std::ops::{Deref, DerefMut};
 use std::path::Path;
 
@@ -55,6 +56,18 @@ impl Site {
         self.get(&format!("{all}/controller"))["status"].clone()
     }
 
+    /// What ConfigurationState `controller` says is wrong.
+    pub(super) fn summary(&self) -> String {
+        let summary = self.state()["errorSummary"].clone();
+        summary.as_str().unwrap_or_default().to_owned()
+    }
+
+    /// The pod of MetalLB's controller goes.
+    pub(super) fn delete_foreign_controller(&self) {
+        let pod = "/api/v1/namespaces/metallb-system/pods/controller-old?gracePeriodSeconds=0";
+        assert_eq!(self.double.delete(pod), 200);
+    }
+
     pub(super) fn lease(&self) -> Value {
         let all = "/apis/coordination.k8s.io/v1/namespaces/metallb-system/leases";
         self.get(&format!("{all}/heliograph-controller"))["spec"].clone()
@@ -100,19 +113,34 @@ impl Site {
         self.controller_by(&kubeconfig, pod, &[])
     }
 
+    /// The same by a kubeconfig of that text, with these variables in its environment and no others that say where proxies are.
+    pub(super) fn controller_of(&self, kubeconfig: &Value, variables: &[(&str, &str)]) -> Running {
+        let path = self.folder.path().join("kubeconfig");
+        fs::write(&path, kubeconfig.to_string()).unwrap();
+        let usual = usual("c-0");
+        let usual: Vec<&str> = usual.iter().map(String::as_str).collect();
+        self.run_in(&path, &usual, variables)
+    }
+
     fn controller_by(&self, kubeconfig: &Path, pod: &str, flags: &[&str]) -> Running {
-        let pod = format!("--pod-name={pod}");
-        let usual = [
-            "controller",
-            "--log-format=json",
-            "--port=0",
-            "--health-probe-port=0",
-            "--webhook-mode=disabled",
-            "--namespace=metallb-system",
-            &pod,
-        ];
+        let usual = usual(pod);
+        let usual: Vec<&str> = usual.iter().map(String::as_str).collect();
         self.run(kubeconfig, &[&usual[..], flags].concat())
     }
+}
+
+fn usual(pod: &str) -> Vec<String> {
+    let pod = format!("--pod-name={pod}");
+    let usual = [
+        "controller",
+        "--log-format=json",
+        "--port=0",
+        "--health-probe-port=0",
+        "--webhook-mode=disabled",
+        "--namespace=metallb-system",
+        &pod,
+    ];
+    usual.map(str::to_owned).to_vec()
 }
 
 pub(super) fn pool(name: &str, addresses: &str) -> Value {

@@ -58,6 +58,29 @@ fn metallb_1_8_a_resource_becomes_every_object_and_is_available_once_pods_are_th
     assert_eq!(operator.lines_of("notDeployed"), [Value::Null; 0]);
 }
 
+/// As an API server of Kubernetes 1.29.
+#[test]
+fn where_there_are_no_admission_policies_everything_else_is_made() {
+    let site = Site::new();
+    let group = "admissionregistration.k8s.io";
+    for plural in [
+        "validatingadmissionpolicies",
+        "validatingadmissionpolicybindings",
+    ] {
+        site.double.unlearn(group, plural);
+    }
+    let operator = site.operator(&[]);
+    site.metallb("metallb", &json!({}));
+    site.until_available();
+    let is_policy = |kind: &str| kind.starts_with("ValidatingAdmissionPolicy");
+    for object in wanted(&json!({})) {
+        let is_there = site.get(&object.path()).is_object();
+        assert_eq!(is_there, !is_policy(&object.kind), "{}", object.title());
+    }
+    assert_eq!(operator.lines_of("noAdmissionPolicies").len(), 1);
+    assert_eq!(operator.lines_of("notDeployed"), [Value::Null; 0]);
+}
+
 #[test]
 fn metallb_1_8_every_field_of_the_spec_reaches_its_object() {
     let site = Site::new();

@@ -38,10 +38,7 @@ fn a_router_that_flaps_a_thousand_times_costs_nothing_in_the_end() {
         }
     }
     let (early, late) = (early.unwrap(), Use::of(&lab));
-    let downs: u64 = peers_of(&lab)
-        .iter()
-        .map(|peer| peer["ups_downs"][1].as_u64().unwrap())
-        .sum();
+    let downs: u64 = peers_of(&lab).unwrap().iter().map(downs).sum();
     tell(&format!("{downs} flaps, from {early:?} to {late:?}"));
     assert!(downs >= SESSIONS as u64 * ROUNDS, "{downs}");
     assert!(late.files <= early.files + 3, "{early:?} {late:?}");
@@ -88,27 +85,31 @@ impl Use {
     }
 }
 
-fn peers_of(lab: &TestLab) -> Vec<Value> {
-    let mut seen = lab.speakers()["n1"].ctl_json(&["bgp"]).unwrap();
+fn peers_of(lab: &TestLab) -> Result<Vec<Value>, String> {
+    let mut seen = lab.seen("n1", &["bgp"])?;
     match seen["peers"].take() {
-        Value::Array(peers) => peers,
-        other => panic!("{other}"),
+        Value::Array(peers) => Ok(peers),
+        other => Err(other.to_string()),
     }
+}
+
+/// How often a session went down; never, while there is none.
+fn downs(peer: &Value) -> u64 {
+    peer["ups_downs"][1].as_u64().unwrap_or_default()
 }
 
 /// Waits until every session is as wanted: how often it went down, and whether it is up and all is told.
 #[track_caller]
 fn until(lab: &TestLab, what: &str, is: impl Fn(u64, bool) -> bool) {
     lab.eventually(what, || {
-        let peers = peers_of(lab);
+        let peers = peers_of(lab)?;
         let is_well = |peer: &&Value| {
-            let downs = peer["ups_downs"][1].as_u64().unwrap();
             let is_up = peer["state"] == "Established" && peer["is_in_sync"] == true;
-            is(downs, is_up)
+            is(downs(peer), is_up)
         };
         match peers.iter().filter(is_well).count() {
             SESSIONS => Ok(()),
-            other => Err(other),
+            other => Err(format!("{other} of {SESSIONS}")),
         }
     });
 }

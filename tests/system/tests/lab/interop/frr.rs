@@ -58,9 +58,9 @@ fn rfc2385_sessions_need_the_password_that_the_router_has() {
     // A password that is changed at one side keeps the session as long as nothing is lost for it, and is seen where it counts.
     lab.edit("bgp.yaml", "password: right", "password: wrong");
     lab.eventually("the kernel counts what is wrongly signed", || {
-        let seen = lab.speakers()["n1"].ctl_json(&["bgp"]).unwrap();
-        let wrong = seen["md5_drops"]["wrongly signed"].as_u64().unwrap();
-        if wrong > 0 { Ok(()) } else { Err(seen) }
+        let seen = lab.seen("n1", &["bgp"])?;
+        let wrong = seen["md5_drops"]["wrongly signed"].as_u64();
+        if wrong > Some(0) { Ok(()) } else { Err(seen) }
     });
     lab.edit("bgp.yaml", "password: wrong", "password: right");
     lab.eventually("the session goes on", || {
@@ -146,9 +146,7 @@ fn rfc4271_6_5_a_router_that_falls_silent_is_missed_after_the_hold_time() {
     frr.freeze(true);
     let frozen = Instant::now();
     let because = lab.eventually("the hold time expires", || {
-        let seen = lab.speakers()["n1"]
-            .ctl_json(&["bgp", "router-v4"])
-            .unwrap();
+        let seen = lab.seen("n1", &["bgp", "router-v4"])?;
         let peer = &seen["peers"][0];
         let because = peer["last_sent"]["words"].as_str().map(str::to_owned);
         because.ok_or_else(|| peer.clone())
@@ -166,9 +164,7 @@ fn rfc9384_3_bfd_ends_a_session_long_before_the_hold_time() {
     watched(&lab, &frr, web);
     frr.freeze(true);
     let because = lab.eventually("BFD ends the session", || {
-        let seen = lab.speakers()["n1"]
-            .ctl_json(&["bgp", "router-v4"])
-            .unwrap();
+        let seen = lab.seen("n1", &["bgp", "router-v4"])?;
         let peer = &seen["peers"][0];
         let because = peer["last_sent"]["words"].as_str().map(str::to_owned);
         because.ok_or_else(|| peer.clone())

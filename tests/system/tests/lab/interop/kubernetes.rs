@@ -16,7 +16,7 @@ fn a_cluster_announces_by_bgp_once_the_password_is_there() {
     apply(&lab, "bgp.yaml", &format!("{POOL}{tor}"));
     apply(&lab, "late.yaml", &service("late"));
     lab.eventually("it says what it waits for", || {
-        let text = lab.speakers()["n1"].ctl(&["bgp"]).unwrap();
+        let text = lab.said("n1", &["bgp"])?;
         match text.contains("there is no Secret metallb-system/tor yet") {
             true => Ok(()),
             false => Err(text),

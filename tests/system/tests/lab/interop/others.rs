@@ -65,7 +65,7 @@ fn rfc5882_4_3_bird_sees_neither_the_route_nor_bfd_go_when_a_speaker_restarts() 
     lab.speaker("n1").unwrap().wait_until_ready().unwrap();
     lab.eventually("the session is up again", || {
         look();
-        let seen = lab.speakers()["n1"].ctl_json(&["bgp", "router"]).unwrap();
+        let seen = lab.seen("n1", &["bgp", "router"])?;
         match seen["peers"][0]["state"] == "Established" {
             true => Ok(()),
             false => Err(seen),

@@ -153,7 +153,7 @@ fn back(lab: &mut TestLab, look: impl Fn()) {
     lab.speaker("n1").unwrap().wait_until_ready().unwrap();
     lab.eventually("the session is up again, and everything told", || {
         look();
-        let seen = lab.speakers()["n1"].ctl_json(&["bgp", "router"]).unwrap();
+        let seen = lab.seen("n1", &["bgp", "router"])?;
         let peer = &seen["peers"][0];
         let is_back = peer["state"] == "Established" && peer["is_in_sync"] == true;
         let is_helped = peer["negotiated"]["has_graceful_restart"] == true;

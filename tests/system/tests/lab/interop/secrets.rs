@@ -45,7 +45,7 @@ fn rfc2385_a_password_in_a_secret_of_the_directory_is_waited_for_and_shown_nowhe
 #[track_caller]
 fn said(lab: &TestLab, expected: &str) {
     lab.eventually(expected, || {
-        let text = lab.speakers()["n1"].ctl(&["bgp"]).unwrap();
+        let text = lab.said("n1", &["bgp"])?;
         match text.contains(expected) {
             true => Ok(()),
             false => Err(text),

@@ -48,7 +48,7 @@ fn a_link_that_is_not_there_yet_is_named_and_waited_for() {
         lab
     };
     lab.eventually("the reason", || {
-        let text = said(&lab);
+        let text = said(&lab)?;
         match text.contains("this node has no link tor") {
             true => Ok(()),
             false => Err(text),
@@ -56,7 +56,7 @@ fn a_link_that_is_not_there_yet_is_named_and_waited_for() {
     });
     wire(&lab);
     lab.eventually("the next reason", || {
-        let text = said(&lab);
+        let text = said(&lab)?;
         match text.contains("no router has advertised itself on tor yet") {
             true => Ok(()),
             false => Err(text),
@@ -92,8 +92,9 @@ fn link_local(lab: &TestLab) -> String {
     address.split('/').next().unwrap().to_owned()
 }
 
-fn said(lab: &TestLab) -> String {
-    lab.speakers()["n1"].ctl(&["bgp", "tor"]).unwrap()
+/// What the speaker says of its peer; how it failed while it knows none.
+fn said(lab: &TestLab) -> Result<String, String> {
+    lab.said("n1", &["bgp", "tor"])
 }
 
 const PEER: &str = "\

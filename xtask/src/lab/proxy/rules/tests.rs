@@ -10,6 +10,7 @@ fn frontend(vip: &str, policy: Policy, endpoints: &[(&str, &str)]) -> Frontend {
         protocol: Protocol::Tcp,
         port: 80,
         policy,
+        is_left_alone: false,
         is_http: true,
         endpoints: endpoints
             .iter()
