@@ -301,14 +301,6 @@ impl Kernel {
     }
 }
 
-/// Makes one change of a table.
-fn make<K: Ord + Copy, V: Copy>(table: &mut BTreeMap<K, V>, change: &Change<K, V>) {
-    match change {
-        Change::Put(key, value) => table.insert(*key, *value),
-        Change::Remove(key) => table.remove(key),
-    };
-}
-
 /// The place of a VIP's entry.
 pub fn key(lan: Lan, vip: IpAddr) -> VipKey {
     VipKey::new(Addr::from(vip), lan::ifindex(lan))
