@@ -154,6 +154,7 @@ fn the_report_reads_as_sentences() {
             vip: "2001:db8::1".parse().unwrap(),
             ifindex: 4,
         }],
+        routes: Vec::new(),
     };
     assert_eq!(
         removed.to_string(),
