@@ -13,7 +13,7 @@ pub use layout::{Layout, Program};
 pub use source::Source;
 
 use crate::tools::{root, say, target};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
 use compile::Pace;
 use serde_json::{Value, json};
@@ -35,6 +35,10 @@ pub struct Request {
     /// Where it goes.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Build the program a second time, from nothing and from a copy of the tree in another folder, and fail unless both are the same byte for
+    /// byte.
+    #[arg(long)]
+    twice: bool,
     /// A few lines, or one JSON object.
     #[arg(short, long, value_name = "FORM", default_value = "text")]
     output: Form,
@@ -92,12 +96,45 @@ impl Request {
     pub fn run(&self) -> Result<()> {
         let out = self.out.clone().unwrap_or_else(|| target().join("image"));
         let made = make(&self.architectures, &self.name, &out)?;
+        if self.twice {
+            for (architecture, _, _) in &made.images {
+                twice(*architecture, &made.source, &out)?;
+            }
+        }
         match self.output {
             Form::Text => made.tell(),
             Form::Json => println!("{}", made.json()),
         }
         Ok(())
     }
+}
+
+/// Builds a program again, elsewhere, and compares.
+fn twice(architecture: Architecture, source: &Source, out: &Path) -> Result<()> {
+    let first = compile::build(architecture, source, Pace::Optimised)?;
+    let folder = out.join("again");
+    if folder.exists() {
+        fs::remove_dir_all(&folder).context("failed to remove an earlier copy of the tree")?;
+    }
+    fs::create_dir_all(&folder).context("failed to make a folder for a copy of the tree")?;
+    let name = architecture.as_str();
+    say(&format!(
+        "building the speaker for {name} again, from nothing and elsewhere"
+    ));
+    let second = compile::again(architecture, source, &folder)?;
+    fs::remove_dir_all(&folder).context("failed to remove the copy of the tree")?;
+    let differs = first.iter().zip(&second).position(|(a, b)| a != b);
+    ensure!(
+        first == second,
+        "two builds for {name} differ: {} and {} bytes, the first other byte at {differs:?}",
+        first.len(),
+        second.len()
+    );
+    say(&format!(
+        "two builds for {name} are the same: sha256 {}",
+        digest(&first)
+    ));
+    Ok(())
 }
 
 /// What was made, and where it is.

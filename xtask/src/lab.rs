@@ -10,6 +10,10 @@ mod chaos;
 pub mod client;
 pub mod cluster;
 pub mod command;
+mod control;
+mod http;
+mod kubelet;
+mod mirror;
 pub mod net;
 mod place;
 pub mod proxy;
@@ -26,6 +30,7 @@ pub use place::Options;
 use crate::tools;
 use anyhow::{Context, Result, bail, ensure};
 use cluster::Cluster;
+use kubelet::{Kubelet, Pod};
 use net::{NETNS_DIR, Netns};
 use place::{BPFFS, copy, is_in_bpffs, lock, remove_home};
 use proxy::{Frontend, Proxy};
@@ -47,6 +52,7 @@ pub struct Lab {
     record: Record,
     backends: Vec<Child>,
     cluster: Option<Cluster>,
+    kubelet: Kubelet,
     proxy: Option<Proxy>,
     speakers: BTreeMap<String, Speaker>,
     /// Held for as long as the lab is up.
@@ -69,6 +75,9 @@ impl Lab {
     /// # Errors
     /// When one does not come up, with the last lines of its log.
     pub fn start_speakers(&mut self) -> Result<()> {
+        if self.options.is_operated {
+            return self.until_available();
+        }
         let nodes: Vec<String> = self.topology.nodes.iter().map(|n| n.name.clone()).collect();
         for node in &nodes {
             self.start_speaker(node)?;
@@ -111,6 +120,7 @@ impl Lab {
             record: Record::default(),
             backends: Vec::new(),
             cluster: None,
+            kubelet: Kubelet::default(),
             proxy: None,
             speakers: BTreeMap::new(),
             lock: Some(lock),
@@ -232,35 +242,6 @@ impl Lab {
         Ok(())
     }
 
-    /// Starts the control plane if there is to be one. The folder in which the service proxy finds its objects.
-    fn start_cluster(&mut self) -> Result<PathBuf> {
-        let (Some(binaries), Some(control)) = (&self.options.cluster, &self.topology.control)
-        else {
-            return Ok(self.manifests());
-        };
-        let mut cluster = Cluster::start(binaries, control, &self.folder())?;
-        let started = self.fill(&mut cluster);
-        // Also after a failure: what was started is in the record, and goes with the lab.
-        let processes = cluster.processes();
-        self.cluster = Some(cluster);
-        let (processes, objects) = (processes?, started?);
-        self.note(|record| record.processes.extend(processes))?;
-        Ok(objects)
-    }
-
-    /// Installs as on any cluster, then applies the lab's manifests.
-    fn fill(&self, cluster: &mut Cluster) -> Result<PathBuf> {
-        for folder in ["deploy/crds", "deploy/manifests"] {
-            cluster.apply(&tools::root().join(folder))?;
-        }
-        cluster.start_controller(&self.options.controller)?;
-        cluster.apply(&self.manifests())?;
-        for node in &self.topology.nodes {
-            cluster.locate(&node.name, node.number)?;
-        }
-        cluster.mirror()
-    }
-
     fn adopt(&mut self, child: &Child, what: String) -> Result<()> {
         let process = Process::running(child.id(), what)?;
         self.note(|record| record.processes.push(process))
@@ -271,6 +252,11 @@ impl Lab {
     /// # Errors
     /// When its binary is missing or cannot be started.
     pub fn start_speaker(&mut self, node: &str) -> Result<()> {
+        self.launch(node, None)
+    }
+
+    /// Starts a speaker as a pod of the cluster says, or without one as the lab has it.
+    fn launch(&mut self, node: &str, pod: Option<&Pod>) -> Result<()> {
         let Some(at) = self.topology.node(node) else {
             bail!("the lab has no node {node}");
         };
@@ -282,6 +268,7 @@ impl Lab {
             bpffs: &self.options.bpffs,
             log: &self.folder().join("log").join(format!("{node}.log")),
             flags: self.options.speaker_flags,
+            pod,
         })?;
         let process = Process::running(speaker.id(), format!("speaker {node}"));
         self.speakers.insert(node.to_owned(), speaker);
@@ -351,31 +338,6 @@ impl Lab {
     /// The lab's copy of the manifests, which speakers and proxy follow.
     pub fn manifests(&self) -> PathBuf {
         self.folder().join("manifests")
-    }
-
-    /// The command that works as kubectl, if the lab is a cluster.
-    pub fn kubectl(&self) -> Option<PathBuf> {
-        self.cluster.as_ref().map(Cluster::kubectl)
-    }
-
-    /// Ends the cluster's controller at once, as a crash would.
-    ///
-    /// # Errors
-    /// When the lab is no cluster, or no controller runs.
-    pub fn kill_controller(&mut self) -> Result<()> {
-        let cluster = self.cluster.as_mut().context("the lab is no cluster")?;
-        cluster.kill_controller()
-    }
-
-    /// Starts the cluster's controller again, and waits until it is ready.
-    ///
-    /// # Errors
-    /// When the lab is no cluster, or the controller does not become ready.
-    pub fn start_controller(&mut self) -> Result<()> {
-        let cluster = self.cluster.as_mut().context("the lab is no cluster")?;
-        cluster.start_controller(&self.options.controller)?;
-        let processes = cluster.processes()?;
-        self.note(|record| record.processes.extend(processes))
     }
 
     /// Where the speaker of a node pins its maps and links.

@@ -6,6 +6,7 @@ pub mod alerts;
 pub mod apt;
 pub mod bench;
 pub mod check;
+pub mod docs_run;
 pub mod ebpf;
 pub mod haproxy;
 pub mod image;

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
-use xtask::{bench, check, ebpf, image, lab, release, sim, test};
+use xtask::{bench, check, docs_run, ebpf, image, lab, release, sim, test};
 
 fn main() -> ExitCode {
     match obey(Cli::parse().command) {
@@ -20,6 +20,7 @@ fn obey(command: Command) -> Result<ExitCode> {
         Command::Bench(request) => request.run().map(|()| ExitCode::SUCCESS),
         Command::BuildEbpf(request) => request.run().map(|()| ExitCode::SUCCESS),
         Command::Check(request) => request.run(),
+        Command::DocsRun(request) => request.run().map(|()| ExitCode::SUCCESS),
         Command::Image(request) => request.run().map(|()| ExitCode::SUCCESS),
         Command::Lab(request) => request.run(),
         Command::Release(request) => request.run().map(|()| ExitCode::SUCCESS),
@@ -42,6 +43,7 @@ enum Command {
     Bench(bench::Request),
     BuildEbpf(ebpf::BuildEbpf),
     Check(check::Request),
+    DocsRun(docs_run::Request),
     Image(image::Request),
     Lab(lab::command::Request),
     Release(release::Request),

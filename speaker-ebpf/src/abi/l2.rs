@@ -43,6 +43,19 @@ impl Addr {
         self.bytes
     }
 
+    /// The sixteen bytes as two words that lie in memory as they do on a wire.
+    #[inline(always)]
+    pub fn words(&self) -> [u64; 2] {
+        bytemuck::cast(self.bytes)
+    }
+
+    /// Of an IPv4 address its four bytes as a word that lies in memory as it does on a wire.
+    #[inline(always)]
+    pub fn v4_part(&self) -> u32 {
+        let [.., part]: [u32; 4] = bytemuck::cast(self.bytes);
+        part
+    }
+
     /// The bit of the address filter that this address sets: word index and mask.
     #[inline(always)]
     pub fn filter_bit(&self) -> (u32, u64) {

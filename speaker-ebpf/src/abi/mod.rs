@@ -5,6 +5,7 @@
 //! pinned at; a change of key, value or meaning raises it.
 
 pub mod count;
+pub mod encap;
 pub mod hash;
 pub mod l2;
 pub mod moves;
@@ -13,6 +14,7 @@ pub mod socket;
 pub mod steer;
 
 pub use count::{Global, Outcome, Passage, SlotStats, Traffic};
+pub use encap::{EndValue, FarKey, FarValue, Tunnelled};
 pub use l2::{
     Addr, AskerKey, AskerValue, Claim, ClaimKind, Entry, LinkValue, MacAddr, MacKey, MemberValue,
     Mode, NodeValue, VipKey,
@@ -197,6 +199,24 @@ pub const STEERED: MapSpec = MapSpec {
     entries_max: Steered::ALL.len() as u32,
 };
 
+/// [`FarKey`] to [`FarValue`]; hash.
+pub const FAR: MapSpec = MapSpec {
+    name: "hg_far",
+    layout: 1,
+    entries_max: encap::FAR_MAX,
+};
+/// [`Addr`] to [`EndValue`]; hash without preallocation, for most clusters send nothing to other segments.
+pub const ENDS: MapSpec = MapSpec {
+    name: "hg_ends",
+    layout: 1,
+    entries_max: encap::ENDS_MAX,
+};
+/// [`Tunnelled`] (as `u32`) to a `u64` count; per-CPU array.
+pub const TUNNELLED: MapSpec = MapSpec {
+    name: "hg_tunnelled",
+    layout: 1,
+    entries_max: Tunnelled::ALL.len() as u32,
+};
 /// [`SocketKey`] to a socket of a service proxy; hash of sockets. The kernel removes those that are closed.
 pub const SOCKETS: MapSpec = MapSpec {
     name: "hg_sockets",
@@ -236,10 +256,10 @@ pub const OPTED: MapSpec = MapSpec {
 };
 
 /// Every map of the object.
-pub const MAPS: [MapSpec; 29] = [
+pub const MAPS: [MapSpec; 32] = [
     VIPS, FILTER, NODE, FENCE, CLEARED, LINKS, MEMBERS, ASKERS, STATS, TRAFFIC, GLOBALS, CLAIMS,
     MOVES, FLOWS, PASSAGES, STEERING, MAGLEV, TARGETS, STREAMS, DATAGRAMS, FRAGMENTS, SHARES,
-    STEERED, OPTIONS, SERVICES, SOURCES, OPTED, SOCKETS, LISTENING,
+    STEERED, OPTIONS, SERVICES, SOURCES, OPTED, SOCKETS, LISTENING, FAR, ENDS, TUNNELLED,
 ];
 
 /// Nanoseconds of credit that one answer costs: 1,000 answers a second per slot and CPU.

@@ -74,7 +74,22 @@ impl SteerValue {
     /// The same, for clients that stay with one node whatever their ports (`sessionAffinity: ClientIP`).
     #[inline(always)]
     pub const fn by_client(self, is_by_client: bool) -> Self {
-        let flags = if is_by_client { BY_CLIENT } else { 0 };
+        let flags = if is_by_client {
+            self.flags | BY_CLIENT
+        } else {
+            self.flags & !BY_CLIENT
+        };
+        Self { flags, ..self }
+    }
+
+    /// The same, over nodes on other segments as well, which have rows in `FAR`.
+    #[inline(always)]
+    pub const fn beyond(self, is_beyond: bool) -> Self {
+        let flags = if is_beyond {
+            self.flags | BEYOND
+        } else {
+            self.flags & !BEYOND
+        };
         Self { flags, ..self }
     }
 
@@ -95,10 +110,17 @@ impl SteerValue {
     pub const fn is_by_client(&self) -> bool {
         self.flags & BY_CLIENT != 0
     }
+
+    /// Whether nodes on other segments are among those that it is spread over.
+    #[inline(always)]
+    pub const fn is_beyond(&self) -> bool {
+        self.flags & BEYOND != 0
+    }
 }
 
-/// Flag of a [`SteerValue`].
+/// Flags of a [`SteerValue`].
 const BY_CLIENT: u32 = 1;
+const BEYOND: u32 = 2;
 
 /// One slot of a Maglev table: numbers of nodes, keys of `TARGETS`.
 #[repr(C)]
@@ -190,7 +212,7 @@ pub enum Steered {
     NoHops,
     /// Here: what it belongs to cannot be read.
     Unclear,
-    /// Here: the node whose it is has no address on this link, or the row's table is not there.
+    /// Here: the node whose it is has no address on this link and no row in `FAR`, or the row's table is not there.
     NoTarget,
     /// Dropped: a later fragment of a datagram whose first was not seen lately.
     LostFragment,

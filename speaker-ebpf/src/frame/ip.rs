@@ -107,20 +107,57 @@ pub fn v6_has_hop<F: Frame>(frame: &F) -> bool {
 /// Takes one hop from an IPv4 packet, and corrects the checksum of its header; `None`: it has none to give.
 #[inline(always)]
 pub fn v4_hop<F: Frame>(frame: &mut F) -> Option<()> {
-    let [hops, protocol, high, low] = frame.load::<u32>(ETHER_BYTES + 8)?.to_ne_bytes();
+    v4_hop_at(frame, ETHER_BYTES)
+}
+
+/// The same for one that begins at an offset.
+#[inline(always)]
+pub fn v4_hop_at<F: Frame>(frame: &mut F, at: usize) -> Option<()> {
+    let [hops, protocol, high, low] = frame.load::<u32>(at + 8)?.to_ne_bytes();
     let hops = fewer(hops)?;
     // RFC 1624 §3, for a word that is less by 0x0100. The complement is more by as much; it never becomes all ones where it was not.
     let sum = u32::from(u16::from_be_bytes([high, low])) + 0x0100;
     let [high, low] = ((sum + (sum >= 0xffff) as u32) as u16).to_be_bytes();
     let word = u32::from_ne_bytes([hops, protocol, high, low]);
+    frame.store(at + 8, word)
+}
+
+/// Leaves an IPv4 packet at most so many hops, and corrects the checksum of its header; `None`: the frame ends before it.
+#[inline(always)]
+pub fn v4_limit<F: Frame>(frame: &mut F, most: u8) -> Option<()> {
+    let [hops, protocol, high, low] = frame.load::<u32>(ETHER_BYTES + 8)?.to_ne_bytes();
+    if hops <= most {
+        return Some(());
+    }
+    // RFC 1624 §3: the complement of the sum gains as much as the word loses.
+    let sum = u32::from(u16::from_be_bytes([high, low])) + (u32::from(hops - most) << 8);
+    let sum = (sum & 0xffff) + (sum >> 16);
+    let [high, low] = (sum as u16).to_be_bytes();
+    let word = u32::from_ne_bytes([most, protocol, high, low]);
     frame.store(ETHER_BYTES + 8, word)
+}
+
+/// Leaves an IPv6 packet at most so many hops; `None`: the frame ends before it.
+#[inline(always)]
+pub fn v6_limit<F: Frame>(frame: &mut F, most: u8) -> Option<()> {
+    let hops: u8 = frame.load(ETHER_BYTES + 7)?;
+    if hops <= most {
+        return Some(());
+    }
+    frame.store(ETHER_BYTES + 7, most)
 }
 
 /// Takes one hop from an IPv6 packet; `None`: it has none to give.
 #[inline(always)]
 pub fn v6_hop<F: Frame>(frame: &mut F) -> Option<()> {
-    let hops = fewer(frame.load(ETHER_BYTES + 7)?)?;
-    frame.store(ETHER_BYTES + 7, hops)
+    v6_hop_at(frame, ETHER_BYTES)
+}
+
+/// The same for one that begins at an offset.
+#[inline(always)]
+pub fn v6_hop_at<F: Frame>(frame: &mut F, at: usize) -> Option<()> {
+    let hops = fewer(frame.load(at + 7)?)?;
+    frame.store(at + 7, hops)
 }
 
 /// RFC 1812 §5.3.1: what would arrive with none left is not sent on.

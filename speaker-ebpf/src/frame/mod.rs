@@ -9,8 +9,9 @@ pub mod ip;
 pub mod ndp;
 pub mod plain;
 
-use crate::abi::MacAddr;
+use crate::abi::{FarValue, MacAddr};
 use bytemuck::Pod;
+use flow::Family;
 
 /// One received Ethernet frame. Offsets count from the first byte of the Ethernet header.
 pub trait Frame {
@@ -44,12 +45,39 @@ pub trait Frame {
     /// Makes the frame `extra` bytes longer at its end. `false`: no room.
     fn grow(&mut self, extra: u32) -> bool;
 
+    /// Bytes of payload in each of the packets that this one was put together from; 0 if it is one as it came.
+    fn segment_bytes(&self) -> u32;
+
+    /// How a packet of `bytes` bytes, without Ethernet, leaves for another node.
+    fn way(&self, family: Family, far: &FarValue, bytes: u32) -> Way;
+
+    /// Makes room between the Ethernet header and the packet, for the header of a packet of this family `around` it, or for headers
+    /// of which it is the payload. `false`: no room; nothing was changed.
+    fn open(&mut self, bytes: u32, around: Option<Family>) -> bool;
+
+    /// Takes what [`Frame::open`] made room for out again, from a packet that came so. `false`: nothing was changed.
+    fn close(&mut self, bytes: u32) -> bool;
+
+    /// Cuts everything off behind the first `len` bytes, which there are. `false`: nothing was changed.
+    fn cut(&mut self, len: u32) -> bool;
+
     /// Makes the frame this long, at its end, and loadable whole. `false`: no room.
     fn resize(&mut self, len: u32) -> bool;
 
     /// Whether the checksum of the transport, which is at `offset`, was never written: whoever sends the frame writes it there, as
     /// it was announced with the packet. The checksum is not what it was any more.
     fn owes_sum(&mut self, offset: usize) -> bool;
+}
+
+/// How a packet of ours leaves this node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Way {
+    /// Out of this link; the kernel makes the Ethernet header.
+    Out(u32),
+    /// Not: it is bigger than this many bytes.
+    TooBig(u32),
+    /// Not: there is no route now, or none can be asked for here.
+    None,
 }
 
 /// Source and destination of a frame.

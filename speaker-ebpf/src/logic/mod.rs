@@ -1,11 +1,15 @@
 //! What becomes of a frame.
 //!
 //! One function for every hook and for the host's model: neighbour frames are judged in [`announce`], everything else goes on
-//! to the stack and is counted if it is for a VIP, or to another node: because the VIP is spread ([`steer`]), or for a while because it
-//! moves ([`moves`]); or it is refused, answered or dropped by an option of the VIP ([`options`]). It trusts the tables and knows nothing of who fills them.
+//! to the stack and is counted if it is for a VIP, or to another node: because the VIP is spread ([`steer`], and over other segments
+//! [`encap`]), or for a while because it moves ([`moves`]); or it is refused, answered or dropped by an option of the VIP ([`options`]). It
+//! trusts the tables and knows nothing of who fills them.
 
 mod announce;
 mod arrival;
+mod encap;
+#[cfg(test)]
+mod encap_tests;
 mod moves;
 #[cfg(test)]
 mod moves_tests;
@@ -20,10 +24,10 @@ mod steer_tests;
 mod tests;
 
 use crate::abi::{
-    Addr, AskerKey, AskerValue, Bucket, Claim, Entry, FlowKey, FlowValue, Global, LinkValue,
-    MacAddr, MemberValue, MoveValue, Opted, OptionValue, Outcome, Passage, SLOTS_MAX, ServiceKey,
-    ServiceValue, ShareKey, SlotStats, SteerValue, Steered, StreamKey, StreamValue, TargetKey,
-    TargetValue, VipKey,
+    Addr, AskerKey, AskerValue, Bucket, Claim, EndValue, Entry, FarKey, FarValue, FlowKey,
+    FlowValue, Global, LinkValue, MacAddr, MemberValue, MoveValue, Opted, OptionValue, Outcome,
+    Passage, SLOTS_MAX, ServiceKey, ServiceValue, ShareKey, SlotStats, SteerValue, Steered,
+    StreamKey, StreamValue, TargetKey, TargetValue, Tunnelled, VipKey,
 };
 use crate::frame::flow::Family;
 use crate::frame::{ETHERTYPE_AT, Frame, ethertype, ip, ndp};
@@ -44,6 +48,7 @@ pub fn handle<F: Frame, M: Maps>(frame: &mut F, maps: &mut M) -> Verdict {
         Some(_) | None => return Verdict::Next,
     };
     match destination {
+        Some(destination) if encap::is_received(frame, maps, destination, family) => Verdict::Next,
         Some(destination) => hand_over(frame, maps, destination, family),
         None => Verdict::Next,
     }
@@ -177,6 +182,12 @@ pub trait Maps {
     fn share(&mut self, key: &ShareKey, bytes: u32) -> bool;
     /// Counts a packet of a VIP that is spread.
     fn steered(&mut self, steered: Steered);
+    /// Where a node on another segment is reached.
+    fn far(&self, key: &FarKey) -> Option<&FarValue>;
+    /// What an address may be to a packet in another one; nothing, of one that is not in the table.
+    fn end(&self, addr: &Addr) -> EndValue;
+    /// Counts a packet that goes to another segment, or came from one.
+    fn tunnelled(&mut self, tunnelled: Tunnelled);
     /// What else is done with packets of a VIP.
     fn options(&self, key: &VipKey) -> Option<OptionValue>;
     /// A port of a VIP, if a service has it.
@@ -213,6 +224,8 @@ pub enum Verdict {
     Reply,
     /// Readdressed to another node, out of the link it came in on.
     Forward,
+    /// Put into a packet to another node, which leaves by the link with this index.
+    Depart(u32),
 }
 
 /// Fills the bucket in `stats` up to `now`, `burst` at most, and takes `interval` out of it if it can; all in nanoseconds

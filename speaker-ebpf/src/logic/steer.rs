@@ -17,7 +17,7 @@
 //! segments of connections that others have, which its stack would reset before their clients hear of the new holder.
 
 use super::arrival::Arrival;
-use super::{Maps, Memory, Verdict};
+use super::{Maps, Memory, Verdict, encap};
 use crate::abi::moves::HERE;
 use crate::abi::steer::{FRAGMENTS_NS, OWN_NODE, SILENCE_NS};
 use crate::abi::{
@@ -62,6 +62,9 @@ pub(super) fn verdict<F: Frame, M: Maps>(
         slot: entry.slot(),
         node: owner.node,
     };
+    if owner.mac == encap::FAR {
+        return encap::send(frame, maps, arrival, &share);
+    }
     if !maps.share(&share, frame.len()) {
         maps.steered(Steered::Uncounted);
     }
@@ -133,7 +136,7 @@ struct Spread<'a> {
 #[derive(Clone, Copy)]
 struct Owner {
     node: u32,
-    /// Its hardware address; [`HERE`]: it is this node.
+    /// Its hardware address; [`HERE`]: it is this node; [`encap::FAR`]: it is on another segment.
     mac: MacAddr,
 }
 
@@ -254,8 +257,17 @@ impl Spread<'_> {
             ifindex: self.arrival.key.ifindex(),
             node,
         };
-        let mac = maps.target(&key)?.mac;
+        let mac = match maps.target(&key) {
+            Some(target) => target.mac,
+            None if self.is_far(maps, node) => encap::FAR,
+            None => return None,
+        };
         Some(Owner { node, mac })
+    }
+
+    #[inline(always)]
+    fn is_far<M: Maps>(&self, maps: &M, node: u32) -> bool {
+        self.row.is_beyond() && encap::is_reached(maps, node, self.arrival.family)
     }
 
     #[inline(always)]

@@ -886,7 +886,7 @@ fn follow(tables: &mut Tables, bytes: &[u8]) -> Went {
         Verdict::Forward => To(frame.load(0).unwrap()),
         Verdict::Next | Verdict::Mark => Stays,
         Verdict::Drop => Lost,
-        Verdict::Reply => panic!("an answer"),
+        Verdict::Reply | Verdict::Depart(_) => panic!("an answer, or to another segment"),
     }
 }
 

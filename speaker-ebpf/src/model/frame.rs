@@ -1,6 +1,8 @@
 //! A frame in a vector. What has not been pulled can be neither loaded nor written, as in a socket buffer.
 
-use crate::frame::{ETHER_BYTES, Frame};
+use crate::abi::FarValue;
+use crate::frame::flow::Family;
+use crate::frame::{ETHER_BYTES, Frame, Way};
 use bytemuck::Pod;
 use std::vec::Vec;
 
@@ -19,6 +21,10 @@ pub struct VecFrame {
     pub linear: usize,
     /// How many bytes the frame can grow by.
     pub room: u32,
+    /// As [`Frame::segment_bytes`].
+    pub segment_bytes: u32,
+    /// Where packets to other nodes leave: the link, and how big they may be there; `None`: there is no route.
+    pub route: Option<(u32, u32)>,
     /// Whether the transport's checksum was never written.
     pub owes_sum: bool,
 }
@@ -33,6 +39,8 @@ impl VecFrame {
             is_for_us: true,
             linear: bytes.len(),
             room: 64,
+            segment_bytes: 0,
+            route: None,
             owes_sum: false,
         }
     }
@@ -97,6 +105,47 @@ impl Frame for VecFrame {
         let len = self.bytes.len() + extra as usize;
         self.bytes.resize(len, 0);
         true
+    }
+
+    fn segment_bytes(&self) -> u32 {
+        self.segment_bytes
+    }
+
+    fn way(&self, _: Family, _: &FarValue, bytes: u32) -> Way {
+        match self.route {
+            Some((_, most)) if bytes > most => Way::TooBig(most),
+            Some((ifindex, _)) => Way::Out(ifindex),
+            None => Way::None,
+        }
+    }
+
+    fn open(&mut self, bytes: u32, _: Option<Family>) -> bool {
+        if bytes > self.room {
+            return false;
+        }
+        self.room -= bytes;
+        let gap = core::iter::repeat_n(0, bytes as usize);
+        self.bytes.splice(ETHER_BYTES..ETHER_BYTES, gap);
+        self.linear += bytes as usize;
+        true
+    }
+
+    fn close(&mut self, bytes: u32) -> bool {
+        let end = ETHER_BYTES + bytes as usize;
+        if end > self.linear.min(self.bytes.len()) {
+            return false;
+        }
+        self.bytes.drain(ETHER_BYTES..end);
+        self.linear -= bytes as usize;
+        true
+    }
+
+    fn cut(&mut self, len: u32) -> bool {
+        let is_there = len as usize <= self.bytes.len();
+        if is_there {
+            self.bytes.truncate(len as usize);
+        }
+        is_there
     }
 
     fn resize(&mut self, len: u32) -> bool {

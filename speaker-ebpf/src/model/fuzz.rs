@@ -1,11 +1,14 @@
 //! What holds for any frame whatever, as one function: replayed over a committed corpus by the tests, called by the fuzzer.
 
-use super::{ReplyKind, Tables, VecFrame, check_forward, options, parse_reply, run_accounted};
+use super::{
+    ReplyKind, Tables, VecFrame, check_forward, encap, options, parse_reply, run_accounted,
+};
 use crate::abi::options::{Closed, SET_BITS};
 use crate::abi::steer::CHUNK_SLOTS;
 use crate::abi::{
-    Addr, Bucket, Chunk, Entry, LinkValue, MacAddr, MacKey, MemberValue, Mode, MoveValue,
-    OptionValue, ServiceKey, ServiceValue, SourceKey, SteerValue, TargetKey, TargetValue, VipKey,
+    Addr, Bucket, Chunk, EndValue, Entry, FarKey, FarValue, LinkValue, MacAddr, MacKey,
+    MemberValue, Mode, MoveValue, OptionValue, ServiceKey, ServiceValue, SourceKey, SteerValue,
+    TargetKey, TargetValue, Tunnelled, VipKey,
 };
 use crate::logic::Verdict;
 use core::net::IpAddr;
@@ -30,6 +33,11 @@ pub fn fuzz_frame(data: &[u8]) {
     frame.linear = frame.linear.min(usize::from(*pulled).max(14));
     frame.room = u32::from(*choice >> 4);
     frame.is_tagged = *choice == 0xff;
+    if is_spread(*choice) {
+        frame.room += u32::from(*pulled & 1) * 48;
+        frame.route = (*pulled & 2 == 0).then_some((LINK + 1, u32::from(*pulled) * 8));
+        frame.segment_bytes = u32::from(*pulled & 4) * 100;
+    }
     let again = frame.clone();
     once(frame, &mut tables);
     if is_spread(*choice) {
@@ -40,8 +48,16 @@ pub fn fuzz_frame(data: &[u8]) {
 
 fn once(mut frame: VecFrame, tables: &mut Tables) {
     let before = frame.bytes.clone();
+    let spoilt = tables.passing(Tunnelled::Lost);
     let is_by_option = options::deed(tables, &frame).is_some();
     match run_accounted(&mut frame, tables) {
+        // As it should be: that was looked at.
+        Verdict::Next if encap::taken_out(tables, &before).is_some_and(|inner| inner.is_some()) => {
+        }
+        Verdict::Drop if tables.passing(Tunnelled::Lost) > spoilt => {}
+        Verdict::Reply if frame.bytes[12] == 8 && frame.bytes[13] == 0 => {}
+        Verdict::Reply if frame.bytes[12] == 0x86 && frame.bytes.get(54) == Some(&2) => {}
+        Verdict::Depart(link) => assert_eq!(link, LINK + 1),
         Verdict::Next | Verdict::Mark | Verdict::Drop => {
             assert_eq!(
                 frame.bytes, before,
@@ -134,6 +150,7 @@ fn tables(choice: u8) -> Tables {
                 NOW
             };
             let row = SteerValue::new(0, until).by_client(choice & 0x20 != 0);
+            let row = row.beyond(choice & 8 != 0);
             tables.put_steering(key, row);
         }
     }
@@ -145,7 +162,19 @@ fn tables(choice: u8) -> Tables {
         };
         let mac = MEMBER;
         tables.targets.insert(key, TargetValue { mac, pad: [0; 2] });
+        for (family, [from, to]) in [(4, NODES4), (6, NODES6)] {
+            tables
+                .far
+                .insert(FarKey { node: 2, family }, FarValue { from, to });
+        }
     }
+    for [own, other] in [NODES4, NODES6] {
+        tables.ends.insert(own, EndValue::OWN);
+        tables.ends.insert(other, EndValue::MEMBER);
+    }
+    tables
+        .ends
+        .extend([VIP4, VIP6].map(|vip| (vip, EndValue::SERVED)));
     tables
 }
 
@@ -164,7 +193,7 @@ fn put_options(tables: &mut Tables) {
     tables.sources.insert((SET_BITS + 96 + 25, key));
 }
 
-/// Slots of this node, of another, and of one that has no address, in every order.
+/// Slots of this node, of another, and of one that has no address on the link, in every order.
 static MAGLEV: LazyLock<BTreeMap<u32, Chunk>> = LazyLock::new(|| {
     let mut tables = Tables::default();
     tables.put_table(0, |slot| {
@@ -180,5 +209,11 @@ const NOW: u64 = 1_000_000_000_000;
 const SECOND: u64 = 1_000_000_000;
 const OWN: MacAddr = MacAddr([2, 0, 0, 0, 0, 0x11]);
 const MEMBER: MacAddr = MacAddr([2, 0, 0, 0, 0, 0x22]);
+/// Addresses of this node and of one on another segment.
+const NODES4: [Addr; 2] = [Addr::v4([192, 0, 2, 11]), Addr::v4([198, 51, 100, 12])];
+const NODES6: [Addr; 2] = [
+    Addr::v6([0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x11]),
+    Addr::v6([0x20, 1, 0xd, 0xb8, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x12]),
+];
 const VIP4: Addr = Addr::v4([192, 0, 2, 10]);
 const VIP6: Addr = Addr::v6([0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10]);

@@ -3,7 +3,9 @@
 //! For the tests of this crate, the kernel suite (which compares it with the real program) and simulators. It knows nothing of
 //! how tables come to be filled.
 
+mod accounted;
 mod check;
+pub mod encap;
 pub mod flow;
 mod forward;
 mod frame;
@@ -13,11 +15,12 @@ mod spread;
 mod tables;
 pub mod wire;
 
+pub use accounted::run_accounted;
 pub use check::{Reply, ReplyKind, parse_reply};
 pub use forward::{Hop, check_forward};
 pub use frame::VecFrame;
 pub use fuzz::fuzz_frame;
-pub use spread::{Account, account, run_accounted};
+pub use spread::{Account, account};
 pub use tables::{Limit, Tables};
 
 use crate::logic::{Verdict, handle};

@@ -3,46 +3,17 @@
 //!
 //! It says what is counted, where the packet goes and what is remembered; it changes nothing. RFC 791, 792, 8200, 4443, 9293.
 
-use super::{Tables, VecFrame, check_forward, options, run};
+use super::{Tables, VecFrame};
 use crate::abi::steer::{
     CHUNK_SLOTS, FRAGMENTS_NS, OWN_NODE, SILENCE_NS, TABLE_CHUNKS, TABLES_MAX,
 };
 use crate::abi::{
-    Addr, Entry, MacAddr, MacKey, Mode, ShareKey, SteerValue, Steered, StreamKey, StreamValue,
-    TargetKey, VipKey, hash,
+    Addr, Entry, FarKey, FarValue, MacAddr, MacKey, Mode, ShareKey, SteerValue, Steered, StreamKey,
+    StreamValue, TargetKey, VipKey, hash,
 };
-use crate::logic::{Maps, Memory, Verdict};
+use crate::logic::{Maps, Memory};
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::vec::Vec;
-
-/// Does with a frame what the program does, and panics if that is not what the account says, in any table.
-pub fn run_accounted(frame: &mut VecFrame, tables: &mut Tables) -> Verdict {
-    let (before, bytes) = (tables.clone(), frame.bytes.clone());
-    let is_seen = frame.is_for_us && !frame.is_tagged;
-    if let Some(deed) = options::deed(&before, frame).filter(|_| is_seen) {
-        return deed.run(before, frame, tables);
-    }
-    let verdict = run(frame, tables);
-    let account = account(&before, frame.ifindex, &bytes).filter(|_| is_seen);
-    let Some(account) = account else {
-        return verdict;
-    };
-    let expected = match (account.way, account.to) {
-        (Some(Steered::LostFragment | Steered::Silenced), _) => Verdict::Drop,
-        (_, Some(_)) => Verdict::Forward,
-        (_, None) => Verdict::Next,
-    };
-    assert_eq!(verdict, expected, "{account:?}");
-    if let Some(to) = account.to {
-        let hop = check_forward(&bytes, &frame.bytes).unwrap_or_else(|why| panic!("{why}"));
-        assert_eq!((&hop.from[..], hop.to), (&bytes[..6], to), "{account:?}");
-    } else {
-        assert_eq!(frame.bytes, bytes, "changed but not sent on");
-    }
-    let after = account.applied(before, frame.ifindex, &bytes);
-    assert_eq!(*tables, after, "{account:?}");
-    verdict
-}
 
 /// What should become of a packet.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -53,6 +24,8 @@ pub struct Account {
     pub node: Option<u32>,
     /// The hardware address that it is sent on to.
     pub to: Option<[u8; 6]>,
+    /// The way to the node that it is sent to on another segment.
+    pub far: Option<FarValue>,
     /// What is remembered anew: the node of a flow.
     pub notes: Vec<(Memory, StreamKey, u32)>,
 }
@@ -87,9 +60,29 @@ impl Account {
         }
     }
 
+    /// The slot of the packet's VIP.
+    pub(super) fn slot(&self, tables: &Tables, frame: &VecFrame) -> u32 {
+        let vip = destination(&frame.bytes).expect("an account is of a packet to a VIP");
+        tables.vips[&VipKey::new(vip, frame.ifindex)].slot()
+    }
+
+    /// The tables with what is remembered anew.
+    pub(super) fn remembered(&self, mut tables: Tables) -> Tables {
+        for (memory, mark, node) in &self.notes {
+            let value = StreamValue {
+                seen_ns: tables.now_ns,
+                node: *node,
+                pad: 0,
+            };
+            tables.keep_stream(*memory, mark, &value);
+        }
+        tables
+    }
+
     /// The tables after the packet.
-    fn applied(&self, mut tables: Tables, ifindex: u32, bytes: &[u8]) -> Tables {
+    pub(super) fn applied(&self, tables: Tables, ifindex: u32, bytes: &[u8]) -> Tables {
         let vip = destination(bytes).expect("an account is of a packet to a VIP");
+        let mut tables = self.remembered(tables);
         let slot = tables.vips[&VipKey::new(vip, ifindex)].slot();
         let length = bytes.len() as u32;
         if let Some(way) = self.way {
@@ -99,14 +92,6 @@ impl Account {
             && !tables.share(&ShareKey { slot, node }, length)
         {
             tables.steered(Steered::Uncounted);
-        }
-        for (memory, mark, node) in &self.notes {
-            let value = StreamValue {
-                seen_ns: tables.now_ns,
-                node: *node,
-                pad: 0,
-            };
-            tables.keep_stream(*memory, mark, &value);
         }
         let is_dropped = matches!(self.way, Some(Steered::LostFragment | Steered::Silenced));
         if self.to.is_none() && !is_dropped {
@@ -274,15 +259,18 @@ impl Facts<'_> {
     fn sent(&self, node: Option<u32>, notes: Vec<(Memory, StreamKey, u32)>) -> Account {
         let node = node.filter(|node| self.is_reached(*node));
         let to = node.and_then(|node| self.mac(node));
-        let way = match (node, to) {
-            (None, _) => Steered::NoTarget,
-            (Some(_), None) => Steered::Own,
-            (Some(_), Some(_)) => Steered::Sent,
+        let far = node.filter(|_| to.is_none());
+        let far = far.and_then(|node| self.far(node));
+        let way = match (node, to, far) {
+            (None, _, _) => Steered::NoTarget,
+            (Some(_), None, None) => Steered::Own,
+            (Some(_), _, _) => Steered::Sent,
         };
         Account {
             way: Some(way),
             node,
             to,
+            far,
             notes,
         }
     }
@@ -306,7 +294,17 @@ impl Facts<'_> {
     }
 
     fn is_reached(&self, node: u32) -> bool {
-        node == u32::from(OWN_NODE) || self.mac(node).is_some()
+        node == u32::from(OWN_NODE) || self.mac(node).is_some() || self.far(node).is_some()
+    }
+
+    fn far(&self, node: u32) -> Option<FarValue> {
+        let family = match IpAddr::from(self.key.addr()) {
+            IpAddr::V4(_) => 4,
+            IpAddr::V6(_) => 6,
+        };
+        let far = self.tables.far.get(&FarKey { node, family });
+        let may = self.row.is_beyond() && node != u32::from(OWN_NODE);
+        far.filter(|_| may).copied()
     }
 
     fn mac(&self, node: u32) -> Option<[u8; 6]> {

@@ -3,10 +3,11 @@
 use crate::abi::options::{OPTION_BURST_NS, OPTION_INTERVAL_NS, SET_BITS};
 use crate::abi::steer::{CHUNK_SLOTS, MAGLEV_SLOTS, TABLE_CHUNKS, TABLES_MAX};
 use crate::abi::{
-    self, Addr, AskerKey, AskerValue, Bucket, Chunk, Claim, Entry, FlowKey, FlowValue, Global,
-    LinkValue, MacAddr, MacKey, MemberValue, MoveValue, Opted, OptedStats, OptionValue, Outcome,
-    Passage, ServiceKey, ServiceValue, ShareKey, SlotStats, SourceKey, SteerValue, Steered,
-    StreamKey, StreamValue, TargetKey, TargetValue, Traffic, VipKey,
+    self, Addr, AskerKey, AskerValue, Bucket, Chunk, Claim, EndValue, Entry, FarKey, FarValue,
+    FlowKey, FlowValue, Global, LinkValue, MacAddr, MacKey, MemberValue, MoveValue, Opted,
+    OptedStats, OptionValue, Outcome, Passage, ServiceKey, ServiceValue, ShareKey, SlotStats,
+    SourceKey, SteerValue, Steered, StreamKey, StreamValue, TargetKey, TargetValue, Traffic,
+    Tunnelled, VipKey,
 };
 use crate::logic::{Maps, Memory, fill, refill};
 use bytemuck::Zeroable;
@@ -66,6 +67,12 @@ pub struct Tables {
     pub shares: BTreeMap<ShareKey, Traffic>,
     /// `STEERED`; absent is 0.
     pub steered: BTreeMap<Steered, u64>,
+    /// `FAR`.
+    pub far: BTreeMap<FarKey, FarValue>,
+    /// `ENDS`.
+    pub ends: BTreeMap<Addr, EndValue>,
+    /// `TUNNELLED`; absent is 0.
+    pub tunnelled: BTreeMap<Tunnelled, u64>,
     /// `OPTIONS`.
     pub options: BTreeMap<VipKey, OptionValue>,
     /// `SERVICES`.
@@ -154,6 +161,11 @@ impl Tables {
     /// How often packets of VIPs that are spread went this way.
     pub fn way(&self, steered: Steered) -> u64 {
         self.steered.get(&steered).copied().unwrap_or_default()
+    }
+
+    /// How often packets to or from other segments went this way.
+    pub fn passing(&self, tunnelled: Tunnelled) -> u64 {
+        self.tunnelled.get(&tunnelled).copied().unwrap_or_default()
     }
 
     /// The count of an outcome of a slot.
@@ -320,6 +332,18 @@ impl Maps for Tables {
 
     fn steered(&mut self, steered: Steered) {
         *self.steered.entry(steered).or_default() += 1;
+    }
+
+    fn far(&self, key: &FarKey) -> Option<&FarValue> {
+        self.far.get(key)
+    }
+
+    fn end(&self, addr: &Addr) -> EndValue {
+        self.ends.get(addr).copied().unwrap_or_default()
+    }
+
+    fn tunnelled(&mut self, tunnelled: Tunnelled) {
+        *self.tunnelled.entry(tunnelled).or_default() += 1;
     }
 
     fn options(&self, key: &VipKey) -> Option<OptionValue> {

@@ -4,6 +4,7 @@
 //! and derives its pointer anew, because pulling and growing move the packet. Words are read whole although headers leave them
 //! unaligned: x86-64 and arm64 allow that for packets, and the compiler is only kept from it by the rule for its own memory.
 
+use super::way::{skb_room, way, xdp_room};
 use aya_ebpf::EbpfContext;
 use aya_ebpf::bindings::{__sk_buff, TC_ACT_UNSPEC, xdp_md};
 use aya_ebpf::helpers::{
@@ -14,8 +15,10 @@ use bytemuck::Pod;
 use core::arch::asm;
 use core::ffi::c_void;
 use core::mem::{offset_of, transmute_copy};
+use speaker_ebpf::abi::FarValue;
 use speaker_ebpf::abi::socket::MARK;
-use speaker_ebpf::frame::Frame;
+use speaker_ebpf::frame::flow::Family;
+use speaker_ebpf::frame::{Frame, Way};
 
 /// A socket buffer at TC ingress.
 pub(super) struct Skb<'a> {
@@ -106,6 +109,36 @@ impl Frame for Skb<'_> {
     }
 
     #[inline(always)]
+    fn segment_bytes(&self) -> u32 {
+        // SAFETY: as in `ifindex`.
+        unsafe { (*self.ctx.skb.skb).gso_size }
+    }
+
+    #[inline(always)]
+    fn way(&self, family: Family, far: &FarValue, bytes: u32) -> Way {
+        // SAFETY: it is the context of this program.
+        unsafe { way(self.ctx.as_ptr(), self.ifindex(), family, far, bytes) }
+    }
+
+    #[inline(always)]
+    fn open(&mut self, bytes: u32, around: Option<Family>) -> bool {
+        // SAFETY: as in `grow`.
+        unsafe { skb_room(self.ctx.skb.skb, bytes as i32, around) }
+    }
+
+    #[inline(always)]
+    fn close(&mut self, bytes: u32) -> bool {
+        // SAFETY: as in `grow`.
+        unsafe { skb_room(self.ctx.skb.skb, -(bytes as i32), None) }
+    }
+
+    #[inline(always)]
+    fn cut(&mut self, len: u32) -> bool {
+        // SAFETY: as in `grow`.
+        len <= self.len() && unsafe { bpf_skb_change_tail(self.ctx.skb.skb, len, 0) == 0 }
+    }
+
+    #[inline(always)]
     fn resize(&mut self, len: u32) -> bool {
         // SAFETY: as in `grow`.
         unsafe { bpf_skb_change_tail(self.ctx.skb.skb, len, 0) == 0 }
@@ -148,6 +181,19 @@ impl<'a> Xdp<'a> {
                 packet_pointer::<{ offset_of!(xdp_md, data_end) }>(self.ctx.as_ptr()),
             )
         }
+    }
+}
+
+impl Xdp<'_> {
+    /// Moves the Ethernet header forward by so many bytes, or back.
+    #[inline(always)]
+    fn shift(&mut self, bytes: i32) -> bool {
+        let (Some(macs), Some(rest)) = (self.load::<[u64; 1]>(0), self.load::<[u8; 6]>(8)) else {
+            return false;
+        };
+        // SAFETY: as in `Skb::grow`.
+        let is_moved = unsafe { xdp_room(self.ctx.as_ptr().cast(), bytes) };
+        is_moved && self.store(0, macs).is_some() && self.store(8, rest).is_some()
     }
 }
 
@@ -197,6 +243,35 @@ impl Frame for Xdp<'_> {
     fn grow(&mut self, extra: u32) -> bool {
         // SAFETY: as in `Skb::grow`.
         unsafe { bpf_xdp_adjust_tail(self.ctx.as_ptr().cast(), extra as i32) == 0 }
+    }
+
+    /// Nothing has been put together here yet.
+    #[inline(always)]
+    fn segment_bytes(&self) -> u32 {
+        0
+    }
+
+    /// None: nothing asks for the next hop's address here, and the program's own stack has no room for a query.
+    #[inline(always)]
+    fn way(&self, _: Family, _: &FarValue, _: u32) -> Way {
+        Way::None
+    }
+
+    #[inline(always)]
+    fn open(&mut self, bytes: u32, _: Option<Family>) -> bool {
+        self.shift(bytes as i32)
+    }
+
+    #[inline(always)]
+    fn close(&mut self, bytes: u32) -> bool {
+        self.shift(-(bytes as i32))
+    }
+
+    #[inline(always)]
+    fn cut(&mut self, len: u32) -> bool {
+        let less = len as i32 - self.len() as i32;
+        // SAFETY: as in `Skb::grow`.
+        less <= 0 && unsafe { bpf_xdp_adjust_tail(self.ctx.as_ptr().cast(), less) == 0 }
     }
 
     #[inline(always)]

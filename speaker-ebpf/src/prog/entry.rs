@@ -5,6 +5,7 @@
 
 use super::ctx::{Skb, Xdp};
 use super::maps::Kernel;
+use super::way::send_out;
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS, XDP_TX};
 use aya_ebpf::bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC};
 use aya_ebpf::macros::{classifier, xdp};
@@ -21,6 +22,7 @@ fn heliograph_tc(ctx: TcContext) -> i32 {
         Verdict::Mark => frame.mark(),
         Verdict::Drop => TC_ACT_SHOT,
         Verdict::Reply | Verdict::Forward => frame.send_back(),
+        Verdict::Depart(ifindex) => send_out(ifindex),
     }
 }
 
@@ -32,6 +34,7 @@ fn heliograph_xdp(ctx: XdpContext) -> u32 {
         // There is no mark before the stack: the loader says that these links cannot.
         Verdict::Next | Verdict::Mark => XDP_PASS,
         Verdict::Drop => XDP_DROP,
-        Verdict::Reply | Verdict::Forward => XDP_TX,
+        // What departs from here does so by the link that it came in on.
+        Verdict::Reply | Verdict::Forward | Verdict::Depart(_) => XDP_TX,
     }
 }

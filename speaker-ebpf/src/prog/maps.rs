@@ -11,10 +11,11 @@ use core::arch::asm;
 use speaker_ebpf::abi::options::{OPTION_BURST_NS, OPTION_INTERVAL_NS, SET_BITS};
 use speaker_ebpf::abi::steer::{CHUNK_SLOTS, TABLE_CHUNKS, TABLES_MAX};
 use speaker_ebpf::abi::{
-    self, Addr, AskerKey, AskerValue, Bucket, Chunk, Claim, Entry, FlowKey, FlowValue, Global,
-    LinkValue, MacAddr, MacKey, MemberValue, MoveValue, NodeValue, Opted, OptedStats, OptionValue,
-    Outcome, Passage, ServiceKey, ServiceValue, ShareKey, SlotStats, SourceKey, SteerValue,
-    Steered, StreamKey, StreamValue, TargetKey, TargetValue, Traffic, VipKey,
+    self, Addr, AskerKey, AskerValue, Bucket, Chunk, Claim, EndValue, Entry, FarKey, FarValue,
+    FlowKey, FlowValue, Global, LinkValue, MacAddr, MacKey, MemberValue, MoveValue, NodeValue,
+    Opted, OptedStats, OptionValue, Outcome, Passage, ServiceKey, ServiceValue, ShareKey,
+    SlotStats, SourceKey, SteerValue, Steered, StreamKey, StreamValue, TargetKey, TargetValue,
+    Traffic, Tunnelled, VipKey,
 };
 use speaker_ebpf::logic::{Maps, Memory, fill, refill};
 
@@ -115,6 +116,19 @@ static SHARES: PerCpuHashMap<
 #[btf_map(name = "hg_steered")]
 static STEERED: PerCpuArray<u64, { abi::STEERED.entries_max as usize }> = PerCpuArray::new();
 
+#[btf_map(name = "hg_far")]
+static FAR: HashMap<FarKey, FarValue, { abi::FAR.entries_max as usize }> = HashMap::new();
+
+#[btf_map(name = "hg_ends")]
+static ENDS: HashMap<
+    Addr,
+    EndValue,
+    { abi::ENDS.entries_max as usize },
+    { BPF_F_NO_PREALLOC as usize },
+> = HashMap::new();
+
+#[btf_map(name = "hg_tunnelled")]
+static TUNNELLED: PerCpuArray<u64, { abi::TUNNELLED.entries_max as usize }> = PerCpuArray::new();
 #[btf_map(name = "hg_options")]
 static OPTIONS: HashMap<
     VipKey,
@@ -393,6 +407,26 @@ impl Maps for Kernel {
     #[inline(always)]
     fn steered(&mut self, steered: Steered) {
         if let Some(count) = STEERED.get_ptr_mut(steered as u32) {
+            // SAFETY: as in `take_token`.
+            unsafe { *count += 1 };
+        }
+    }
+
+    #[inline(always)]
+    fn far(&self, key: &FarKey) -> Option<&FarValue> {
+        // SAFETY: the element stays a node's even if it is recycled at this moment; then one packet goes astray.
+        unsafe { FAR.get(key) }
+    }
+
+    #[inline(always)]
+    fn end(&self, addr: &Addr) -> EndValue {
+        // SAFETY: as in `vip`.
+        unsafe { ENDS.get(addr).copied().unwrap_or_default() }
+    }
+
+    #[inline(always)]
+    fn tunnelled(&mut self, tunnelled: Tunnelled) {
+        if let Some(count) = TUNNELLED.get_ptr_mut(tunnelled as u32) {
             // SAFETY: as in `take_token`.
             unsafe { *count += 1 };
         }

@@ -4,3 +4,4 @@ mod ctx;
 mod entry;
 mod maps;
 mod socket;
+mod way;

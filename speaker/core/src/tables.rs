@@ -5,6 +5,7 @@
 //! anything starts, and an entry never stands without its link, its filter bit, its counters and, if it moves, is spread or has options, its row of that. It knows nothing of maps;
 //! whoever owns them applies the changes in order and keeps [`Tables`] as a mirror.
 
+mod encap;
 mod options;
 mod steering;
 
@@ -14,9 +15,9 @@ use crate::object::{Kind, ObjectKey};
 use crate::plan::{L2Entry, L2Move, Plan};
 use crate::problem::Problem;
 use speaker_ebpf::abi::{
-    Entry, FILTER_WORDS, LINKS_MAX, LinkValue, MEMBERS_MAX, MacAddr, MacKey, MemberValue, Mode,
-    MoveValue, OptionValue, SLOTS_MAX, ServiceKey, ServiceValue, SourceKey, SteerValue, TargetKey,
-    TargetValue, VipKey,
+    Addr, EndValue, Entry, FILTER_WORDS, FarKey, FarValue, LINKS_MAX, LinkValue, MEMBERS_MAX,
+    MacAddr, MacKey, MemberValue, Mode, MoveValue, OptionValue, SLOTS_MAX, ServiceKey,
+    ServiceValue, SourceKey, SteerValue, TargetKey, TargetValue, VipKey,
 };
 use speaker_proto::{Mac, Vip};
 use std::collections::{BTreeMap, BTreeSet};
@@ -73,6 +74,10 @@ pub enum TableChange {
     Maglev(Change<u32, Maglev>),
     /// To `STEERING`.
     Steer(Change<VipKey, SteerValue>),
+    /// To `FAR`.
+    Far(Change<FarKey, FarValue>),
+    /// To `ENDS`.
+    End(Change<Addr, EndValue>),
     /// To `SOURCES`: length of the prefix in bits, and the prefix.
     Source(Change<(u32, SourceKey), u32>),
     /// To `SERVICES`.
@@ -392,6 +397,8 @@ impl Tables {
             TableChange::Target(change) => make(&mut self.steering.targets, change),
             TableChange::Maglev(change) => make(&mut self.steering.maglev, change),
             TableChange::Steer(change) => make(&mut self.steering.rows, change),
+            TableChange::Far(change) => make(&mut self.steering.far, change),
+            TableChange::End(change) => make(&mut self.steering.ends, change),
             TableChange::Source(change) => make(&mut self.options.sources, change),
             TableChange::Service(change) => make(&mut self.options.services, change),
             TableChange::Option(change) => make(&mut self.options.rows, change),

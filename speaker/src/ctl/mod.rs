@@ -13,6 +13,7 @@ mod show;
 mod snapshot;
 mod socket;
 mod table;
+mod version;
 mod wire;
 
 #[cfg(test)]
@@ -75,6 +76,8 @@ pub(crate) struct CtlArgs {
 pub(crate) enum Errand {
     #[command(flatten)]
     Ask(Question),
+    /// The version of this program, and of the speaker that runs here, if one does
+    Version,
     /// What is wrong with this node, why that matters and what would mend it; with or without a running speaker. Ends with 1
     /// for warnings, 2 for errors
     Doctor(Box<DoctorArgs>),
@@ -89,6 +92,7 @@ pub(crate) enum Errand {
 pub(crate) fn run(args: &CtlArgs) -> Result<ExitCode> {
     match &args.errand {
         Errand::Ask(question) => client::run(args, question).map(|()| ExitCode::SUCCESS),
+        Errand::Version => version::run(args).map(|()| ExitCode::SUCCESS),
         Errand::Doctor(wanted) => doctor::run(args, wanted),
         Errand::Support(wanted) => support::run(args, wanted),
     }

@@ -190,6 +190,8 @@ pub(crate) trait Sight: Send + Sync {
     fn passages(&self) -> Result<Vec<GlobalCount>>;
     /// What became of packets for VIPs that are spread.
     fn steered(&self) -> Result<Vec<GlobalCount>>;
+    /// What became of packets to and from other segments.
+    fn tunnelled(&self) -> Result<Vec<GlobalCount>>;
     /// What became of connections and datagrams for VIPs, as far as sockets go.
     fn listening(&self) -> Result<Vec<GlobalCount>>;
     /// What was done with packets by options of their VIPs.
@@ -223,6 +225,10 @@ impl Sight for dataplane::Sight {
 
     fn steered(&self) -> Result<Vec<GlobalCount>> {
         Self::steered(self)
+    }
+
+    fn tunnelled(&self) -> Result<Vec<GlobalCount>> {
+        Self::tunnelled(self)
     }
 
     fn listening(&self) -> Result<Vec<GlobalCount>> {

@@ -346,6 +346,13 @@ impl Sight for Kernel {
         }])
     }
 
+    fn tunnelled(&self) -> Result<Vec<GlobalCount>> {
+        Ok(vec![GlobalCount {
+            name: "wrapped",
+            count: 5,
+        }])
+    }
+
     fn listening(&self) -> Result<Vec<GlobalCount>> {
         Ok(vec![GlobalCount {
             name: "given",

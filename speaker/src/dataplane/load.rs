@@ -13,6 +13,7 @@ use speaker_ebpf::abi::{MAPS, MapSpec};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
+use std::io;
 use std::path::Path;
 
 /// The object that was built with this binary.
@@ -20,6 +21,26 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("HELIOGRAPH_EBPF_OBJECT"
 
 /// Loads the object with its maps pinned, and says which pinned maps could not be kept.
 pub(super) fn load(pins: &Pins, settings: &Settings) -> Result<(Ebpf, Vec<Replaced>)> {
+    load_pinned(pins, settings).map_err(|error| match is_filtered(&error) {
+        true => error.context(
+            "a seccomp filter is in force, which seems to refuse bpf(2) although CAP_BPF is there \
+             (docs/kubernetes.md, \"The filter of system calls\")",
+        ),
+        false => error,
+    })
+}
+
+/// Whether something was not permitted, and a filter of system calls may be why: capabilities were looked at before.
+fn is_filtered(error: &anyhow::Error) -> bool {
+    let mut causes = error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<io::Error>());
+    let status = fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
+    causes.any(|cause| cause.kind() == io::ErrorKind::PermissionDenied)
+        && status.lines().any(|line| line == "Seccomp:\t2")
+}
+
+fn load_pinned(pins: &Pins, settings: &Settings) -> Result<(Ebpf, Vec<Replaced>)> {
     pins.create()?;
     raise_memlock();
     let replaced = clear_unusable(pins, &wanted()?)?;

@@ -15,7 +15,7 @@ use aya::programs::links::{FdLink, PinnedLink};
 use serde::Serialize;
 use speaker_ebpf::abi::{
     self, Entry, Global, Listening, MAPS, MapSpec, Opted, OptedStats, Outcome, Passage, ShareKey,
-    SlotStats, Steered, Traffic, VipKey,
+    SlotStats, Steered, Traffic, Tunnelled, VipKey,
 };
 use std::collections::BTreeMap;
 use std::fs;
@@ -35,6 +35,7 @@ pub(crate) struct Sight {
     globals: CpuArray<u64, 8>,
     passages: CpuArray<u64, 8>,
     steered: CpuArray<u64, 8>,
+    tunnelled: CpuArray<u64, 8>,
     listening: CpuArray<u64, 8>,
     shares: CpuRows<ShareKey, Traffic, 8, 16>,
     opted: CpuArray<OptedStats, 24>,
@@ -144,6 +145,7 @@ impl Sight {
             globals: CpuArray::open(&pins, &abi::GLOBALS)?,
             passages: CpuArray::open(&pins, &abi::PASSAGES)?,
             steered: CpuArray::open(&pins, &abi::STEERED)?,
+            tunnelled: CpuArray::open(&pins, &abi::TUNNELLED)?,
             listening: CpuArray::open(&pins, &abi::LISTENING)?,
             shares: CpuRows::open(&pins, &abi::SHARES)?,
             opted: CpuArray::open(&pins, &abi::OPTED)?,
@@ -199,6 +201,18 @@ impl Sight {
             })
         };
         Steered::ALL.iter().map(count).collect()
+    }
+
+    /// What became of packets to and from other segments.
+    pub(crate) fn tunnelled(&self) -> Result<Vec<GlobalCount>> {
+        let count = |tunnelled: &Tunnelled| {
+            let count = self.tunnelled.get(*tunnelled as u32)?.iter().sum();
+            Ok(GlobalCount {
+                name: name_of_tunnelled(*tunnelled),
+                count,
+            })
+        };
+        Tunnelled::ALL.iter().map(count).collect()
     }
 
     /// What became of connections and datagrams that came in for VIPs, as far as sockets go.
@@ -405,6 +419,20 @@ fn name_of_listening(listening: Listening) -> &'static str {
         Listening::Given => "given",
         Listening::Nobody => "nobody",
         Listening::Refused => "refused",
+    }
+}
+
+fn name_of_tunnelled(tunnelled: Tunnelled) -> &'static str {
+    match tunnelled {
+        Tunnelled::Wrapped => "wrapped",
+        Tunnelled::TooBig => "too_big",
+        Tunnelled::Untold => "untold",
+        Tunnelled::Uncut => "uncut",
+        Tunnelled::NoWay => "no_way",
+        Tunnelled::NoRoom => "no_room",
+        Tunnelled::Lost => "lost",
+        Tunnelled::Unwrapped => "unwrapped",
+        Tunnelled::Stranger => "stranger",
     }
 }
 

@@ -11,8 +11,9 @@ use speaker_core::diff::{Change, Table};
 use speaker_core::tables::{Maglev, OptionContent, SteeringContent, TableChange, Tables};
 use speaker_ebpf::abi::steer::{CHUNK_SLOTS, MAGLEV_SLOTS, TABLE_CHUNKS, TABLES_MAX};
 use speaker_ebpf::abi::{
-    self, Bucket, Chunk, Entry, LinkValue, MacKey, MemberValue, MoveValue, OptionValue, ServiceKey,
-    ServiceValue, SlotStats, SourceKey, SteerValue, TargetKey, TargetValue, Traffic, VipKey,
+    self, Addr, Bucket, Chunk, EndValue, Entry, FarKey, FarValue, LinkValue, MacKey, MemberValue,
+    MoveValue, OptionValue, ServiceKey, ServiceValue, SlotStats, SourceKey, SteerValue, TargetKey,
+    TargetValue, Traffic, VipKey,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -27,6 +28,8 @@ pub(crate) struct KernelTables {
     steering: HashTable<VipKey, SteerValue, 20, 16>,
     maglev: WideArray<Chunk, 1024>,
     targets: HashTable<TargetKey, TargetValue, 8, 8>,
+    far: HashTable<FarKey, FarValue, 8, 32>,
+    ends: HashTable<Addr, EndValue, 16, 4>,
     options: HashTable<VipKey, OptionValue, 20, 4>,
     services: HashTable<ServiceKey, ServiceValue, 20, 4>,
     sources: TrieTable<SourceKey, 20>,
@@ -47,6 +50,8 @@ impl KernelTables {
             steering: HashTable::open(pins, &abi::STEERING)?,
             maglev: WideArray::open(pins, &abi::MAGLEV)?,
             targets: HashTable::open(pins, &abi::TARGETS)?,
+            far: HashTable::open(pins, &abi::FAR)?,
+            ends: HashTable::open(pins, &abi::ENDS)?,
             options: HashTable::open(pins, &abi::OPTIONS)?,
             services: HashTable::open(pins, &abi::SERVICES)?,
             sources: TrieTable::open(pins, &abi::SOURCES)?,
@@ -87,6 +92,8 @@ impl KernelTables {
             TableChange::Maglev(Change::Put(table, slots)) => self.write_maglev(*table, slots),
             TableChange::Maglev(Change::Remove(_)) => Ok(()),
             TableChange::Steer(change) => self.steering.apply(change),
+            TableChange::Far(change) => self.far.apply(change),
+            TableChange::End(change) => self.ends.apply(change),
             TableChange::Source(change) => self.sources.apply(change),
             TableChange::Service(change) => self.services.apply(change),
             TableChange::Option(change) => self.options.apply(change),
@@ -105,6 +112,8 @@ impl KernelTables {
         Ok(SteeringContent {
             maglev: maglev.collect::<Result<_>>()?,
             targets: self.targets.read()?,
+            far: self.far.read()?,
+            ends: self.ends.read()?,
             rows,
         })
     }

@@ -6,6 +6,7 @@ use super::{LookArgs, links, sockets};
 use crate::ctl::{self, CtlArgs};
 use crate::drive::clock::wall;
 use crate::edge::gossip::SecretPlace;
+use crate::edge::timex;
 use crate::privileges;
 use crate::settings::excluded;
 use crate::settings::members::MemberSettings;
@@ -83,6 +84,7 @@ fn kernel(bpffs: &Path) -> Kernel {
         has_types: Path::new("/sys/kernel/btf/vmlinux").exists(),
         clock_source: read(CLOCK_SOURCE).ok(),
         wall_s: i64::try_from(since.as_secs()).unwrap_or(i64::MAX),
+        is_clock_kept: timex::is_clock_kept(),
         lacking: BTreeMap::new(),
         bpffs: bpffs.display().to_string(),
         bpffs_state: bpffs_state(&mounts, bpffs),

@@ -58,6 +58,7 @@ impl Machine {
             Check::KernelTypes,
             Check::Jit,
             Check::ClockSource,
+            Check::ClockUnkept,
             Check::Conntrack,
             Check::Speaker,
         ];

@@ -18,6 +18,7 @@ mod listener;
 mod local_routes;
 mod packet;
 mod picture;
+pub(crate) mod timex;
 
 pub(crate) use arp_setting::{ArpSetting, restore as restore_arp_setting};
 pub(crate) use ears::{Counts as EarCounts, Ears};

@@ -64,6 +64,8 @@ struct Trouble {
     what: String,
     backoff: Backoff,
     until: Time,
+    /// It is on its way, and nothing is wrong.
+    is_wait: bool,
 }
 
 /// One thing to do.
@@ -103,8 +105,8 @@ pub(super) enum Done {
 pub(super) enum Hindrance {
     /// The API server's word.
     Failed(Failure),
-    /// The object selects other pods than ours, and cannot be made to select these.
-    Selector,
+    /// The object selected other pods than ours, and cannot be made to select these: it goes, and comes anew when it is gone.
+    Replacing,
 }
 
 /// What is worth telling.
@@ -376,25 +378,41 @@ impl Desk {
             | Request::Convert { .. }
             | Request::Say { .. } => place.clone(),
         };
-        let (what, failure) = match hindrance {
-            Hindrance::Failed(failure) => (format!("{title}: {failure}"), failure.clone()),
-            Hindrance::Selector => {
-                let why = "it selects other pods than Heliograph's, and a selector cannot be changed; delete it \
-                           with --cascade=orphan, and its pods once those of Heliograph are there";
-                let what = format!("{title}: {why}");
-                (what.clone(), Failure::Garbled(what))
+        let failure = match hindrance {
+            Hindrance::Failed(failure) => failure,
+            Hindrance::Replacing => {
+                self.wait(
+                    now,
+                    place,
+                    format!("{title}: it selected other pods, and is made anew"),
+                );
+                return None;
             }
         };
+        let what = format!("{title}: {failure}");
         let trouble = self.troubles.entry(place).or_insert_with(|| Trouble {
             what: String::new(),
             backoff: Backoff::default(),
             until: now,
+            is_wait: false,
         });
-        let wait = u64::try_from(trouble.backoff.after(&failure).as_nanos()).unwrap_or(u64::MAX);
+        trouble.is_wait = false;
+        let wait = u64::try_from(trouble.backoff.after(failure).as_nanos()).unwrap_or(u64::MAX);
         trouble.until = now + Span::from_ns(wait);
         let is_news = trouble.what != what;
         trouble.what.clone_from(&what);
         is_news.then_some(News::Failed(what))
+    }
+
+    /// Looks at a place again soon.
+    fn wait(&mut self, now: Time, place: String, what: String) {
+        let trouble = Trouble {
+            what,
+            backoff: Backoff::default(),
+            until: now + REPLACED_AGAIN,
+            is_wait: true,
+        };
+        self.troubles.insert(place, trouble);
     }
 }
 
@@ -436,6 +454,8 @@ pub(super) fn conversion(namespace: &str, by_webhook: bool) -> Value {
         "webhook": {"clientConfig": {"service": service}, "conversionReviewVersions": ["v1beta1", "v1beta2"]},
     })
 }
+
+const REPLACED_AGAIN: Span = Span::s(1); // somebody else takes the object away meanwhile
 
 /// The definition whose versions are converted.
 pub(super) const CRD: &str =

@@ -15,6 +15,8 @@ struct Played {
 
 const NAMESPACE: &str = "metallb-system";
 const RESOURCES: &str = "/apis/metallb.io/v1beta1/namespaces/metallb-system/metallbs";
+const PODS: &str = "/api/v1/namespaces/metallb-system/pods";
+const DAEMON_SET: &str = "/apis/apps/v1/namespaces/metallb-system/daemonsets/speaker";
 const DEPLOYMENT: &str = "/apis/apps/v1/namespaces/metallb-system/deployments/controller";
 
 impl Played {
@@ -342,15 +344,89 @@ fn what_went_by_itself_is_no_trouble_any_more() {
 }
 
 #[test]
-fn another_selector_is_told_with_the_way_out() {
+fn another_selector_is_waited_for_and_tried_again_soon() {
     let mut played = Played::new();
     played.metallb(NAME, json!({}));
-    let request = played.desk.next(played.now).unwrap();
-    played.answer(&request, Err(Hindrance::Selector));
-    let [News::Failed(why)] = played.news.as_slice() else {
-        panic!("{:?}", played.news);
+    loop {
+        let request = played.desk.next(played.now).unwrap();
+        if matches!(&request, Request::Apply(object) if object.kind == "DaemonSet") {
+            played.answer(&request, Err(Hindrance::Replacing));
+            break;
+        }
+        let answer = played.obey(&request);
+        played.answer(&request, Ok(answer));
+    }
+    played.news.clear();
+    assert_eq!(
+        played.run().last().unwrap(),
+        "say metallb Progressing",
+        "nothing is wrong"
+    );
+    let said = &played.desk.metallbs[NAME]["status"]["conditions"][2];
+    let what = "DaemonSet speaker: it selected other pods, and is made anew";
+    assert_eq!(said["message"], what);
+    assert_eq!(
+        played.desk.deadline(played.now),
+        Some(played.now + Span::s(1))
+    );
+    played.now += Span::s(1);
+    assert_eq!(
+        played.run().last().unwrap(),
+        "say metallb Available Upgradeable"
+    );
+}
+
+#[test]
+fn pods_of_before_go_one_by_one_as_ours_come() {
+    let mut played = Played::new();
+    for node in ["a", "b"] {
+        played
+            .desk
+            .take(PODS, Told::Put(json!({"metadata": {"name": node}})));
+    }
+    let available =
+        |count: u64| move |set: &mut Value| set["status"]["numberAvailable"] = json!(count);
+    played.metallb(NAME, json!({}));
+    let ended = |done: &[String]| -> Vec<String> {
+        let ended = done.iter().filter(|one| one.ends_with(" of pods"));
+        ended.cloned().collect()
     };
-    assert!(why.contains("--cascade=orphan"), "{why}");
+    loop {
+        let request = played.desk.next(played.now).unwrap();
+        let is_speaker = matches!(&request, Request::Apply(object) if object.kind == "DaemonSet");
+        let mut answer = played.obey(&request);
+        if let (true, Done::Is(object)) = (is_speaker, &mut answer) {
+            // Nobody has looked at the new one yet.
+            object["status"] = Value::Null;
+        }
+        played.answer(&request, Ok(answer));
+        if matches!(&request, Request::Say { .. }) {
+            break;
+        }
+    }
+    assert_eq!(
+        ended(&played.run()),
+        [""; 0],
+        "how many there are to be is not known"
+    );
+    played.edit(DAEMON_SET, |set| {
+        set["status"] = rolled_out();
+        set["status"]["numberAvailable"] = json!(0);
+    });
+    assert_eq!(ended(&played.run()), ["delete a of pods"]);
+    assert_eq!(ended(&played.run()), [""; 0], "it is still there");
+    played.vanish(&format!("{PODS}/a"));
+    assert_eq!(ended(&played.run()), [""; 0], "its node has no speaker yet");
+    played.edit(DAEMON_SET, available(1));
+    assert_eq!(ended(&played.run()), ["delete b of pods"]);
+    played.vanish(&format!("{PODS}/b"));
+    let said = &played.desk.metallbs[NAME]["status"]["conditions"][0];
+    assert_eq!(said["status"], "False");
+    played.edit(DAEMON_SET, available(2));
+    assert_eq!(
+        played.run().last().unwrap(),
+        "say metallb Available Upgradeable"
+    );
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! Writes are server-side apply as MetalLB's field manager with force, and only while the Lease lets us. Knows nothing of why.
 
 use super::desk::{CRD, Done, Hindrance, Request, conversion};
-use super::settings::MANAGER;
+use super::settings::{LEFT, MANAGER};
 use crate::api::{Api, Call, Failure};
 use crate::drive::clock::wall;
 use crate::leader::Term;
@@ -48,7 +48,11 @@ impl Hands {
         if let Some(live) = self.read(&path).await.map_err(Hindrance::Failed)? {
             match adoption(&live, &object.body, MANAGER) {
                 Adoption::None => {}
-                Adoption::Selector => return Err(Hindrance::Selector),
+                Adoption::Selector => {
+                    let replaced = self.replace(&path, object, &live).await;
+                    replaced.map_err(Hindrance::Failed)?;
+                    return Err(Hindrance::Replacing);
+                }
                 Adoption::Move(patch) => {
                     let call = Call::json_patch(path.clone(), patch);
                     self.write(call).await.map_err(Hindrance::Failed)?;
@@ -64,6 +68,58 @@ impl Hands {
         let call = Call::apply(by_us(&path), object.body.clone());
         let is = self.write(call).await.map_err(Hindrance::Failed)?;
         Ok(Done::Is(is))
+    }
+
+    /// Takes away what selects other pods than ours, since nobody can change that. A Deployment's pods go with it: nothing is answered by
+    /// them. Those of a DaemonSet stay, marked, until ours come to their nodes.
+    async fn replace(&self, path: &str, object: &Object, live: &Value) -> Result<(), Failure> {
+        let stay = object.kind == "DaemonSet";
+        if stay {
+            // Again while it is ending: a node that came meanwhile has one more.
+            self.mark(live).await?;
+        }
+        if !live["metadata"]["deletionTimestamp"].is_null() {
+            return Ok(());
+        }
+        let policy = if stay { "Orphan" } else { "Foreground" };
+        let call = Call::delete(format!("{path}?propagationPolicy={policy}"));
+        match self.write(call).await {
+            Ok(_) => {}
+            Err(failure) if failure.is_not_found() => {}
+            Err(failure) => return Err(failure),
+        }
+        tracing::warn!(
+            event = "objectReplaced",
+            kind = object.kind,
+            name = object.name,
+            "it selected other pods, which nobody can change: it is made anew, and its pods go as ours come"
+        );
+        Ok(())
+    }
+
+    /// Marks the pods of a DaemonSet, by which they are known when nobody owns them any more.
+    async fn mark(&self, live: &Value) -> Result<(), Failure> {
+        let pods = format!("/api/v1/namespaces/{}/pods", self.namespace);
+        let list = self.api.call(Call::get(pods.clone())).await?;
+        for pod in list["items"].as_array().into_iter().flatten() {
+            let metadata = &pod["metadata"];
+            let owners = metadata["ownerReferences"].as_array();
+            let mut owners = owners.into_iter().flatten();
+            let is_its = owners.any(|owner| owner["uid"] == live["metadata"]["uid"]);
+            let (Some(name), true) = (metadata["name"].as_str(), is_its) else {
+                continue;
+            };
+            if metadata["labels"][LEFT].is_null() {
+                let mark = json!({"metadata": {"labels": {LEFT: live["metadata"]["name"]}}});
+                let call = Call::merge(format!("{pods}/{name}?fieldManager={MANAGER}"), mark);
+                match self.write(call).await {
+                    Ok(_) => {}
+                    Err(failure) if failure.is_not_found() => {}
+                    Err(failure) => return Err(failure),
+                }
+            }
+        }
+        Ok(())
     }
 
     async fn delete(&self, path: &str, with_pods: bool) -> Result<Done, Failure> {

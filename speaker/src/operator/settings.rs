@@ -56,6 +56,10 @@ pub(crate) struct OperatorArgs {
     )]
     pub(crate) speaker_image: String,
 
+    /// Seccomp profile of the speakers, by its path in the kubelet's folder of profiles; else the runtime's own
+    #[arg(long, value_name = "PATH", env = "SPEAKER_SECCOMP_PROFILE")]
+    pub(crate) speaker_seccomp_profile: Option<String>,
+
     /// How many controllers there are: one writes, all answer webhooks
     #[arg(long, value_name = "COUNT", env = "CONTROLLER_REPLICAS", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=5))]
     pub(crate) controller_replicas: u8,
@@ -225,6 +229,10 @@ fn usual(args: &OperatorArgs, namespace: &str, tls: Vec<String>) -> Result<Optio
     Ok(Options {
         labels: BTreeMap::from([(LABEL.to_owned(), MANAGER.to_owned())]),
         controllers: args.controller_replicas,
+        speaker_seccomp: args
+            .speaker_seccomp_profile
+            .clone()
+            .filter(|path| !path.is_empty()),
         ports: Ports {
             metrics: args.metrics_port,
             health: args.operand_liveness_port,
@@ -319,6 +327,9 @@ fn notes(args: &OperatorArgs, variable: impl Fn(&str) -> Option<String>) -> Vec<
 pub(super) const MANAGER: &str = "metallb-operator";
 /// Says of an object that the operator made it, and may take it away.
 pub(super) const LABEL: &str = "heliograph.io/operated-by";
+
+/// Marks pods of an object that was replaced because it selected others than ours; its name.
+pub(super) const LEFT: &str = "heliograph.io/left-by";
 
 const NO_FRR: &str = "BGP is spoken without FRR";
 const INERT: [(&str, &str); 10] = [

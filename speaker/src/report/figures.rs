@@ -24,6 +24,8 @@ pub(crate) struct Figures {
     pub(crate) passages: BTreeMap<&'static str, u64>,
     /// Packets of VIPs that are spread, by what became of them.
     pub(crate) steered: BTreeMap<&'static str, u64>,
+    /// Packets to and from other segments, by what became of them.
+    pub(crate) tunnelled: BTreeMap<&'static str, u64>,
     /// Connections and datagrams for VIPs, by whether a socket got them.
     pub(crate) listening: BTreeMap<&'static str, u64>,
     /// Packets of VIPs with options, by what was done with them.

@@ -220,6 +220,14 @@ impl Page {
         for (outcome, count) in &figures.steered {
             steered.with_label_values(&[*outcome]).inc_by(*count);
         }
+        let tunnelled = self.counters(
+            "heliograph_tunnel_packets_total",
+            "Packets to and from nodes on other segments, by what became of them",
+            &["outcome"],
+        )?;
+        for (outcome, count) in &figures.tunnelled {
+            tunnelled.with_label_values(&[*outcome]).inc_by(*count);
+        }
         let listening = self.counters(
             "heliograph_socket_lookups_total",
             "New connections, and datagrams, for VIPs that sockets of this node may serve, by whether one got them",
@@ -403,6 +411,13 @@ impl Page {
     }
 
     fn process(&self, process: &Process, log_lines_lost: u64) -> Result<()> {
+        let build = self.gauges(
+            "heliograph_build_info",
+            "Always 1; the version of this program, with its commit where the build was told it",
+            &["version"],
+        )?;
+        let version = env!("HELIOGRAPH_VERSION");
+        build.with_label_values(&[version]).set(1);
         self.counter(
             "heliograph_log_lines_lost_total",
             "Log lines left out because there were too many",

@@ -131,6 +131,7 @@ impl Board {
             globals: by_name(self.sight.globals()?),
             passages: by_name(self.sight.passages()?),
             steered: by_name(self.sight.steered()?),
+            tunnelled: by_name(self.sight.tunnelled()?),
             listening: by_name(self.sight.listening()?),
             opted: by_name(self.sight.opted()?),
             neighbours: neighbour_figures(*self.neighbours.borrow()),

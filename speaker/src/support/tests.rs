@@ -16,7 +16,9 @@ fn args(more: &[String]) -> CtlArgs {
 fn wanted(args: &CtlArgs) -> &SupportArgs {
     match &args.errand {
         ctl::Errand::Support(wanted) => wanted,
-        ctl::Errand::Ask(_) | ctl::Errand::Doctor(_) => panic!("these are words of support"),
+        ctl::Errand::Ask(_) | ctl::Errand::Version | ctl::Errand::Doctor(_) => {
+            panic!("these are words of support")
+        }
     }
 }
 

@@ -264,12 +264,15 @@ impl Subject {
                 }
             }
             TableChange::ResetSlot(slot) => self.reset(*slot)?,
-            // Nobody claims, moves or spreads anything here.
+            // Nobody claims, moves or spreads anything here, or asks for options.
             TableChange::LowerFence(_)
             | TableChange::Move(_)
             | TableChange::Target(_)
             | TableChange::Maglev(_)
-            | TableChange::Steer(_) => {}
+            | TableChange::Steer(_)
+            | TableChange::Far(_)
+            | TableChange::End(_) => {}
+            TableChange::Source(_) | TableChange::Service(_) | TableChange::Option(_) => {}
             TableChange::FreeSlot(slot) => {
                 let map = map_mut(&mut self.ebpf, abi::STATS.name)?;
                 PerCpuHashMap::<_, u32, [u8; STATS_BYTES]>::try_from(map)?.remove(slot)?;

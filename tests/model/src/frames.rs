@@ -14,7 +14,7 @@ mod spread;
 
 use speaker_ebpf::abi::{
     Addr, ClaimKind, Entry, Global, LinkValue, MacAddr, MacKey, MemberValue, Mode, MoveValue,
-    Opted, Outcome, Passage, SlotStats, Steered, VipKey,
+    Opted, Outcome, Passage, SlotStats, Steered, Tunnelled, VipKey,
 };
 use speaker_ebpf::logic::{Memory, Verdict};
 use speaker_ebpf::model::{Tables, VecFrame, run};
@@ -53,6 +53,8 @@ pub struct Case {
     pub flows: usize,
     /// What became of it because its VIP is spread.
     pub steered: Option<Steered>,
+    /// What became of it on the way to another segment or from one.
+    pub tunnelled: Option<Tunnelled>,
     /// The node that it was counted for.
     pub node: Option<u16>,
     /// How many flows of each kind are remembered afterwards.
@@ -102,6 +104,7 @@ impl Case {
             passage: None,
             flows: 0,
             steered: None,
+            tunnelled: None,
             node: None,
             remembered: [0; 3],
             opted: None,
@@ -256,6 +259,10 @@ impl Case {
         for steered in Steered::ALL {
             let expected = u64::from(self.steered == Some(steered));
             assert_eq!(after.way(steered), expected, "{name}: {steered:?}");
+        }
+        for tunnelled in Tunnelled::ALL {
+            let expected = u64::from(self.tunnelled == Some(tunnelled));
+            assert_eq!(after.passing(tunnelled), expected, "{name}: {tunnelled:?}");
         }
         let shares: Vec<_> = after
             .shares

@@ -19,4 +19,6 @@ mod reviews;
 mod rules;
 mod scenario;
 mod schemas;
+mod told;
 mod types;
+mod unsafe_code;

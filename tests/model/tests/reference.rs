@@ -171,7 +171,7 @@ fn calls(code: &str) -> Vec<(String, Line)> {
 }
 
 /// The arguments of a call, which begin here, parted at commas outside of brackets and literals.
-fn parts(rest: &str) -> Vec<&str> {
+pub(super) fn parts(rest: &str) -> Vec<&str> {
     let (mut parts, mut begin, mut depth, mut is_literal, mut is_escaped) =
         (Vec::new(), 0, 0, false, false);
     for (at, c) in rest.char_indices() {
@@ -197,7 +197,7 @@ fn parts(rest: &str) -> Vec<&str> {
     parts
 }
 
-fn files(folder: &str, end: &str) -> Vec<PathBuf> {
+pub(super) fn files(folder: &str, end: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut folders = vec![root().join(folder)];
     while let Some(folder) = folders.pop() {
@@ -215,7 +215,7 @@ fn files(folder: &str, end: &str) -> Vec<PathBuf> {
 }
 
 #[track_caller]
-fn compare(name: &str, page: &str) {
+pub(super) fn compare(name: &str, page: &str) {
     let path = root().join("docs/reference").join(name);
     if std::env::var_os("UPDATE_EXPECT").is_some() {
         fs::write(&path, page).unwrap();
@@ -227,7 +227,7 @@ fn compare(name: &str, page: &str) {
     );
 }
 
-fn root() -> PathBuf {
+pub(super) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 

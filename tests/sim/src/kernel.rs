@@ -106,6 +106,8 @@ impl Kernel {
             TableChange::Source(Change::Remove(key)) => {
                 tables.sources.remove(key);
             }
+            TableChange::Far(change) => make(&mut tables.far, change),
+            TableChange::End(change) => make(&mut tables.ends, change),
             TableChange::ResetSlot(slot) => {
                 self.slots.insert(*slot);
                 tables.stats.remove(slot);
@@ -132,6 +134,8 @@ impl Kernel {
                 rows: self.tables.steering.clone(),
                 maglev: self.maglev.clone(),
                 targets: self.tables.targets.clone(),
+                far: self.tables.far.clone(),
+                ends: self.tables.ends.clone(),
             },
             options: OptionContent {
                 rows: self.tables.options.clone(),
@@ -239,7 +243,8 @@ impl Kernel {
         self.tables.now_ns = now.ns();
         match run(&mut frame, &mut self.tables) {
             Verdict::Reply | Verdict::Forward => Fate::Reply(frame.bytes),
-            Verdict::Drop => Fate::Dropped,
+            // Its nodes have no routes.
+            Verdict::Depart(_) | Verdict::Drop => Fate::Dropped,
             Verdict::Next | Verdict::Mark => Fate::Passed,
         }
     }
@@ -280,7 +285,9 @@ impl Kernel {
         tables.now_ns = now.ns();
         match run(&mut frame, &mut tables) {
             Verdict::Forward => frame.bytes.first_chunk().copied().map(Mac),
-            Verdict::Reply | Verdict::Drop | Verdict::Next | Verdict::Mark => None,
+            Verdict::Reply | Verdict::Depart(_) | Verdict::Drop | Verdict::Next | Verdict::Mark => {
+                None
+            }
         }
     }
 
@@ -292,6 +299,14 @@ impl Kernel {
             .map(|(asker, value)| (asker.client.into(), Mac(value.mac.0)))
             .collect()
     }
+}
+
+/// Makes one change of a table.
+fn make<K: Ord + Copy, V: Copy>(table: &mut BTreeMap<K, V>, change: &Change<K, V>) {
+    match change {
+        Change::Put(key, value) => table.insert(*key, *value),
+        Change::Remove(key) => table.remove(key),
+    };
 }
 
 /// The place of a VIP's entry.

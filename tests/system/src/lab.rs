@@ -4,6 +4,8 @@
 //! would be disturbed by the next.
 
 use serde_json::Value;
+mod operated;
+
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::fs::{self, File};

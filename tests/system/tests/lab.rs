@@ -21,12 +21,18 @@ mod chaos;
 mod cluster;
 #[path = "lab/command.rs"]
 mod command;
+#[path = "lab/confined.rs"]
+mod confined;
 #[path = "lab/credentials.rs"]
 mod credentials;
 #[path = "lab/doctor.rs"]
 mod doctor;
+#[path = "lab/documents.rs"]
+mod documents;
 #[path = "lab/drain.rs"]
 mod drain;
+#[path = "lab/encap.rs"]
+mod encap;
 #[path = "lab/hang.rs"]
 mod hang;
 #[path = "lab/heirs.rs"]
@@ -43,6 +49,8 @@ mod moves;
 mod neighbour;
 #[path = "lab/one_node.rs"]
 mod one_node;
+#[path = "lab/operated.rs"]
+mod operated;
 #[path = "lab/options.rs"]
 mod options;
 #[path = "lab/probe.rs"]

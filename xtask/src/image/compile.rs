@@ -9,7 +9,7 @@ use crate::ebpf::{self, Object};
 use crate::tools::{self, Place, output, root, say, target};
 use anyhow::{Context, Result, bail};
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// How a program is compiled.
@@ -28,7 +28,7 @@ pub(super) enum Pace {
 pub(super) fn build(architecture: Architecture, source: &Source, pace: Pace) -> Result<Vec<u8>> {
     let object = ebpf::build(Object::Heliograph)?;
     ensure(architecture)?;
-    let mut cargo = cargo(architecture, source)?;
+    let mut cargo = cargo(architecture, source, &root())?;
     let (folder, profile) = match pace {
         Pace::Optimised => (target().join("image/build"), "release"),
         // What it needs on this machine is built there already.
@@ -49,6 +49,28 @@ pub(super) fn build(architecture: Architecture, source: &Source, pace: Pace) -> 
     fit(&bytes, architecture, &object)
         .with_context(|| format!("{} is not fit for an image", program.display()))?;
     Ok(bytes)
+}
+
+/// The speaker as [`build`] makes it, made anew from nothing and from a copy of the tree in `folder`, which is empty. The kernel object is the
+/// same: it is built in one place.
+///
+/// # Errors
+/// As [`build`].
+pub(super) fn again(architecture: Architecture, source: &Source, folder: &Path) -> Result<Vec<u8>> {
+    let object = ebpf::build(Object::Heliograph)?;
+    ensure(architecture)?;
+    let mut copy = Command::new("sh");
+    copy.args(["-c", COPY, "sh"])
+        .arg(folder)
+        .current_dir(root());
+    tools::run(&mut copy)?;
+    let mut cargo = cargo(architecture, source, folder)?;
+    // As far from the tree's root as the first one.
+    let target = folder.join("target/image/build");
+    cargo.arg("--release").arg("--target-dir").arg(&target);
+    tools::run(cargo.env("HELIOGRAPH_EBPF_OBJECT", object))?;
+    let program = target.join(triple(architecture)).join("release/speaker");
+    fs::read(&program).with_context(|| format!("failed to read {}", program.display()))
 }
 
 /// The target's name.
@@ -85,12 +107,13 @@ pub(super) fn ensure(architecture: Architecture) -> Result<()> {
     })
 }
 
-fn cargo(architecture: Architecture, source: &Source) -> Result<Command> {
+/// How cargo builds the speaker of the tree in `tree`.
+fn cargo(architecture: Architecture, source: &Source, tree: &Path) -> Result<Command> {
     let triple = triple(architecture);
     let upper = triple.replace('-', "_").to_uppercase();
     let compiler = c_compiler(architecture);
     let own = Place {
-        folder: root().display().to_string(),
+        folder: tree.display().to_string(),
         name: "/heliograph".to_owned(),
     };
     let places: Vec<Place> = [own].into_iter().chain(tools::places()?).collect();
@@ -101,6 +124,7 @@ fn cargo(architecture: Architecture, source: &Source) -> Result<Command> {
         .collect();
     let mut cargo = tools::cargo();
     cargo
+        .current_dir(tree)
         .args(["build", "--quiet", "--locked"])
         .args(["--package", "speaker", "--target", &triple])
         .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"))
@@ -168,6 +192,9 @@ impl Elf<'_> {
 }
 
 const INTERPRETER: u64 = 3;
+/// What git knows of, as it stands there.
+const COPY: &str =
+    "git ls-files -z | tar --create --null --files-from=- | tar --extract --directory=\"$1\"";
 
 #[cfg(test)]
 mod tests {

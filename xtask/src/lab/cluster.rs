@@ -4,6 +4,9 @@
 //! in as they do anywhere, by kubectl. The service proxy, which knows files alone, follows a mirror of services and
 //! slices. Knows nothing of what a speaker does with any of it.
 
+use super::http::{get, send};
+use super::kubelet::Pod;
+use super::mirror::Mirror;
 use super::net::{self, Netns};
 use super::record::Process;
 use super::topology::CONTROL_V4;
@@ -11,13 +14,10 @@ use crate::tools;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 use std::fs::{self, Permissions};
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// The binaries of a cluster.
@@ -67,7 +67,8 @@ impl Cluster {
             .arg(folder.join("tokens"))
             .arg("--kubeconfig")
             .arg(cluster.kubeconfig(ADMIN))
-            .args(["--service", WEBHOOKS]);
+            .args(["--service", WEBHOOKS])
+            .args(["--service", OPERATOR_WEBHOOK]);
         cluster.spawn(&mut double, "api-double")?;
         cluster.write_access(binaries)?;
         // Plain HTTP for the mirror, where nobody else gets at it.
@@ -94,6 +95,81 @@ impl Cluster {
             .arg(self.kubeconfig("controller"));
         self.spawn(&mut controller, CONTROLLER)?;
         self.wait(HEALTH_PORT, "the controller")
+    }
+
+    /// Starts what the pod of a Deployment runs, with these flags besides.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub(super) fn start_pod(
+        &mut self,
+        binary: &Path,
+        account: &str,
+        pod: &Pod,
+        flags: &[&str],
+    ) -> Result<()> {
+        let mut command = self.control.command(binary);
+        command.args(&pod.args).args(flags).envs(pod.env.clone());
+        command.arg("--kubeconfig").arg(self.kubeconfig(account));
+        self.spawn(&mut command, &pod.name)
+    }
+
+    /// Whether what the pod of that name runs does so still.
+    ///
+    /// # Errors
+    /// When it cannot be asked after.
+    pub(super) fn has_pod(&mut self, name: &str) -> Result<bool> {
+        let mut children = self.children.iter_mut();
+        let Some((child, _)) = children.find(|(_, what)| what == name) else {
+            return Ok(false);
+        };
+        Ok(child.try_wait()?.is_none())
+    }
+
+    /// Ends what the pod of that name runs, in order.
+    ///
+    /// # Errors
+    /// When it does not end.
+    pub(super) fn end_pod(&mut self, name: &str) -> Result<()> {
+        let Some(at) = self.children.iter().position(|(_, what)| what == name) else {
+            return Ok(());
+        };
+        let (mut child, what) = self.children.remove(at);
+        if let Ok(process) = Process::running(child.id(), what) {
+            process.end()?;
+        }
+        child.wait().context("failed to wait for a pod")?;
+        Ok(())
+    }
+
+    /// Whether something of the control plane says at that port that it is ready.
+    pub(super) fn is_ready(&self, port: u16) -> bool {
+        get(&self.control, port, "/readyz").is_ok()
+    }
+
+    /// An object, or a list, as the administrator sees it; none if it is not there.
+    ///
+    /// # Errors
+    /// When the API server does not tell.
+    pub(super) fn object(&self, path: &str) -> Result<Option<Value>> {
+        match send(&self.control, PROXY_PORT, "GET", path, "")? {
+            (200, body) => Ok(Some(serde_json::from_str(&body)?)),
+            (404, _) => Ok(None),
+            (code, body) => bail!("GET {path}: {code} {body}"),
+        }
+    }
+
+    /// Changes something as the cluster's own parts do. That it is there already, or not any more, is well.
+    ///
+    /// # Errors
+    /// When the API server refuses.
+    pub(super) fn change(&self, method: &str, path: &str, body: &Value) -> Result<()> {
+        let (code, answer) = send(&self.control, PROXY_PORT, method, path, &body.to_string())?;
+        ensure!(
+            (200..300).contains(&code) || code == 404 || code == 409,
+            "{method} {path}: {code} {answer}"
+        );
+        Ok(())
     }
 
     /// Ends the controller at once, as a crash would.
@@ -123,11 +199,13 @@ impl Cluster {
         net::run(&mut kubectl)
     }
 
-    /// Says where a node is, as its kubelet would: applying a manifest leaves statuses alone.
+    /// Says what a node is and where, as its kubelet would: applying a manifest leaves statuses alone.
     ///
     /// # Errors
     /// With kubectl's own words.
     pub(super) fn locate(&self, node: &str, number: u8) -> Result<()> {
+        let labels = json!({"metadata": {"labels": {"kubernetes.io/os": "linux"}}});
+        self.change("PATCH", &format!("/api/v1/nodes/{node}"), &labels)?;
         let status = format!(
             r#"{{"status":{{"addresses":[{{"type":"InternalIP","address":"192.0.2.{0}"}},{{"type":"InternalIP","address":"2001:db8::{0}"}}]}}}}"#,
             10 + number
@@ -145,7 +223,7 @@ impl Cluster {
         let folder = self.objects();
         fs::create_dir_all(&folder)
             .with_context(|| format!("failed to make {}", folder.display()))?;
-        self.mirror = Some(Mirror::start(&self.control, &folder)?);
+        self.mirror = Some(Mirror::start(&self.control, PROXY_PORT, &folder)?);
         Ok(folder)
     }
 
@@ -259,81 +337,6 @@ impl Drop for Cluster {
     }
 }
 
-/// Services and slices, written to a file whenever they change; stops when dropped.
-#[derive(Debug)]
-struct Mirror {
-    stop: Option<Sender<()>>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Mirror {
-    fn start(control: &Netns, folder: &Path) -> Result<Self> {
-        let (control, file) = (control.clone(), folder.join("objects.yaml"));
-        let mut written = reflect(&control, &file, "")?;
-        let (stop, stopped) = channel();
-        let thread = std::thread::spawn(move || follow(&control, &file, &mut written, &stopped));
-        Ok(Self {
-            stop: Some(stop),
-            thread: Some(thread),
-        })
-    }
-}
-
-impl Drop for Mirror {
-    fn drop(&mut self) {
-        self.stop = None;
-        if let Some(thread) = self.thread.take() {
-            // A panic there has been printed by the thread itself.
-            drop(thread.join());
-        }
-    }
-}
-
-fn follow(control: &Netns, file: &Path, written: &mut String, stopped: &Receiver<()>) {
-    while stopped.recv_timeout(TURN) == Err(RecvTimeoutError::Timeout) {
-        match reflect(control, file, written) {
-            Ok(text) => *written = text,
-            Err(error) => tools::say(&format!("mirror of services: {error:#}")),
-        }
-    }
-}
-
-/// Writes what is there if it is not what was written last.
-fn reflect(control: &Netns, file: &Path, written: &str) -> Result<String> {
-    let mut text = String::new();
-    for (kind, path) in MIRRORED {
-        let mut list = get(control, PROXY_PORT, path)?;
-        let items = list["items"].as_array_mut().map(std::mem::take);
-        for mut item in items.unwrap_or_default() {
-            item["kind"] = kind.into();
-            text += &format!("---\n{item}\n");
-        }
-    }
-    if text != written {
-        let new = file.with_extension("new");
-        write(&new, &text)?;
-        fs::rename(&new, file).with_context(|| format!("failed to write {}", file.display()))?;
-    }
-    Ok(text)
-}
-
-/// The answer to a question at a port of the control plane: of the administrator's by `kubectl proxy`. HTTP/1.0, so that it ends with the connection.
-fn get(control: &Netns, port: u16, path: &str) -> Result<Value> {
-    let text = control.enter(|| -> Result<String> {
-        let at = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let mut stream = TcpStream::connect_timeout(&at, ANSWER_MAX)?;
-        stream.set_read_timeout(Some(ANSWER_MAX))?;
-        write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
-        let mut text = String::new();
-        stream.read_to_string(&mut text)?;
-        Ok(text)
-    })??;
-    let (head, body) = text.split_once("\r\n\r\n").context("no HTTP answer")?;
-    let line = head.lines().next().unwrap_or_default();
-    ensure!(line.contains(" 200 "), "GET {path}: {line}: {body}");
-    Ok(serde_json::from_str(body).unwrap_or(Value::Null))
-}
-
 fn write(path: &Path, text: &str) -> Result<()> {
     fs::write(path, text).with_context(|| format!("failed to write {}", path.display()))
 }
@@ -348,9 +351,9 @@ fn api() -> SocketAddr {
     SocketAddr::from((CONTROL_V4, API_PORT))
 }
 
-const NAMESPACE: &str = "metallb-system";
+pub(super) const NAMESPACE: &str = "metallb-system";
 /// The service accounts, whose tokens are their names.
-const ACCOUNTS: [&str; 2] = ["controller", "speaker"];
+const ACCOUNTS: [&str; 3] = ["controller", "speaker", "metallb-operator"];
 const ADMIN: &str = "admin";
 /// What the controller's process and log go by.
 const CONTROLLER: &str = "controller";
@@ -359,11 +362,8 @@ const HEALTH_PORT: u16 = 17472; // the controller's, as MetalLB's
 const PROXY_PORT: u16 = 8001; // kubectl's own default
 /// The webhooks' Service, and where the controller serves them.
 const WEBHOOKS: &str = "metallb-webhook-service.metallb-system=127.0.0.1:9443";
-const MIRRORED: [(&str, &str); 2] = [
-    ("Service", "/api/v1/services"),
-    ("EndpointSlice", "/apis/discovery.k8s.io/v1/endpointslices"),
-];
+/// The operator's, which shares the address with the controller here and so has another port.
+const OPERATOR_WEBHOOK: &str = "metallb-operator-webhook-service.metallb-system=127.0.0.1:9444";
 const TURN: Duration = Duration::from_millis(200);
-const ANSWER_MAX: Duration = Duration::from_secs(5);
 const READY_MAX: Duration = Duration::from_secs(20);
 const LOG_LINES: usize = 30;

@@ -36,6 +36,10 @@ pub struct Request {
     /// that works against it (target/lab/hg/kubectl).
     #[arg(long, global = true)]
     api: bool,
+    /// As with --api, installed by the operator: from a MetalLB resource to pods, which the lab makes processes, and to answers. Whatever
+    /// is done to the resource meanwhile has its effect; deleting it takes controller and speakers away.
+    #[arg(long, global = true)]
+    operator: bool,
     /// Add a router (FRR) that speaks BGP with every node, and a client behind it that reaches the VIPs of `deploy/samples-bgp` by its
     /// routes; --exec runs there.
     #[arg(long, global = true)]
@@ -81,7 +85,8 @@ impl Request {
                 options.manifests = tools::root().join("deploy/samples-bgp");
             }
         }
-        if self.api {
+        options.is_operated = self.operator;
+        if self.api || self.operator {
             options.cluster = Some(build_cluster()?);
         }
         self.show(options)
@@ -118,7 +123,11 @@ impl Request {
                 is_well.map_or(INTERRUPTED, |is_well| u8::from(!is_well))
             }
             Some(_) | None => {
-                signals.forever().next();
+                // A cluster's own parts go on with their work.
+                while signals.pending().next().is_none() {
+                    lab.attend()?;
+                    std::thread::sleep(TURN);
+                }
                 0
             }
         };
@@ -225,6 +234,7 @@ const PACKAGES: &[&str] = &[
     "tcpdump",
     "util-linux",
 ];
+const TURN: Duration = Duration::from_millis(200);
 const POLL: Duration = Duration::from_millis(20);
 const KIND: Duration = Duration::from_secs(3);
 const INTERRUPTED: u8 = 130;

@@ -27,6 +27,8 @@ pub struct Options {
     pub run_dir: PathBuf,
     /// What makes it a cluster; without, the speakers follow the folder of manifests.
     pub cluster: Option<Binaries>,
+    /// Whether the operator installs the cluster from a MetalLB resource, in place of manifests.
+    pub is_operated: bool,
     /// Further flags of every speaker.
     pub speaker_flags: &'static [&'static str],
     /// Whether there are a router at the switch and a client behind it.
@@ -49,6 +51,7 @@ impl Options {
             bpffs: PathBuf::from(BPFFS),
             run_dir: PathBuf::from(RUN_DIR),
             cluster: None,
+            is_operated: false,
             speaker_flags: &[],
             has_router: false,
             nodes: 3,

@@ -36,6 +36,7 @@ pub(super) fn wait_until_served(
 ) -> Result<Option<Vips>> {
     let until = Instant::now() + SERVED_MAX;
     while !interrupted() {
+        lab.attend()?;
         lab.check_speakers()?;
         let frontends = lab.frontends()?;
         let client = lab.topology().asker();
@@ -126,6 +127,14 @@ fn line(lab: &Lab, frontend: &Frontend) -> Result<String> {
 /// What to try, with the files or the kubectl that this lab has.
 fn change(lab: &Lab, node: &str) -> String {
     match lab.kubectl() {
+        Some(kubectl) if lab.options().is_operated => {
+            let kubectl = short(&kubectl);
+            format!(
+                "{kubectl} -n metallb-system get metallbs,deployments,daemonsets,pods\n  \
+                 {kubectl} -n metallb-system patch metallb metallb --type=merge -p '{{\"spec\":{{\"logLevel\":\"debug\"}}}}'   # one speaker after the other\n  \
+                 {kubectl} -n metallb-system delete metallb metallb   # controller, speakers and all that they did go"
+            )
+        }
         Some(kubectl) => {
             let kubectl = short(&kubectl);
             format!(

@@ -1,5 +1,6 @@
 //! A speaker process on a node of the lab, and questions to it over its command line.
 
+use super::kubelet::Pod;
 use super::topology::Node;
 use super::{net, show};
 use anyhow::{Context, Result, bail, ensure};
@@ -46,6 +47,8 @@ pub(super) struct Start<'a> {
     pub(super) bpffs: &'a Path,
     pub(super) log: &'a Path,
     pub(super) flags: &'a [&'a str],
+    /// The pod whose container it is.
+    pub(super) pod: Option<&'a Pod>,
 }
 
 impl Speaker {
@@ -57,7 +60,12 @@ impl Speaker {
             binary.display()
         );
         let mut command = start.node.netns.command(binary);
-        command.args(["run", "--node-name", &start.node.name]);
+        match start.pod {
+            Some(pod) => command.args(&pod.args).envs(pod.env.clone()),
+            None => command
+                .args(["run", "--node-name", &start.node.name])
+                .env("METALLB_ML_SECRET_KEY_PATH", secret(start.log)?),
+        };
         match &start.source {
             Source::Manifests(folder) => command.arg("--manifests").arg(folder),
             Source::Cluster(kubeconfig) => command.arg("--kubeconfig").arg(kubeconfig),
@@ -65,7 +73,6 @@ impl Speaker {
         command.arg("--run-dir").arg(start.run_dir);
         command.arg("--bpffs").arg(start.bpffs);
         command.args(start.flags);
-        command.env("METALLB_ML_SECRET_KEY_PATH", secret(start.log)?);
         Ok(Self {
             node: start.node.name.clone(),
             binary: binary.to_owned(),
@@ -186,8 +193,16 @@ impl Speaker {
     /// # Errors
     /// When it cannot be waited for.
     pub fn stop(&mut self) -> Result<std::process::ExitStatus> {
+        self.end(STOP_MAX)
+    }
+
+    /// The same with other patience.
+    ///
+    /// # Errors
+    /// When it cannot be waited for.
+    pub fn end(&mut self, patience: Duration) -> Result<std::process::ExitStatus> {
         self.ask_to_stop();
-        let until = Instant::now() + STOP_MAX;
+        let until = Instant::now() + patience;
         while Instant::now() < until {
             if let Some(status) = self.child.try_wait()? {
                 return Ok(status);

@@ -1,14 +1,19 @@
-//! What `docs/security.md` claims is shown by tests that are there, or called a limit.
+//! What `docs/security.md` and `docs/compatibility.md` claim is shown by tests that are there, or called a limit.
 
 use super::compat::Known;
 use super::{Finding, Tree};
 
 /// Rows of tables whose last column is headed `shown by` that name no test, or one that is not there.
 pub(super) fn shown(tree: &Tree) -> Vec<Finding> {
-    let Some(text) = tree.text(FILE) else {
-        return vec![Finding::new(FILE, 0, "is missing")];
-    };
     let known = Known::of(tree);
+    let findings = FILES.iter().flat_map(|file| in_file(tree, &known, file));
+    findings.collect()
+}
+
+fn in_file(tree: &Tree, known: &Known<'_>, file: &str) -> Vec<Finding> {
+    let Some(text) = tree.text(file) else {
+        return vec![Finding::new(file, 0, "is missing")];
+    };
     let mut findings = Vec::new();
     let mut is_claim = false;
     for (at, line) in text.lines().enumerate() {
@@ -28,7 +33,7 @@ pub(super) fn shown(tree: &Tree) -> Vec<Finding> {
         if !is_claim || last.starts_with(LIMIT) {
             continue;
         }
-        let mut find = |what: String| findings.push(Finding::new(FILE, at + 1, what));
+        let mut find = |what: String| findings.push(Finding::new(file, at + 1, what));
         let tests: Vec<&str> = last.split('`').skip(1).step_by(2).collect();
         if tests.is_empty() {
             find(format!("names no test, and is not called a `{LIMIT}`"));
@@ -39,6 +44,6 @@ pub(super) fn shown(tree: &Tree) -> Vec<Finding> {
     findings
 }
 
-const FILE: &str = "docs/security.md";
+const FILES: [&str; 2] = ["docs/security.md", "docs/compatibility.md"];
 const HEAD: &str = "shown by";
 const LIMIT: &str = "limit: ";

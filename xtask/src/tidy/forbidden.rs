@@ -213,6 +213,10 @@ const UNSAFE_EXCEPTIONS: &[Exception] = &[
         why: "packet memory and kernel helpers",
     },
     Exception {
+        path: "speaker-ebpf/src/prog/way.rs",
+        why: "kernel helpers for routes and for room in packets",
+    },
+    Exception {
         path: "speaker-ebpf/src/prog/socket.rs",
         why: "a context, and a kernel map",
     },
@@ -226,7 +230,7 @@ const UNSAFE_EXCEPTIONS: &[Exception] = &[
     },
     Exception {
         path: "speaker/src/edge/",
-        why: "socket options without a safe wrapper",
+        why: "socket options and adjtimex, which have no safe wrapper",
     },
     Exception {
         path: "xtask/src/lab/chaos/socket.rs",
@@ -256,6 +260,10 @@ const RAW_EXCEPTIONS: &[Exception] = &[
     Exception {
         path: "speaker-ebpf/src/prog/ctx.rs",
         why: "the packets",
+    },
+    Exception {
+        path: "speaker-ebpf/src/prog/way.rs",
+        why: "room in packets",
     },
     Exception {
         path: "speaker-ebpf/src/prog/socket.rs",

@@ -5,12 +5,13 @@
 
 use super::{Agent, Output};
 use crate::plan::{self, L2Entry, Plan, Shares, Steering};
-use crate::steering::history::{FINDING, Facts, History};
+use crate::steering::history::{FINDING, Facts, History, WINDOW};
 use crate::steering::socket::Listeners;
-use crate::steering::{Before, Neighbourhood, Place, Prospects, Share, Unspread, Weights};
+use crate::steering::{Before, Neighbourhood, Overlay, Place, Prospects, Share, Unspread, Weights};
 use speaker_ebpf::abi::Mode;
 use speaker_proto::{GroupKey, NodeName, Time, Vip};
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// What is known of the segments, and what follows.
@@ -21,6 +22,8 @@ pub(super) struct Spreading {
     prospects: Arc<Prospects>,
     /// VIPs that the last process spread, until that was followed up.
     adopted: BTreeSet<Vip>,
+    /// VIPs that were to be spread over segments, and when that was so last: connections go on for a while.
+    beyond: BTreeMap<IpAddr, Time>,
     /// What others held when this process came to them, and when that was.
     found: Option<(Time, BTreeSet<GroupKey>)>,
     /// When the history of something ends.
@@ -70,9 +73,10 @@ impl Agent {
         ));
         self.find(now);
         let hood = Arc::clone(self.spreading.hood.as_ref()?);
+        let overlay = Arc::new(self.overlay(now));
         let found = self.spreading.found.as_ref();
         let found = found.filter(|(at, _)| now < *at + FINDING);
-        let Shares { shares, unspread } = plan::shares(&self.memo, &self.local, &hood);
+        let Shares { shares, unspread } = plan::shares(&self.memo, &self.local, &hood, &overlay);
         let ground = Ground {
             entries,
             last: &self.plan,
@@ -89,7 +93,17 @@ impl Agent {
             rows: self.spreading.history.rows().clone(),
             unspread,
             neighbourhood: hood,
+            overlay,
         })
+    }
+
+    /// How other segments are reached, if anything is spread over them or was until lately.
+    fn overlay(&mut self, now: Time) -> Overlay {
+        let beyond = &mut self.spreading.beyond;
+        beyond.extend(plan::beyond(&self.memo).into_iter().map(|vip| (vip, now)));
+        beyond.retain(|_, last| now < *last + WINDOW);
+        let vips = beyond.keys().copied().collect();
+        plan::overlay(&self.world, &self.local, &self.roster, vips)
     }
 
     /// Notes once what others hold, as soon as all of them have said so.

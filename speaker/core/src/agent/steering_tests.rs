@@ -169,3 +169,21 @@ fn spreading_ends_with_a_window_for_connections() {
     let outputs = put(&mut agent, due + Span::s(1), SPREADING);
     assert_eq!(looked_for(&outputs), Vec::<String>::new(), "they still are");
 }
+
+#[test]
+fn what_goes_to_other_segments_is_taken_in_for_as_long_as_connections_are_followed() {
+    let now = Time::ms(1000);
+    let (mut agent, _) = spreading(now);
+    agent.input(now + Span::s(3), hood(&[]));
+    let beyond = SPREADING.replace("steering: spread", "steering: spread-encap");
+    put(&mut agent, now + Span::s(3), &beyond);
+    let overlay = |agent: &Agent| Arc::clone(&agent.plan().steering.as_ref().unwrap().overlay);
+    assert_eq!(overlay(&agent).vips, [vip().0].into());
+    let later = now + Span::s(5);
+    put(&mut agent, later, SPREADING);
+    assert_eq!(overlay(&agent).vips, [vip().0].into());
+    let due = later + WINDOW;
+    drain(&mut agent, due);
+    put(&mut agent, due, SPREADING);
+    assert!(overlay(&agent).vips.is_empty());
+}

@@ -32,7 +32,7 @@ pub fn constraints(options: &Options) -> [Object; 2] {
         "readOnlyRootFilesystem": true,
         "requiredDropCapabilities": ["ALL"],
         "allowedCapabilities": CAPABILITIES,
-        "seccompProfiles": ["runtime/default"],
+        "seccompProfiles": ["runtime/default", "localhost/heliograph/speaker.json"],
         "runAsUser": anything,
         "seLinuxContext": anything,
         "fsGroup": anything,

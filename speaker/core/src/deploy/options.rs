@@ -17,6 +17,8 @@ pub struct Options {
     pub controllers: u8,
     /// The speakers' pods.
     pub speaker: Component,
+    /// A seccomp profile for the speakers, by its path in the kubelet's folder; `None`: the runtime's own.
+    pub speaker_seccomp: Option<String>,
     /// How much both log.
     pub log_level: Level,
     /// The class of services that are served; `None`: those without.
@@ -142,6 +144,7 @@ impl Options {
             controller: Component::new(controller, "system-cluster-critical"),
             controllers: 1,
             speaker: Component::new(speaker, "system-node-critical"),
+            speaker_seccomp: None,
             log_level: Level::default(),
             class: None,
             bgp_type: None,

@@ -10,8 +10,8 @@ use k8s_openapi::api::apps::v1::{
 };
 use k8s_openapi::api::core::v1::{
     Capabilities, ConfigMap, ConfigMapVolumeSource, Container, ContainerPort, HostPathVolumeSource,
-    PodSecurityContext, PodSpec, SELinuxOptions, SecretVolumeSource, SecurityContext, Toleration,
-    Volume, VolumeMount,
+    PodSecurityContext, PodSpec, SELinuxOptions, SeccompProfile, SecretVolumeSource,
+    SecurityContext, Toleration, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
@@ -23,7 +23,13 @@ pub(super) fn daemon_set(options: &Options) -> Object {
         dns_policy: Some("ClusterFirstWithHostNet".to_owned()),
         tolerations: Some(["master", "control-plane"].map(tolerated).to_vec()),
         security_context: Some(PodSecurityContext {
-            seccomp_profile: Some(seccomp()),
+            seccomp_profile: Some(match &options.speaker_seccomp {
+                None => seccomp(),
+                Some(profile) => SeccompProfile {
+                    type_: "Localhost".to_owned(),
+                    localhost_profile: Some(profile.clone()),
+                },
+            }),
             ..PodSecurityContext::default()
         }),
         containers: vec![container(options)],

@@ -86,6 +86,20 @@ fn a_component_can_be_told_where_and_how_to_run() {
 }
 
 #[test]
+fn a_speaker_can_be_told_which_calls_it_may_make() {
+    let mut options = Options::new("metallb-system", "c", "s");
+    options.speaker_seccomp = Some("heliograph/speaker.json".to_owned());
+    let objects = running(&options);
+    let profile = |kind: &str| {
+        let object = objects.iter().find(|one| one.kind == kind).unwrap();
+        object.body["spec"]["template"]["spec"]["securityContext"]["seccompProfile"].clone()
+    };
+    let own = json!({"type": "Localhost", "localhostProfile": "heliograph/speaker.json"});
+    assert_eq!(profile("DaemonSet"), own);
+    assert_eq!(profile("Deployment"), json!({"type": "RuntimeDefault"}));
+}
+
+#[test]
 fn both_are_told_the_same_of_what_concerns_both() {
     let mut options = options();
     options.log_level = Level::Debug;

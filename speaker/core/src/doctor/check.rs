@@ -17,6 +17,8 @@ pub enum Check {
     ClockSource,
     /// The date.
     WallClock,
+    /// Whether something keeps the date.
+    ClockUnkept,
     /// Capabilities.
     Capabilities,
     /// The bpf file system.
@@ -161,6 +163,11 @@ pub const CHECKS: &[Row] = &[
         check: Check::WallClock,
         name: "wall-clock",
         why: "certificates and tokens count by the date, and seem not to be valid yet; deadlines do not",
+    },
+    Row {
+        check: Check::ClockUnkept,
+        name: "clock-unkept",
+        why: "clocks that drift apart make logs and events of nodes hard to put in order, and at last certificates and tokens invalid",
     },
     Row {
         check: Check::Capabilities,

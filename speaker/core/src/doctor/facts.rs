@@ -54,6 +54,8 @@ pub struct Kernel {
     pub clock_source: Option<String>,
     /// Seconds since 1970 by the wall clock.
     pub wall_s: i64,
+    /// Whether something keeps that clock, such as NTP; `None`: the kernel does not say.
+    pub is_clock_kept: Option<bool>,
     /// Capabilities that a speaker needs and this process lacks, with what each is for.
     pub lacking: BTreeMap<String, String>,
     /// Where the bpf file system should be.

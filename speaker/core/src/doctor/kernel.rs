@@ -37,6 +37,7 @@ pub(super) fn examine(facts: &Facts, found: &mut Findings) {
     }
     bpf_fs(facts, found);
     clocks(facts, found);
+    kept(facts, found);
     conntrack(facts, found);
 }
 
@@ -108,6 +109,19 @@ fn clocks(facts: &Facts, found: &mut Findings) {
                 facts.kernel.wall_s
             ),
             "set the clock: chronyc makestep, or timedatectl set-ntp true",
+        );
+    }
+}
+
+fn kept(facts: &Facts, found: &mut Findings) {
+    if facts.kernel.is_clock_kept == Some(false) {
+        // No more than a note: a machine's host may set its clock behind the kernel's back.
+        found.add(
+            Severity::Note,
+            Check::ClockUnkept,
+            "",
+            "the kernel calls the clock unsynchronised (adjtimex)",
+            "run chrony, systemd-timesyncd or ptp4l on the node, unless its host keeps the clock",
         );
     }
 }

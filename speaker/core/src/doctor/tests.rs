@@ -16,6 +16,7 @@ fn sound() -> Facts {
         has_types: true,
         clock_source: Some("tsc".into()),
         wall_s: 1_800_000_000,
+        is_clock_kept: Some(true),
         lacking: BTreeMap::new(),
         bpffs: "/sys/fs/bpf".into(),
         bpffs_state: BpfFsState::Usable,
@@ -190,6 +191,9 @@ const KERNEL: &[Case] = &[
         f.kernel.clock_source = Some("hpet".into())
     }),
     (Check::WallClock, Error, "", |f| f.kernel.wall_s = 12),
+    (Check::ClockUnkept, Note, "", |f| {
+        f.kernel.is_clock_kept = Some(false)
+    }),
     (Check::Capabilities, Error, "CAP_BPF", |f| {
         f.kernel.lacking.insert("CAP_BPF".into(), "load".into());
     }),
@@ -522,7 +526,7 @@ fn the_worst_comes_first_and_gives_the_exit_code() {
          NOTE proxy-ndp (bond0): proxy_ndp is 1\n    \
          why: the stack would answer for VIPs by itself, so that the speaker joins their groups by sockets, which do not outlive it\n    \
          do:  sysctl -w net/ipv6/conf/bond0/proxy_ndp=0 net/ipv6/conf/all/proxy_ndp=0, if nothing relies on it\n\n\
-         errors 1, warnings 1, notes 1, of 46 checks\n"
+         errors 1, warnings 1, notes 1, of 47 checks\n"
     );
 }
 

@@ -35,6 +35,8 @@ pub(super) struct Demand {
     pub(super) is_forced: bool,
     /// Its packets are to be spread over nodes.
     pub(super) is_spread: bool,
+    /// Over such on other segments as well.
+    pub(super) is_beyond: bool,
     /// Sockets of a service proxy are to serve it.
     pub(super) is_socketed: bool,
     /// What else is to be done with its packets.
@@ -292,6 +294,7 @@ fn demand(setting: &mut Setting, raw: &Raw<'_>) -> Demand {
         pool: None,
         is_forced: false,
         is_spread: false,
+        is_beyond: false,
         is_socketed: false,
         placement: None,
         options: options::Asked::default(),
@@ -324,7 +327,8 @@ fn fill(demand: &mut Demand, setting: &mut Setting, raw: &Raw<'_>) -> Result<(),
         demand.field = Some(setting.field(kept.clone(), families(&demand.vips)));
     }
     let (word, doubts) = steering::asked(setting, raw.service, &pool, &kept);
-    demand.is_spread = word == Some(steering::SPREAD);
+    demand.is_beyond = word == Some(steering::BEYOND);
+    demand.is_spread = demand.is_beyond || word == Some(steering::SPREAD);
     demand.is_socketed = word == Some(steering::SOCKET);
     demand.problems.extend(doubts);
     let (options, doubts) = options::asked(setting, raw.service, &pool, &kept);

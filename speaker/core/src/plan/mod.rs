@@ -11,6 +11,7 @@ mod group;
 mod l2;
 mod moves;
 mod options;
+mod overlay;
 mod passed;
 mod placement;
 mod ranks;
@@ -55,6 +56,7 @@ pub use explain::{
 };
 pub use moves::{L2Move, L2Moves, link_of, moves};
 pub use options::{Ports, Sources};
+pub use overlay::{beyond, overlay};
 pub use passed::{Passed, passed_over};
 pub use reason::{Reason, Unfit, Unmatched};
 pub use socket::Served;

@@ -14,7 +14,7 @@ use crate::object::{Kind, ObjectKey};
 use crate::problem::Problem;
 use crate::service::Service;
 use crate::steering::{
-    Neighbourhood, Place, Prospect, Prospects, Share, Spread, Unspread, Weights,
+    Neighbourhood, Overlay, Place, Prospect, Prospects, Share, Spread, Unspread, Weights,
 };
 use crate::world::World;
 use speaker_proto::member::{Profile, Roster};
@@ -30,8 +30,10 @@ pub struct Steering {
     pub rows: BTreeMap<Place, Spread>,
     /// Those that should be and cannot: the service proxy of this node takes them.
     pub unspread: BTreeMap<Place, Unspread>,
-    /// Where the others are reached.
+    /// Where the others are reached on links.
     pub neighbourhood: Arc<Neighbourhood>,
+    /// How those on other segments are.
+    pub overlay: Arc<Overlay>,
 }
 
 /// Shares of every VIP that is to be spread, and why others that should be are not. As of the last plan.
@@ -44,6 +46,8 @@ pub struct Shares {
 }
 
 const KEY: &str = "steering";
+/// Spread over nodes on other segments as well.
+pub(super) const BEYOND: &str = "spread-encap";
 /// Spread over nodes.
 pub(super) const SPREAD: &str = "spread";
 /// Served by sockets of this node.
@@ -100,7 +104,12 @@ fn doubt(service: &Service, why: String) -> Problem {
 }
 
 /// What should be spread from this node over which of its neighbours.
-pub fn shares(memo: &Memo, local: &Local, hood: &Neighbourhood) -> Shares {
+pub fn shares(memo: &Memo, local: &Local, hood: &Neighbourhood, overlay: &Overlay) -> Shares {
+    let around = Around {
+        local,
+        hood,
+        overlay,
+    };
     let mut shares = Shares::default();
     let Some(survey) = memo.survey_as_is() else {
         return shares;
@@ -117,7 +126,7 @@ pub fn shares(memo: &Memo, local: &Local, hood: &Neighbourhood) -> Shares {
                 .filter(|demand| demand.vips.contains(&vip) && demand.has_candidate())
                 .collect();
             for (name, _) in links {
-                match share(&demands, vip, name, local, hood, &mut pool) {
+                match share(&demands, vip, name, &around, &mut pool) {
                     Some(Ok(share)) => {
                         shares.shares.insert((vip, name.clone()), share);
                     }
@@ -147,32 +156,57 @@ fn share(
     demands: &[&Demand],
     vip: Vip,
     link: &LinkName,
-    local: &Local,
-    hood: &Neighbourhood,
+    around: &Around<'_>,
     pool: &mut Interned,
 ) -> Option<Result<Share, Unspread>> {
     let asking = demands.iter().find(|demand| demand.is_spread)?;
     if let Some(other) = demands.iter().find(|demand| !demand.is_spread) {
         return Some(Err(Unspread::SharedWith(other.id().clone())));
     }
-    if let Some(bar) = hood.bars.get(link) {
+    if let Some(bar) = around.hood.bars.get(link) {
         return Some(Err(Unspread::Barred(*bar)));
     }
-    let weights = pool.weights(demands, vip, link, local, hood);
+    // Services that share an address go to other segments only if all of them ask for it.
+    let is_beyond = demands.iter().all(|demand| demand.is_beyond);
+    let is_v4 = vip.0.is_ipv4();
+    if is_beyond && !around.overlay.own.iter().any(|own| own.is_ipv4() == is_v4) {
+        return Some(Err(Unspread::NoAddress { is_v4 }));
+    }
+    let weights = pool.weights(demands, vip, (link, is_beyond), around);
     if weights.is_empty() {
         return Some(Err(Unspread::Nobody));
     }
     Some(Ok(Share {
         weights,
         is_by_client: asking.service.is_by_client,
+        is_beyond,
     }))
 }
+
+/// What is around this node.
+struct Around<'a> {
+    local: &'a Local,
+    hood: &'a Neighbourhood,
+    overlay: &'a Overlay,
+}
+
+impl Around<'_> {
+    /// Whether a node gets packets of a family that come in on a link.
+    fn reaches(&self, node: &NodeName, is_v4: bool, (link, is_beyond): (&LinkName, bool)) -> bool {
+        *node == self.local.node
+            || self.hood.nodes.contains_key(&(link.clone(), node.clone()))
+            || (is_beyond && self.overlay.reaches(node, is_v4))
+    }
+}
+
+/// Candidates as seen from a link: of one family if they may be on other segments.
+type Whoever = (*const Candidates, LinkName, Option<bool>);
 
 /// Equal sets are one set, and that of thousands of services which any node may serve is made once.
 #[derive(Default)]
 struct Interned {
     sets: BTreeSet<Arc<Weights>>,
-    of_anyone: BTreeMap<(*const Candidates, LinkName), Arc<Weights>>,
+    of_anyone: BTreeMap<Whoever, Arc<Weights>>,
 }
 
 impl Interned {
@@ -180,26 +214,21 @@ impl Interned {
         &mut self,
         demands: &[&Demand],
         vip: Vip,
-        link: &LinkName,
-        local: &Local,
-        hood: &Neighbourhood,
+        (link, is_beyond): (&LinkName, bool),
+        around: &Around<'_>,
     ) -> Arc<Weights> {
+        let is_v4 = vip.0.is_ipv4();
         let anyone = match demands {
             [alone] if alone.hosts.is_none() => alone.field.as_ref(),
             _ => None,
         };
-        let key = anyone.map(|field| (Arc::as_ptr(&field.candidates), link.clone()));
+        let family = is_beyond.then_some(is_v4);
+        let key = anyone.map(|field| (Arc::as_ptr(&field.candidates), link.clone(), family));
         if let Some(known) = key.as_ref().and_then(|key| self.of_anyone.get(key)) {
             return Arc::clone(known);
         }
-        let is_here = |node: &_| {
-            *node == local.node
-                || hood
-                    .nodes
-                    .contains_key(&(link.clone(), NodeName::clone(node)))
-        };
-        let mut weights = eligible(demands, vip.0.is_ipv4());
-        weights.retain(|node, _| is_here(node));
+        let mut weights = eligible(demands, is_v4, around.overlay);
+        weights.retain(|node, _| around.reaches(node, is_v4, (link, is_beyond)));
         let set = Arc::new(weights);
         let set = self.sets.get(&set).cloned().unwrap_or(set);
         self.sets.insert(Arc::clone(&set));
@@ -211,7 +240,7 @@ impl Interned {
 }
 
 /// The nodes that may serve all of `demands`, with the shares of the first.
-fn eligible(demands: &[&Demand], is_v4: bool) -> Weights {
+fn eligible(demands: &[&Demand], is_v4: bool, overlay: &Overlay) -> Weights {
     let mut sets = demands.iter().map(|demand| {
         let field = demand.field.as_ref();
         let candidates = field.map(|field| &field.candidates.scores);
@@ -224,7 +253,10 @@ fn eligible(demands: &[&Demand], is_v4: bool) -> Weights {
                 .collect(),
             Some(_) => {
                 let mut weights = demand.endpoints(is_v4);
-                weights.retain(|node, _| is_candidate(node));
+                let may = |node: &NodeName| {
+                    is_candidate(node) || super::overlay::may_serve(demand, node, overlay)
+                };
+                weights.retain(|node, _| may(node));
                 weights
             }
         }
@@ -272,7 +304,7 @@ pub fn prospects(
 }
 
 /// A node's own addresses: those of its object, and where its speaker listens.
-fn addresses(world: &World, profile: &Profile) -> Vec<IpAddr> {
+pub(super) fn addresses(world: &World, profile: &Profile) -> Vec<IpAddr> {
     let node = world.nodes.get(&profile.name);
     let of_object = node
         .into_iter()

@@ -64,6 +64,7 @@ impl History {
             let share = facts.own(&place).map(|own| Share {
                 weights: own,
                 is_by_client: spread.share.is_by_client,
+                is_beyond: spread.share.is_beyond,
             });
             let ending = share.map(|share| follow(spread, share, now));
             if let Some(ending) = ending.filter(|ending| now < ending.until) {
@@ -200,6 +201,7 @@ mod tests {
         let share = Share {
             weights: weights(nodes),
             is_by_client: false,
+            is_beyond: false,
         };
         BTreeMap::from([(place(), share)])
     }

@@ -11,7 +11,7 @@ pub mod socket;
 use crate::local::LinkName;
 use crate::service::ServiceId;
 use speaker_proto::{Mac, NodeName, Time, Vip};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -60,6 +60,59 @@ pub enum Unspread {
     Barred(Bar),
     /// No node that may serve it was seen on the link's segment.
     Nobody,
+    /// It is to be spread over segments, and this node's object has no address of its family to send from.
+    NoAddress {
+        /// The family is IPv4.
+        is_v4: bool,
+    },
+}
+
+/// How nodes are reached from this one whatever lies between, and what may come here so. Empty where nothing is spread over segments.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Overlay {
+    /// Other nodes that are heard.
+    pub nodes: BTreeMap<NodeName, Far>,
+    /// Addresses of this node, to which others send.
+    pub own: BTreeSet<IpAddr>,
+    /// Addresses of members, from which they do.
+    pub members: BTreeSet<IpAddr>,
+    /// VIPs for which they may.
+    pub vips: BTreeSet<IpAddr>,
+}
+
+/// How another node is reached.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Far {
+    /// For packets of IPv4, if both nodes have an address of it.
+    pub v4: Option<Ends>,
+    /// For packets of IPv6, likewise.
+    pub v6: Option<Ends>,
+    /// It may get new connections.
+    pub is_fit: bool,
+}
+
+/// The ends of a way to another node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Ends {
+    /// This node's address.
+    pub from: IpAddr,
+    /// The other's.
+    pub to: IpAddr,
+}
+
+impl Far {
+    /// Of packets of a family.
+    pub const fn ends(&self, is_v4: bool) -> Option<Ends> {
+        if is_v4 { self.v4 } else { self.v6 }
+    }
+}
+
+impl Overlay {
+    /// Whether packets of a family reach a node.
+    pub fn reaches(&self, node: &NodeName, is_v4: bool) -> bool {
+        let far = self.nodes.get(node);
+        far.is_some_and(|far| far.ends(is_v4).is_some())
+    }
 }
 
 impl fmt::Display for Bar {
@@ -84,6 +137,11 @@ impl fmt::Display for Unspread {
             }
             Self::Barred(bar) => write!(f, "the link cannot: {bar}"),
             Self::Nobody => f.write_str("no node that may serve it was seen on the segment"),
+            Self::NoAddress { is_v4 } => write!(
+                f,
+                "this node has no address of IPv{} to send to other segments from",
+                if *is_v4 { 4 } else { 6 }
+            ),
         }
     }
 }
@@ -98,6 +156,8 @@ pub struct Share {
     pub weights: Arc<Weights>,
     /// By the client's address only (`sessionAffinity: ClientIP`).
     pub is_by_client: bool,
+    /// Over nodes on other segments as well.
+    pub is_beyond: bool,
 }
 
 /// The same, with who had the connections from before.

@@ -214,6 +214,9 @@ fn a_set_that_does_not_fit_is_left_to_the_proxy() {
     );
 }
 
+/// Ports, and the sources that each is served to.
+type OpenPorts = Vec<(u16, Vec<&'static str>)>;
+
 fn any_plan() -> impl Strategy<Value = Plan> {
     let nets = prop::sample::subsequence(
         &["198.51.100.0/24", "203.0.113.0/24", "2001:db8::/32"],
@@ -223,7 +226,7 @@ fn any_plan() -> impl Strategy<Value = Plan> {
     let row = (0..3_u8, any::<bool>(), prop::collection::vec(port, 0..3));
     let rows = prop::collection::btree_map(1..5_u32, row, 0..4);
     (rows, any::<bool>()).prop_map(|(rows, is_known)| {
-        let row = |(number, (closed, is_echo, ports)): (u32, (u8, bool, Vec<(u16, Vec<&str>)>))| {
+        let row = |(number, (closed, is_echo, ports)): (u32, (u8, bool, OpenPorts))| {
             let closed = [Closed::Pass, Closed::Reject, Closed::Drop][usize::from(closed)];
             let ports: Vec<(u16, &[&str])> =
                 ports.iter().map(|(p, nets)| (*p, &nets[..])).collect();

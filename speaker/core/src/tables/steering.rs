@@ -3,13 +3,17 @@
 //! A table that is in use is never changed: what differs is written beside it, and the rows of the VIPs are switched over. Numbers
 //! come from names, so that a new process gives the same ones and goes on with what the kernel remembers of flows.
 
-use super::{TableChange, split};
+use super::{TableChange, encap, split};
 use crate::diff::diff;
 use crate::local::{LinkName, Local};
 use crate::plan::{Plan, Steering};
 use crate::steering::{Before, Place, Spread, Weights, maglev};
+use speaker_ebpf::abi::encap::ENDS_MAX;
 use speaker_ebpf::abi::steer::{OWN_NODE, STEERED_MAX, TABLES_MAX, TARGETS_MAX};
-use speaker_ebpf::abi::{Bucket, Entry, MacAddr, Mode, SteerValue, TargetKey, TargetValue, VipKey};
+use speaker_ebpf::abi::{
+    Addr, Bucket, EndValue, Entry, FarKey, FarValue, MacAddr, Mode, SteerValue, TargetKey,
+    TargetValue, VipKey,
+};
 use speaker_proto::{Mac, NodeName};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -24,6 +28,10 @@ pub struct Content {
     pub maglev: BTreeMap<u32, Maglev>,
     /// `TARGETS`.
     pub targets: BTreeMap<TargetKey, TargetValue>,
+    /// `FAR`.
+    pub far: BTreeMap<FarKey, FarValue>,
+    /// `ENDS`.
+    pub ends: BTreeMap<Addr, EndValue>,
 }
 
 /// A table of `MAGLEV`, by slot.
@@ -49,7 +57,7 @@ impl Memory {
 struct Recipe {
     now: Arc<Weights>,
     before: Arc<Vec<Before>>,
-    /// Who can be sent anything, on the link that the table is for.
+    /// Who can be sent anything, on the link that the table is for or beyond it.
     reachable: Arc<BTreeSet<NodeName>>,
 }
 
@@ -89,21 +97,32 @@ pub(super) fn changes(have: &Content, want: &Content) -> (Vec<TableChange>, Vec<
     let (table_puts, table_removals) = split(diff(&have.maglev, &want.maglev));
     let (target_puts, target_removals) = split(diff(&have.targets, &want.targets));
     let (row_puts, row_removals) = split(diff(&have.rows, &want.rows));
+    let (far_puts, far_removals) = split(diff(&have.far, &want.far));
+    let (end_puts, end_removals) = split(diff(&have.ends, &want.ends));
     let targets = target_puts.into_iter().map(TableChange::Target);
     let tables = table_puts.into_iter().map(TableChange::Maglev);
     let rows = row_puts.into_iter().map(TableChange::Steer);
-    let before = targets.chain(tables).chain(rows).collect();
+    let ends = end_puts.into_iter().map(TableChange::End);
+    let far = far_puts.into_iter().map(TableChange::Far);
+    let before = ends.chain(far).chain(targets).chain(tables).chain(rows);
+    let before = before.collect();
     let rows = row_removals.into_iter().map(TableChange::Steer);
     let tables = table_removals.into_iter().map(TableChange::Maglev);
     let targets = target_removals.into_iter().map(TableChange::Target);
-    (before, rows.chain(tables).chain(targets).collect())
+    let far = far_removals.into_iter().map(TableChange::Far);
+    let ends = end_removals.into_iter().map(TableChange::End);
+    let after = rows.chain(tables).chain(targets).chain(far).chain(ends);
+    (before, after.collect())
 }
 
 struct Draft<'d> {
     steering: &'d Steering,
     local: &'d Local,
     memory: &'d mut Memory,
+    /// By link.
     reachable: BTreeMap<u32, Arc<BTreeSet<NodeName>>>,
+    /// By link and family, with those on other segments.
+    beyond: BTreeMap<(u32, bool), Arc<BTreeSet<NodeName>>>,
     full: Full,
 }
 
@@ -124,6 +143,7 @@ impl<'d> Draft<'d> {
                 .into_iter()
                 .map(|(link, nodes)| (link, Arc::new(nodes)))
                 .collect(),
+            beyond: BTreeMap::new(),
             full: Full::new(),
         };
         draft.number();
@@ -141,7 +161,7 @@ impl<'d> Draft<'d> {
                 *self.full.entry(("hg_steering", STEERED_MAX)).or_default() += 1;
                 continue;
             }
-            let recipe = self.recipe(key.ifindex(), spread);
+            let recipe = self.recipe((key.ifindex(), place.0.0.is_ipv4()), spread);
             let table = match placed.get(&recipe) {
                 Some(table) => *table,
                 None => {
@@ -156,9 +176,16 @@ impl<'d> Draft<'d> {
             };
             let row = SteerValue::new(table, spread.until.ns());
             let row = row.by_client(spread.share.is_by_client);
+            let row = row.beyond(spread.share.is_beyond);
             content.rows.insert(key, row);
         }
         content.targets = self.targets(&content);
+        let overlay = &self.steering.overlay;
+        content.far = encap::far(overlay, &self.memory.numbers, &content);
+        let left = encap::ends(overlay, &mut content.ends);
+        if left > 0 {
+            self.full.insert(("hg_ends", ENDS_MAX), left);
+        }
         let tables = &mut self.memory.tables;
         tables.retain(|recipe, _| placed.contains_key(recipe));
         let live: BTreeSet<Arc<Weights>> = tables.keys().flat_map(Recipe::sets).collect();
@@ -171,11 +198,24 @@ impl<'d> Draft<'d> {
         Some(VipKey::new(vip.0.into(), link.ifindex))
     }
 
-    fn recipe(&self, link: u32, spread: &Spread) -> Recipe {
+    fn recipe(&mut self, (link, is_v4): (u32, bool), spread: &Spread) -> Recipe {
+        let near = self.reachable.get(&link).cloned().unwrap_or_default();
+        let reachable = match spread.share.is_beyond {
+            false => near,
+            true => {
+                let all = self.beyond.entry((link, is_v4)).or_insert_with(|| {
+                    let overlay = &self.steering.overlay;
+                    let far = overlay.nodes.keys();
+                    let far = far.filter(|node| overlay.reaches(node, is_v4));
+                    Arc::new(far.chain(&*near).cloned().collect())
+                });
+                Arc::clone(all)
+            }
+        };
         Recipe {
             now: Arc::clone(&spread.share.weights),
             before: Arc::clone(&spread.before),
-            reachable: self.reachable.get(&link).cloned().unwrap_or_default(),
+            reachable,
         }
     }
 
@@ -245,7 +285,9 @@ impl<'d> Draft<'d> {
 
     /// Gives a number to every node that something could be sent to, on any link. Those that have one keep it.
     fn number(&mut self) {
-        let reachable: BTreeSet<&NodeName> = self.reachable.values().flat_map(|n| &**n).collect();
+        let near = self.reachable.values().flat_map(|nodes| &**nodes);
+        let far = self.steering.overlay.nodes.keys();
+        let reachable: BTreeSet<&NodeName> = near.chain(far).collect();
         let numbers = &mut self.memory.numbers;
         numbers.retain(|node, _| reachable.contains(node));
         let mut taken: BTreeSet<u16> = numbers.values().copied().collect();

@@ -51,6 +51,7 @@ fn spread(nodes: &[u32], before: &[&[u32]]) -> Spread {
         share: Share {
             weights: weights(nodes),
             is_by_client: false,
+            is_beyond: false,
         },
         before: Arc::new(before.collect()),
         until: Time::ms(5),
@@ -86,6 +87,7 @@ fn plan_with(rows: &[(u32, Spread)], neighbours: &[u32], mode: Mode) -> Plan {
             rows: rows.iter().map(|(n, s)| (place(n), s.clone())).collect(),
             unspread: BTreeMap::new(),
             neighbourhood: Arc::new(hood),
+            overlay: Arc::default(),
         }),
         ..Plan::default()
     }

@@ -89,7 +89,9 @@ impl Holds {
             }
             self.tell(id, message(vip, nonce, Say::DidYouClaim));
         }
+        // While it is not known who there is a doubt of nobody outlasts its time.
         let before = own.doubt.as_ref().map(|doubt| doubt.until);
+        let before = before.filter(|until| *until > now);
         let until = before.unwrap_or(now + DOUBT);
         own.doubt = Some(Doubt { by, nonce, until });
         group.due = Some(until);

@@ -14,6 +14,7 @@ pub(super) struct Counters {
     globals: BTreeMap<&'static str, u64>,
     moves: BTreeMap<&'static str, u64>,
     steered: BTreeMap<&'static str, u64>,
+    tunnelled: BTreeMap<&'static str, u64>,
     options: BTreeMap<&'static str, u64>,
     listening: BTreeMap<&'static str, u64>,
 }
@@ -47,6 +48,7 @@ pub(super) fn show(known: &Known<'_>) -> Result<Shown<Counters>> {
         globals: by_name(known.sight.globals()?),
         moves: by_name(known.sight.passages()?),
         steered: by_name(known.sight.steered()?),
+        tunnelled: by_name(known.sight.tunnelled()?),
         options: by_name(known.sight.opted()?),
         listening: by_name(known.sight.listening()?),
     };
@@ -98,10 +100,11 @@ fn text(data: &Counters) -> String {
         &rows,
     );
     let (globals, moves) = (lines(&data.globals), lines(&data.moves));
+    let tunnelled = lines(&data.tunnelled);
     let (steered, options) = (lines(&data.steered), lines(&data.options));
     let listening = lines(&data.listening);
     format!(
         "{vips}\nwhole node\n{globals}\npackets of VIPs that move\n{moves}\npackets of VIPs that are spread\n{steered}\n\
-         packets by option\n{options}\nconnections and datagrams for sockets\n{listening}"
+         packets to and from other segments\n{tunnelled}\npackets by option\n{options}\nconnections and datagrams for sockets\n{listening}"
     )
 }

@@ -14,7 +14,7 @@ pub(super) fn show(known: &Known<'_>) -> Result<Shown<SpeakerFacts>> {
     let other_rules = others.filter(|member| member.has_other_rules);
     let api = snapshot.api.as_ref();
     let data = SpeakerFacts {
-        version: env!("CARGO_PKG_VERSION").to_owned(),
+        version: env!("HELIOGRAPH_VERSION").to_owned(),
         secret: snapshot.members.secret.clone(),
         state: snapshot.state().to_owned(),
         problems: problems.map(ToString::to_string).collect(),

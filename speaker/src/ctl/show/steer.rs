@@ -7,7 +7,7 @@ use crate::dataplane::{ShareSight, SlotSight};
 use anyhow::{Result, ensure};
 use serde::Serialize;
 use speaker_core::LinkName;
-use speaker_core::steering::Weights;
+use speaker_core::steering::Share;
 use speaker_ebpf::abi::steer::{MAGLEV_SLOTS, OWN_NODE};
 use speaker_ebpf::abi::{Bucket, SteerValue, VipKey};
 use speaker_proto::{NodeName, Vip};
@@ -54,6 +54,9 @@ struct Node {
     /// Its hardware address on the link; absent for this node.
     #[serde(skip_serializing_if = "Option::is_none")]
     mac: Option<String>,
+    /// Its address, if it is reached on another segment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    beyond: Option<IpAddr>,
     packets: u64,
     bytes: u64,
 }
@@ -101,13 +104,7 @@ fn spread(known: &Known<'_>) -> Result<Vec<SpreadVip>> {
             is_socketed: false,
             because: None,
             table,
-            nodes: nodes(
-                snapshot,
-                &kernel,
-                link,
-                &spread.share.weights,
-                (slot, table),
-            ),
+            nodes: nodes(snapshot, &kernel, (vip, link), &spread.share, (slot, table)),
         }
     });
     let not = steering.unspread.iter();
@@ -168,11 +165,12 @@ impl Kernel {
 fn nodes(
     snapshot: &Snapshot,
     kernel: &Kernel,
-    link: &LinkName,
-    weights: &Weights,
+    (vip, link): (&Vip, &LinkName),
+    share: &Share,
     (slot, table): (Option<&SlotSight>, Option<u32>),
 ) -> Vec<Node> {
     let own = &snapshot.local.node;
+    let weights = &share.weights;
     let table = table.and_then(|table| snapshot.steering.maglev.get(&table));
     let steering = snapshot.plan.steering.as_ref();
     let hood = steering.map(|steering| &steering.neighbourhood.nodes);
@@ -189,16 +187,20 @@ fn nodes(
         let key = slot
             .zip(number)
             .map(|(slot, number)| (slot.slot, u32::from(number)));
-        let share = key.and_then(|key| kernel.shares.get(&key));
+        let got = key.and_then(|key| kernel.shares.get(&key));
         let mac = hood.and_then(|hood| hood.get(&(link.clone(), name.clone())));
+        let far = steering.filter(|_| share.is_beyond && mac.is_none());
+        let far = far.and_then(|steering| steering.overlay.nodes.get(name));
+        let ends = far.and_then(|far| far.ends(vip.0.is_ipv4()));
         Node {
             node: name.to_string(),
             weight: weights.get(name).copied().unwrap_or_default(),
             slots: count(|bucket| bucket.current),
             slots_before: count(|bucket| bucket.previous),
             mac: mac.map(ToString::to_string),
-            packets: share.map_or(0, |share| share.packets),
-            bytes: share.map_or(0, |share| share.bytes),
+            beyond: ends.map(|ends| ends.to),
+            packets: got.map_or(0, |got| got.packets),
+            bytes: got.map_or(0, |got| got.bytes),
         }
     };
     let others = snapshot.numbers.keys().chain([own]);
@@ -227,7 +229,10 @@ fn text(data: &Steer) -> String {
                 address,
                 link,
                 state,
-                node.node.clone(),
+                match node.beyond {
+                    Some(address) => format!("{} at {address}", node.node),
+                    None => node.node.clone(),
+                },
                 share(node.slots),
                 node.packets.to_string(),
                 node.bytes.to_string(),

@@ -1,6 +1,6 @@
 //! What is followed.
 
-use super::super::settings::{LABEL, MANAGER};
+use super::super::settings::{LABEL, LEFT, MANAGER};
 use speaker_core::deploy::{self, Options};
 use std::collections::BTreeSet;
 
@@ -15,7 +15,7 @@ pub(in crate::operator) struct Collection {
     pub(in crate::operator) fields: String,
 }
 
-/// What is followed: the resources, and of every kind that we make what carries our label.
+/// What is followed: the resources, of every kind that we make what carries our label, and pods that are to be replaced.
 pub(super) fn collections(namespace: &str, usual: &Options) -> Vec<Collection> {
     let resources = Collection {
         path: format!("/apis/metallb.io/v1beta1/namespaces/{namespace}/metallbs"),
@@ -39,5 +39,10 @@ pub(super) fn collections(namespace: &str, usual: &Options) -> Vec<Collection> {
         },
     });
     let ours: BTreeSet<Collection> = ours.collect();
-    std::iter::once(resources).chain(ours).collect()
+    let left = Collection {
+        path: format!("/api/v1/namespaces/{namespace}/pods"),
+        labels: LEFT.to_owned(),
+        fields: String::new(),
+    };
+    [resources, left].into_iter().chain(ours).collect()
 }

@@ -8,9 +8,14 @@ use speaker_core::deploy::{self, Condition, State};
 impl Desk {
     /// What is missing until everything is rolled out.
     pub(super) fn missing(&self) -> Option<String> {
-        self.wanted.iter().find_map(|object| {
+        let mut wanted = self.wanted.iter();
+        let missing = wanted.find_map(|object| {
             let live = self.live.get(&object.path()).unwrap_or(&Value::Null);
             deploy::rollout(object, live)
+        });
+        missing.or_else(|| {
+            let left = self.left_pods().count();
+            (left > 0).then(|| format!("{left} pods of what was replaced are still there"))
         })
     }
 
@@ -51,10 +56,15 @@ impl Desk {
             let obstacle = self.obstacle.clone().unwrap_or_default();
             return degraded("FailedToDeploy", obstacle);
         }
-        let mut troubles = self.troubles.iter();
+        let mut troubles: Vec<_> = self.troubles.iter().collect();
+        troubles.sort_by_key(|(_, trouble)| trouble.is_wait);
+        let mut troubles = troubles.into_iter();
         // That conditions cannot be written is nothing that conditions could say.
         let trouble = troubles.find(|(place, _)| !place.starts_with(&self.resources()));
         if let Some((_, trouble)) = trouble {
+            if trouble.is_wait {
+                return Some(State::Progressing(trouble.what.clone()));
+            }
             return degraded("FailedToDeploy", trouble.what.clone());
         }
         if self.pending().next().is_some() {

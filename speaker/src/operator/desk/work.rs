@@ -1,6 +1,7 @@
 //! What is to be done: for a resource, and without one. Each is a list of which the first that is due is done.
 
 use super::{Asked, Desk, Request, conversion_path, unconversion};
+use serde_json::Value;
 use speaker_core::deploy::Object;
 use std::collections::BTreeSet;
 
@@ -17,10 +18,12 @@ impl Desk {
         }
         let wanted: BTreeSet<String> = self.wanted.iter().map(Object::path).collect();
         let strays = self.live.keys().filter(|path| !wanted.contains(*path));
+        let strays = strays.filter(|path| !path.contains(PODS));
         work.extend(strays.map(|path| Request::Delete {
             path: path.clone(),
             with_pods: false,
         }));
+        work.extend(self.next_left());
         // MetalLB's webhooks answer until ours do.
         if self.missing().is_none() {
             work.extend(self.leftovers());
@@ -33,6 +36,32 @@ impl Desk {
         self.wanted.iter().filter(|object| {
             let applied = self.applied.get(&object.path());
             applied.is_none_or(|applied| applied.is_stale || applied.wanted != object.body)
+        })
+    }
+
+    /// Pods of what was replaced because it selected others than ours.
+    pub(super) fn left_pods(&self) -> impl Iterator<Item = (&String, &Value)> {
+        self.live.iter().filter(|(path, _)| path.contains(PODS))
+    }
+
+    /// The pod of before that goes next. A speaker of ours comes to a node only when its ports are free there, so that nodes are gone through
+    /// one by one: as long as each has one of either that can serve. (Pods of before where no speaker is to be are exchanged beside.)
+    fn next_left(&self) -> Option<Request> {
+        let mut sets = self.wanted.iter().filter(|one| one.kind == "DaemonSet");
+        let set = self.live.get(&sets.next()?.path())?;
+        let (status, generation) = (&set["status"], &set["metadata"]["generation"]);
+        let count = |name: &str| status[name].as_u64().unwrap_or_default();
+        let is_seen = status["observedGeneration"].as_u64() >= generation.as_u64();
+        let is_ending = |pod: &Value| !pod["metadata"]["deletionTimestamp"].is_null();
+        let left = u64::try_from(self.left_pods().count()).ok()?;
+        let is_served = count("numberAvailable") + left >= count("desiredNumberScheduled");
+        if !is_seen || !is_served || self.left_pods().any(|(_, pod)| is_ending(pod)) {
+            return None;
+        }
+        let (path, _) = self.left_pods().next()?;
+        Some(Request::Delete {
+            path: path.clone(),
+            with_pods: false,
         })
     }
 
@@ -71,12 +100,13 @@ impl Desk {
         if !self.done.contains(&unconversion()) {
             return vec![Request::Convert { by_webhook: false }];
         }
-        let pods = [with("deployments"), with("daemonsets")].concat();
+        let pods = [with("deployments"), with("daemonsets"), with("pods")].concat();
         if !pods.is_empty() {
             let is_ending =
                 |path: &&String| !self.live[*path]["metadata"]["deletionTimestamp"].is_null();
             let asked = pods.iter().filter(|path| !is_ending(path));
-            return asked.map(|path| delete(path, true)).collect();
+            let asked = asked.map(|path| delete(path, !path.contains(PODS)));
+            return asked.collect();
         }
         let left = LEFT_BY_PODS
             .map(|place| place.replace("{}", &self.namespace))
@@ -114,6 +144,7 @@ pub(super) const LEFTOVERS: [(&str, &str, bool); 8] = [
         true,
     ),
 ];
+const PODS: &str = "/pods/";
 /// What our pods make and nobody owns.
 const LEFT_BY_PODS: [&str; 2] = [
     "/api/v1/namespaces/{}/secrets/metallb-webhook-cert",

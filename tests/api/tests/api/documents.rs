@@ -1,4 +1,5 @@
-//! Commands of the documents, run as they stand there: by a real kubectl and a real helm, in order, against a double for each document.
+//! Commands of the documents, run as they stand there: by a real kubectl and a real helm, in order, against a double for each document,
+//! and held to what they must print ([`expected`]).
 //!
 //! A document that installs nothing begins with what the manifests install. Of what a cluster's own controllers do, workloads that come
 //! up are played. What the double cannot do is done in another way by [`KUBECTL`] and [`HELM`]; what it cannot do in any is in
@@ -54,6 +55,8 @@ fn commands_are_found_in_fences_alone_and_whole() {
 }
 
 /// What this double has no way to do, by how the command begins.
+///
+/// Commands on nodes and in pods are run in the lab, by `the_commands_for_nodes_run` in the suite `lab`.
 const NOT_RUN: [(&str, &str); 4] = [
     (
         "TOKEN=$(kubectl",
@@ -61,11 +64,11 @@ const NOT_RUN: [(&str, &str); 4] = [
     ),
     (
         "kubectl -n metallb-system logs",
-        "no pod runs there that could have said something",
+        "no pod runs there that could have said something: run in the lab",
     ),
     (
         "kubectl -n metallb-system wait --for=delete pod",
-        "no pod is there that could go",
+        "no pod is there that could go: run in the lab",
     ),
     (
         "kubectl --kubeconfig target/double.kubeconfig",
@@ -159,6 +162,16 @@ impl Story {
             document.display(),
             output.status
         );
+        let said = match command.split_once(" > ") {
+            Some((_, file)) => fs::read_to_string(self.folder.path().join(file.trim())).unwrap(),
+            None => String::from_utf8_lossy(&output.stdout).into_owned(),
+        };
+        let expected = expected(command);
+        assert!(
+            said.contains(expected) || words.contains(expected),
+            "{}: `{command}` does not say {expected:?} but {said:?}, {words:?}",
+            document.display()
+        );
     }
 
     /// What a cluster does about workloads, and an operator about its resource. Nobody is there to answer webhooks.
@@ -210,6 +223,30 @@ impl Story {
             let (code, answer) = self.double.request("PATCH", &path, merge, &patch);
             assert_eq!(code, 200, "{answer}");
         }
+    }
+}
+
+/// What a command must say, by what it does.
+fn expected(command: &str) -> &'static str {
+    let does = |words: &[&str]| words.iter().any(|word| command.contains(word));
+    match command {
+        _ if does(&[" rollout status "]) => "successfully rolled out",
+        _ if does(&[" wait "]) => "condition met",
+        _ if does(&[" label "]) => "labeled",
+        _ if does(&[" patch "]) => "patched",
+        _ if does(&[" delete "]) => match command.contains("--ignore-not-found") {
+            // What was never there is no news.
+            true => "",
+            false => "deleted",
+        },
+        _ if does(&[" get "]) && command.contains("-o yaml") => "items:",
+        // An empty list is said on the other stream.
+        _ if does(&[" get "]) => match command.contains("pods") || command.contains("statuses") {
+            true => "No resources found",
+            false => "",
+        },
+        _ if does(&[" describe "]) => "Name:",
+        _others_apply => "serverside-applied",
     }
 }
 

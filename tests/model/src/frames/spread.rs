@@ -1,5 +1,6 @@
 //! Packets for a VIP that is spread: to which node they go, byte for byte.
 
+mod encap;
 mod kinds;
 
 use super::*;
@@ -14,6 +15,7 @@ pub(super) fn cases() -> Vec<Case> {
     cases.extend(kinds::cases());
     cases.extend(senders());
     cases.extend(staying());
+    cases.extend(encap::cases());
     cases.extend(silenced());
     cases
 }

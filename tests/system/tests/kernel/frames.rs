@@ -7,7 +7,7 @@ use crate::net::Wire;
 use crate::program::{Program, boot_ns, clear};
 use aya::programs::xdp::XdpMode;
 use model_tests::frames::{Case, Hook, LINK, MEMORIES, NOW, OWN, SLOT4, SLOT6, cases};
-use speaker_ebpf::abi::{Opted, Steered};
+use speaker_ebpf::abi::{Opted, Steered, Tunnelled};
 use speaker_ebpf::logic::Verdict;
 use speaker_ebpf::model::{Limit, Tables};
 use std::collections::BTreeSet;
@@ -136,6 +136,9 @@ fn same_as_model(program: &mut Program, case: &Case, hook: Hook) -> (Verdict, Ve
 
 /// Compares what belongs to VIPs that are spread. Clocks differ, so what is remembered is compared without its times.
 fn same_spread(name: &str, after: &Tables, model: &Tables) {
+    for what in Tunnelled::ALL {
+        assert_eq!(after.passing(what), model.passing(what), "{name}: {what:?}");
+    }
     for steered in Steered::ALL {
         assert_eq!(
             after.way(steered),

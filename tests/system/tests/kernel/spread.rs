@@ -5,14 +5,14 @@ use aya::maps::{Array, HashMap, PerCpuArray, PerCpuHashMap, PerCpuValues};
 use aya::util::nr_cpus;
 use bytemuck::{bytes_of, cast, pod_read_unaligned};
 use model_tests::frames::MEMORIES;
-use speaker_ebpf::abi::{ShareKey, SteerValue, Steered, StreamKey, StreamValue};
+use speaker_ebpf::abi::{ShareKey, SteerValue, Steered, StreamKey, StreamValue, Tunnelled};
 use speaker_ebpf::logic::Memory;
 use speaker_ebpf::model::Tables;
 use std::mem;
 
 /// Writes the tables; points in time go through `at`.
 pub(crate) fn write(program: &mut Program, tables: &Tables, at: impl Fn(u64) -> u64) {
-    program.is_spread |= !tables.steering.is_empty();
+    program.is_spread |= !(tables.steering.is_empty() && tables.ends.is_empty());
     if !program.is_spread {
         return;
     }
@@ -25,10 +25,20 @@ pub(crate) fn write(program: &mut Program, tables: &Tables, at: impl Fn(u64) -> 
     }
     let mut steering: HashMap<_, [u8; 20], [u8; 16]> = program.map("hg_steering");
     for (key, row) in &tables.steering {
-        let value =
-            SteerValue::new(row.table(), at(row.window_until_ns())).by_client(row.is_by_client());
+        let value = SteerValue::new(row.table(), at(row.window_until_ns()));
+        let value = value.by_client(row.is_by_client()).beyond(row.is_beyond());
         steering
             .insert(cast::<_, [u8; 20]>(*key), cast::<_, [u8; 16]>(value), 0)
+            .unwrap();
+    }
+    let mut far: HashMap<_, [u8; 8], [u8; 32]> = program.map("hg_far");
+    for (key, value) in &tables.far {
+        far.insert(cast::<_, [u8; 8]>(*key), cast::<_, [u8; 32]>(*value), 0)
+            .unwrap();
+    }
+    let mut ends: HashMap<_, [u8; 16], [u8; 4]> = program.map("hg_ends");
+    for (key, value) in &tables.ends {
+        ends.insert(cast::<_, [u8; 16]>(*key), cast::<_, [u8; 4]>(*value), 0)
             .unwrap();
     }
     for memory in MEMORIES {
@@ -70,6 +80,11 @@ pub(crate) fn read(program: &mut Program, tables: &mut Tables) {
     for steered in Steered::ALL {
         tables.steered.insert(steered, way(program, steered));
     }
+    let tunnelled: PerCpuArray<_, u64> = program.map("hg_tunnelled");
+    for what in Tunnelled::ALL {
+        let count = tunnelled.get(&(what as u32), 0).unwrap().iter().sum();
+        tables.tunnelled.insert(what, count);
+    }
     if !program.is_spread {
         return;
     }
@@ -110,6 +125,8 @@ pub(crate) fn clear(program: &mut Program) {
     }
     empty(&mut program.map::<HashMap<_, [u8; 20], [u8; 16]>>("hg_steering"));
     empty(&mut program.map::<HashMap<_, [u8; 8], [u8; 8]>>("hg_targets"));
+    empty(&mut program.map::<HashMap<_, [u8; 8], [u8; 32]>>("hg_far"));
+    empty(&mut program.map::<HashMap<_, [u8; 16], [u8; 4]>>("hg_ends"));
     for memory in MEMORIES {
         empty(&mut program.map::<HashMap<_, [u8; 44], [u8; 16]>>(name(memory)));
     }
@@ -122,6 +139,11 @@ pub(crate) fn clear(program: &mut Program) {
     for steered in Steered::ALL {
         let zero = PerCpuValues::try_from(vec![0; nr_cpus().unwrap()]).unwrap();
         ways.set(steered as u32, zero, 0).unwrap();
+    }
+    let mut tunnelled: PerCpuArray<_, u64> = program.map("hg_tunnelled");
+    for what in Tunnelled::ALL {
+        let zero = PerCpuValues::try_from(vec![0; nr_cpus().unwrap()]).unwrap();
+        tunnelled.set(what as u32, zero, 0).unwrap();
     }
 }
 

@@ -24,6 +24,8 @@ mod restarts;
 mod secrets;
 #[path = "interop/sight.rs"]
 mod sight;
+#[path = "interop/traffic.rs"]
+mod traffic;
 #[path = "interop/unnumbered.rs"]
 mod unnumbered;
 

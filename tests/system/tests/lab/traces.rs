@@ -61,7 +61,7 @@ fn a_node_is_as_it_was_before_its_first_speaker() {
     }
 }
 
-fn cleanup(lab: &TestLab, node: &str) {
+pub(super) fn cleanup(lab: &TestLab, node: &str) {
     let options = lab.options();
     let mut cleanup = lab.netns(node).command(&options.speaker);
     cleanup.args(["cleanup", "--node-name", node]);
@@ -71,7 +71,7 @@ fn cleanup(lab: &TestLab, node: &str) {
 }
 
 /// Everything of a node that a speaker could change.
-fn picture(lab: &Lab, node: &str, netns: &Netns) -> BTreeMap<String, String> {
+pub(super) fn picture(lab: &Lab, node: &str, netns: &Netns) -> BTreeMap<String, String> {
     let mut parts = BTreeMap::new();
     for (part, program, words) in [
         ("links", "ip", "-details link show"),

@@ -1,7 +1,7 @@
 //! Over whom packets are spread, and why not.
 
 use super::*;
-use crate::steering::{Bar, Neighbourhood, Unspread, Weights};
+use crate::steering::{Bar, Ends, Neighbourhood, Overlay, Unspread, Weights};
 use speaker_proto::member::{Boot, HeldVersion, Member, Profile, Roster, Standing};
 use std::net::IpAddr;
 
@@ -37,7 +37,8 @@ fn hood(nodes: &[&str]) -> Neighbourhood {
 fn shares_of(world: &World, node: &str, hood: &Neighbourhood) -> (Shares, BTreeSet<Problem>) {
     let (local, mut memo) = (local(node), Memo::default());
     let plan = plan(world, &members(world), &Held::new(), &local, &mut memo);
-    (shares(&memo, &local, hood), plan.problems)
+    let alone = Overlay::default();
+    (shares(&memo, &local, hood, &alone), plan.problems)
 }
 
 fn weights(nodes: &[(&str, u32)]) -> Weights {
@@ -299,6 +300,7 @@ fn why_tells_of_shares() {
         (place, spread)
     };
     let steering = Steering {
+        overlay: Arc::default(),
         rows: shares.shares.into_iter().map(spread).collect(),
         unspread: shares.unspread,
         neighbourhood: Arc::new(hood),
@@ -313,4 +315,118 @@ fn why_tells_of_shares() {
             "  spread:                192.0.2.10 on eth0 over n1, n2",
         ]
     );
+}
+
+/// Its one advertisement says that packets go to other segments as well, and selects all nodes but `n2`.
+fn beyond_world() -> World {
+    let mut world = world();
+    let mut ad = advertisement();
+    ad.annotations = annotated([("heliograph.io/steering", "spread-encap")]);
+    world.put(Ok(Object::L2Advertisement(ad)));
+    for (name, last) in [("n1", 201), ("n2", 202)] {
+        let mut node = node(name);
+        node.addresses = vec![IpAddr::from([192, 0, 2, last])];
+        world.put(Ok(Object::Node(node)));
+    }
+    world
+}
+
+/// What `n1` spreads, and by which overlay, with `n2` heard by gossip and seen nowhere.
+fn beyond_of(world: &World, roster: &Roster) -> (Shares, Overlay) {
+    let (local, mut memo) = (local("n1"), Memo::default());
+    plan(world, &members(world), &Held::new(), &local, &mut memo);
+    let overlay = overlay(world, &local, roster, beyond(&memo));
+    (shares(&memo, &local, &hood(&[]), &overlay), overlay)
+}
+
+#[test]
+fn a_node_that_is_only_heard_has_a_share_where_segments_may_be_left() {
+    let world = with(beyond_world(), service("web", &[WEB]), &["n1"]);
+    let (shares, overlay) = beyond_of(&world, &roster());
+    let share = &shares.shares[&place(WEB, "eth0")];
+    assert!(share.is_beyond);
+    assert_eq!(*share.weights, weights(&[("n1", 1), ("n2", 1)]));
+    let far = overlay.nodes[&"n2".parse().unwrap()];
+    let ends = Ends {
+        from: [192, 0, 2, 201].into(),
+        to: [192, 0, 2, 202].into(),
+    };
+    assert_eq!((far.v4, far.v6), (Some(ends), None));
+    assert_eq!(overlay.own, BTreeSet::from([[192, 0, 2, 201].into()]));
+    assert_eq!(overlay.members, BTreeSet::from([[192, 0, 2, 202].into()]));
+    assert_eq!(overlay.vips, BTreeSet::from([WEB.parse().unwrap()]));
+}
+
+#[test]
+fn a_node_that_is_not_heard_has_no_share_and_may_still_send() {
+    let world = with(beyond_world(), service("web", &[WEB]), &["n1"]);
+    let mut roster = roster();
+    for member in roster.members.values_mut() {
+        Arc::make_mut(member).standing = Standing::Left;
+    }
+    let (shares, overlay) = beyond_of(&world, &roster);
+    let share = &shares.shares[&place(WEB, "eth0")];
+    assert_eq!(*share.weights, weights(&[("n1", 1)]));
+    assert!(overlay.nodes.is_empty() && overlay.members.len() == 1);
+}
+
+#[test]
+fn without_an_address_of_the_family_a_service_is_the_stacks() {
+    let six = "2001:db8::10";
+    let world = with(beyond_world(), service("web", &[WEB, six]), &["n1"]);
+    let (shares, _) = beyond_of(&world, &roster());
+    let why = &shares.unspread[&place(six, "eth0")];
+    assert_eq!(*why, Unspread::NoAddress { is_v4: false });
+    assert_eq!(
+        why.to_string(),
+        "this node has no address of IPv6 to send to other segments from"
+    );
+    assert!(shares.shares.contains_key(&place(WEB, "eth0")));
+}
+
+#[test]
+fn with_policy_local_nodes_with_endpoints_serve_that_no_advertisement_selects() {
+    let web = local_policy(service("web", &[WEB]));
+    let mut world = with(beyond_world(), web, &["n1", "n2"]);
+    let mut slice = slice("web", &["n1", "n2"]);
+    slice.endpoints[1].addresses = vec!["10.0.0.2".parse().unwrap()];
+    world.put(Ok(Object::EndpointSlice(slice)));
+    let mut ad = advertisement();
+    ad.annotations = annotated([("heliograph.io/steering", "spread-encap")]);
+    ad.node_selectors = vec![super::announce::selector("kubernetes.io/hostname", "n1")];
+    world.put(Ok(Object::L2Advertisement(ad)));
+    let mut n1 = node("n1");
+    n1.addresses = vec![IpAddr::from([192, 0, 2, 201])];
+    n1.labels
+        .insert("kubernetes.io/hostname".into(), "n1".into());
+    world.put(Ok(Object::Node(n1)));
+    let at = place(WEB, "eth0");
+    let (shares, _) = beyond_of(&world, &roster());
+    assert_eq!(
+        *shares.shares[&at].weights,
+        weights(&[("n1", 1), ("n2", 1)])
+    );
+    // Unless it is excluded, or drained.
+    let mut n2 = node("n2");
+    let label = crate::node::EXCLUDE_LABEL.to_owned();
+    n2.labels.insert(label, String::new());
+    let mut excluded = world.clone();
+    excluded.put(Ok(Object::Node(n2)));
+    let (shares, _) = beyond_of(&excluded, &roster());
+    assert_eq!(*shares.shares[&at].weights, weights(&[("n1", 1)]));
+    let mut draining = roster();
+    for member in draining.members.values_mut() {
+        Arc::make_mut(&mut Arc::make_mut(member).profile).is_draining = true;
+    }
+    let (shares, overlay) = beyond_of(&world, &draining);
+    assert_eq!(*shares.shares[&at].weights, weights(&[("n1", 1)]));
+    assert!(!overlay.nodes.is_empty(), "its connections go on");
+}
+
+#[test]
+fn nothing_is_told_of_other_segments_where_no_service_goes_there() {
+    let world = with(spreading_world(), service("web", &[WEB]), &["n1"]);
+    let (shares, overlay) = beyond_of(&world, &roster());
+    assert_eq!(overlay, Overlay::default());
+    assert!(!shares.shares[&place(WEB, "eth0")].is_beyond);
 }

@@ -603,6 +603,16 @@ fn l5_2_a_fence_from_before_is_not_lowered_before_it_is_known_who_there_is() {
     one.input(Input::Roster(Arc::new(one.roster.clone())));
     assert!(!unfenced(&one.wish(Some(ME), &[1])));
     assert!(!unfenced(&one.pass(1_000)));
+    let (group, by, mac) = (key(1), id(0), mac(0));
+    let asked = one.input(Input::Claimed { group, by, mac });
+    assert!(matches!(tells(&asked)[..], [(_, _, Say::DidYouClaim)]));
+    assert!(!unfenced(&asked), "its answer is waited for");
+    one.pass(1_000);
+    let mut one = One::new(&[1]);
+    one.roster.is_settled = false;
+    one.input(Input::Roster(Arc::new(one.roster.clone())));
+    one.wish(Some(ME), &[1]);
+    one.pass(1_000);
     one.roster.is_settled = true;
     let outputs = one.input(Input::Roster(Arc::new(one.roster.clone())));
     assert!(unfenced(&outputs));

@@ -126,7 +126,64 @@ fn what_helm_made_becomes_ours() {
 }
 
 #[test]
-fn another_selector_is_told_and_nothing_is_broken() {
+fn another_selector_of_a_daemon_set_is_made_anew_and_its_pods_go_node_by_node() {
+    let site = Site::new();
+    let labels = json!({"app.kubernetes.io/component": "speaker"});
+    site.put(&json!({
+        "apiVersion": "apps/v1", "kind": "DaemonSet",
+        "metadata": {"name": "speaker", "namespace": "metallb-system"},
+        "spec": {"selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels}}},
+    }));
+    let uid = site.get(DAEMON_SET)["metadata"]["uid"].clone();
+    for node in ["n1", "n2"] {
+        let name = format!("old-{node}");
+        site.put(&pod(&name, &labels, Some(&uid)));
+    }
+    site.put(&pod("stranger", &labels, None));
+    let operator = site.operator(&[]);
+    site.metallb("metallb", &json!({}));
+    site.until("the old one is to go without its pods", || {
+        let metadata = &site.get(DAEMON_SET)["metadata"];
+        metadata["finalizers"] == json!(["orphan"]) && metadata["deletionTimestamp"].is_string()
+    });
+    let mark = |name: &str| site.get(&format!("{PODS}/{name}"))["metadata"]["labels"][LEFT].clone();
+    for name in ["old-n1", "old-n2"] {
+        assert_eq!(mark(name), "speaker", "{name}");
+    }
+    assert_eq!(mark("stranger"), Value::Null);
+    // As the garbage collector does.
+    for name in ["old-n1", "old-n2"] {
+        let orphan = json!({"metadata": {"ownerReferences": null}});
+        site.edit(&format!("{PODS}/{name}"), &orphan);
+    }
+    site.let_go(DAEMON_SET);
+    has_become_ours(&site);
+    // Each node has a pod of before, and the next one waits for its ports.
+    say_available(&site, 0);
+    site.until("the first node's goes", || {
+        site.get(&format!("{PODS}/old-n1")).is_null()
+    });
+    assert!(operator.lines_of("objectReplaced").len() == 1);
+    let waits =
+        "Progressing Progressing DaemonSet speaker: of 2 pods 2 are up to date and 0 available";
+    site.until("it waits for ours", || {
+        // Of the controller's pods nothing is at stake here.
+        site.roll_out();
+        site.conditions("metallb") == [waits]
+    });
+    assert!(site.get(&format!("{PODS}/old-n2")).is_object());
+    say_available(&site, 1);
+    site.until("the second node's goes", || {
+        site.get(&format!("{PODS}/old-n2")).is_null()
+    });
+    say_available(&site, 2);
+    site.until_available();
+    assert!(site.get(&format!("{PODS}/stranger")).is_object());
+    assert_eq!(operator.lines_of("notDeployed"), [Value::Null; 0]);
+}
+
+#[test]
+fn another_selector_of_a_deployment_is_made_anew_with_its_pods() {
     let site = Site::new();
     let labels = json!({"app.kubernetes.io/component": "controller"});
     site.put(&json!({
@@ -136,12 +193,55 @@ fn another_selector_is_told_and_nothing_is_broken() {
     }));
     let _operator = site.operator(&[]);
     site.metallb("metallb", &json!({}));
-    site.until("it is told", || {
-        let conditions = site.conditions("metallb");
-        let told = "Degraded FailedToDeploy Deployment controller: it selects other pods";
-        conditions.iter().any(|one| one.starts_with(told))
+    site.until("it is to go with its pods", || {
+        let metadata = &site.get(DEPLOYMENT)["metadata"];
+        metadata["finalizers"] == json!(["foregroundDeletion"])
     });
-    site.until("the rest is there", || site.get(DAEMON_SET).is_object());
-    assert_eq!(site.double.delete(DEPLOYMENT), 200);
+    site.until("the rest is there meanwhile", || {
+        site.get(DAEMON_SET).is_object()
+    });
+    let told =
+        "Progressing Progressing Deployment controller: it selected other pods, and is made anew";
+    site.until("it is told", || {
+        site.roll_out();
+        site.conditions("metallb") == [told]
+    });
+    site.let_go(DEPLOYMENT);
     site.until_available();
+    let selector = &site.get(DEPLOYMENT)["spec"]["selector"]["matchLabels"];
+    assert_eq!(
+        *selector,
+        json!({"app": "metallb", "component": "controller"})
+    );
 }
+
+fn pod(name: &str, labels: &Value, owner: Option<&Value>) -> Value {
+    let mut pod = json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": name, "namespace": "metallb-system", "labels": labels},
+        "spec": {"containers": [{"name": "speaker", "image": "quay.io/metallb/speaker:v0.16.1"}]},
+    });
+    if let Some(uid) = owner {
+        pod["metadata"]["ownerReferences"] = json!([{
+            "apiVersion": "apps/v1", "kind": "DaemonSet", "name": "speaker", "uid": uid, "controller": true,
+        }]);
+    }
+    pod
+}
+
+/// As the cluster says of two nodes on which so many speakers are ready.
+fn say_available(site: &Site, count: u64) {
+    let generation = &site.get(DAEMON_SET)["metadata"]["generation"];
+    let status = json!({
+        "observedGeneration": generation, "desiredNumberScheduled": 2,
+        "updatedNumberScheduled": 2, "numberAvailable": count,
+    });
+    let patch = json!({"status": status});
+    let path = format!("{DAEMON_SET}/status");
+    let merge = "application/merge-patch+json";
+    let (code, answer) = site.double.request("PATCH", &path, merge, &patch);
+    assert_eq!(code, 200, "{answer}");
+}
+
+const PODS: &str = "/api/v1/namespaces/metallb-system/pods";
+const LEFT: &str = "heliograph.io/left-by";
