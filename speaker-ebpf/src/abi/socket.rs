@@ -59,7 +59,7 @@ impl SocketKey {
 pub enum Listening {
     /// A registered socket got it.
     Given,
-    /// None is registered for this port: the kernel looks among its own, and resets what nobody listens for.
+    /// None is registered for this port: the kernel looks among its own.
     Nobody,
     /// The kernel would not give it to the one that is registered: it is of another family.
     Refused,

@@ -2,6 +2,7 @@
 //!
 //! Keys and values carry their own types into BTF, so that `bpftool map dump` prints fields and not bytes.
 
+use super::socket::may_know;
 use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, BPF_NOEXIST};
 use aya_ebpf::btf_maps::lpm_trie::{Key, LpmTrie};
 use aya_ebpf::btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf};
@@ -23,7 +24,7 @@ use speaker_ebpf::logic::{Maps, Memory, fill, refill};
 static VIPS: HashMap<VipKey, Entry, { abi::VIPS.entries_max as usize }> = HashMap::new();
 
 #[btf_map(name = "hg_filter")]
-static FILTER: Array<u64, { abi::FILTER.entries_max as usize }> = Array::new();
+pub(super) static FILTER: Array<u64, { abi::FILTER.entries_max as usize }> = Array::new();
 
 #[btf_map(name = "hg_node")]
 static NODE: Array<NodeValue, { abi::NODE.entries_max as usize }, { BPF_F_MMAPABLE as usize }> =
@@ -468,13 +469,6 @@ impl Maps for Kernel {
             unsafe { (*stats).count += 1 };
         }
     }
-}
-
-/// Whether an address may be in the table; `false` is certain.
-#[inline(always)]
-pub(super) fn may_know(addr: &Addr) -> bool {
-    let (word, mask) = addr.filter_bit();
-    FILTER.get(word).is_some_and(|bits| bits & mask != 0)
 }
 
 /// Counts a frame in an element of this CPU's.

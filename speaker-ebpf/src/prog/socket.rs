@@ -3,12 +3,12 @@
 //! It is run in the network namespace that it is attached to, for whatever no connection is known of yet, and says "as ever" for all
 //! that is for no registered port.
 
-use super::maps::may_know;
+use super::maps::FILTER;
 use aya_ebpf::bindings::{bpf_sk_lookup, sk_action::SK_PASS};
 use aya_ebpf::btf_maps::{PerCpuArray, SockHash};
 use aya_ebpf::macros::{btf_map, sk_lookup};
 use aya_ebpf::programs::SkLookupContext;
-use speaker_ebpf::abi::{self, Listening, SocketKey};
+use speaker_ebpf::abi::{self, Addr, Listening, SocketKey};
 use speaker_ebpf::logic::socket_key;
 
 #[btf_map(name = "hg_sockets")]
@@ -41,6 +41,13 @@ fn give(ctx: SkLookupContext, key: &SocketKey) {
         // SAFETY: this CPU's copy, and nothing else runs on this CPU until the program ends.
         unsafe { *count += 1 };
     }
+}
+
+/// Whether an address may be in the table; `false` is certain.
+#[inline(always)]
+pub(super) fn may_know(addr: &Addr) -> bool {
+    let (word, mask) = addr.filter_bit();
+    FILTER.get(word).is_some_and(|bits| bits & mask != 0)
 }
 
 #[inline(always)]

@@ -19,7 +19,7 @@ use std::sync::Arc;
 pub(crate) enum SocketOrder {
     /// Have a listening socket of a process serve a port of a VIP, in place of one that did
     ///
-    /// The process goes on as it is and is not told. Of sockets that share a port by SO_REUSEPORT one stands for all. When the socket is closed, connections are refused until
+    /// The process goes on as it is and is not told. Of sockets that share a port by SO_REUSEPORT one stands for all. When the socket is closed, connections fail until
     /// another is added; the next `speaker` process forgets a port whose socket is closed when it starts.
     Add {
         /// The VIP, its port and the protocol: 192.0.2.10:80, [2001:db8::1]:53/udp

@@ -1,7 +1,7 @@
 //! The task that keeps sockets of service proxies: registers them, tells the agent which VIPs have some, and has the kernel take in what
 //! the plan says that they serve.
 //!
-//! Registrations end by order, not with the socket: what comes in for a port whose proxy died is refused until it is back, and does not
+//! Registrations end by order, not with the socket: what comes in for a port whose proxy died is not served until it is back, and does not
 //! change its way meanwhile. A new process knows those whose sockets live. Which VIPs are served by sockets is the plan's.
 
 use super::decide::View;

@@ -36,7 +36,6 @@ fn figures() -> Figures {
         passages: BTreeMap::from([("forwarded", 4)]),
         steered: BTreeMap::from([("sent", 6)]),
         tunnelled: BTreeMap::from([("wrapped", 5)]),
-        opted: BTreeMap::from([("rejected", 3)]),
         shares: BTreeMap::from([(
             (
                 "192.0.2.10".parse().unwrap(),
@@ -92,6 +91,7 @@ fn api() -> ApiFigures {
 fn routers() -> Figures {
     Figures {
         listening: BTreeMap::from([("given", 8)]),
+        opted: BTreeMap::from([("rejected", 3)]),
         routed: BTreeMap::from([(
             "default/web".to_owned(),
             vec!["198.51.100.1".parse().unwrap()],
