@@ -81,7 +81,9 @@ mod tests {
         let entry = |mode| Entry::new(mode, 1, 0).socketed(true);
         let as_is = |_: &mut Tables, _| {};
         let late = |tables: &mut Tables, _| tables.node_deadline_ns = NOW;
-        let fenced = |tables: &mut Tables, _| drop(tables.fence.insert(0, 1));
+        let fenced = |tables: &mut Tables, _| {
+            tables.fence.insert(0, 1);
+        };
         for mode in [Mode::Answer, Mode::Draining] {
             assert_eq!(opening(entry(mode), as_is), (Verdict::Mark, 1), "{mode:?}");
             assert_eq!(opening(entry(mode), late), (Verdict::Next, 1), "{mode:?}");
