@@ -298,29 +298,27 @@ fn v6_tell<F: Frame>(frame: &mut F, from: &Addr, told: u32) -> Option<()> {
 }
 
 /// Takes a packet for one of our VIPs out of the one that a member sent it in. Everything else is as if we were not here: others use
-/// such packets too.
-///
-/// Whether it is for the stack as it is now, and for nobody else.
+/// such packets too. In any case it is for the stack as it is then.
 #[inline(always)]
-pub(super) fn is_received<F: Frame, M: Maps>(
+pub(super) fn receive<F: Frame, M: Maps>(
     frame: &mut F,
     maps: &mut M,
     destination: Addr,
     family: Family,
-) -> bool {
+) {
     let Some((from, inner)) = around(frame, family) else {
-        return false;
+        return;
     };
     if !maps.end(&inner).is(EndValue::SERVED) {
-        return false;
+        return;
     }
     if !maps.end(&from).is(EndValue::MEMBER) || !maps.end(&destination).is(EndValue::OWN) {
         maps.tunnelled(Tunnelled::Stranger);
-        return false;
+        return;
     }
     if !frame.close(outer_bytes(family)) {
         maps.tunnelled(Tunnelled::NoRoom);
-        return false;
+        return;
     }
     // A frame that ends in the middle of the header is the stack's to judge.
     let _ = match family {
@@ -328,7 +326,6 @@ pub(super) fn is_received<F: Frame, M: Maps>(
         Family::V6 => ip::v6_limit(frame, INSIDE_HOPS),
     };
     maps.tunnelled(Tunnelled::Unwrapped);
-    true
 }
 
 /// Who sent a packet with another of its family in it, and whom the inner one is for; `None`: it is no such packet.

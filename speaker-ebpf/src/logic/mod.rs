@@ -48,7 +48,6 @@ pub fn handle<F: Frame, M: Maps>(frame: &mut F, maps: &mut M) -> Verdict {
         Some(_) | None => return Verdict::Next,
     };
     match destination {
-        Some(destination) if encap::is_received(frame, maps, destination, family) => Verdict::Next,
         Some(destination) => hand_over(frame, maps, destination, family),
         None => Verdict::Next,
     }
@@ -64,7 +63,8 @@ fn is_neighbour<F: Frame>(frame: &mut F) -> bool {
         )
 }
 
-/// Counts a packet for the stack, if it is for a VIP of this link; or sends it on, if that is spread or moves.
+/// Counts a packet for the stack, if it is for a VIP of this link; or sends it on, if that is spread or moves. What is for no VIP may be one of ours
+/// around another. No address is both, and the verifier of no kernel would go through both ways for each frame.
 #[inline(always)]
 fn hand_over<F: Frame, M: Maps>(
     frame: &mut F,
@@ -72,11 +72,10 @@ fn hand_over<F: Frame, M: Maps>(
     destination: Addr,
     family: Family,
 ) -> Verdict {
-    if !maps.may_know(&destination) {
-        return Verdict::Next;
-    }
     let key = VipKey::new(destination, frame.ifindex());
-    let Some(entry) = maps.vip(&key) else {
+    let known = maps.may_know(&destination).then(|| maps.vip(&key));
+    let Some(entry) = known.flatten() else {
+        encap::receive(frame, maps, destination, family);
         return Verdict::Next;
     };
     if entry.slot() >= SLOTS_MAX {

@@ -13,7 +13,7 @@ pub fn run_accounted(frame: &mut VecFrame, tables: &mut Tables) -> Verdict {
     let (mut before, was) = (tables.clone(), frame.clone());
     let bytes = &was.bytes;
     let is_seen = frame.is_for_us && !frame.is_tagged;
-    let is_around = encap::taken_out(&before, bytes).is_some();
+    let is_around = encap::taken_out(&before, frame.ifindex, bytes).is_some();
     let deed = options::deed(&before, frame).filter(|_| is_seen && !is_around);
     if let Some(deed) = deed {
         return deed.run(before, frame, tables);
@@ -22,7 +22,7 @@ pub fn run_accounted(frame: &mut VecFrame, tables: &mut Tables) -> Verdict {
     if !is_seen {
         return verdict;
     }
-    match encap::taken_out(&before, bytes) {
+    match encap::taken_out(&before, frame.ifindex, bytes) {
         Some(Some(inner)) => {
             before.tunnelled(Tunnelled::Unwrapped);
             assert_eq!((verdict, &frame.bytes), (Verdict::Next, &inner));

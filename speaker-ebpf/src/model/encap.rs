@@ -5,7 +5,7 @@
 
 use super::check::checksum;
 use super::{Tables, VecFrame};
-use crate::abi::{Addr, EndValue, FarValue};
+use crate::abi::{Addr, EndValue, FarValue, VipKey};
 use core::net::IpAddr;
 use std::vec::Vec;
 use std::{format, string::String};
@@ -168,8 +168,8 @@ pub fn check_told(before: &[u8], after: &[u8], from: Addr, told: u32) -> Result<
 }
 
 /// What a frame should become that may be a packet for a VIP in one to this node: `None` if it is none, `Some(None)` if
-/// it is, and nobody may send it.
-pub fn taken_out(tables: &Tables, bytes: &[u8]) -> Option<Option<Vec<u8>>> {
+/// it is, and nobody may send it. What is for a VIP of the link is none.
+pub fn taken_out(tables: &Tables, link: u32, bytes: &[u8]) -> Option<Option<Vec<u8>>> {
     let is_v4 = match bytes.get(12..14)? {
         [8, 0] => true,
         [0x86, 0xdd] => false,
@@ -201,7 +201,8 @@ pub fn taken_out(tables: &Tables, bytes: &[u8]) -> Option<Option<Vec<u8>>> {
     ];
     let [from, to, vip] = [address(from)?, address(to)?, address(vip)?];
     let is = |addr: Addr, end: EndValue| tables.ends.get(&addr).is_some_and(|value| value.is(end));
-    if !is(vip, EndValue::SERVED) {
+    let is_vip = tables.vips.contains_key(&VipKey::new(to, link));
+    if is_vip || !is(vip, EndValue::SERVED) {
         return None;
     }
     let is_ours = is(from, EndValue::MEMBER) && is(to, EndValue::OWN);

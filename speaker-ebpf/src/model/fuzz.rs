@@ -52,8 +52,9 @@ fn once(mut frame: VecFrame, tables: &mut Tables) {
     let is_by_option = options::deed(tables, &frame).is_some();
     match run_accounted(&mut frame, tables) {
         // As it should be: that was looked at.
-        Verdict::Next if encap::taken_out(tables, &before).is_some_and(|inner| inner.is_some()) => {
-        }
+        Verdict::Next
+            if encap::taken_out(tables, frame.ifindex, &before)
+                .is_some_and(|inner| inner.is_some()) => {}
         Verdict::Drop if tables.passing(Tunnelled::Lost) > spoilt => {}
         Verdict::Reply if frame.bytes[12] == 8 && frame.bytes[13] == 0 => {}
         Verdict::Reply if frame.bytes[12] == 0x86 && frame.bytes.get(54) == Some(&2) => {}
