@@ -96,7 +96,8 @@ impl Program {
         // `struct __sk_buff` up to `ifindex`; what else a test run takes stays zero.
         let mut ctx = [0u8; 44];
         ctx[40..].copy_from_slice(&ifindex.to_ne_bytes());
-        let mut after = [0u8; 44];
+        // All of it comes back, or the run is taken to have failed.
+        let mut after = [0u8; 256];
         let (code, bytes) = test_run(self.tc(), frame, &ctx, Some(&mut after));
         let is_marked = after[8..12] == MARK.to_ne_bytes();
         let verdict = match code as i32 {
@@ -234,6 +235,7 @@ impl Program {
             | Map::PerCpuArray(data)
             | Map::PerCpuHashMap(data)
             | Map::LpmTrie(data)
+            | Map::SockHash(data)
             | Map::RingBuf(data) => data.info().unwrap(),
             other => panic!("{name} is {other:?}"),
         }
