@@ -764,8 +764,14 @@ forwarded  4
 packets of VIPs that are spread
 sent  6
 
+packets to and from other segments
+wrapped  5
+
 packets by option
 rejected  3
+
+connections and datagrams for sockets
+given  8
 ",
     );
 }
@@ -1065,7 +1071,7 @@ fn nonsense_is_refused_with_the_reason() {
     assert!(raw(&bench, b"{\"ask\":\"why\",\"as_text\":true}\n").contains("cannot be asked"));
     assert!(raw(&bench, b"").contains("no line"));
     assert!(raw(&bench, &[b'x'; 5000]).contains("no line"));
-    assert!(raw(&bench, b"\xff\xfe\n").contains("failed to read the question"));
+    assert!(raw(&bench, b"\xff\xfe\n").contains("cannot be read"));
 }
 
 #[test]
