@@ -134,7 +134,7 @@ impl Agent {
             cut_off: None,
             goes_by_holders: false,
             watching: Watching::default(),
-            spreading: Spreading::new(spread, is_armed),
+            spreading: Spreading::new(spread),
             holds,
             wishes: Arc::default(),
             memo: Memo::default(),

@@ -81,7 +81,7 @@ fn assignments() -> Input {
 }
 
 /// A node that knows of no other, and that there is none.
-pub(crate) fn agent(now: Time, adopted: BTreeMap<Vip, Epoch>, is_armed: bool) -> Agent {
+fn agent(now: Time, adopted: BTreeMap<Vip, Epoch>, is_armed: bool) -> Agent {
     agent_with(now, Election::default(), adopted, is_armed)
 }
 
@@ -136,7 +136,7 @@ pub(crate) fn drain(agent: &mut Agent, now: Time) -> Vec<Output> {
     }
 }
 
-pub(crate) fn feed(agent: &mut Agent, now: Time) -> Vec<Output> {
+fn feed(agent: &mut Agent, now: Time) -> Vec<Output> {
     agent.input(now, links());
     agent.input(now, assignments());
     for object in manifest::read("all.yaml", MANIFESTS, "metallb-system").objects {
@@ -145,7 +145,7 @@ pub(crate) fn feed(agent: &mut Agent, now: Time) -> Vec<Output> {
     drain(agent, now)
 }
 
-pub(crate) fn sync(agent: &mut Agent, now: Time) -> Vec<Output> {
+fn sync(agent: &mut Agent, now: Time) -> Vec<Output> {
     for kind in Kind::ALL {
         agent.input(now, Input::Synced(kind));
     }

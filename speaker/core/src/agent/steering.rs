@@ -5,11 +5,11 @@
 
 use super::{Agent, Output};
 use crate::plan::{self, L2Entry, Plan, Shares, Steering};
-use crate::steering::history::{FINDING, Facts, History, WINDOW};
+use crate::steering::history::{Facts, History, WINDOW};
 use crate::steering::socket::Listeners;
-use crate::steering::{Before, Neighbourhood, Overlay, Place, Prospects, Share, Unspread, Weights};
+use crate::steering::{Neighbourhood, Overlay, Place, Prospects, Unspread, Weights};
 use speaker_ebpf::abi::Mode;
-use speaker_proto::{GroupKey, NodeName, Time, Vip};
+use speaker_proto::{Time, Vip};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -24,18 +24,14 @@ pub(super) struct Spreading {
     adopted: BTreeSet<Vip>,
     /// VIPs that were to be spread over segments, and when that was so last: connections go on for a while.
     beyond: BTreeMap<IpAddr, Time>,
-    /// What others held when this process came to them, and when that was.
-    found: Option<(Time, BTreeSet<GroupKey>)>,
     /// When the history of something ends.
     pub(super) due: Option<Time>,
 }
 
 impl Spreading {
-    /// `goes_on`: the last process of this node was there until now, and so this one comes to nothing.
-    pub(super) fn new(adopted: BTreeSet<Vip>, goes_on: bool) -> Self {
+    pub(super) fn new(adopted: BTreeSet<Vip>) -> Self {
         Self {
             adopted,
-            found: goes_on.then(|| (Time::default(), BTreeSet::new())),
             ..Self::default()
         }
     }
@@ -71,19 +67,14 @@ impl Agent {
             &self.roster,
             is_followed,
         ));
-        self.find(now);
         let hood = Arc::clone(self.spreading.hood.as_ref()?);
         let overlay = Arc::new(self.overlay(now));
-        let found = self.spreading.found.as_ref();
-        let found = found.filter(|(at, _)| now < *at + FINDING);
         let Shares { shares, unspread } = plan::shares(&self.memo, &self.local, &hood, &overlay);
         let ground = Ground {
             entries,
             last: &self.plan,
             adopted: &self.spreading.adopted,
             unspread: &unspread,
-            node: &self.local.node,
-            found: found.map(|(_, held)| held),
             own: Arc::new(Weights::from([(self.local.node.clone(), 1)])),
         };
         self.spreading.history.advance(now, shares, &ground);
@@ -106,15 +97,6 @@ impl Agent {
         plan::overlay(&self.world, &self.local, &self.roster, vips)
     }
 
-    /// Notes once what others hold, as soon as all of them have said so.
-    fn find(&mut self, now: Time) {
-        if self.spreading.found.is_none() && self.roster.is_settled {
-            let members = self.roster.members.values();
-            let held = members.flat_map(|member| member.held.keys().copied());
-            self.spreading.found = Some((now, held.collect()));
-        }
-    }
-
     fn look_for(&mut self, prospects: Prospects) {
         if *self.spreading.prospects != prospects {
             self.spreading.prospects = Arc::new(prospects);
@@ -130,23 +112,12 @@ struct Ground<'g> {
     last: &'g Plan,
     adopted: &'g BTreeSet<Vip>,
     unspread: &'g BTreeMap<Place, Unspread>,
-    node: &'g NodeName,
-    found: Option<&'g BTreeSet<GroupKey>>,
     own: Arc<Weights>,
 }
 
 impl Facts for Ground<'_> {
     fn is_stack(&self, place: &Place) -> bool {
         takes(self.last.l2.get(place)) && !self.adopted.contains(&place.0)
-    }
-
-    fn without(&self, place: &Place, share: &Share) -> Option<Before> {
-        // Every address of a group stands there for itself.
-        self.found
-            .filter(|held| held.contains(&GroupKey(place.0.0)))?;
-        let mut rest = Weights::clone(&share.weights);
-        rest.remove(self.node)?;
-        (!rest.is_empty()).then(|| Before::Nodes(Arc::new(rest)))
     }
 
     fn own(&self, place: &Place) -> Option<Arc<Weights>> {

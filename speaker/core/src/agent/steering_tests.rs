@@ -1,15 +1,14 @@
 //! What an agent makes of its segments: when it looks, when it waits, and whose connections are whose.
 
 use super::super::membership::tests::{meet, member};
-use super::super::tests::{agent, drain, feed, holding, settle, sync, vip};
+use super::super::tests::{drain, holding, settle, vip};
 use super::super::{Agent, Input, Output};
 use super::*;
 use crate::local::LinkName;
 use crate::manifest;
 use crate::steering::Before;
 use crate::steering::history::WINDOW;
-use speaker_proto::member::{HeldEntry, HeldState, Member};
-use speaker_proto::{Epoch, Mac, Machine, NodeName, Span};
+use speaker_proto::{Mac, Machine, NodeName, Span};
 
 const SPREADING: &str = r"
 apiVersion: metallb.io/v1beta1
@@ -106,41 +105,6 @@ fn what_the_last_process_spread_was_not_the_stacks() {
     settle(&mut agent, later);
     let steering = agent.plan().steering.as_ref().unwrap();
     assert_eq!(*steering.rows[&place()].before, []);
-}
-
-#[test]
-fn who_comes_to_a_holder_knows_that_it_had_no_share_but_not_who_goes_on() {
-    for (goes_on, before) in [
-        (
-            false,
-            vec![Before::Nodes(Arc::new(Weights::from([(
-                "n2".parse().unwrap(),
-                1,
-            )])))],
-        ),
-        (true, vec![]),
-    ] {
-        let now = Time::ms(1000);
-        let mut agent = agent(now, BTreeMap::new(), goes_on);
-        let n2 = "n2".parse().unwrap();
-        let held = HeldEntry {
-            epoch: Epoch(7),
-            state: HeldState::Holding,
-        };
-        let holder = Member {
-            held: Arc::new([(GroupKey(vip().0), held)].into()),
-            ..member(&n2)
-        };
-        meet(&mut agent, now, holder);
-        feed(&mut agent, now);
-        put(&mut agent, now, SPREADING);
-        sync(&mut agent, now);
-        let later = now + Span::s(3);
-        agent.input(later, hood(&["n2"]));
-        settle(&mut agent, later);
-        let steering = agent.plan().steering.as_ref().unwrap();
-        assert_eq!(*steering.rows[&place()].before, before, "{goes_on}");
-    }
 }
 
 #[test]

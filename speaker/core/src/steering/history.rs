@@ -5,8 +5,7 @@
 //! the packets since then, and after them those of long ago, from the latest back, since something may still be remembered for them.
 //!
 //! Every node that may hold a VIP follows its history, also while another one holds it: whoever takes it goes on where the other
-//! stopped. What a node did not see, because it was not there, it takes to have been as it is; but of what another node held when it came it
-//! knows that it had no share until then.
+//! stopped. What a node did not see, because it was not there, it takes to have been as it is.
 
 use super::{Before, Place, Share, Spread, Weights};
 use speaker_proto::{Span, Time};
@@ -44,18 +43,12 @@ impl History {
                 Some(spread) => {
                     let is_finding = !is_held && now < begun + FINDING;
                     match is_finding && is_more(&spread.share.weights, &share.weights) {
-                        true => {
-                            let before = facts.without(&place, &share);
-                            begin(share, before, now)
-                        }
+                        true => begin(share, None, now),
                         false => follow(spread, share, now),
                     }
                 }
                 None if is_held => begin(share, Some(Before::Stack), now),
-                None => {
-                    let before = facts.without(&place, &share);
-                    begin(share, before, now)
-                }
+                None => begin(share, None, now),
             };
             (place, spread)
         });
@@ -90,8 +83,6 @@ impl History {
 pub trait Facts {
     /// Whether this node has had its packets until now: of one that is new, its stack.
     fn is_stack(&self, place: &Place) -> bool;
-    /// Of one that another node had when this one came to it just now: those that had a share before this node had one.
-    fn without(&self, place: &Place, share: &Share) -> Option<Before>;
     /// Of one that is not spread any more: this node alone, if packets may still be sent to others from there.
     fn own(&self, place: &Place) -> Option<Arc<Weights>>;
 }
@@ -149,32 +140,9 @@ mod tests {
     /// Whether the stack had everything, and whether everything may still be spread.
     struct All(bool, bool);
 
-    /// Another node had it when this one, `c`, came.
-    struct Came;
-
-    impl Facts for Came {
-        fn is_stack(&self, _: &Place) -> bool {
-            false
-        }
-
-        fn without(&self, _: &Place, share: &Share) -> Option<Before> {
-            let mut rest = Weights::clone(&share.weights);
-            rest.remove(&"c".parse().unwrap())?;
-            Some(Before::Nodes(Arc::new(rest)))
-        }
-
-        fn own(&self, _: &Place) -> Option<Arc<Weights>> {
-            None
-        }
-    }
-
     impl Facts for All {
         fn is_stack(&self, _: &Place) -> bool {
             self.0
-        }
-
-        fn without(&self, _: &Place, _: &Share) -> Option<Before> {
-            None
         }
 
         fn own(&self, _: &Place) -> Option<Arc<Weights>> {
@@ -246,18 +214,6 @@ mod tests {
             let last = row(&history).before.last();
             assert_eq!(last, Some(&nodes(&["a", "b"])));
         }
-    }
-
-    #[test]
-    fn who_comes_to_what_another_holds_knows_that_it_had_no_share() {
-        let mut history = History::default();
-        history.advance(at(1), over(&["c"]), &Came);
-        history.advance(at(4), over(&["a", "b", "c"]), &Came);
-        assert_eq!(*row(&history).before, [nodes(&["a", "b"])]);
-        assert_eq!(row(&history).until, at(4) + WINDOW);
-        history.advance(at(6), over(&["b", "c"]), &Came);
-        let before = [nodes(&["a", "b"]), nodes(&["a", "b", "c"])];
-        assert_eq!(*row(&history).before, before);
     }
 
     #[test]
