@@ -1,4 +1,4 @@
-//! Ten thousand connections that are spread over five nodes, while one joins, one leaves, the holder is drained, and two die.
+//! Ten thousand connections that are spread over five nodes, while one joins, one leaves, and one dies.
 //!
 //! The service has policy Local, so that a connection is known at the pod by the client's own port: with that it is known which node serves
 //! it, and that a connection breaks if this node dies and never else.
@@ -32,8 +32,7 @@ fn of_ten_thousand_connections_over_five_nodes_only_those_of_dead_nodes_break() 
     let holder = until_spread(&lab, vip, &["n1", "n2", "n3", "n4", "n5"]);
     many.must_live(&lab, "n5 joined", &[]);
 
-    let others = || four.into_iter().filter(|node| *node != holder);
-    let leaving = others().next().unwrap();
+    let leaving = four.into_iter().find(|node| *node != holder).unwrap();
     lab.exclude(leaving);
     let rest: Vec<&str> = ["n5"]
         .into_iter()
@@ -43,28 +42,15 @@ fn of_ten_thousand_connections_over_five_nodes_only_those_of_dead_nodes_break() 
     until_spread(&lab, vip, &rest);
     many.must_live(&lab, &format!("{leaving} left"), &[]);
 
-    lab.speakers()[&holder].ctl(&["drain"]).unwrap();
-    let rest: Vec<&str> = rest.into_iter().filter(|node| *node != holder).collect();
-    let next = until_moved(&lab, vip, &rest);
-    many.must_live(&lab, &format!("the holder {holder} was drained"), &[]);
-
-    let serving = |node: &&str| served.get(*node).is_some_and(|ports| !ports.is_empty());
-    let bystander = rest
-        .iter()
-        .copied()
-        .filter(serving)
-        .find(|node| *node != next);
+    // Whoever takes it from the holder now was not told whose connections are whose, and cannot know of each: see `docs/steering.md`.
+    let is_serving = |node: &str| served.get(node).is_some_and(|ports| !ports.is_empty());
+    let mut others = rest.iter().copied().filter(|node| *node != holder);
+    let bystander = others.find(|node| is_serving(node));
     let bystander = bystander.expect("two of four are left, and one holds it");
     die(&mut lab, bystander);
     let rest: Vec<&str> = rest.into_iter().filter(|node| *node != bystander).collect();
     until_moved(&lab, vip, &rest);
     many.must_live(&lab, &format!("{bystander} died"), &served[bystander]);
-
-    die(&mut lab, &next);
-    let rest: Vec<&str> = rest.into_iter().filter(|node| *node != next).collect();
-    until_moved(&lab, vip, &rest);
-    let lost = served.get(&next).cloned().unwrap_or_default();
-    many.must_live(&lab, &format!("the holder {next} died"), &lost);
 }
 
 /// The holder of a VIP, once one of these nodes holds it and has all of them for what is new.
