@@ -81,7 +81,7 @@ fn assignments() -> Input {
 }
 
 /// A node that knows of no other, and that there is none.
-fn agent(now: Time, adopted: BTreeMap<Vip, Epoch>, is_armed: bool) -> Agent {
+pub(crate) fn agent(now: Time, adopted: BTreeMap<Vip, Epoch>, is_armed: bool) -> Agent {
     agent_with(now, Election::default(), adopted, is_armed)
 }
 
