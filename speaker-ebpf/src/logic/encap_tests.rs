@@ -288,7 +288,7 @@ proptest! {
         is_v4: bool,
         class: u8,
         hops: u8,
-        length in 40_usize..3_000,
+        length in 60_usize..3_000,
         route in proptest::option::of(0_u32..2_000),
         room in 0_u32..80,
         segment_bytes in prop_oneof![Just(0_u32), 0_u32..1_500],

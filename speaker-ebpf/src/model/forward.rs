@@ -3,8 +3,8 @@
 //!
 //! RFC 791 for the checksum, which is summed anew here and not corrected as the program does.
 
+use std::format;
 use std::string::String;
-use std::{format, vec::Vec};
 
 /// From whom and to whom a packet was sent on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -25,8 +25,8 @@ pub fn check_forward(before: &[u8], after: &[u8]) -> Result<Hop, String> {
     match before.get(12..14) {
         Some([8, 0]) => {
             expected[22] -= 1;
-            let was_sound = header_sum(before)? == 0xffff;
-            if (header_sum(after)? == 0xffff) != was_sound {
+            let was_sound = header_sum(before) == 0xffff;
+            if (header_sum(after) == 0xffff) != was_sound {
                 return Err(format!("checksum {:02x?}", &after[24..26]));
             }
             expected[24..26].copy_from_slice(&after[24..26]);
@@ -45,19 +45,17 @@ pub fn check_forward(before: &[u8], after: &[u8]) -> Result<Hop, String> {
     Ok(Hop { to, from })
 }
 
-/// The sum over an IPv4 header with the checksum in it: all ones if that is right.
-pub(super) fn header_sum(frame: &[u8]) -> Result<u16, String> {
-    let bytes = usize::from(frame[14] & 0xf) * 4;
-    let header: Vec<u8> = frame
-        .get(14..14 + bytes)
-        .ok_or("a header that ends early")?
-        .to_vec();
-    let words = header
-        .chunks(2)
-        .map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]])));
+/// The sum over an IPv4 header with the checksum in it, or over what the frame has of it: all ones if that is right.
+pub(super) fn header_sum(frame: &[u8]) -> u16 {
+    let end = 14 + usize::from(frame[14] & 0xf) * 4;
+    let header = &frame[14..end.min(frame.len())];
+    let words = header.chunks(2).map(|pair| {
+        let low = pair.get(1).copied().unwrap_or(0);
+        u32::from(u16::from_be_bytes([pair[0], low]))
+    });
     let mut sum: u32 = words.sum();
     while sum > 0xffff {
         sum = (sum & 0xffff) + (sum >> 16);
     }
-    Ok(sum as u16)
+    sum as u16
 }
