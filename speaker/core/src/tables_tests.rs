@@ -21,7 +21,7 @@ fn name(number: u32) -> LinkName {
     format!("eth{number}").into()
 }
 
-fn local(links: impl IntoIterator<Item = u32>) -> Local {
+pub(super) fn local(links: impl IntoIterator<Item = u32>) -> Local {
     let mut local = Local::new("n1".parse().unwrap());
     let link = |number: u32| Link {
         ifindex: number + 1,

@@ -3,12 +3,12 @@
 use super::super::{TableChange, Tables, changes, wanted};
 use super::*;
 use crate::diff::Change;
-use crate::local::{Link, LinkName, Local};
+use crate::local::{LinkName, Local};
 use crate::plan::{L2Entry, Plan, Steering};
 use crate::steering::{Ends, Far, Share, Spread};
 use speaker_ebpf::abi::Mode;
 use speaker_ebpf::abi::steer::OWN_NODE;
-use speaker_proto::{Epoch, GroupKey, Mac, Time, Vip};
+use speaker_proto::{Epoch, GroupKey, Time, Vip};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -43,18 +43,10 @@ fn overlay() -> Overlay {
 }
 
 fn local() -> Local {
-    let mut local = Local::new(name("a"));
-    let link = Link {
-        ifindex: 1,
-        mac: Mac([2, 0, 0, 0, 0, 0]),
-        is_up: true,
-        has_carrier: true,
-        has_arp: true,
-        has_ndp: true,
-        below: None,
-    };
-    local.links = BTreeMap::from([("eth0".into(), link)]);
-    local
+    Local {
+        node: name("a"),
+        ..super::super::tests::local([0])
+    }
 }
 
 fn plan(is_beyond: bool) -> Plan {

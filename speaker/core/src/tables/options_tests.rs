@@ -2,10 +2,10 @@
 
 use super::super::{Memory, TableChange, Tables, changes, wanted};
 use super::*;
-use crate::local::{Link, LinkName, Local};
+use crate::local::{LinkName, Local};
 use crate::plan::L2Entry;
 use proptest::prelude::*;
-use speaker_proto::{Epoch, GroupKey, Mac};
+use speaker_proto::{Epoch, GroupKey};
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -19,18 +19,10 @@ fn key(number: u32) -> VipKey {
 }
 
 fn local() -> Local {
-    let mut local = Local::new("n0".parse().unwrap());
-    let link = Link {
-        ifindex: 1,
-        mac: Mac([2, 0, 0, 0, 0, 0]),
-        is_up: true,
-        has_carrier: true,
-        has_arp: true,
-        has_ndp: true,
-        below: None,
-    };
-    local.links = BTreeMap::from([("eth0".into(), link)]);
-    local
+    Local {
+        node: "n0".parse().unwrap(),
+        ..super::super::tests::local([0])
+    }
 }
 
 fn set(nets: &[&str]) -> Sources {

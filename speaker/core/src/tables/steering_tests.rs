@@ -3,7 +3,6 @@
 use super::super::{TableChange, Tables, changes, wanted};
 use super::*;
 use crate::diff::Change;
-use crate::local::Link;
 use crate::plan::L2Entry;
 use crate::steering::{Neighbourhood, Share};
 use proptest::prelude::*;
@@ -24,18 +23,10 @@ fn key(number: u32) -> VipKey {
 }
 
 fn local() -> Local {
-    let mut local = Local::new(name(0));
-    let link = Link {
-        ifindex: 1,
-        mac: Mac([2, 0, 0, 0, 0, 0]),
-        is_up: true,
-        has_carrier: true,
-        has_arp: true,
-        has_ndp: true,
-        below: None,
-    };
-    local.links = BTreeMap::from([("eth0".into(), link)]);
-    local
+    Local {
+        node: name(0),
+        ..super::super::tests::local([0])
+    }
 }
 
 fn weights(nodes: &[u32]) -> Arc<Weights> {
