@@ -85,8 +85,11 @@ pub struct Oracle {
     /// Promises that each node's process found void, and when one last did.
     voids: BTreeMap<usize, u64>,
     voided: Option<Ns>,
-    /// When each node's last process ended.
+    /// When each node's last process ended, and when its present one started.
     pub(crate) ended: BTreeMap<usize, Ns>,
+    pub(crate) started: BTreeMap<usize, Ns>,
+    /// When each node's kernel last heard a member claim a VIP on a segment.
+    told: BTreeMap<(Lan, usize, IpAddr), Ns>,
     /// Who ever contested a VIP.
     parties: BTreeMap<IpAddr, BTreeSet<NodeId>>,
 }
@@ -149,7 +152,7 @@ impl World {
 
     fn pair(&mut self, vip: IpAddr, a: usize, b: usize) {
         let since = *self.oracle.pairs.entry((vip, a, b)).or_insert(self.now);
-        if !self.is_excused(a, b, since) {
+        if !self.is_excused(vip, [a, b], since) {
             let lasted = (self.now - since) / MS;
             let what = format!(
                 "{} and {} both answer for {vip}, since {lasted} ms",
@@ -164,19 +167,28 @@ impl World {
         }
     }
 
-    /// Whether two answers may be that have been since then: gossip is cut at one of them, or was until just now; or one has no process, a
-    /// promise was void since its last one ended, and the other's claims have not come to it yet.
-    fn is_excused(&self, a: usize, b: usize, since: Ns) -> bool {
+    /// Whether two answers may be that have been since then: gossip is cut at one of them, or was until just now; or a promise of one's
+    /// last process was void, and nobody could tell that kernel yet.
+    fn is_excused(&self, vip: IpAddr, [a, b]: [usize; 2], since: Ns) -> bool {
         let healed = self.now.saturating_sub(HEALING);
         let is_cut = self.net.was_cut(a, healed) || self.net.was_cut(b, healed);
-        let is_void = |node: usize| {
-            let ended = self.oracle.ended.get(&node);
-            let voided = self.oracle.voided;
-            let is_since = voided.is_some_and(|at| ended.is_some_and(|ended| at >= *ended));
-            self.nodes[node].process.is_none() && is_since
-        };
         let is_fresh = self.now < since + CLAIMED;
-        is_cut || is_fresh && (is_void(a) || is_void(b))
+        is_cut || is_fresh && [a, b].into_iter().any(|node| self.is_untold(node, vip))
+    }
+
+    /// Whether a promise was void since a node's last process ended, no claim has come to that kernel since, and no process is there that
+    /// could have heard of it otherwise: none at all, or one that just began.
+    fn is_untold(&self, node: usize, vip: IpAddr) -> bool {
+        let Some(ended) = self.oracle.ended.get(&node) else {
+            return false;
+        };
+        let is_void = self.oracle.voided.is_some_and(|at| at >= *ended);
+        let lans = self.truth.lans_of(vip).into_iter();
+        let mut told = lans.map(|lan| self.oracle.told.get(&(lan, node, vip)));
+        let is_untold = told.any(|at| at.is_none_or(|at| at < ended));
+        let started = self.oracle.started.get(&node).copied();
+        let is_new = started.is_some_and(|at| self.now < at + MET);
+        is_void && is_untold && (self.nodes[node].process.is_none() || is_new)
     }
 
     /// Since when two are known to answer for a VIP; now, if that is not known.
@@ -215,7 +227,7 @@ impl World {
             two.macs[0], two.macs[1], two.vip
         );
         match two.macs.map(node) {
-            [Some(a), Some(b)] if self.is_excused(a, b, self.paired(two.vip, a, b)) => {
+            [Some(a), Some(b)] if self.is_excused(two.vip, [a, b], self.paired(two.vip, a, b)) => {
                 self.coverage.see("two answers, seen")
             }
             // One question can meet the old holder and, a fraction of a millisecond later, the new one.
@@ -242,7 +254,13 @@ impl World {
             && !known.kernel.is_disarmed(time, mac);
         let is_heard = frame[0] & 1 == 1 || own.is_some_and(|own| frame[..6] == own.0);
         let is_members = is_heard && frame[6..12] == mac.0 && (by_tables || by_agent);
-        if is_members && own != Some(mac) && known.kernel.would_answer(time, lan, vip) {
+        if !is_members || own == Some(mac) {
+            return;
+        }
+        let is_answering = known.kernel.would_answer(time, lan, vip);
+        self.oracle.told.insert((lan, node, vip), self.now);
+        if is_answering {
+            let known = &self.nodes[node];
             let what = format!(
                 "{} goes on answering for {vip} at a claim by {mac}",
                 known.name
@@ -368,6 +386,9 @@ impl World {
 const HEALING: Ns = 2 * S;
 /// How long a kernel without a speaker may miss the claims of who took its VIP: five, one each 200 ms, and slow turns.
 const CLAIMED: Ns = 1_200 * MS;
+/// How long a process that started may not have heard from those who hold what it adopted: it says at once that it is there, each of the two
+/// is challenged, and turns may be slow.
+const MET: Ns = 200 * MS;
 /// From a death to another's answer: 0.65 s until it is voted, a round of acknowledgements, and slow turns of two threads.
 const FAILOVER: Ns = 1_000 * MS;
 /// How often those who answer under an excuse are looked at.

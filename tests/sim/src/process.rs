@@ -85,6 +85,7 @@ impl World {
             torn: None,
             tear: false,
         }));
+        self.oracle.started.insert(node, self.now);
         for thread in THREADS {
             self.want_soon(node, thread);
         }

@@ -3,11 +3,14 @@
 //! `cargo xtask sim` sets `SIM_FIRST`, `SIM_HISTORIES` and `SIM_SECONDS`; `SIM_SEED` and `SIM_FAULTS` replay one history aloud.
 
 use sim::coverage::Coverage;
-use sim::history::History;
+use sim::history::{Begins, Fault, History, Kind, Nodes};
+use sim::oracle::Broken;
 use sim::plant::Plant;
+use sim::queue::MS;
 use sim::run::{Outcome, run, run_aloud};
 use sim::shrink::shrink;
 use speaker_core::plan::Hold;
+use speaker_proto::Span;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -182,6 +185,40 @@ fn every_planted_defect_is_caught() {
 }
 
 #[test]
+fn a_void_promise_may_be_news_to_a_process_that_just_began() {
+    let outcomes: Vec<Outcome> = (0..WITNESSES).map(|seed| run(&void(seed))).collect();
+    let both = ["a promise was void", "two answers, excused"];
+    let seen = |outcome: &&Outcome| both.iter().all(|what| outcome.coverage.has(what));
+    assert!(outcomes.iter().filter(seen).count() > 0);
+    let broken = outcomes.iter().filter_map(|o| o.broken.as_ref());
+    assert_eq!(broken.collect::<Vec<_>>(), Vec::<&Broken>::new());
+}
+
+/// A node that restarts is cut off from its segment meanwhile, so that its promise is void and others take, until just before its next process
+/// starts: claims come each 0.2 s, and none came through.
+fn void(seed: u64) -> History {
+    let whole = History::of(seed);
+    let victim = (seed % whole.nodes as u64) as usize;
+    let fault = |kind, ms: u64, lasts_ms: u64| Fault {
+        kind,
+        begins: Begins::At(ms * MS),
+        lasts: lasts_ms * MS,
+    };
+    History {
+        grace: Span::s(10),
+        faults: vec![
+            fault(Kind::Restart(victim), 5_000, 3_000),
+            fault(
+                Kind::CutSegment(Nodes(1 << victim)),
+                5_600,
+                2_400 - BEFORE_MS,
+            ),
+        ],
+        ..whole
+    }
+}
+
+#[test]
 fn a_history_happens_the_same_way_each_time() {
     for seed in 0..10 {
         let [first, second] = [(); 2].map(|()| run(&History::of(seed)));
@@ -267,5 +304,9 @@ const HISTORIES: u64 = 20_000;
 const FIRST: u64 = 0;
 /// A line of progress each so many histories.
 const PROGRESS: u64 = 1_000;
+/// Histories of a promise that is void.
+const WITNESSES: u64 = 40;
+/// So long before the next process starts a cut ends.
+const BEFORE_MS: u64 = 7;
 /// Histories in which a planted defect must show.
 const STAGES: u64 = 300;
