@@ -7,6 +7,7 @@ mod capture;
 mod cut;
 mod departure;
 mod fault;
+mod figures;
 mod frame;
 mod hang;
 mod judge;
@@ -24,9 +25,10 @@ use capture::Capture;
 use clap::{Args, ValueEnum};
 use departure::date;
 use fault::{FAULTS, Fault, PLANTED, Target};
+use figures::Figures;
 use frame::{Asker, Mac};
 use judge::Answer;
-use report::{Round, Tally, Verdict};
+use report::{Round, Verdict};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
@@ -51,6 +53,9 @@ pub(super) struct Request {
     /// How often all of them are done
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
     rounds: u32,
+    /// Write what all runs so far came to into this file after each, as a table of Markdown: p50, p99 and the longest of each fault
+    #[arg(long, value_name = "FILE")]
+    table: Option<PathBuf>,
     /// How long each fault lasts, and how long is watched after it
     #[arg(long, value_name = "SECONDS", default_value_t = 3, value_parser = clap::value_parser!(u64).range(2..=60))]
     seconds: u64,
@@ -101,22 +106,49 @@ impl Request {
             return Ok(ExitCode::SUCCESS);
         }
         super::build()?;
-        let mut scene = Scene::up(options, self)?;
+        let figures = self.sweep(&options)?;
+        figures.show(self.output == Form::Json);
+        Ok(ExitCode::from(u8::from(!figures.is_well())))
+    }
+
+    /// All rounds. What cannot be done once ends no night of many rounds: it is told and counted, and the next one has a new lab.
+    fn sweep(&self, options: &Options) -> Result<Figures> {
         let chosen = |fault: &&Fault| match self.faults.as_slice() {
             [] => fault.name != PLANTED.name,
             some => some.contains(&fault.name),
         };
-        let mut tally = Tally::default();
+        let mut scene = Scene::up(options.clone(), self)?;
+        let mut figures = Figures::default();
+        let mut failures = 0;
         for round in 1..=self.rounds {
             for fault in everything().filter(chosen) {
-                let verdict = scene.suffer(fault, self)?;
-                tally.count(fault, &verdict);
-                report::show(round, fault, &verdict, self.output == Form::Json);
+                match scene.suffer(fault, self) {
+                    Ok(verdict) => {
+                        failures = 0;
+                        figures.count(fault, &verdict);
+                        report::show(round, fault, &verdict, self.output == Form::Json);
+                    }
+                    Err(error) if failures + 1 < self.failures_max() => {
+                        failures += 1;
+                        figures.count_not_done(fault);
+                        eprintln!("{}, round {round}: not done: {error:#}", fault.name);
+                        scene.lab.down()?;
+                        scene = Scene::up(options.clone(), self)?;
+                    }
+                    Err(error) => return Err(error),
+                }
+                if let Some(table) = &self.table {
+                    figures.write(table)?;
+                }
             }
         }
         scene.lab.down()?;
-        tally.show(self.output == Form::Json);
-        Ok(ExitCode::from(u8::from(!tally.is_well())))
+        Ok(figures)
+    }
+
+    /// How many faults in a row that cannot be done are the end: the first, where each is done only once.
+    const fn failures_max(&self) -> u32 {
+        if self.rounds > 1 { FAILURES_MAX } else { 1 }
     }
 }
 
@@ -304,3 +336,5 @@ const SETTLED_MAX: Duration = Duration::from_secs(60);
 /// An answer of just now, in nanoseconds.
 const FRESH: u64 = 200_000_000;
 const POLL: Duration = Duration::from_millis(50);
+/// What fails so often in a row fails for a reason that a new lab does not take away.
+const FAILURES_MAX: u32 = 3;

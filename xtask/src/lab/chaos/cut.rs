@@ -21,9 +21,13 @@ pub(super) fn node(target: &mut Target<'_>) -> Result<Heal> {
 
 /// The switch passes nothing of the node that speakers say to each other. The node cannot see it: its own stack takes all that it sends.
 pub(super) fn gossip(target: &mut Target<'_>) -> Result<Heal> {
+    lossy_gossip(target, 0)
+}
+
+/// The same, and of what nodes say to each other about addresses so many percent are lost. Stations lose nothing.
+pub(super) fn lossy_gossip(target: &mut Target<'_>, percent: u8) -> Result<Heal> {
     let (switch, port) = port(target);
-    let mut rules =
-        format!("table bridge {TABLE} {{\nchain f {{ type filter hook forward priority -300;\n");
+    let mut rules = String::from(CHAIN);
     for side in ["iifname", "oifname"] {
         for family in ["ip", "ip6"] {
             let _ = writeln!(
@@ -31,6 +35,19 @@ pub(super) fn gossip(target: &mut Target<'_>) -> Result<Heal> {
                 "{side} {port} ether type {family} udp dport {GOSSIP} drop;"
             );
         }
+    }
+    let nodes = target.lab.topology().nodes.iter();
+    let nodes: Vec<&str> = nodes.map(|node| node.name.as_str()).collect();
+    let nodes = nodes.join(", ");
+    let said = [
+        "ether type arp",
+        "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert }",
+    ];
+    for said in said.iter().filter(|_| percent > 0) {
+        let _ = writeln!(
+            rules,
+            "iifname {{ {nodes} }} oifname {{ {nodes} }} {said} numgen random mod 100 < {percent} drop;"
+        );
     }
     rules += "}\n}";
     filter(&switch, &rules)?;
@@ -41,8 +58,7 @@ pub(super) fn gossip(target: &mut Target<'_>) -> Result<Heal> {
 /// again within the time of a fault.
 pub(super) fn segment(target: &mut Target<'_>) -> Result<Heal> {
     let (switch, port) = port(target);
-    let mut rules =
-        format!("table bridge {TABLE} {{\nchain f {{ type filter hook forward priority -300;\n");
+    let mut rules = String::from(CHAIN);
     for side in ["iifname", "oifname"] {
         for family in ["ip", "ip6"] {
             let _ = writeln!(
@@ -79,10 +95,8 @@ pub(super) fn flap(target: &mut Target<'_>) -> Result<Heal> {
 /// The switch drops what tells everybody of a VIP's new place: broadcasts from the VIP, and advertisements to everybody.
 pub(super) fn gratuitous(target: &mut Target<'_>) -> Result<Heal> {
     let switch = target.lab.topology().switch.clone();
-    let mut rules = format!(
-        "table bridge {TABLE} {{\nchain f {{ type filter hook forward priority -300;\n\
-         ether daddr 33:33:00:00:00:01 icmpv6 type nd-neighbor-advert drop;\n"
-    );
+    let mut rules = String::from(CHAIN);
+    rules += "ether daddr 33:33:00:00:00:01 icmpv6 type nd-neighbor-advert drop;\n";
     for vip in target.vips {
         if let IpAddr::V4(vip) = vip {
             let _ = writeln!(
@@ -113,6 +127,8 @@ fn unfilter(family: &'static str, netns: Netns) -> Heal {
 }
 
 const TABLE: &str = "chaos";
+/// What the rules begin with; the table is `TABLE`.
+const CHAIN: &str = "table bridge chaos {\nchain f { type filter hook forward priority -300;\n";
 /// The speakers' port, as the lab leaves it.
 const GOSSIP: u16 = 7946;
 const PORT_DISABLED: &str = "0";

@@ -10,7 +10,7 @@ use super::socket::Sender;
 use super::watch::mac_of;
 use crate::lab::Lab;
 use crate::lab::net::Netns;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use rustix::process::Signal;
 use std::fs;
 use std::net::IpAddr;
@@ -42,6 +42,8 @@ pub(super) enum Two {
     /// Until the claims that they see of each other have silenced one (L5.2, L5.5): where a node is alive that nobody hears, or each side of a cut
     /// serves its own.
     UntilFenced,
+    /// The same where such claims are lost: until the first that arrives.
+    UntilHeard,
 }
 
 /// What becomes of the VIPs.
@@ -115,6 +117,20 @@ pub(super) const FAULTS: &[Fault] = &[
         inject: cut::gossip,
     },
     Fault {
+        name: "cut-gossip-5",
+        about: "the same, and of all claims among nodes 5 % are lost",
+        two: Two::UntilHeard,
+        moves: Moves::May,
+        inject: |target| cut::lossy_gossip(target, 5),
+    },
+    Fault {
+        name: "cut-gossip-30",
+        about: "the same with 30 %",
+        two: Two::UntilHeard,
+        moves: Moves::May,
+        inject: |target| cut::lossy_gossip(target, 30),
+    },
+    Fault {
         name: "cut-segment",
         about: "speakers hear the holder, the segment does not",
         two: Two::Never,
@@ -178,6 +194,13 @@ pub(super) const FAULTS: &[Fault] = &[
         two: Two::Never,
         moves: Moves::MustNot,
         inject: spoof,
+    },
+    Fault {
+        name: "spoof-member",
+        about: "a host that is no node claims the VIPs in the name of another node, twice a second",
+        two: Two::Never,
+        moves: Moves::MustNot,
+        inject: spoof_member,
     },
     Fault {
         name: "mute",
@@ -265,26 +288,45 @@ fn starve(_: &mut Target<'_>) -> Result<Heal> {
 
 fn spoof(target: &mut Target<'_>) -> Result<Heal> {
     let mac = mac_of(target.stranger, "eth0")?;
-    let sender = target.stranger.enter(|| Sender::open("eth0"))??;
-    let claims: Vec<Vec<u8>> = target
+    let claims = target.vips.iter().map(|vip| frame::claim(mac, *vip));
+    repeat(target, claims.collect(), SPOOF_INTERVAL)
+}
+
+/// To the holder alone, as who took a VIP claims it (L5.4): the stations have no part in it. The switch believes in the spoofed address, too, and sends
+/// what is for that node astray until it is next heard.
+fn spoof_member(target: &mut Target<'_>) -> Result<Heal> {
+    let mut of = [None, None];
+    for node in &target.lab.topology().nodes {
+        let mac = mac_of(&node.netns, "eth0")?;
+        of[usize::from(node.name != target.holder)] = Some(mac);
+    }
+    let [Some(holder), Some(other)] = of else {
+        bail!("the lab has no second node");
+    };
+    let claims = target
         .vips
         .iter()
-        .map(|vip| frame::claim(mac, *vip))
-        .collect();
+        .map(|vip| frame::claim_to(holder, other, *vip));
+    repeat(target, claims.collect(), SPOOF_MEMBER_INTERVAL)
+}
+
+/// Frames from the host that is no node, all of them each so often.
+fn repeat(target: &Target<'_>, frames: Vec<Vec<u8>>, interval: Duration) -> Result<Heal> {
+    let sender = target.stranger.enter(|| Sender::open("eth0"))??;
     let is_over = Arc::new(AtomicBool::new(false));
     let asked = Arc::clone(&is_over);
-    let spoofer = thread::spawn(move || {
+    let sending = thread::spawn(move || {
         while !asked.load(Ordering::Relaxed) {
-            for claim in &claims {
-                // A full queue of the link loses one claim of many.
-                let _ = sender.send(claim);
+            for frame in &frames {
+                // A full queue of the link loses one of many.
+                let _ = sender.send(frame);
             }
-            thread::sleep(SPOOF_INTERVAL);
+            thread::sleep(interval);
         }
     });
     Ok(Box::new(move |_| {
         is_over.store(true, Ordering::Relaxed);
-        spoofer
+        sending
             .join()
             .map_err(|_| anyhow::anyhow!("the spoofer panicked"))
     }))
@@ -307,3 +349,5 @@ pub(super) fn nothing() -> Heal {
 const HOGS_PER_CPU: usize = 8;
 const HOG_MAX: Duration = Duration::from_secs(60);
 const SPOOF_INTERVAL: Duration = Duration::from_millis(10);
+/// A few within a fault, each with time to be denied.
+const SPOOF_MEMBER_INTERVAL: Duration = Duration::from_millis(500);

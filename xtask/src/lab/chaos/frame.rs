@@ -81,6 +81,13 @@ pub(super) fn claim(mac: Mac, vip: IpAddr) -> Vec<u8> {
     }
 }
 
+/// The same towards one station alone.
+pub(super) fn claim_to(station: Mac, mac: Mac, vip: IpAddr) -> Vec<u8> {
+    let mut frame = claim(mac, vip);
+    frame[..6].copy_from_slice(&station.0);
+    frame
+}
+
 /// What an answer says: the address, and where it is. None for a frame that is no answer.
 pub(super) fn answer(frame: &[u8]) -> Option<(IpAddr, Mac)> {
     match frame.get(12..14)? {
@@ -195,6 +202,17 @@ mod tests {
         for vip in [ip("192.0.2.100"), ip("2001:db8::100")] {
             assert_eq!(answer(&claim(mac, vip)), Some((vip, mac)));
         }
+    }
+
+    #[test]
+    fn a_claim_to_one_station_differs_in_whom_its_frame_is_for_alone() {
+        let (station, mac) = (Mac([2, 0, 0, 0, 0, 8]), Mac([2, 0, 0, 0, 0, 7]));
+        let vip = ip("2001:db8::100");
+        let [one, all] = [claim_to(station, mac, vip), claim(mac, vip)];
+        assert_eq!(
+            (one[..6].to_vec(), &one[6..]),
+            (station.0.to_vec(), &all[6..])
+        );
     }
 
     #[test]

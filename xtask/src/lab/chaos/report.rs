@@ -22,20 +22,25 @@ pub(super) struct Round {
 }
 
 /// What became of it.
+#[derive(Default)]
 pub(super) struct Verdict {
     /// Rules that did not hold, in words.
-    broken: Vec<String>,
+    pub(super) broken: Vec<String>,
+    /// From the fault to the holder's last answer while it lasted, if it fell silent; the latest at any station for any address.
+    pub(super) silent: Option<Duration>,
+    /// From the fault to another node's first answer; likewise.
+    pub(super) taken: Option<Duration>,
     /// The longest time without an answer that any station had for any address, and in which two answered.
-    gap: Duration,
-    overlap: Option<Duration>,
-    dated: Dated,
+    pub(super) gap: Duration,
+    pub(super) overlap: Option<Duration>,
+    pub(super) dated: Dated,
     /// Who answered before, and at the end.
-    from: String,
-    to: String,
-    answers: usize,
-    asked: u64,
-    unsent: u64,
-    picture: String,
+    pub(super) from: String,
+    pub(super) to: String,
+    pub(super) answers: usize,
+    pub(super) asked: u64,
+    pub(super) unsent: u64,
+    pub(super) picture: String,
 }
 
 impl Verdict {
@@ -55,9 +60,6 @@ pub(super) fn judge(
     let [begun, injected, healed, ended] = round.moments;
     let name = |mac: &Mac| names.get(mac).cloned().unwrap_or_else(|| mac.to_string());
     let mut verdict = Verdict {
-        broken: Vec::new(),
-        gap: Duration::ZERO,
-        overlap: None,
         dated: Dated {
             waited: round
                 .dated
@@ -72,7 +74,7 @@ pub(super) fn judge(
         answers: seen.iter().map(|seen| seen.answers.len()).sum(),
         asked: seen.iter().map(|seen| seen.asked.sent).sum(),
         unsent: seen.iter().map(|seen| seen.asked.unsent).sum(),
-        picture: String::new(),
+        ..Verdict::default()
     };
     for seen in seen {
         let whole = sights(seen, vips, (begun, ended), &round.strangers);
@@ -82,6 +84,7 @@ pub(super) fn judge(
             let at = format!("{vip} as {} saw it", seen.station);
             verdict.overlap_of(fault, &whole[vip], &at, &name);
             verdict.moves_of(fault, round.holder, &during[vip], &at, &name);
+            verdict.times_of(round, &during[vip]);
             verdict.end_of(&after[vip], ended, &at, &name);
             verdict.gap = verdict.gap.max(Duration::from_nanos(whole[vip].gap.0));
         }
@@ -114,6 +117,7 @@ impl Verdict {
         let allowed = match fault.two {
             Two::Never => Duration::ZERO,
             Two::UntilFenced => FENCED_MAX,
+            Two::UntilHeard => HEARD_MAX,
         };
         if overlap.length() > allowed || fault.two == Two::Never {
             let [one, two] = overlap.macs;
@@ -151,6 +155,19 @@ impl Verdict {
         }
     }
 
+    /// When the holder was last heard, and when another first.
+    fn times_of(&mut self, round: &Round, sight: &Sight) {
+        let [_, injected, healed, _] = round.moments;
+        let since = |at: u64| Duration::from_nanos(at.saturating_sub(injected));
+        let mut own = sight.spells.iter().filter(|s| s.mac == round.holder);
+        let last = own.next_back().map_or(injected, |spell| spell.last);
+        if healed.saturating_sub(last) > SILENT_MIN {
+            self.silent = self.silent.max(Some(since(last)));
+        }
+        let other = sight.spells.iter().find(|s| s.mac != round.holder);
+        self.taken = self.taken.max(other.map(|spell| since(spell.first)));
+    }
+
     fn end_of(&mut self, sight: &Sight, ended: u64, at: &str, name: &impl Fn(&Mac) -> String) {
         match sight.spells.last() {
             Some(spell) if ended.saturating_sub(spell.last) < ANSWERED_AT_END => {
@@ -174,6 +191,8 @@ pub(super) fn show(round: u32, fault: &Fault, verdict: &Verdict, is_json: bool) 
             "broken": verdict.broken,
             "from": verdict.from,
             "to": verdict.to,
+            "silent_ms": verdict.silent.map(ms),
+            "taken_ms": verdict.taken.map(ms),
             "gap_ms": ms(verdict.gap),
             "two_ms": verdict.overlap.map(ms),
             "waited_ms": ms(verdict.dated.waited),
@@ -205,76 +224,64 @@ pub(super) fn show(round: u32, fault: &Fault, verdict: &Verdict, is_json: bool) 
     }
 }
 
-/// All verdicts of a run.
-#[derive(Default)]
-pub(super) struct Tally {
-    done: usize,
-    broken: usize,
-    /// The longest time without an answer in each run of a fault.
-    gaps: BTreeMap<&'static str, Vec<Duration>>,
-}
-
-impl Tally {
-    pub(super) fn count(&mut self, fault: &Fault, verdict: &Verdict) {
-        self.done += 1;
-        self.broken += usize::from(!verdict.is_well());
-        self.gaps.entry(fault.name).or_default().push(verdict.gap);
-    }
-
-    pub(super) fn is_well(&self) -> bool {
-        self.broken == 0
-    }
-
-    /// The distribution of each fault that was done more than once, and the last line.
-    pub(super) fn show(&mut self, is_json: bool) {
-        for (fault, gaps) in self.gaps.iter_mut().filter(|(_, gaps)| gaps.len() > 1) {
-            gaps.sort_unstable();
-            let ms = |percent| at(gaps, percent).as_secs_f64() * 1000.0;
-            let [p50, p99, most] = [ms(50), ms(99), ms(100)];
-            let runs = gaps.len();
-            if is_json {
-                let line = serde_json::json!({
-                    "fault": fault, "runs": runs, "gap_ms": {"p50": p50, "p99": p99, "max": most},
-                });
-                println!("{line}");
-            } else {
-                println!(
-                    "{fault:<12} {runs} runs, longest without an answer: p50 {p50:.0} ms, p99 {p99:.0} ms, max {most:.0} ms"
-                );
-            }
-        }
-        let (done, broken) = (self.done, self.broken);
-        if is_json {
-            println!("{}", serde_json::json!({ "done": done, "broken": broken }));
-        } else {
-            println!("\n{done} faults, {broken} of them broke a rule");
-        }
-    }
-}
-
-/// The smallest of sorted values that so many percent do not exceed.
-fn at(sorted: &[Duration], percent: usize) -> Duration {
-    let rank = (sorted.len() * percent).div_ceil(100).max(1);
-    sorted.get(rank - 1).copied().unwrap_or_default()
-}
-
 /// L5.2: a claim silences at the very frame, and who takes claims at once. Where the one that is silenced has precedence, it claims again as soon as
 /// it has been told, and at the latest after 300 ms nobody's fence is up that was not confirmed.
 const FENCED_MAX: Duration = Duration::from_millis(300);
+/// L5.5, where claims are lost: the one who took claims by unicast each 200 ms (L5.4), and five of them are never lost in a row.
+const HEARD_MAX: Duration = Duration::from_millis(1_200);
 /// Nanoseconds.
 const ANSWERED_AT_END: u64 = 500_000_000;
+/// Who is not heard for so long before the fault is over fell silent.
+const SILENT_MIN: u64 = 200_000_000;
 
 #[cfg(test)]
 mod tests {
+    use super::super::judge::Spell;
     use super::*;
 
+    const HOLDER: Mac = Mac([2, 0, 0, 0, 0, 0xa]);
+    const HEIR: Mac = Mac([2, 0, 0, 0, 0, 0xb]);
+    const MS: u64 = 1_000_000;
+
+    fn times(spells: &[(Mac, u64, u64)]) -> (Option<u128>, Option<u128>) {
+        let round = Round {
+            holder: HOLDER,
+            moments: [0, 1000 * MS, 4000 * MS, 7000 * MS],
+            dated: Vec::new(),
+            strangers: BTreeSet::new(),
+        };
+        let spell = |(mac, first, last): &(Mac, u64, u64)| Spell {
+            mac: *mac,
+            first: first * MS,
+            last: last * MS,
+            answers: 2,
+        };
+        let sight = Sight {
+            spells: spells.iter().map(spell).collect(),
+            gap: (0, 0),
+            overlap: None,
+        };
+        let mut verdict = Verdict::default();
+        verdict.times_of(&round, &sight);
+        let ms = |span: Option<Duration>| span.map(|span| span.as_millis());
+        (ms(verdict.silent), ms(verdict.taken))
+    }
+
     #[test]
-    fn a_percentile_is_a_value_that_was_seen() {
-        let sorted: Vec<Duration> = (1..=300).map(Duration::from_millis).collect();
-        assert_eq!(at(&sorted, 50).as_millis(), 150);
-        assert_eq!(at(&sorted, 99).as_millis(), 297);
-        assert_eq!(at(&sorted, 100).as_millis(), 300);
-        assert_eq!(at(&sorted[..1], 50).as_millis(), 1);
-        assert_eq!(at(&[], 99), Duration::ZERO);
+    fn a_holder_that_answers_on_is_not_silent_and_one_that_never_did_was_at_once() {
+        assert_eq!(times(&[(HOLDER, 1000, 3999)]), (None, None));
+        assert_eq!(times(&[]), (Some(0), None));
+    }
+
+    #[test]
+    fn silence_and_taking_are_timed_from_the_fault() {
+        let followed = [(HOLDER, 1000, 1480), (HEIR, 1660, 3999)];
+        assert_eq!(times(&followed), (Some(480), Some(660)));
+        let back = [
+            (HOLDER, 1000, 1480),
+            (HEIR, 1660, 3000),
+            (HOLDER, 3100, 3999),
+        ];
+        assert_eq!(times(&back), (None, Some(660)));
     }
 }

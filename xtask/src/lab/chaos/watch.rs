@@ -21,6 +21,17 @@ pub(super) struct Station {
     shared: Arc<Shared>,
     capture: Capture,
     asking: JoinHandle<()>,
+    ends: Ends,
+}
+
+/// Ends the asking when its station is dropped.
+#[derive(Debug)]
+struct Ends(Arc<Shared>);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        self.0.is_over.store(true, Ordering::Relaxed);
+    }
 }
 
 #[derive(Debug, Default)]
@@ -58,6 +69,7 @@ impl Station {
         let questions: Vec<Vec<u8>> = questions.collect();
         Ok(Self {
             name: netns.name().to_owned(),
+            ends: Ends(Arc::clone(&shared)),
             shared,
             capture,
             asking: thread::spawn(move || ask(&sender, &questions, interval, &asking)),
@@ -74,7 +86,7 @@ impl Station {
     /// # Errors
     /// When the capture could not be read to its end.
     pub(super) fn stop(self) -> Result<Seen> {
-        self.shared.is_over.store(true, Ordering::Relaxed);
+        drop(self.ends);
         if let Err(panic) = self.asking.join() {
             std::panic::resume_unwind(panic);
         }
