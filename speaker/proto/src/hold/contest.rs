@@ -19,6 +19,8 @@ pub(super) struct Doubt {
     /// Whose claim it is; `None`: not known.
     by: Option<(NodeId, Mac)>,
     nonce: u64,
+    /// When it is asked again.
+    next: Time,
     until: Time,
 }
 
@@ -28,6 +30,7 @@ impl Doubt {
         Self {
             by: None,
             nonce: 0,
+            next: now,
             until: now + DOUBT,
         }
     }
@@ -93,8 +96,14 @@ impl Holds {
         let before = own.doubt.as_ref().map(|doubt| doubt.until);
         let before = before.filter(|until| *until > now);
         let until = before.unwrap_or(now + DOUBT);
-        own.doubt = Some(Doubt { by, nonce, until });
-        group.due = Some(until);
+        let next = now + ASK_EACH;
+        own.doubt = Some(Doubt {
+            by,
+            nonce,
+            next,
+            until,
+        });
+        group.due = Some(if by.is_some() { until.min(next) } else { until });
     }
 
     fn contest(&mut self, now: Time, key: GroupKey, group: &mut Group, with: NodeId, mac: Mac) {
@@ -182,13 +191,15 @@ impl Holds {
         }
     }
 
-    /// A fence whose question is not answered goes down; one of which nobody could be asked not before it is known who there is: after a
-    /// restart that may be whoever took the VIP meanwhile.
+    /// Asks again about a claim: a switch that saw a spoofed frame sends what is for that hardware address to the spoofer, until it hears the
+    /// member again. A fence whose question is not answered goes down; one of which nobody could be asked not before it is known who there is:
+    /// after a restart that may be whoever took the VIP meanwhile.
     pub(super) fn settle_doubt(&mut self, now: Time, key: GroupKey, group: &mut Group) {
+        let vip = group.keys().next().unwrap_or(key);
         let State::Holding(own) = &mut group.state else {
             return;
         };
-        let Some(doubt) = &own.doubt else {
+        let Some(doubt) = &mut own.doubt else {
             group.due = None;
             return;
         };
@@ -201,6 +212,12 @@ impl Holds {
             }
             own.doubt = None;
             self.say(Output::Unfence(key));
+        } else if let Some((id, _)) = doubt.by {
+            if doubt.next <= now {
+                doubt.next = now + ASK_EACH;
+                self.tell(id, message(vip, doubt.nonce, Say::DidYouClaim));
+            }
+            group.due = Some(doubt.until.min(doubt.next));
         }
     }
 
@@ -299,6 +316,8 @@ impl Spoofs {
 
 /// A fence without a reason goes down after this long: so long can one spoofed frame silence a VIP.
 const DOUBT: Span = Span::ms(300);
+/// A member whose claim it may be is asked again so often: as often as it is heard by its observers, and so by every switch between.
+const ASK_EACH: Span = Span::ms(50);
 /// The loser probes the winner so often,
 const PROBE_EACH: Span = Span::ms(200);
 /// and takes the VIP again after so many misses in a row,

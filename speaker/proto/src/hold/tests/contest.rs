@@ -113,6 +113,23 @@ fn l5_3_a_claim_that_its_member_denies_is_spoofed() {
 }
 
 #[test]
+fn l5_3_a_member_that_the_first_question_does_not_reach_is_asked_again() {
+    let mut world = World::new(2, CALM, 1);
+    world.wish(&[(key(1), wish(Some(1), &[1]))]);
+    world.until_answered(1, 1, 3_000);
+    world.unfenced.clear();
+    world.cut.insert((1, 0));
+    claim(&mut world, 1, 0);
+    world.run(70);
+    assert_eq!(world.unfenced, []);
+    world.cut.clear();
+    world.run(50);
+    assert_eq!(world.unfenced, [(1, key(1))]);
+    let spoofer = world.disarmed.iter().map(|(at, mac, _)| (*at, *mac));
+    assert_eq!(spoofer.collect::<Vec<_>>(), [(1, mac(0))]);
+}
+
+#[test]
 fn l5_3_a_late_claim_of_who_gave_it_away_is_no_spoof() {
     let mut world = World::new(2, CALM, 1);
     world.wish(&[(key(1), wish(Some(0), &[1]))]);
