@@ -136,6 +136,10 @@ pub(crate) const RULES: &[Rule] = &[
         find: claims::shown,
     },
     Rule {
+        name: "every rule of layer 2 has a test of its number",
+        find: claims::numbered,
+    },
+    Rule {
         name: "links in documents resolve",
         find: docs::links,
     },

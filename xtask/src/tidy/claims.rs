@@ -1,7 +1,9 @@
-//! What `docs/security.md` and `docs/compatibility.md` claim is shown by tests that are there, or called a limit.
+//! What `docs/security.md`, `docs/compatibility.md` and `docs/layer2-proof.md` claim is shown by tests that are there, or called a limit; and every rule
+//! of layer 2 has tests of its number.
 
 use super::compat::Known;
 use super::{Finding, Tree};
+use std::collections::BTreeSet;
 
 /// Rows of tables whose last column is headed `shown by` that name no test, or one that is not there.
 pub(super) fn shown(tree: &Tree) -> Vec<Finding> {
@@ -44,6 +46,37 @@ fn in_file(tree: &Tree, known: &Known<'_>, file: &str) -> Vec<Finding> {
     findings
 }
 
-const FILES: [&str; 2] = ["docs/security.md", "docs/compatibility.md"];
+/// Rules of `docs/layer2.md` without a test whose name begins with their number: of L3.1 `l3_1_` or, of a part of it, `l3_1a_`.
+pub(super) fn numbered(tree: &Tree) -> Vec<Finding> {
+    let Some(text) = tree.text(LAYER2) else {
+        return vec![Finding::new(LAYER2, 0, "is missing")];
+    };
+    let known = Known::of(tree);
+    let rules: BTreeSet<String> = text.split('L').skip(1).filter_map(rule).collect();
+    let untested = rules.iter().filter(|rule| {
+        let ends = ["_", "a_", "b_", "c_"];
+        !ends
+            .iter()
+            .any(|end| known.has_any(&format!("l{rule}{end}")))
+    });
+    untested
+        .map(|rule| Finding::new(LAYER2, 0, format!("no test is called l{rule}_…")))
+        .collect()
+}
+
+/// The number that follows an L, as names of tests have it.
+fn rule(after: &str) -> Option<String> {
+    let mut chars = after.chars();
+    let (part, dot, number) = (chars.next()?, chars.next()?, chars.next()?);
+    let is_rule = part.is_ascii_digit() && dot == '.' && number.is_ascii_digit();
+    is_rule.then(|| format!("{part}_{number}"))
+}
+
+const LAYER2: &str = "docs/layer2.md";
+const FILES: [&str; 3] = [
+    "docs/security.md",
+    "docs/compatibility.md",
+    "docs/layer2-proof.md",
+];
 const HEAD: &str = "shown by";
 const LIMIT: &str = "limit: ";

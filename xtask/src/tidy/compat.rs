@@ -109,6 +109,12 @@ impl<'a> Known<'a> {
             None => self.functions.contains(test),
         }
     }
+
+    /// Whether the name of any test begins so.
+    pub(super) fn has_any(&self, prefix: &str) -> bool {
+        let mut from = self.functions.range(prefix..);
+        from.next().is_some_and(|name| name.starts_with(prefix))
+    }
 }
 
 /// The functions that an attribute makes a test.

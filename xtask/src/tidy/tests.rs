@@ -497,14 +497,26 @@ fn a_claim_without_a_test_is_found() {
             "| who | shown by |\n|---|---|\n| x | {last} |\n\n| who | where |\n|---|---|\n| x | y |\n"
         );
         let test = ("a.rs", "#[test]\nfn it_is_so() {}\n");
-        let pages = [("docs/security.md", ""), ("docs/compatibility.md", &table)];
-        claims::shown(&tree(&[pages[0], pages[1], test])).len()
+        let empty = [("docs/security.md", ""), ("docs/layer2-proof.md", "")];
+        let page = ("docs/compatibility.md", table.as_str());
+        claims::shown(&tree(&[empty[0], empty[1], page, test])).len()
     };
     assert_eq!(check("`it_is_so`"), 0);
     assert_eq!(check("limit: nobody can"), 0);
     assert_eq!(check("`it_is_so`, `it_is_not`"), 1);
     assert_eq!(check("trust us"), 1);
-    assert_eq!(claims::shown(&tree(&[])).len(), 2);
+    assert_eq!(claims::shown(&tree(&[])).len(), 3);
+}
+
+#[test]
+fn a_rule_of_layer_2_without_a_test_of_its_number_is_found() {
+    let check = |rules: &str| {
+        let test = ("a.rs", "#[test]\nfn l3_1b_it_is_so() {}\n");
+        claims::numbered(&tree(&[("docs/layer2.md", rules), test])).len()
+    };
+    assert_eq!(check("**L3.1** When. Layer 2, RFC 4861, L3."), 0);
+    assert_eq!(check("**L3.1** When. See L3.2 and L3.2."), 1);
+    assert_eq!(claims::numbered(&tree(&[])).len(), 1);
 }
 
 #[test]
