@@ -22,7 +22,7 @@ pub struct Request {
     /// A table, or one JSON object a line.
     #[arg(short, long, value_name = "FORM", default_value = "table")]
     output: Form,
-    /// Little of everything, to see that the benches `api`, `bgp` and `plan` work; such figures mean nothing
+    /// Little of everything, to see that the benches `api`, `bgp`, `idle` and `plan` work; such figures mean nothing
     #[arg(long)]
     quick: bool,
     /// For how long the bench `bgp` captures BFD

@@ -95,6 +95,20 @@ impl Process {
         Ok(Duration::from_nanos(used))
     }
 
+    /// How often its threads that still run have waited for something.
+    pub(crate) fn waits(&self) -> Result<u64> {
+        let folder = format!("/proc/{}/task", self.child.id());
+        let mut waits = 0;
+        for task in fs::read_dir(&folder).with_context(|| format!("failed to list {folder}"))? {
+            // A thread that ended meanwhile is not listed any more.
+            let text = fs::read_to_string(task?.path().join("status")).unwrap_or_default();
+            let mut lines = text.lines();
+            let line = lines.find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+            waits += line.and_then(|n| n.trim().parse::<u64>().ok()).unwrap_or(0);
+        }
+        Ok(waits)
+    }
+
     /// Memory in use, in MiB.
     pub(crate) fn memory(&self) -> Result<f64> {
         self.status("VmRSS:")

@@ -4,6 +4,7 @@ pub(crate) mod answers;
 pub(crate) mod api;
 pub(crate) mod bgp;
 mod cluster;
+pub(crate) mod idle;
 pub(crate) mod latency;
 pub(crate) mod members;
 pub(crate) mod packet;
@@ -91,6 +92,11 @@ pub(crate) const ALL: &[Bench] = &[
         name: members::NAME,
         about: "how soon a dead node is found dead, how often a live one, and what membership costs",
         run: members::run,
+    },
+    Bench {
+        name: idle::NAME,
+        about: "what a speaker costs when nothing happens",
+        run: idle::run,
     },
     Bench {
         name: api::NAME,
