@@ -128,9 +128,35 @@ const BEYOND: u32 = 2;
 pub struct Bucket {
     /// Whose new flows are.
     pub current: u16,
-    /// Whose flows from before are; the same where nothing changed, or where that node is gone.
+    /// Whose flows from before are; the same where nothing changed, or where that node is gone. With [`RETURNED`]: the same, though another
+    /// had them in between.
     pub previous: u16,
 }
+
+impl Bucket {
+    /// The slot of a node that had it before another did: it has what is new and what is not remembered, and that other what is.
+    pub const fn returned(node: u16) -> Self {
+        Self {
+            current: node,
+            previous: node | RETURNED,
+        }
+    }
+
+    /// Whose flows from before are.
+    #[inline(always)]
+    pub const fn earlier(&self) -> u16 {
+        self.previous & !RETURNED
+    }
+
+    /// Whether flows are remembered because they may be of more than one node.
+    #[inline(always)]
+    pub const fn is_in_doubt(&self) -> bool {
+        self.current != self.previous
+    }
+}
+
+/// A bit of [`Bucket::previous`], above the numbers of nodes.
+pub const RETURNED: u16 = 1 << 15;
 
 /// An element of `MAGLEV`: a run of slots of one table. Element `table * TABLE_CHUNKS + slot / CHUNK_SLOTS`.
 #[repr(C)]

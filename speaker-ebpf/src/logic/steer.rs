@@ -11,7 +11,8 @@
 //! | else, remembered | (not looked up) | the one it is remembered at | the one it is remembered at |
 //! | else | that one | previous, remembered | current |
 //!
-//! A VIP that was not spread before has this node as the previous one of every slot.
+//! A VIP that was not spread before has this node as the previous one of every slot. A slot may name one node twice, with a mark: another had
+//! it in between, and what is remembered counts.
 //!
 //! A node that may not speak for a VIP any more (its deadline has passed, or another claims it) sends nothing on. For [`SILENCE_NS`] it drops
 //! segments of connections that others have, which its stack would reset before their clients hear of the new holder.
@@ -208,8 +209,8 @@ impl Spread<'_> {
         let slot = hash::slot(flow.client, self.arrival.key.addr(), ports, protocol);
         let bucket = maps.bucket(self.row.table(), slot)?;
         let current = u32::from(bucket.current);
-        let previous = u32::from(bucket.previous);
-        let is_two = current != previous;
+        let previous = u32::from(bucket.earlier());
+        let is_two = bucket.is_in_doubt();
         let is_open = is_two && self.arrival.now < self.row.window_until_ns();
         let (memory, is_remembered) = match flow.part {
             Part::Datagram => (Memory::Datagrams, true),

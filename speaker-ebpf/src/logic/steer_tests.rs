@@ -125,6 +125,21 @@ fn a_second_change_of_the_table_keeps_what_was_remembered_where_the_slot_names_t
 }
 
 #[test]
+fn in_a_slot_that_came_back_what_is_remembered_counts_and_what_is_not_is_its_nodes() {
+    for ends in FAMILIES {
+        let mut tables = spread(ROW, C_NOW, OWN_NOW);
+        let (between, old) = (ends, ends.other());
+        assert_eq!(send(&mut tables, &between.syn(A)), To(C));
+        tables.put_table(TABLE, |_| Bucket::returned(B_NOW));
+        assert_eq!(send(&mut tables, &between.segment(A)), To(C));
+        assert_eq!(send(&mut tables, &old.segment(A)), To(B));
+        assert_eq!(tables.streams.len(), 2);
+        tables.now_ns = WINDOW_UNTIL;
+        assert_eq!(send(&mut tables, &between.segment(A)), To(C));
+    }
+}
+
+#[test]
 fn a_flow_whose_node_is_gone_is_as_good_as_unknown() {
     for ends in FAMILIES {
         let mut tables = spread(ROW, B_NOW, C_NOW);
@@ -837,6 +852,9 @@ fn any_world() -> impl Strategy<Value = Tables> {
             } else {
                 (current + other) % 5
             };
+            if slot % 7 == 0 {
+                return Bucket::returned(current);
+            }
             bucket(current, previous)
         });
         tables.targets.clear();

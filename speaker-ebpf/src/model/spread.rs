@@ -8,8 +8,8 @@ use crate::abi::steer::{
     CHUNK_SLOTS, FRAGMENTS_NS, OWN_NODE, SILENCE_NS, TABLE_CHUNKS, TABLES_MAX,
 };
 use crate::abi::{
-    Addr, Entry, FarKey, FarValue, MacAddr, MacKey, Mode, ShareKey, SteerValue, Steered, StreamKey,
-    StreamValue, TargetKey, VipKey, hash,
+    Addr, Bucket, Entry, FarKey, FarValue, MacAddr, MacKey, Mode, ShareKey, SteerValue, Steered,
+    StreamKey, StreamValue, TargetKey, VipKey, hash,
 };
 use crate::logic::{Maps, Memory};
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -186,7 +186,7 @@ impl Facts<'_> {
         }
         let is_whole = packet.offset == 0;
         match packet.kind {
-            Kind::Portless => self.sent(self.slot(&packet)[0], Vec::new()),
+            Kind::Portless => self.sent(self.current(&packet), Vec::new()),
             Kind::Tcp { .. } | Kind::Datagram if !is_whole => self.later(&packet),
             Kind::Tcp { is_opening } => self.connection(&packet, is_opening),
             Kind::Datagram => self.datagram(&packet),
@@ -206,9 +206,11 @@ impl Facts<'_> {
     }
 
     fn connection(&self, packet: &Packet, is_opening: bool) -> Account {
-        let [current, previous] = self.slot(packet);
+        let bucket = self.bucket(packet);
+        let current = bucket.map(|bucket| bucket.current.into());
+        let previous = bucket.map(|bucket| u32::from(bucket.previous % 0x8000));
         let mark = self.mark(packet, packet.ports);
-        let is_doubtful = current != previous;
+        let is_doubtful = bucket.is_some_and(|bucket| bucket.current != bucket.previous);
         let is_window = is_doubtful && self.tables.now_ns < self.row.window_until_ns();
         let noted = self.tables.streams.get(&mark);
         let noted = noted.filter(|_| is_doubtful);
@@ -227,7 +229,7 @@ impl Facts<'_> {
         let mark = self.mark(packet, packet.ports);
         let noted = self.tables.datagrams.get(&mark).map(|noted| noted.node);
         let valid = noted.filter(|node| self.is_reached(*node));
-        let node = valid.or(self.slot(packet)[0]);
+        let node = valid.or_else(|| self.current(packet));
         self.sent_and_noted(packet, node, Some(Memory::Datagrams))
     }
 
@@ -275,8 +277,12 @@ impl Facts<'_> {
         }
     }
 
-    /// The current node and the previous one of the packet's slot, if there is such a table.
-    fn slot(&self, packet: &Packet) -> [Option<u32>; 2] {
+    fn current(&self, packet: &Packet) -> Option<u32> {
+        self.bucket(packet).map(|bucket| bucket.current.into())
+    }
+
+    /// The packet's slot, if there is such a table.
+    fn bucket(&self, packet: &Packet) -> Option<Bucket> {
         let (ports, protocol) = if self.row.is_by_client() {
             (0, 0)
         } else {
@@ -284,13 +290,16 @@ impl Facts<'_> {
         };
         let slot = hash::slot(packet.client, self.key.addr(), ports, protocol.into());
         if self.row.table() >= TABLES_MAX {
-            return [None, None];
+            return None;
         }
         let element = self.row.table() * TABLE_CHUNKS + slot / CHUNK_SLOTS;
         let chunk = self.tables.maglev.get(&element);
         let bucket = chunk.map(|chunk| chunk.buckets[(slot % CHUNK_SLOTS) as usize]);
-        let (current, previous) = bucket.map_or((0, 0), |slot| (slot.current, slot.previous));
-        [Some(current.into()), Some(previous.into())]
+        let zero = Bucket {
+            current: 0,
+            previous: 0,
+        };
+        Some(bucket.unwrap_or(zero))
     }
 
     fn is_reached(&self, node: u32) -> bool {

@@ -5,7 +5,7 @@ use crate::election::{Election, Placement};
 use crate::plan::{BgpType, ForeignPeers};
 use crate::steering::socket::Listeners;
 use speaker_proto::member::MemberLink;
-use speaker_proto::{Mac, NodeName};
+use speaker_proto::{Mac, NodeId, NodeName};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
@@ -69,6 +69,8 @@ pub struct Local {
     pub other_links: BTreeSet<LinkName>,
     /// It gives away what it holds and takes nothing.
     pub is_draining: bool,
+    /// Nodes that it saw come lately, while it was there itself.
+    pub newcomers: BTreeSet<NodeId>,
     /// It has no members' secret yet, and so knows nobody and takes nothing (L2.4).
     pub is_waiting_for_secret: bool,
     /// What it has of sockets that serve VIPs.
@@ -101,6 +103,7 @@ impl Local {
             links: BTreeMap::new(),
             other_links: BTreeSet::new(),
             is_draining: false,
+            newcomers: BTreeSet::new(),
             is_waiting_for_secret: false,
             listeners: Arc::default(),
             rules: Rules::default(),

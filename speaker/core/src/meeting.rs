@@ -69,6 +69,7 @@ pub fn profile(
         rules: rules_hash(&local.rules),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         key: None,
+        newcomers: local.newcomers.clone(),
     }
 }
 

@@ -57,6 +57,8 @@ pub struct Profile {
     pub version: String,
     /// What names the newest secret that it has, whether it uses that yet or not; `None`: none, or an older version's, which do not say.
     pub key: Option<u8>,
+    /// Nodes that came lately, while it was there; at most [`NEWCOMERS_MAX`]. Who came later learns from it who was there before.
+    pub newcomers: BTreeSet<NodeId>,
 }
 
 /// A link of a member that can answer now.
@@ -190,5 +192,7 @@ pub type Directory = BTreeMap<NodeId, Published>;
 pub const ADDRESSES_MAX: usize = 8;
 /// Links in a profile.
 pub const LINKS_MAX: usize = 24;
+/// Newcomers in a profile: a cluster seldom grows faster, and one that is left out counts as one that was there.
+pub const NEWCOMERS_MAX: usize = 32;
 /// Hardware addresses in a profile.
 pub const MACS_MAX: usize = 48;

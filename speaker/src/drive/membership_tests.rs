@@ -42,6 +42,7 @@ fn node(last: u8, inbox: usize) -> Node {
         rules: 0,
         version: String::new(),
         key: None,
+        newcomers: [].into(),
     };
     let (hear, heard) = sync_channel(inbox);
     let board = MembersBoard::default();

@@ -29,6 +29,7 @@ fn bench(found: Time, keys: Option<Keys>) -> Bench<impl Fn(Said)> {
         rules: 0,
         version: String::new(),
         key: None,
+        newcomers: [].into(),
     };
     let start = Start {
         me: NodeId(1),

@@ -187,6 +187,7 @@ mod tests {
                 rules: 7,
                 version: "0.1.0".to_owned(),
                 key: None,
+                newcomers: [].into(),
             }),
             standing,
             held: Arc::default(),

@@ -297,6 +297,7 @@ pub(crate) fn profile(node: usize, known: &Node) -> Arc<Profile> {
         rules: 0,
         version: "simulated".into(),
         key: None,
+        newcomers: [].into(),
     })
 }
 

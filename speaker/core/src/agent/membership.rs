@@ -78,6 +78,7 @@ impl Agent {
             self.put_wishes(now);
         }
         self.hold(now, hold::Input::Roster(Arc::clone(&self.roster)));
+        self.hear_of_newcomers(now);
         self.meet(now);
         self.watch_later(now);
     }

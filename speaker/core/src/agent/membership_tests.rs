@@ -33,6 +33,7 @@ pub(crate) fn member(name: &NodeName) -> Member {
             rules: 0,
             version: String::new(),
             key: None,
+            newcomers: [].into(),
         }),
         standing: Standing::Alive,
         held: Arc::default(),

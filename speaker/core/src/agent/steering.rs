@@ -4,12 +4,14 @@
 //! nodes are asked.
 
 use super::{Agent, Output};
+use crate::members::node_id;
 use crate::plan::{self, L2Entry, Plan, Shares, Steering};
 use crate::steering::history::{Facts, History, WINDOW};
+use crate::steering::newcomers::{self, Newcomers};
 use crate::steering::socket::Listeners;
 use crate::steering::{Neighbourhood, Overlay, Place, Prospects, Unspread, Weights};
 use speaker_ebpf::abi::Mode;
-use speaker_proto::{Time, Vip};
+use speaker_proto::{NodeId, NodeName, Time, Vip};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -24,6 +26,9 @@ pub(super) struct Spreading {
     adopted: BTreeSet<Vip>,
     /// VIPs that were to be spread over segments, and when that was so last: connections go on for a while.
     beyond: BTreeMap<IpAddr, Time>,
+    newcomers: Newcomers,
+    /// Who came lately, as others said when that was asked last.
+    told: BTreeSet<NodeId>,
     /// When the history of something ends.
     pub(super) due: Option<Time>,
 }
@@ -52,12 +57,24 @@ impl Agent {
         }
     }
 
+    /// Others may know better by now who came lately.
+    pub(super) fn hear_of_newcomers(&mut self, now: Time) {
+        let is_finding = self.spreading.newcomers.is_finding(now);
+        if is_finding && self.spreading.told != newcomers::told(&self.roster) {
+            self.changed(now);
+        }
+    }
+
     /// How packets are spread from now on, for a plan with these entries that comes after the one in force.
     pub(super) fn steer(
         &mut self,
         now: Time,
         entries: &BTreeMap<Place, L2Entry>,
     ) -> Option<Steering> {
+        let came = &mut self.spreading.newcomers;
+        came.see(now, &self.roster);
+        self.local.newcomers = came.lately();
+        self.spreading.told = newcomers::told(&self.roster);
         // Whoever may still have connections is looked for as well.
         let is_followed = !self.spreading.history.rows().is_empty();
         self.look_for(plan::prospects(
@@ -76,6 +93,10 @@ impl Agent {
             adopted: &self.spreading.adopted,
             unspread: &unspread,
             own: Arc::new(Weights::from([(self.local.node.clone(), 1)])),
+            newcomers: match self.spreading.newcomers.is_finding(now) {
+                true => &self.spreading.told,
+                false => &NOBODY,
+            },
         };
         self.spreading.history.advance(now, shares, &ground);
         self.spreading.due = self.spreading.history.deadline(now);
@@ -113,11 +134,21 @@ struct Ground<'g> {
     adopted: &'g BTreeSet<Vip>,
     unspread: &'g BTreeMap<Place, Unspread>,
     own: Arc<Weights>,
+    /// As others say, where this node was not there.
+    newcomers: &'g BTreeSet<NodeId>,
 }
+
+static NOBODY: BTreeSet<NodeId> = BTreeSet::new();
 
 impl Facts for Ground<'_> {
     fn is_stack(&self, place: &Place) -> bool {
         takes(self.last.l2.get(place)) && !self.adopted.contains(&place.0)
+    }
+
+    fn newcomers(&self, weights: &Weights) -> BTreeSet<NodeName> {
+        let came = weights.keys();
+        let came = came.filter(|node| self.newcomers.contains(&node_id(node)));
+        came.cloned().collect()
     }
 
     fn own(&self, place: &Place) -> Option<Arc<Weights>> {

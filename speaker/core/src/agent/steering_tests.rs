@@ -8,6 +8,7 @@ use crate::local::LinkName;
 use crate::manifest;
 use crate::steering::Before;
 use crate::steering::history::WINDOW;
+use speaker_proto::member::Roster;
 use speaker_proto::{Mac, Machine, NodeName, Span};
 
 const SPREADING: &str = r"
@@ -150,4 +151,50 @@ fn what_goes_to_other_segments_is_taken_in_for_as_long_as_connections_are_follow
     drain(&mut agent, due);
     put(&mut agent, due, SPREADING);
     assert!(overlay(&agent).vips.is_empty());
+}
+
+/// An agent that began a moment ago and is told by `n2` and `n3` that these came.
+fn told(came: &[&str], now: Time) -> Agent {
+    let (mut agent, _) = spreading(now);
+    let tells = |name: &str| {
+        let mut member = member(&name.parse().unwrap());
+        let came = came.iter().map(|node| node_id(&node.parse().unwrap()));
+        Arc::make_mut(&mut member.profile).newcomers = came.collect();
+        (node_id(&member.profile.name), Arc::new(member))
+    };
+    let roster = Roster {
+        members: ["n2", "n3"].map(tells).into(),
+        is_settled: true,
+        is_name_taken: false,
+    };
+    agent.input(now + Span::s(2), Input::Roster(Arc::new(roster)));
+    drain(&mut agent, now + Span::s(2));
+    agent.input(now + Span::s(3), hood(&["n2"]));
+    settle(&mut agent, now + Span::s(3));
+    agent
+}
+
+#[test]
+fn who_came_learns_from_those_that_were_there_who_had_shares_before() {
+    let now = Time::ms(1000);
+    let before = |agent: &Agent| {
+        let steering = agent.plan().steering.as_ref().unwrap();
+        Vec::clone(&steering.rows[&place()].before)
+    };
+    let n2 = Weights::from([("n2".parse().unwrap(), 1)]);
+    assert_eq!(before(&told(&["n1"], now)), [Before::Nodes(Arc::new(n2))]);
+    assert_eq!(before(&told(&["n1", "n2"], now)), [Before::Stack]);
+    assert_eq!(before(&told(&[], now)), [Before::Stack]);
+}
+
+#[test]
+fn who_comes_is_told_of_for_as_long_as_connections_are_followed() {
+    let now = Time::ms(1000);
+    let mut agent = holding(now);
+    settle(&mut agent, now + Span::s(1));
+    let n2 = "n2".parse().unwrap();
+    let later = now + Span::s(60);
+    meet(&mut agent, later, member(&n2));
+    settle(&mut agent, later);
+    assert_eq!(agent.local().newcomers, [node_id(&n2)].into());
 }

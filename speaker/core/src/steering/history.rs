@@ -5,11 +5,12 @@
 //! the packets since then, and after them those of long ago, from the latest back, since something may still be remembered for them.
 //!
 //! Every node that may hold a VIP follows its history, also while another one holds it: whoever takes it goes on where the other
-//! stopped. What a node did not see, because it was not there, it takes to have been as it is.
+//! stopped. What a node did not see, because it was not there, it takes to have been as it is, but that who came lately, as those say that
+//! were there ([`super::newcomers`]), had no share before. Its own absence proves nothing: where a cluster starts nobody was there.
 
 use super::{Before, Place, Share, Spread, Weights};
-use speaker_proto::{Span, Time};
-use std::collections::BTreeMap;
+use speaker_proto::{NodeName, Span, Time};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// How long after a change a connection that is not remembered is taken to be from before. Every packet within it is
@@ -42,13 +43,13 @@ impl History {
             let spread = match old.remove(&place) {
                 Some(spread) => {
                     let is_finding = !is_held && now < begun + FINDING;
-                    match is_finding && is_more(&spread.share.weights, &share.weights) {
-                        true => begin(share, None, now),
+                    match is_finding && is_as_much(&spread, &share) {
+                        true => begin(share, facts, now),
                         false => follow(spread, share, now),
                     }
                 }
-                None if is_held => begin(share, Some(Before::Stack), now),
-                None => begin(share, None, now),
+                None if is_held => begin_holding(share, facts, now),
+                None => begin(share, facts, now),
             };
             (place, spread)
         });
@@ -83,16 +84,42 @@ impl History {
 pub trait Facts {
     /// Whether this node has had its packets until now: of one that is new, its stack.
     fn is_stack(&self, place: &Place) -> bool;
+    /// Those of these nodes that came lately, if this node was not there to see it.
+    fn newcomers(&self, weights: &Weights) -> BTreeSet<NodeName>;
     /// Of one that is not spread any more: this node alone, if packets may still be sent to others from there.
     fn own(&self, place: &Place) -> Option<Arc<Weights>>;
 }
 
-/// Whether nodes came and none went.
-fn is_more(old: &Weights, new: &Weights) -> bool {
-    old.len() < new.len() && old.keys().all(|node| new.contains_key(node))
+/// Whether nodes came and none went; or none came, and nothing is known of what was before.
+fn is_as_much(spread: &Spread, share: &Share) -> bool {
+    let (old, new) = (&spread.share.weights, &share.weights);
+    let is_as_it_was = old == new && spread.before.is_empty();
+    let is_more = old.len() < new.len() && old.keys().all(|node| new.contains_key(node));
+    is_as_it_was || is_more
 }
 
-fn begin(share: Share, before: Option<Before>, now: Time) -> Spread {
+/// Of what this node did not hold.
+fn begin(share: Share, facts: &impl Facts, now: Time) -> Spread {
+    let before = without_newcomers(&share, facts);
+    begin_after(share, before, now)
+}
+
+/// Of what this node holds. One that took it as soon as it came had nothing of it before.
+fn begin_holding(share: Share, facts: &impl Facts, now: Time) -> Spread {
+    let before = without_newcomers(&share, facts).unwrap_or(Before::Stack);
+    begin_after(share, Some(before), now)
+}
+
+/// Those that were there before others came, if that is known.
+fn without_newcomers(share: &Share, facts: &impl Facts) -> Option<Before> {
+    let newcomers = facts.newcomers(&share.weights);
+    let mut rest = Weights::clone(&share.weights);
+    rest.retain(|node, _| !newcomers.contains(node));
+    let is_known = !rest.is_empty() && rest.len() < share.weights.len();
+    is_known.then(|| Before::Nodes(Arc::new(rest)))
+}
+
+fn begin_after(share: Share, before: Option<Before>, now: Time) -> Spread {
     Spread {
         share,
         until: if before.is_some() { now + WINDOW } else { now },
@@ -145,12 +172,33 @@ mod tests {
             self.0
         }
 
+        fn newcomers(&self, _: &Weights) -> BTreeSet<NodeName> {
+            BTreeSet::new()
+        }
+
         fn own(&self, _: &Place) -> Option<Arc<Weights>> {
             self.1.then(|| weights(&["me"]))
         }
     }
 
     const NOT: All = All(false, false);
+
+    /// Those that were there say that these came; whether this node has had all packets until now.
+    struct Came<'a>(&'a [&'a str], bool);
+
+    impl Facts for Came<'_> {
+        fn is_stack(&self, _: &Place) -> bool {
+            self.1
+        }
+
+        fn newcomers(&self, _: &Weights) -> BTreeSet<NodeName> {
+            self.0.iter().map(|node| node.parse().unwrap()).collect()
+        }
+
+        fn own(&self, _: &Place) -> Option<Arc<Weights>> {
+            None
+        }
+    }
 
     fn at(seconds: u64) -> Time {
         Time::ms(seconds * 1_000)
@@ -199,6 +247,37 @@ mod tests {
         history.advance(at(1), over(&["a", "b"]), &NOT);
         assert_eq!(*row(&history).before, []);
         assert_eq!(row(&history).until, at(1));
+    }
+
+    #[test]
+    fn who_came_has_the_history_of_those_that_were_there() {
+        let mut there = History::default();
+        there.advance(at(1), over(&["a", "b"]), &NOT);
+        there.advance(at(50), over(&["a", "b", "c"]), &NOT);
+        there.advance(at(56), over(&["b", "c"]), &NOT);
+        // It finds the others first, is told later that it came, and then it goes on.
+        let mut came = History::default();
+        came.advance(at(50), over(&["c"]), &NOT);
+        came.advance(at(51), over(&["a", "b", "c"]), &NOT);
+        assert_eq!(*row(&came).before, []);
+        came.advance(at(52), over(&["a", "b", "c"]), &Came(&["c"], false));
+        assert_eq!(*row(&came).before, [nodes(&["a", "b"])]);
+        came.advance(at(56), over(&["b", "c"]), &Came(&["c"], false));
+        assert_eq!(row(&came), row(&there));
+    }
+
+    #[test]
+    fn who_holds_as_soon_as_it_came_had_nothing_of_it_before() {
+        let mut history = History::default();
+        history.advance(at(50), over(&["a", "b", "c"]), &Came(&["c"], true));
+        assert_eq!(*row(&history).before, [nodes(&["a", "b"])]);
+    }
+
+    #[test]
+    fn where_all_came_at_once_nothing_was_before() {
+        let mut history = History::default();
+        history.advance(at(50), over(&["a", "b"]), &Came(&["a", "b"], false));
+        assert_eq!(*row(&history).before, []);
     }
 
     #[test]

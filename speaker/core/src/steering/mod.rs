@@ -1,11 +1,13 @@
 //! Steering: which node's service proxy gets the packets of a VIP that this node attracts.
 //!
-//! [`maglev`] gives slots to nodes, [`history`] remembers to whom they belonged before, so that connections stay where they are.
+//! [`maglev`] gives slots to nodes, [`history`] remembers to whom they belonged before, so that connections stay where they are, and
+//! [`newcomers`] who came lately, for those that cannot remember.
 //! Which nodes those are is decided in [`crate::plan`], and how a table is written in [`crate::tables`]. Nothing here knows of
 //! services or of the kernel.
 
 pub mod history;
 pub mod maglev;
+pub mod newcomers;
 pub mod socket;
 
 use crate::local::LinkName;

@@ -258,11 +258,12 @@ impl<'d> Draft<'d> {
                 None => OWN_NODE,
                 Some(owners) => owners.get(slot).copied().unwrap_or(current),
             });
-            let previous = earlier.find(|node| *node != current && reachable.contains(node));
-            Bucket {
-                current,
-                previous: previous.unwrap_or(current),
+            let mut earlier = earlier.by_ref().filter(|node| reachable.contains(node));
+            let previous = earlier.next().unwrap_or(current);
+            if previous == current && earlier.any(|node| node != current) {
+                return Bucket::returned(current);
             }
+            Bucket { current, previous }
         };
         let table = Arc::new(now.into_iter().enumerate().map(bucket).collect());
         let tables = &mut self.memory.tables;

@@ -109,7 +109,7 @@ impl World {
             self.tables.apply(change);
             if let TableChange::Maglev(Change::Put(_, table)) = change {
                 assert_eq!(table.len(), MAGLEV_SLOTS as usize);
-                let nodes = table.iter().flat_map(|b| [b.current, b.previous]);
+                let nodes = table.iter().flat_map(|b| [b.current, b.earlier()]);
                 self.named.insert(Arc::clone(table), nodes.collect());
             }
             self.assert_sound();
@@ -268,10 +268,27 @@ fn further_changes_are_followed_back() {
     let second = Arc::clone(world.table(1));
     world.follow(&plan(&[(1, again)]));
     for ((first, second), third) in first.iter().zip(second.iter()).zip(world.table(1).iter()) {
-        let had = [second.current, first.current];
-        let last = had.into_iter().find(|node| *node != third.current);
-        assert_eq!(third.previous, last.unwrap_or(third.current));
+        let [now, then, long_ago] = [third, second, first].map(|bucket| bucket.current);
+        assert_eq!(third.earlier(), then);
+        assert_eq!(third.is_in_doubt(), now != then || now != long_ago);
     }
+}
+
+/// Naming the node that had it in between would send to that one whatever was silent since, and naming nobody would forget its flows.
+#[test]
+fn a_slot_that_came_back_is_in_doubt_and_its_own_nodes() {
+    let mut world = World::default();
+    world.follow(&plan(&[(1, spread(&[0, 1, 2], &[]))]));
+    let joined = world.number(2);
+    let between = Arc::clone(world.table(1));
+    world.follow(&plan(&[(1, spread(&[0, 1], &[&[0, 1], &[0, 1, 2]]))]));
+    let mut came_back = 0;
+    for (between, now) in between.iter().zip(world.table(1).iter()) {
+        assert_eq!(now.earlier(), now.current);
+        assert_eq!(now.is_in_doubt(), now.current != between.current);
+        came_back += usize::from(between.current == joined);
+    }
+    assert!(came_back > 0);
 }
 
 #[test]

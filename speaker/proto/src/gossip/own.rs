@@ -192,6 +192,7 @@ mod tests {
             rules: 0,
             version: String::new(),
             key: None,
+            newcomers: [].into(),
         };
         Own::new(&Start {
             me: NodeId(1),

@@ -28,6 +28,7 @@ fn profile(name: &str) -> Profile {
         rules: 1,
         version: "1".to_owned(),
         key: None,
+        newcomers: [].into(),
     }
 }
 

@@ -232,6 +232,7 @@ impl Cluster {
             rules: 1,
             version: "1.0.0".to_owned(),
             key: None,
+            newcomers: [].into(),
         }
     }
 

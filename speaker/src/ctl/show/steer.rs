@@ -196,7 +196,7 @@ fn nodes(
             node: name.to_string(),
             weight: weights.get(name).copied().unwrap_or_default(),
             slots: count(|bucket| bucket.current),
-            slots_before: count(|bucket| bucket.previous),
+            slots_before: count(|bucket| bucket.earlier()),
             mac: mac.map(ToString::to_string),
             beyond: ends.map(|ends| ends.to),
             packets: got.map_or(0, |got| got.packets),

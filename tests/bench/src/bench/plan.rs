@@ -76,6 +76,7 @@ fn roster(objects: &[Object], local: &Local) -> Roster {
             rules: 0,
             version: String::new(),
             key: None,
+            newcomers: [].into(),
         };
         let member = Member {
             boot: Boot::default(),

@@ -4,7 +4,7 @@ mod encap;
 mod kinds;
 
 use super::*;
-use speaker_ebpf::abi::steer::{OWN_NODE, TABLES_MAX};
+use speaker_ebpf::abi::steer::{OWN_NODE, RETURNED, TABLES_MAX};
 use speaker_ebpf::abi::{Bucket, SteerValue, StreamKey, StreamValue, TargetKey, TargetValue};
 use speaker_ebpf::model::flow::FlowWire;
 use std::net::SocketAddr;
@@ -111,6 +111,20 @@ fn remembered() -> Vec<Case> {
             })
             .spread_to(NEW)
             .noting([2, 0, 0]),
+        Case::new("in a slot that came back all is looked up", segment(v4))
+            .given(|tables| {
+                spread(tables, row(), NEW, NEW | RETURNED);
+                note(tables, Memory::Streams, 6, ports(), OLD, 0);
+            })
+            .spread_to(OLD)
+            .noting([2, 0, 0]),
+        Case::new(
+            "in a slot that came back the rest is its node's",
+            segment(v4),
+        )
+        .given(|tables| spread(tables, row(), NEW, NEW | RETURNED))
+        .spread_to(NEW)
+        .noting([1, 0, 0]),
     ]
 }
 

@@ -27,6 +27,7 @@ fn roster(links: &[(&str, u8)]) -> Roster {
         rules: 0,
         version: String::new(),
         key: None,
+        newcomers: [].into(),
     };
     let member = Member {
         boot: Boot::default(),

@@ -233,6 +233,7 @@ fn roster() -> Roster {
         links: vec![link],
         macs: Vec::new(),
         key: None,
+        newcomers: [].into(),
         is_draining: false,
         is_stale: false,
         rules: 0,

@@ -3,9 +3,11 @@
 use super::bytes::{Reader, Writer};
 use super::{Malformed, PART_BYTES, PARTS_MAX};
 use crate::member::{
-    ADDRESSES_MAX, HeldEntry, HeldSet, HeldState, LINKS_MAX, MACS_MAX, MemberLink, Profile,
+    ADDRESSES_MAX, HeldEntry, HeldSet, HeldState, LINKS_MAX, MACS_MAX, MemberLink, NEWCOMERS_MAX,
+    NodeId, Profile,
 };
 use crate::{Epoch, GroupKey, Mac};
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 /// The format of both blobs.
@@ -37,6 +39,10 @@ pub(in crate::gossip) fn profile_blob(profile: &Profile) -> Vec<u8> {
     w.text(&profile.version);
     w.bool(profile.key.is_some());
     w.u8(profile.key.unwrap_or_default());
+    w.count(profile.newcomers.len(), NEWCOMERS_MAX);
+    for newcomer in profile.newcomers.iter().take(NEWCOMERS_MAX) {
+        w.node(*newcomer);
+    }
     w.into_bytes()
 }
 
@@ -70,6 +76,7 @@ pub(in crate::gossip) fn profile_of(blob: &[u8]) -> Result<Profile, Malformed> {
         rules: r.u64()?,
         version: r.text()?.to_owned(),
         key: key(&mut r)?,
+        newcomers: newcomers(&mut r)?,
     })
 }
 
@@ -80,6 +87,14 @@ fn key(r: &mut Reader<'_>) -> Result<Option<u8>, Malformed> {
     }
     let (is_there, key) = (r.bool()?, r.u8()?);
     Ok(is_there.then_some(key))
+}
+
+/// Earlier versions end before them.
+fn newcomers(r: &mut Reader<'_>) -> Result<BTreeSet<NodeId>, Malformed> {
+    if r.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    (0..r.count(NEWCOMERS_MAX)?).map(|_| r.node()).collect()
 }
 
 /// The bytes of a held set, which the caller keeps within [`super::super::HELD_MAX`].

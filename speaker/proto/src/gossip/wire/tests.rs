@@ -4,7 +4,7 @@ use super::*;
 use crate::gossip::BODY_BYTES_MAX;
 use crate::member::{HeldSet, HeldState, MemberLink, Profile};
 use crate::{Epoch, Mac};
-use proptest::collection::{btree_map, vec};
+use proptest::collection::{btree_map, btree_set, vec};
 use proptest::prelude::*;
 use std::net::IpAddr;
 
@@ -170,9 +170,18 @@ fn profile() -> impl Strategy<Value = Profile> {
         vec(any::<[u8; 6]>().prop_map(Mac), 0..=48),
         any::<(bool, bool, u64, Option<u8>)>(),
         "[a-z0-9.+]{0,40}",
+        btree_set(any::<u64>().prop_map(NodeId), 0..=32),
     )
         .prop_map(
-            |(name, addresses, links, macs, (is_draining, is_stale, rules, key), version)| {
+            |(
+                name,
+                addresses,
+                links,
+                macs,
+                (is_draining, is_stale, rules, key),
+                version,
+                newcomers,
+            )| {
                 Profile {
                     name: name.parse().unwrap(),
                     addresses,
@@ -183,6 +192,7 @@ fn profile() -> impl Strategy<Value = Profile> {
                     rules,
                     version,
                     key,
+                    newcomers,
                 }
             },
         )
@@ -269,7 +279,7 @@ fn a_vote_of_an_earlier_version_says_nothing_of_the_kernel() {
 }
 
 #[test]
-fn a_profile_of_an_earlier_version_names_no_secret() {
+fn a_profile_of_an_earlier_version_names_no_newcomers_and_no_secret() {
     let profile = Profile {
         name: "n1".parse().unwrap(),
         addresses: Vec::new(),
@@ -280,12 +290,20 @@ fn a_profile_of_an_earlier_version_names_no_secret() {
         rules: 1,
         version: "0.1.0".to_owned(),
         key: Some(7),
+        newcomers: [NodeId(3)].into(),
     };
     let blob = profile_blob(&profile);
     assert_eq!(profile_of(&blob), Ok(profile.clone()));
     let earlier = Profile {
-        key: None,
+        newcomers: [].into(),
         ..profile
     };
-    assert_eq!(profile_of(&blob[..blob.len() - 2]), Ok(earlier));
+    let count_and_one = 1 + 8;
+    let blob = &blob[..blob.len() - count_and_one];
+    assert_eq!(profile_of(blob), Ok(earlier.clone()));
+    let earliest = Profile {
+        key: None,
+        ..earlier
+    };
+    assert_eq!(profile_of(&blob[..blob.len() - 2]), Ok(earliest));
 }

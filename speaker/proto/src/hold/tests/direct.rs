@@ -139,6 +139,7 @@ fn member(node: usize) -> Member {
             rules: 0,
             version: String::new(),
             key: None,
+            newcomers: [].into(),
         }),
         standing: Standing::Alive,
         held: Arc::default(),

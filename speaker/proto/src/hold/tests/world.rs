@@ -760,5 +760,6 @@ fn profile(node: usize, is_stale: bool) -> Profile {
         rules: 0,
         version: String::new(),
         key: None,
+        newcomers: [].into(),
     }
 }
