@@ -134,13 +134,18 @@ fn what_a_router_announces_is_counted_and_not_taken() {
         "network 203.0.113.0/24",
     ];
     bench.frr.configure(&network).unwrap();
-    bench.lab.eventually("it is counted", || {
+    bench.lab.eventually("what it announces is counted", || {
         let seen = bench.lab.seen("n1", &["bgp", "tor"])?;
+        let said = "show bgp ipv4 unicast neighbors 192.0.2.11 advertised-routes json";
+        let said = bench.frr.show(said).map_err(|error| error.to_string())?;
+        // Among them what we told it.
+        let routes = said["advertisedRoutes"].as_object();
+        let routes = routes.filter(|routes| routes.contains_key("203.0.113.0/24"));
+        let count = routes.map(|routes| routes.len() as u64);
         let received = seen["peers"][0]["received"].as_u64();
-        if received == Some(1) {
-            Ok(())
-        } else {
-            Err(seen)
+        match count.is_some() && received == count {
+            true => Ok(()),
+            false => Err(format!("{received:?} of {said}")),
         }
     });
     let node = bench.lab.netns("n1");
