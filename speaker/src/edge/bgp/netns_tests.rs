@@ -1,12 +1,12 @@
 //! Connections against a real kernel, between namespaces.
 
 use super::*;
-use crate::testnet::{Namespace, TestNet, eventually};
+use crate::testnet::{self, Namespace, TestNet, eventually};
 use std::collections::BTreeSet;
 use std::io::Read;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::net::TcpStream;
 
 const HERE: &str = "192.0.2.1";
@@ -251,18 +251,13 @@ fn a_router_that_does_not_advertise_itself_is_a_neighbour_once_it_is_stirred_and
         .write("/proc/sys/net/ipv6/conf/all/forwarding", "1");
     net.here.run("ip -6 neigh flush dev eth0");
     let runtime = runtime();
-    let begun = Instant::now();
-    while routers() != BTreeSet::from([link_local(&net.there)]) {
-        // Each side waits for a second before it asks the other, and a busy machine for longer.
-        assert!(
-            begun.elapsed() < Duration::from_secs(30),
-            "no router is known"
-        );
+    // Each side waits for a second before it asks the other, and a busy machine for longer.
+    testnet::within(Duration::from_secs(30), "it is known as a router", || {
         net.here.enter(|| {
             runtime.block_on(async { Routers::open().unwrap().stir(index).unwrap() });
         });
-        std::thread::sleep(Duration::from_millis(50));
-    }
+        routers() == BTreeSet::from([link_local(&net.there)])
+    });
     let elsewhere = net.here.enter(|| neighbouring_routers(index + 1).unwrap());
     assert_eq!(elsewhere, BTreeSet::new());
 }
