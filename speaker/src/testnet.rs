@@ -138,13 +138,16 @@ impl Drop for TestBpf {
 }
 
 /// Waits until `is_so`, two seconds at most.
-pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+pub(crate) fn eventually(what: &str, is_so: impl FnMut() -> bool) {
+    within(Duration::from_secs(2), what, is_so);
+}
+
+/// Waits, for at most this long.
+#[track_caller]
+pub(crate) fn within(limit: Duration, what: &str, mut is_so: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !is_so() {
-        assert!(
-            begun.elapsed() < Duration::from_secs(2),
-            "{what} did not come to be"
-        );
+        assert!(begun.elapsed() < limit, "{what} did not come to be");
         thread::sleep(Duration::from_millis(5));
     }
 }

@@ -8,6 +8,7 @@ pub mod bench;
 pub mod check;
 pub mod docs_run;
 pub mod ebpf;
+pub mod fuzz;
 pub mod haproxy;
 pub mod image;
 pub mod kubectl;

@@ -32,6 +32,8 @@ pub(crate) struct BgpPeerSight {
     pub(crate) retry_ms: Option<u64>,
     /// What of the configuration cannot be put in force.
     pub(crate) obstacle: Option<String>,
+    /// What an operator should know of it though nothing is wrong.
+    pub(crate) notes: Vec<String>,
     /// What two OPENs led to, while the session is up.
     pub(crate) negotiated: Option<NegotiatedSight>,
     /// The bytes of the password.

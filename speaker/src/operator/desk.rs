@@ -17,11 +17,12 @@ use crate::api::Failure;
 use crate::report::retry::Backoff;
 use crate::source::kube::Told;
 use applied::{Applied, lasting};
-use collection::collections;
+use collection::{collections, judgements};
 use serde_json::{Value, json};
 use speaker_core::crd::MetalLb;
 use speaker_core::crd::metallb::NAME;
 use speaker_core::deploy::{self, Object, Options};
+use speaker_core::plan::foreign_peers_told;
 use speaker_core::problem::Faults;
 use speaker_proto::{Span, Time};
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,6 +32,8 @@ pub(super) struct Desk {
     namespace: String,
     usual: Options,
     collections: Vec<Collection>,
+    /// What speakers of nodes say of the configuration, where one says that somebody else has a peer.
+    foreign: BTreeMap<String, String>,
     /// What has not been seen whole yet.
     unsynced: BTreeSet<String>,
     /// Why not, if something stands in the way.
@@ -132,6 +135,7 @@ impl Desk {
             usual,
             unsynced: collections.iter().map(|one| one.path.clone()).collect(),
             collections,
+            foreign: BTreeMap::new(),
             obstacle: None,
             metallbs: BTreeMap::new(),
             asked: Asked::Nothing,
@@ -148,6 +152,11 @@ impl Desk {
         &self.collections
     }
 
+    /// What is followed beside that, and never waited for: what speakers say of the configuration.
+    pub(super) fn judgements(&self) -> Collection {
+        judgements(&self.namespace)
+    }
+
     /// Notes what stands in the way of seeing everything whole.
     pub(super) fn hear_of(&mut self, obstacle: Option<String>) {
         self.obstacle = obstacle;
@@ -156,6 +165,9 @@ impl Desk {
     /// Takes what the API server tells of a collection.
     pub(super) fn take(&mut self, collection: &str, told: Told) {
         let is_resource = collection == self.resources();
+        if collection == self.judgements().path {
+            return self.judge(told);
+        }
         match told {
             Told::Synced => {
                 self.unsynced.remove(collection);
@@ -178,6 +190,24 @@ impl Desk {
                 self.see(path, object);
             }
             Told::Gone(_, name) => self.forget(&format!("{collection}/{name}")),
+        }
+    }
+
+    fn judge(&mut self, told: Told) {
+        match told {
+            Told::Put(state) => {
+                let summary = text(&state["status"]["errorSummary"]);
+                let told: Vec<&str> = foreign_peers_told(summary).collect();
+                let key = name(&state).to_owned();
+                match told.is_empty() {
+                    true => self.foreign.remove(&key),
+                    false => self.foreign.insert(key, told.join("\n")),
+                };
+            }
+            Told::Gone(_, name) => {
+                self.foreign.remove(&name);
+            }
+            Told::Synced => {}
         }
     }
 

@@ -3,6 +3,7 @@
 use super::work::LEFTOVERS;
 use super::*;
 use crate::operator::settings::LABEL;
+use speaker_core::plan::Obstacle;
 
 /// What an API server would have, and the requests that came.
 struct Played {
@@ -197,6 +198,39 @@ fn metallb_1_8_a_wrong_name_is_told_and_nothing_is_done() {
     assert_eq!(played.run(), ["say other Degraded"]);
     let said = &played.desk.metallbs["other"]["status"]["conditions"][3];
     assert_eq!(said["reason"], "IncorrectMetalLBResourceName");
+}
+
+#[test]
+fn a_peer_that_somebody_elses_frr_has_is_told_for_as_long_as_a_speaker_says_so() {
+    let mut played = Played::new();
+    played.metallb(NAME, json!({}));
+    played.run();
+    let judge = |played: &mut Played, node: &str, summary: &str| {
+        let path = played.desk.judgements().path;
+        let status = json!({"errorSummary": summary});
+        let state = json!({"metadata": {"name": node}, "status": status});
+        played.desk.take(&path, Told::Put(state));
+    };
+    let why = Obstacle::ForeignConfiguration("frr/edge".to_owned());
+    let told = format!("BGPPeer metallb-system/tor: {why}");
+    let summary = format!("configuration error: something else\nconfiguration error: {told}");
+    judge(&mut played, "speaker-n1", &summary);
+    judge(&mut played, "speaker-n2", &summary);
+    judge(
+        &mut played,
+        "speaker-n3",
+        "configuration error: something else",
+    );
+    assert_eq!(played.run(), ["say metallb Available Upgradeable Degraded"]);
+    let said = played.desk.metallbs[NAME]["status"]["conditions"][3].clone();
+    assert_eq!(said["reason"], "ForeignBGPSpeaker");
+    assert_eq!(said["message"], told);
+    judge(&mut played, "speaker-n1", "");
+    assert_eq!(played.run(), [""; 0], "another node still says so");
+    let path = played.desk.judgements().path;
+    let gone = Told::Gone(NAMESPACE.to_owned(), "speaker-n2".to_owned());
+    played.desk.take(&path, gone);
+    assert_eq!(played.run(), ["say metallb Available Upgradeable"]);
 }
 
 #[test]

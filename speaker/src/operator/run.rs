@@ -57,7 +57,11 @@ async fn lead(
     };
     let mut desk = Desk::new(&settings.namespace, usual);
     let mut parts = JoinSet::new();
-    let (mut items, obstacles) = follow::begin(&api, desk.collections(), &mut parts);
+    let judgements = desk.judgements();
+    let followed = [desk.collections(), std::slice::from_ref(&judgements)].concat();
+    let (mut items, mut obstacles) = follow::begin(&api, &followed, &mut parts);
+    // Nothing waits for what is only told on.
+    obstacles.retain(|(path, _)| *path != judgements.path);
     let hands = Hands::new(api, term.clone(), &settings.namespace);
     loop {
         board.turned.touch();

@@ -91,6 +91,7 @@ fn peer(name: &PeerName, sight: &PeerSight, now: Time) -> BgpPeerSight {
             .vrf
             .as_ref()
             .map_or_else(String::new, ToString::to_string);
+        peer.notes = settings.notes();
         peer.my_asn = settings.my_asn;
         peer.router_id = settings.router_id.to_string();
         peer.peer_asn = match settings.peer_asn {

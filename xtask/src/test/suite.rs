@@ -2,7 +2,7 @@
 
 use super::Tally;
 use super::follow::follow;
-use crate::{check, ebpf, lab, tools, verifier, vlan};
+use crate::{check, ebpf, fuzz, lab, tools, verifier, vlan};
 use anyhow::Result;
 use clap::ValueEnum;
 
@@ -26,7 +26,7 @@ enum Work {
     Check,
     /// `cargo test` with these arguments.
     Cargo(&'static [&'static str]),
-    /// `cargo test` of the packet logic, watched.
+    /// `cargo test` of the packet logic, watched, and the fuzz targets.
     Sanitizer,
     /// The kernel suite in emulated machines.
     Verifier,
@@ -86,7 +86,7 @@ pub(super) const SUITES: &[Suite] = &[
     },
     Suite {
         name: "ebpf-asan",
-        about: "the packet logic under a sanitizer",
+        about: "the packet logic, and what parses what others send, under a sanitizer; each fuzz target for some seconds",
         work: Work::Sanitizer,
         needs_speaker: false,
         needs_routers: false,
@@ -189,12 +189,13 @@ impl Suite {
                     tally.count(&check, result);
                 }
             }
-            Work::Sanitizer => follow(
-                &mut tally,
-                self.name,
-                &mut ebpf::sanitized_tests(),
-                is_shown,
-            ),
+            Work::Sanitizer => {
+                let mut tests = ebpf::sanitized_tests();
+                follow(&mut tally, self.name, &mut tests, is_shown);
+                for (target, result) in fuzz::fuzz() {
+                    tally.count(&target, result);
+                }
+            }
         }
         tally
     }

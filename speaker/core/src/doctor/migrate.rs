@@ -140,7 +140,7 @@ fn frr(cluster: &ClusterFacts, found: &mut Findings) {
             Check::MigrateFrr,
             EXTRAS,
             "this ConfigMap has raw lines of FRR's configuration",
-            "find what they are for in docs/bgp.md: no FRR runs here, and they have no effect",
+            "they have no effect, for no FRR runs here: docs/bgp.md says what does the same (#raw-lines-of-frr)",
         );
     }
     for name in &cluster.frr_configurations {

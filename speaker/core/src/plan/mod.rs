@@ -49,7 +49,7 @@ use std::sync::Arc;
 pub use bgp::{
     Attribute, BfdSettings, BgpExplanation, BgpType, Conflict, ForeignPeers, JudgedAdvertisement,
     JudgedPeer, Obstacle, PasswordFrom, PeerName, PeerPlan, PeerRemote, PeerSettings, Unrouted,
-    is_metallbs,
+    foreign_peers_told, is_metallbs,
 };
 pub use explain::{
     Explanation, Judged, JudgedLink, JudgedOption, JudgedSocket, JudgedSpread, explain,

@@ -2,10 +2,12 @@
 //! others do it.
 //!
 //! A router is whoever advertises itself from a link-local address, whatever lifetime it gives: peers of this kind say that they are no default
-//! route, and so do we. Knows no sockets and no sessions.
+//! route, and so do we. Where nobody does, as with BIRD and GoBGP by themselves, it is the one neighbour of the link that calls itself a
+//! router in its neighbour advertisements (RFC 4861 §4.4, the flag R); of several nobody knows which is meant. Knows no sockets and no
+//! sessions.
 
 use crate::{Mac, Machine, Span, Time};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::Ipv6Addr;
 
 /// Who is found on the links that have peers.
@@ -22,8 +24,19 @@ struct Link {
     solicitations: u8,
     solicit_at: Time,
     advertise_at: Time,
-    /// Who was found, and when it was last heard.
-    router: Option<(Ipv6Addr, Time)>,
+    /// When the neighbours are looked through, unless a router advertises itself.
+    look_at: Time,
+    router: Option<Router>,
+    /// Neighbours that are routers, where nobody advertises itself and they are several.
+    rivals: usize,
+}
+
+/// Who was found on a link.
+#[derive(Clone, Copy, Debug)]
+struct Router {
+    address: Ipv6Addr,
+    /// When it last advertised itself; `None`: it is the only router among the neighbours.
+    heard: Option<Time>,
 }
 
 /// What happens.
@@ -38,6 +51,13 @@ pub enum Input {
         /// Where the advertisement came from.
         router: Ipv6Addr,
     },
+    /// The answer to [`Output::Look`].
+    Neighbours {
+        /// The link's index.
+        ifindex: u32,
+        /// The link-local addresses of those that call themselves routers.
+        routers: BTreeSet<Ipv6Addr>,
+    },
 }
 
 /// What is to be done.
@@ -47,6 +67,8 @@ pub enum Output {
     Solicit(u32, Mac),
     /// Say that we are here.
     Advertise(u32, Mac),
+    /// Look through the kernel's neighbours of this link, and have the routers there show themselves until the next time.
+    Look(u32),
     /// The router of this link is this one from now on; `None`: none is known.
     Found(u32, Option<Ipv6Addr>),
 }
@@ -75,26 +97,77 @@ impl Unnumbered {
                 solicitations: SOLICITATIONS,
                 solicit_at: now,
                 advertise_at: now,
+                look_at: now + LOOK_AFTER,
                 router: None,
+                rivals: 0,
             });
         }
     }
 
-    /// Of two routers on a link the first stays for as long as it is heard.
-    fn heard(&mut self, now: Time, ifindex: u32, router: Ipv6Addr) {
-        if !router.is_unicast_link_local() {
+    /// Neighbours of a link that are routers, where nothing says which is meant; else 0.
+    pub fn rivals(&self, ifindex: u32) -> usize {
+        self.links.get(&ifindex).map_or(0, |link| link.rivals)
+    }
+
+    /// Of two routers on a link the first stays for as long as it is heard. One that advertises itself comes before one that does not.
+    fn heard(&mut self, now: Time, ifindex: u32, address: Ipv6Addr) {
+        if !address.is_unicast_link_local() {
             return;
         }
         let Some(link) = self.links.get_mut(&ifindex) else {
             return;
         };
         link.solicitations = 0;
-        match link.router {
-            Some((known, _)) if known == router => {}
-            Some((_, last)) if now.since(last) < SILENT => return,
-            Some(_) | None => self.outputs.push_back(Output::Found(ifindex, Some(router))),
+        link.rivals = 0;
+        let known = link.router.replace(Router {
+            address,
+            heard: Some(now),
+        });
+        match known {
+            Some(known) if known.address == address => {}
+            Some(Router {
+                heard: Some(last), ..
+            }) if now.since(last) < SILENT => link.router = known,
+            Some(_) | None => self
+                .outputs
+                .push_back(Output::Found(ifindex, Some(address))),
         }
-        link.router = Some((router, now));
+    }
+
+    /// The one router among the neighbours is it. Without one nothing changes: the kernel forgets neighbours that nobody talks to.
+    fn neighbours(&mut self, ifindex: u32, routers: &BTreeSet<Ipv6Addr>) {
+        let Some(link) = self.links.get_mut(&ifindex) else {
+            return;
+        };
+        let known = link.router.map(|router| (router.address, router.heard));
+        let mut near = routers.iter().filter(|one| one.is_unicast_link_local());
+        let (first, more) = (near.next(), near.count());
+        let is_doubtful = more > 0 && known.is_none();
+        link.rivals = if is_doubtful { more + 1 } else { 0 };
+        let (Some(address), 0) = (first.copied(), more) else {
+            return;
+        };
+        match known {
+            // It advertised itself, which counts more.
+            Some((_, Some(_))) => {}
+            Some((known, None)) if known == address => {}
+            Some((_, None)) | None => {
+                link.router = Some(Router {
+                    address,
+                    heard: None,
+                });
+                self.outputs
+                    .push_back(Output::Found(ifindex, Some(address)));
+            }
+        }
+    }
+}
+
+impl Link {
+    /// When the neighbours are looked through next. While the router advertises itself it is not asked who else is there.
+    fn looks(&self) -> Option<Time> {
+        let is_advertised = self.router.is_some_and(|router| router.heard.is_some());
+        (!is_advertised).then_some(self.look_at)
     }
 }
 
@@ -106,6 +179,7 @@ impl Machine for Unnumbered {
         match input {
             Input::Links(links) => self.set_links(now, &links),
             Input::Heard { ifindex, router } => self.heard(now, ifindex, router),
+            Input::Neighbours { ifindex, routers } => self.neighbours(ifindex, &routers),
         }
         self.expire(now);
     }
@@ -122,6 +196,10 @@ impl Machine for Unnumbered {
                 self.outputs
                     .push_back(Output::Advertise(*ifindex, link.mac));
             }
+            if link.looks().is_some_and(|at| at <= now) {
+                link.look_at = now + LOOK_AGAIN;
+                self.outputs.push_back(Output::Look(*ifindex));
+            }
         }
     }
 
@@ -132,7 +210,8 @@ impl Machine for Unnumbered {
     fn deadline(&self) -> Option<(Time, &'static str)> {
         let due = |link: &Link| {
             let solicit = (link.solicitations > 0).then_some((link.solicit_at, "solicit"));
-            [Some((link.advertise_at, "advertise")), solicit]
+            let look = link.looks().map(|at| (at, "look"));
+            [Some((link.advertise_at, "advertise")), solicit, look]
         };
         self.links.values().flat_map(due).flatten().min()
     }
@@ -144,6 +223,12 @@ pub fn solicitation(mac: Mac) -> [u8; 16] {
     message[0] = 133;
     message[8..].copy_from_slice(&source_link_layer_address(mac));
     message
+}
+
+/// The bytes of an echo request (RFC 4443 §4.1), without its checksum. To all routers of a link: who answers asks for our address first, and
+/// the kernel asks for theirs then, and hears in the answer whether it is a router. The answers themselves are nobody's.
+pub const fn echo_request() -> [u8; 8] {
+    [128, 0, 0, 0, 0, 0, 0, 0]
 }
 
 /// The bytes of a router advertisement (RFC 4861 §4.2) of one that is nobody's default route and tells of no prefix, without its checksum.
@@ -163,6 +248,10 @@ fn source_link_layer_address(Mac(mac): Mac) -> [u8; 8] {
 /// RFC 4861 §6.3.7 and §10: three, four seconds apart.
 const SOLICITATIONS: u8 = 3;
 const SOLICIT_AGAIN: Span = Span::s(4);
+/// When the last of them should have been answered.
+const LOOK_AFTER: Span = Span::s(12);
+/// A neighbour that only answers is known as a router after twice this time (delay_first_probe_time of both sides).
+const LOOK_AGAIN: Span = Span::s(5);
 /// As FRR does for peers of this kind; RFC 4861 §6.2.1 allows 4 s and more.
 const ADVERTISE_AGAIN: Span = Span::s(10);
 /// A router that was not heard for three of those may have been replaced.
@@ -244,6 +333,70 @@ mod tests {
         let sent = run(&mut machine, s(9));
         assert_eq!(sent, [], "nothing is due before the next advertisement");
         assert_eq!(heard(&mut machine, s(11), router(7)), []);
+    }
+
+    fn looked(machine: &mut Unnumbered, now: Time, routers: &[u16]) -> Vec<Output> {
+        outputs(machine);
+        let routers = routers.iter().map(|last| router(*last)).collect();
+        machine.input(
+            now,
+            Input::Neighbours {
+                ifindex: 2,
+                routers,
+            },
+        );
+        let found = outputs(machine).into_iter();
+        found
+            .filter(|output| matches!(output, Output::Found(..)))
+            .collect()
+    }
+
+    #[test]
+    fn where_nobody_advertises_itself_the_neighbours_are_looked_through() {
+        let mut machine = up(s(0));
+        let sent = run(&mut machine, s(35));
+        let looks = sent.iter().filter(|(_, output)| *output == Output::Look(2));
+        let looks: Vec<Time> = looks.map(|(at, _)| *at).collect();
+        assert_eq!(looks, [s(12), s(17), s(22), s(27), s(32)]);
+        assert_eq!(looked(&mut machine, s(35), &[]), []);
+        let found = looked(&mut machine, s(36), &[7]);
+        assert_eq!(found, [Output::Found(2, Some(router(7)))]);
+        assert_eq!(looked(&mut machine, s(37), &[7]), []);
+        assert_eq!(
+            looked(&mut machine, s(38), &[]),
+            [],
+            "nobody better is known"
+        );
+        let found = looked(&mut machine, s(39), &[8]);
+        assert_eq!(
+            found,
+            [Output::Found(2, Some(router(8)))],
+            "it was exchanged"
+        );
+    }
+
+    #[test]
+    fn of_several_routers_that_do_not_advertise_themselves_none_is_taken() {
+        let mut machine = up(s(0));
+        assert_eq!(looked(&mut machine, s(12), &[7, 8]), []);
+        assert_eq!(machine.rivals(2), 2);
+        let found = looked(&mut machine, s(22), &[8]);
+        assert_eq!(found, [Output::Found(2, Some(router(8)))]);
+        assert_eq!(machine.rivals(2), 0);
+        assert_eq!(looked(&mut machine, s(32), &[7, 8]), []);
+        assert_eq!(machine.rivals(2), 0, "the first one stays");
+    }
+
+    #[test]
+    fn who_advertises_itself_counts_more_than_what_neighbours_are() {
+        let mut machine = up(s(0));
+        looked(&mut machine, s(12), &[7]);
+        let found = heard(&mut machine, s(13), router(8));
+        assert_eq!(found, [Output::Found(2, Some(router(8)))]);
+        assert_eq!(looked(&mut machine, s(14), &[7]), []);
+        let sent = run(&mut machine, s(60));
+        let is_look = |output: &Output| *output == Output::Look(2);
+        assert!(sent.iter().all(|(_, output)| !is_look(output)), "{sent:?}");
     }
 
     #[test]

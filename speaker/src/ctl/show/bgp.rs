@@ -88,6 +88,9 @@ fn whole(peer: &BgpPeerSight, data: &BgpSight) -> String {
         );
         rows.push(("paused", until));
     }
+    for note in &peer.notes {
+        rows.push(("note", note.clone()));
+    }
     if let Some(because) = &peer.because {
         rows.push(("because", format!("{because} ({} times)", peer.times)));
     }

@@ -1,13 +1,14 @@
 //! Finds the routers of links that have peers, and lets them find us.
 //!
 //! Follows the plan for which links these are and the links for whether they are up; the machine is
-//! [`speaker_proto::bgp::unnumbered`]. Without a peer on a link no socket is open.
+//! [`speaker_proto::bgp::unnumbered`]. The kernel is asked for its neighbours when the machine says so and not followed: that is only where
+//! a router does not advertise itself. Without a peer on a link no socket is open.
 
 use super::target::{Place, Places};
 use crate::drive::clock::now;
 use crate::drive::decide::View;
 use crate::edge::Links;
-use crate::edge::bgp::Routers;
+use crate::edge::bgp::{Routers, neighbouring_routers};
 use anyhow::{Context, Result};
 use speaker_core::plan::PeerRemote;
 use speaker_core::{Link, LinkName};
@@ -15,6 +16,7 @@ use speaker_proto::bgp::unnumbered::{Input, Output, Unnumbered};
 use speaker_proto::{Mac, Machine};
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::pending;
+use std::io;
 use std::net::Ipv6Addr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +31,8 @@ pub(crate) struct Finder {
     machine: Unnumbered,
     socket: Option<Routers>,
     found: BTreeMap<u32, Ipv6Addr>,
+    /// Links whose neighbours are to be looked through.
+    unlooked: BTreeSet<u32>,
 }
 
 impl Finder {
@@ -44,6 +48,7 @@ impl Finder {
             machine: Unnumbered::new(),
             socket: None,
             found: BTreeMap::new(),
+            unlooked: BTreeSet::new(),
         }
     }
 
@@ -86,9 +91,13 @@ impl Finder {
         let up: BTreeMap<u32, Mac> = up.map(|link| (link.ifindex, link.mac)).collect();
         self.machine.input(now(), Input::Links(up));
         self.flush();
+        for ifindex in std::mem::take(&mut self.unlooked) {
+            self.look_around(ifindex);
+        }
+        self.flush();
         let places: Places = wanted
             .into_iter()
-            .map(|name| (name.clone(), place(&name, &links, &self.found)))
+            .map(|name| (name.clone(), self.place(&name, &links)))
             .collect();
         self.places.send_if_modified(|known| {
             let is_new = *known != places;
@@ -98,9 +107,51 @@ impl Finder {
         Ok(())
     }
 
+    /// Tells the machine which neighbours of a link are routers.
+    fn look_around(&mut self, ifindex: u32) {
+        match neighbouring_routers(ifindex) {
+            Ok(routers) => {
+                let input = Input::Neighbours { ifindex, routers };
+                self.machine.input(now(), input);
+            }
+            // It is looked again in seconds.
+            Err(error) => {
+                tracing::debug!(%error, "failed to look through the neighbours of a link")
+            }
+        }
+    }
+
+    fn place(&self, name: &LinkName, links: &Links) -> Result<Place, String> {
+        let Some(link) = link(name, links) else {
+            return Err(match links.others.contains(name) {
+                true => format!("{name} is a port of a bridge or bond, or no link for neighbours"),
+                false => format!("this node has no link {name}"),
+            });
+        };
+        if !link.is_usable() {
+            return Err(format!("{name} is down"));
+        }
+        if !link.has_ndp {
+            return Err(format!("{name} has no link-local address"));
+        }
+        let router = self.found.get(&link.ifindex).copied();
+        let unknown = || match self.machine.rivals(link.ifindex) {
+            0 => format!(
+                "no router has advertised itself on {name} yet, and no neighbour there is known as one"
+            ),
+            rivals => format!(
+                "no router has advertised itself on {name} yet, and of {rivals} neighbours there that are routers nobody says which it is"
+            ),
+        };
+        Ok(Place {
+            ifindex: link.ifindex,
+            router: router.ok_or_else(unknown)?,
+        })
+    }
+
     fn flush(&mut self) {
         while let Some(output) = self.machine.output() {
-            let sent = match (output, &self.socket) {
+            let sent: io::Result<()> = match (output, &self.socket) {
                 (Output::Found(ifindex, Some(router)), _) => {
                     self.found.insert(ifindex, router);
                     Ok(())
@@ -111,7 +162,11 @@ impl Finder {
                 }
                 (Output::Solicit(ifindex, mac), Some(socket)) => socket.solicit(ifindex, mac),
                 (Output::Advertise(ifindex, mac), Some(socket)) => socket.advertise(ifindex, mac),
-                (Output::Solicit(..) | Output::Advertise(..), None) => Ok(()),
+                (Output::Look(ifindex), Some(socket)) => {
+                    self.unlooked.insert(ifindex);
+                    socket.stir(ifindex)
+                }
+                (Output::Solicit(..) | Output::Advertise(..) | Output::Look(_), None) => Ok(()),
             };
             if let Err(error) = sent {
                 // It is sent again in seconds.
@@ -136,25 +191,4 @@ fn wanted(view: Option<&View>) -> BTreeSet<LinkName> {
 fn link<'a>(name: &LinkName, links: &'a Links) -> Option<&'a Link> {
     let own = links.announcing.get(name);
     own.or_else(|| links.in_vrfs.get(name))
-}
-
-fn place(name: &LinkName, links: &Links, found: &BTreeMap<u32, Ipv6Addr>) -> Result<Place, String> {
-    let Some(link) = link(name, links) else {
-        return Err(match links.others.contains(name) {
-            true => format!("{name} is a port of a bridge or bond, or no link for neighbours"),
-            false => format!("this node has no link {name}"),
-        });
-    };
-    if !link.is_usable() {
-        return Err(format!("{name} is down"));
-    }
-    if !link.has_ndp {
-        return Err(format!("{name} has no link-local address"));
-    }
-    let router = found.get(&link.ifindex);
-    let router = router.ok_or_else(|| format!("no router has advertised itself on {name} yet"))?;
-    Ok(Place {
-        ifindex: link.ifindex,
-        router: *router,
-    })
 }

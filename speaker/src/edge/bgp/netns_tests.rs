@@ -1,9 +1,10 @@
 //! Connections against a real kernel, between namespaces.
 
 use super::*;
-use crate::testnet::{Namespace, TestNet, eventually};
+use crate::testnet::{self, Namespace, TestNet, eventually};
+use std::collections::BTreeSet;
 use std::io::Read;
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -226,20 +227,47 @@ fn a_peer_on_the_link_is_sent_ttl_255_and_one_further_away_64() {
     }
 }
 
+fn link_local(namespace: &Namespace) -> Ipv6Addr {
+    let shown = namespace.run("ip -o -6 addr show dev eth0 scope link");
+    let words = shown.split_whitespace().nth(3).unwrap().to_owned();
+    words.split('/').next().unwrap().parse().unwrap()
+}
+
+#[test]
+fn a_router_that_does_not_advertise_itself_is_a_neighbour_once_it_is_stirred_and_a_host_is_not() {
+    let net = net();
+    for namespace in [&net.here, &net.there] {
+        let delay = "/proc/sys/net/ipv6/neigh/eth0/delay_first_probe_time";
+        namespace.write(delay, "1");
+    }
+    let index = net.here.ifindex("eth0");
+    let routers = || net.here.enter(|| neighbouring_routers(index).unwrap());
+    // It is in the kernel's table, and says of itself that it is no router.
+    net.here.run("ping -c 1 -W 5 2001:db8::2");
+    net.here
+        .run(&format!("ping -c 1 -W 5 {}%eth0", link_local(&net.there)));
+    assert_eq!(routers(), BTreeSet::new());
+    net.there
+        .write("/proc/sys/net/ipv6/conf/all/forwarding", "1");
+    net.here.run("ip -6 neigh flush dev eth0");
+    let runtime = runtime();
+    // Each side waits for a second before it asks the other, and a busy machine for longer.
+    testnet::within(Duration::from_secs(30), "it is known as a router", || {
+        net.here.enter(|| {
+            runtime.block_on(async { Routers::open().unwrap().stir(index).unwrap() });
+        });
+        routers() == BTreeSet::from([link_local(&net.there)])
+    });
+    let elsewhere = net.here.enter(|| neighbouring_routers(index + 1).unwrap());
+    assert_eq!(elsewhere, BTreeSet::new());
+}
+
 #[test]
 fn a_link_local_peer_is_dialled_on_its_link() {
     let net = net();
-    let link_local = |namespace: &Namespace| {
-        let shown = namespace.run("ip -o -6 addr show dev eth0 scope link");
-        let words = shown.split_whitespace().nth(3).unwrap().to_owned();
-        ip(words.split('/').next().unwrap())
-    };
     let (theirs, index) = (link_local(&net.there), net.here.ifindex("eth0"));
     let _listener = net.there.enter(|| TcpListener::bind("[::]:179").unwrap());
-    let IpAddr::V6(address) = theirs else {
-        unreachable!("link-local addresses are IPv6");
-    };
-    let to = std::net::SocketAddrV6::new(address, 179, 0, index);
+    let to = std::net::SocketAddrV6::new(theirs, 179, 0, index);
     let on_link = Dial {
         to: to.into(),
         ..dial(THERE)

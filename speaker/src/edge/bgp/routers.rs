@@ -6,7 +6,7 @@
 use anyhow::{Context, Result};
 use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 use speaker_proto::Mac;
-use speaker_proto::bgp::unnumbered::{advertisement, solicitation};
+use speaker_proto::bgp::unnumbered::{advertisement, echo_request, solicitation};
 use std::io;
 use std::mem::MaybeUninit;
 use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6};
@@ -70,6 +70,14 @@ impl Routers {
     /// When the network stack does not take it.
     pub(crate) fn advertise(&self, ifindex: u32, mac: Mac) -> io::Result<()> {
         self.send(&advertisement(mac), ALL_NODES, ifindex)
+    }
+
+    /// Has the routers of a link show themselves to the kernel. Who answers nothing is none the worse for it.
+    ///
+    /// # Errors
+    /// When the network stack does not take it.
+    pub(crate) fn stir(&self, ifindex: u32) -> io::Result<()> {
+        self.send(&echo_request(), ALL_ROUTERS, ifindex)
     }
 
     /// From the link-local address: the kernel chooses it for a destination of that scope.

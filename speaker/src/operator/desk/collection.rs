@@ -46,3 +46,12 @@ pub(super) fn collections(namespace: &str, usual: &Options) -> Vec<Collection> {
     };
     [resources, left].into_iter().chain(ours).collect()
 }
+
+/// What speakers say of the configuration.
+pub(super) fn judgements(namespace: &str) -> Collection {
+    Collection {
+        path: format!("/apis/metallb.io/v1beta1/namespaces/{namespace}/configurationstates"),
+        labels: "metallb.io/component-type=speaker".to_owned(),
+        fields: String::new(),
+    }
+}

@@ -4,6 +4,7 @@ use super::{Asked, Desk, Request, name};
 use serde_json::Value;
 use speaker_core::crd::metallb::NAME;
 use speaker_core::deploy::{self, Condition, State};
+use std::collections::BTreeSet;
 
 impl Desk {
     /// What is missing until everything is rolled out.
@@ -77,10 +78,34 @@ impl Desk {
         }
         Some(State::RolledOut {
             notes: metallb_at_hand.notes.join(" "),
-            lacks: metallb_at_hand.foreign_bgp().map(|message| Condition {
+            lacks: (metallb_at_hand
+                .foreign_bgp()
+                .or_else(|| self.foreign_peers()))
+            .map(|message| Condition {
                 reason: "ForeignBGPSpeaker",
                 message,
             }),
         })
     }
+
+    /// The peers that somebody else's frr-k8s has, each once whatever number of nodes says so.
+    fn foreign_peers(&self) -> Option<String> {
+        let told: BTreeSet<&str> = self
+            .foreign
+            .values()
+            .flat_map(|told| told.lines())
+            .collect();
+        let left_out = told.len().saturating_sub(PEERS_TOLD_MAX);
+        let mut lines: Vec<String> = told
+            .iter()
+            .take(PEERS_TOLD_MAX)
+            .map(|one| (*one).to_owned())
+            .collect();
+        if left_out > 0 {
+            lines.push(format!("and {left_out} more"));
+        }
+        (!lines.is_empty()).then(|| lines.join("; "))
+    }
 }
+
+const PEERS_TOLD_MAX: usize = 10; // ConfigurationStates name all

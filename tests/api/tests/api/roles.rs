@@ -331,6 +331,7 @@ const OPERATOR: &[&str] = &[
     "create,patch                core                         events                          default e.1",
     "list,watch                  metallb.io                   metallbs                        own     -",
     "patch                       metallb.io                   metallbs/status                 own     any",
+    "list,watch                  metallb.io                   configurationstates             own     -",
     "create                      coordination.k8s.io          leases                          own     -",
     "get,update                  coordination.k8s.io          leases                          own     metallb.io.metallboperator",
     "delete                      coordination.k8s.io          leases                          own     heliograph-controller",

@@ -12,6 +12,8 @@ mod flaps;
 mod frr;
 #[path = "interop/kubernetes.rs"]
 mod kubernetes;
+#[path = "interop/metallb.rs"]
+mod metallb;
 #[path = "interop/others.rs"]
 mod others;
 #[path = "interop/pause.rs"]

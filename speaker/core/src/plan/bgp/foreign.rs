@@ -101,6 +101,16 @@ fn nodes(raw: &Value) -> Vec<Selector> {
     faults.none_or(|| read).unwrap_or_default()
 }
 
+/// Of what a speaker says of its configuration (`errorSummary` of its ConfigurationState) the lines that say that somebody else's
+/// frr-k8s has a peer, without the words that they begin with.
+pub fn foreign_peers_told(summary: &str) -> impl Iterator<Item = &str> {
+    let lines = summary.lines().filter(|line| line.contains(SOMEBODY_ELSES));
+    lines.map(|line| line.strip_prefix("configuration error: ").unwrap_or(line))
+}
+
+/// What every text about such a peer says.
+pub(super) const SOMEBODY_ELSES: &str = "somebody else's frr-k8s speaks to it";
+
 /// Whether MetalLB wrote this FRRConfiguration: its own are named after their nodes.
 pub fn is_metallbs(item: &Value) -> bool {
     let name = item["metadata"]["name"].as_str();

@@ -17,7 +17,7 @@ mod text;
 
 pub(super) use explain::explain;
 pub use explain::{BgpExplanation, JudgedAdvertisement, JudgedPeer};
-pub use foreign::{ForeignPeers, is_metallbs};
+pub use foreign::{ForeignPeers, foreign_peers_told, is_metallbs};
 pub use peer::{
     BfdSettings, BgpType, Obstacle, PasswordFrom, PeerName, PeerPlan, PeerRemote, PeerSettings,
 };

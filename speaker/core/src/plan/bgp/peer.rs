@@ -2,6 +2,7 @@
 //!
 //! How it follows from a BGPPeer is [`session`](super::session)'s affair; whether it is up, nobody's here.
 
+use super::foreign::SOMEBODY_ELSES;
 use crate::crd::PeerAsn;
 use crate::crd::peer::Password;
 use crate::local::LinkName;
@@ -77,6 +78,24 @@ pub struct PeerSettings {
     pub drain_prepends: u8,
     /// Whether to dial although another speaker owns the peer: annotation `heliograph.io/own-bgp`.
     pub dials_anyway: bool,
+}
+
+impl PeerSettings {
+    /// What an operator should know of it though nothing is wrong, each in a sentence.
+    pub fn notes(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        if self.bfd.is_some_and(|bfd| bfd.wants_echo) {
+            notes.push("echoMode has no effect: BFD runs without echo packets".to_owned());
+        }
+        if self.graceful_restart && self.bfd.is_none() && self.hold_seconds > HOLD_SECONDS_BEARABLE
+        {
+            notes.push(format!(
+                "graceful restart without BFD: a node that dies gets its packets for {} s more, the hold time",
+                self.hold_seconds
+            ));
+        }
+        notes
+    }
 }
 
 /// Where a peer is.
@@ -253,13 +272,17 @@ impl fmt::Display for Obstacle {
             Self::SameAs(other) => {
                 write!(f, "BGPPeer {other} is for the same peer on this node")
             }
-            Self::ForeignSpeaker => f.write_str(
-                "somebody else's frr-k8s speaks to it (METALLB_BGP_TYPE is frr-k8s-external), and there is no heliograph.io/own-bgp: \"true\"",
+            Self::ForeignSpeaker => write!(
+                f,
+                "{SOMEBODY_ELSES} (METALLB_BGP_TYPE is frr-k8s-external), and there is no heliograph.io/own-bgp: \"true\""
             ),
             Self::ForeignConfiguration(name) => write!(
                 f,
-                "FRRConfiguration {name} has it, so that somebody else's frr-k8s speaks to it, and there is no heliograph.io/own-bgp: \"true\""
+                "FRRConfiguration {name} has it, so that {SOMEBODY_ELSES}, and there is no heliograph.io/own-bgp: \"true\""
             ),
         }
     }
 }
+
+/// Packets into a dead node for longer than this are worth a word: a BFDProfile costs less.
+const HOLD_SECONDS_BEARABLE: u16 = 30;

@@ -327,6 +327,40 @@ fn a_profile_that_comes_later_is_waited_for_and_resolved() {
 }
 
 #[test]
+fn what_an_operator_should_know_of_a_peer_is_noted() {
+    let mut tor = peer("tor", "10.0.0.254");
+    let told = |tor: &BgpPeer, profile: Option<bool>| {
+        let mut world = with_peer(peered(), tor.clone());
+        if let Some(echo_mode) = profile {
+            let profile = BfdProfile {
+                name: "fast".into(),
+                namespace: CONFIG.into(),
+                receive_interval: None,
+                transmit_interval: None,
+                detect_multiplier: None,
+                echo_interval: None,
+                echo_mode,
+                passive_mode: false,
+                minimum_ttl: None,
+            };
+            world = put(world, Object::BfdProfile(profile));
+        }
+        settings(&world, "tor").unwrap().notes()
+    };
+    assert_eq!(told(&tor, None), [""; 0]);
+    tor.graceful_restart = true;
+    let slow = "graceful restart without BFD: a node that dies gets its packets for 90 s more, the hold time";
+    assert_eq!(told(&tor, None), [slow]);
+    tor.hold_seconds = Some(30);
+    assert_eq!(told(&tor, None), [""; 0]);
+    tor.hold_seconds = None;
+    tor.bfd_profile = Some("fast".into());
+    assert_eq!(told(&tor, Some(false)), [""; 0]);
+    let echo = "echoMode has no effect: BFD runs without echo packets";
+    assert_eq!(told(&tor, Some(true)), [echo]);
+}
+
+#[test]
 fn a_password_is_never_shown_and_a_secret_is_named() {
     let mut tor = peer("tor", "10.0.0.254");
     tor.password = Some(Password("hunter2".into()));

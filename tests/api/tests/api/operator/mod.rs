@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use site::{CRD, DAEMON_SET, DEPLOYMENT, METALLBS, Site, WEBHOOKS};
 use speaker_core::crd::MetalLb;
 use speaker_core::deploy;
+use speaker_core::plan::Obstacle;
 use std::collections::BTreeMap;
 
 /// What the operator of a site makes of a spec.
@@ -272,6 +273,30 @@ fn metallb_1_8_a_foreign_bgp_speaker_is_told_beside_what_runs() {
     let env = &site.get(DAEMON_SET)["spec"]["template"]["spec"]["containers"][0]["env"];
     let told = json!({"name": "METALLB_BGP_TYPE", "value": "frr-k8s"});
     assert!(env.as_array().unwrap().contains(&told), "{env}");
+}
+
+#[test]
+fn a_peer_that_somebody_elses_frr_has_is_told_beside_what_runs() {
+    let site = Site::new();
+    let _operator = site.operator(&[]);
+    site.metallb("metallb", &json!({}));
+    site.until_available();
+    let why = Obstacle::ForeignConfiguration("frr/edge".to_owned());
+    let told = format!("BGPPeer metallb-system/tor: {why}");
+    site.put(&json!({
+        "apiVersion": "metallb.io/v1beta1", "kind": "ConfigurationState",
+        "metadata": {"name": "speaker-n1", "namespace": "metallb-system", "labels": {"metallb.io/component-type": "speaker"}},
+    }));
+    let state = "/apis/metallb.io/v1beta1/namespaces/metallb-system/configurationstates/speaker-n1";
+    let status =
+        json!({"result": "Invalid", "errorSummary": format!("configuration error: {told}")});
+    site.edit(&format!("{state}/status"), &json!({"status": status}));
+    let said = format!("Degraded ForeignBGPSpeaker {told}");
+    site.until("it is told", || site.conditions("metallb").contains(&said));
+    assert_eq!(site.double.delete(state), 200);
+    site.until("it is taken back", || {
+        site.conditions("metallb") == ["Available Available", "Upgradeable Upgradeable"]
+    });
 }
 
 #[test]

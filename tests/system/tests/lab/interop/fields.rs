@@ -2,7 +2,7 @@
 
 use super::frr::{bgpd, prefix};
 use super::{POOL, routed};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::IpAddr;
@@ -84,6 +84,73 @@ fn a_changed_field_costs_a_session_only_where_it_was_said_in_open_or_belongs_to_
         let told = bench.change(field, false);
         bench.until_told(told);
     }
+}
+
+#[test]
+fn what_a_bgppeer_says_of_either_side_is_what_the_router_sees() {
+    let bench = Bench::new();
+    let ours = "myASN: 64512\n  localASN: 64516\n  routerID: 192.0.2.99";
+    let peer = PEER.replace("myASN: 64512", ours);
+    bench.write("peer.yaml", &peer.replace("holdTime: 30s", "holdTime: 21s"));
+    bench.lab.eventually("FRR sees what was asked for", || {
+        let seen = bench.neighbour();
+        let has = [
+            &seen["remoteRouterId"],
+            &seen["remoteAs"],
+            &seen["bgpTimerHoldTimeMsecs"],
+        ];
+        let up = seen["bgpState"] == "Established";
+        match up && has == [&json!("192.0.2.99"), &json!(64516), &json!(21_000)] {
+            true => Ok(()),
+            false => Err(seen),
+        }
+    });
+    bench.until_path("64516");
+    let within = PEER.replace("peerASN: 64513", "dynamicASN: internal");
+    bench.write("peer.yaml", &within);
+    bench
+        .lab
+        .eventually("a router of another AS is refused", || {
+            let seen = bench.lab.seen("n1", &["bgp", "tor"])?;
+            let said = seen["peers"][0]["last_sent"]["words"].to_string();
+            let is_up = seen["peers"][0]["state"] == "Established";
+            if said.contains("2/2") && !is_up {
+                Ok(())
+            } else {
+                Err(seen)
+            }
+        });
+    bench.write("peer.yaml", &within.replace("internal", "external"));
+    bench.until_path("64512");
+}
+
+#[test]
+fn what_a_router_announces_is_counted_and_not_taken() {
+    let bench = Bench::new();
+    let network = [
+        "router bgp 64513",
+        "no bgp network import-check",
+        "address-family ipv4 unicast",
+        "network 203.0.113.0/24",
+    ];
+    bench.frr.configure(&network).unwrap();
+    bench.lab.eventually("what it announces is counted", || {
+        let seen = bench.lab.seen("n1", &["bgp", "tor"])?;
+        let said = "show bgp ipv4 unicast neighbors 192.0.2.11 advertised-routes json";
+        let said = bench.frr.show(said).map_err(|error| error.to_string())?;
+        // Among them what we told it.
+        let routes = said["advertisedRoutes"].as_object();
+        let routes = routes.filter(|routes| routes.contains_key("203.0.113.0/24"));
+        let count = routes.map(|routes| routes.len() as u64);
+        let received = seen["peers"][0]["received"].as_u64();
+        match count.is_some() && received == count {
+            true => Ok(()),
+            false => Err(format!("{received:?} of {said}")),
+        }
+    });
+    let node = bench.lab.netns("n1");
+    let routes = node.output("ip", &["route", "show", "table", "all", "203.0.113.0/24"]);
+    assert_eq!(routes.unwrap().trim(), "");
 }
 
 #[test]
@@ -200,6 +267,19 @@ impl Bench {
             match paths.iter().any(has) {
                 true => Ok(()),
                 false => Err((paths, self.neighbour()["bgpState"].take())),
+            }
+        });
+    }
+
+    /// Waits until FRR has the route with this path of AS numbers.
+    #[track_caller]
+    fn until_path(&self, path: &str) {
+        self.lab.eventually("FRR has the path", || {
+            let paths = self.frr.paths(&prefix(self.vip)).unwrap();
+            let has = |one: &Value| one["aspath"]["string"] == *path;
+            match paths.iter().any(has) {
+                true => Ok(()),
+                false => Err((paths, self.neighbour())),
             }
         });
     }

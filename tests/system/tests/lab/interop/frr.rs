@@ -264,7 +264,7 @@ pub(super) fn announced_by_all(lab: &TestLab, frr: &Frr, vip: IpAddr) -> Vec<IpA
 
 /// Waits until FRR has BFD up with all nodes by both families, and their routes to an address.
 #[track_caller]
-fn watched(lab: &TestLab, frr: &Frr, vip: IpAddr) {
+pub(super) fn watched(lab: &TestLab, frr: &Frr, vip: IpAddr) {
     announced_by_all(lab, frr, vip);
     lab.eventually("FRR sees BFD of all six sessions up", || {
         let seen = frr.show("show bfd peers json").unwrap();
@@ -279,7 +279,7 @@ fn watched(lab: &TestLab, frr: &Frr, vip: IpAddr) {
 }
 
 /// How often FRR saw each BFD session go down, by the node's address.
-fn bfd_losses(frr: &Frr) -> BTreeMap<String, u64> {
+pub(super) fn bfd_losses(frr: &Frr) -> BTreeMap<String, u64> {
     let seen = frr.show("show bfd peers counters json").unwrap();
     let peers = seen.as_array().unwrap().iter();
     let losses = |peer: &Value| {
@@ -309,7 +309,7 @@ pub(super) fn established(lab: &TestLab, frr: &Frr, neighbour: &str) {
 }
 
 /// How often FRR saw each session up, and down again.
-fn losses(lab: &TestLab, frr: &Frr) -> Vec<[u64; 2]> {
+pub(super) fn losses(lab: &TestLab, frr: &Frr) -> Vec<[u64; 2]> {
     let nodes = lab.topology().nodes.iter();
     nodes
         .flat_map(|node| node.addresses())

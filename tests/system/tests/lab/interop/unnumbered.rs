@@ -1,8 +1,10 @@
-//! A session with FRR on a link of which neither side knows the other's address.
+//! Sessions on a link of which the speaker does not know the other side's address: with FRR, which advertises itself, and with BIRD, which
+//! does not.
 
 use super::frr::{hops, prefix};
 use super::routed;
 use system_tests::lab::TestLab;
+use xtask::lab::router::bird::Bird;
 use xtask::lab::router::frr::Frr;
 
 #[test]
@@ -38,6 +40,25 @@ fn a_router_on_a_link_is_found_and_takes_both_families_by_link_local_next_hops()
         serde_json::json!([1, 0]),
         "{seen}"
     );
+}
+
+#[test]
+fn a_router_that_does_not_advertise_itself_is_found_among_the_neighbours() {
+    let mut lab = wired();
+    let config = BIRD.replace("NODE", &link_local(&lab));
+    let bird = Bird::start(&mut lab, &config).unwrap();
+    lab.start_speakers().unwrap();
+    for web in lab.frontends_of("default/web") {
+        let prefix = prefix(web.vip);
+        lab.eventually("the route is BIRD's", || {
+            // A prefix that is not there is an error to birdc.
+            let text = bird.ask(&format!("show route all {prefix}"));
+            match text {
+                Ok(text) if text.contains("BGP.as_path: 64512") => Ok(()),
+                other => Err((format!("{other:?}"), said(&lab))),
+            }
+        });
+    }
 }
 
 #[test]
@@ -122,6 +143,19 @@ router bgp 64513
  neighbor n1 bfd profile fast
  address-family ipv6 unicast
   neighbor n1 activate
+";
+const BIRD: &str = "\
+router id 192.0.2.1;
+protocol device {}
+protocol bgp n1 {
+  local as 64513;
+  neighbor NODE%n1 as 64512;
+  connect delay time 1;
+  connect retry time 1;
+  error wait time 1, 2;
+  ipv4 { extended next hop; import all; export none; };
+  ipv6 { import all; export none; };
+}
 ";
 const BFDD: &str = "\
 bfd
