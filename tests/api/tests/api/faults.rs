@@ -112,6 +112,24 @@ fn a_watch_repeats_itself_expires_and_breaks() {
 }
 
 #[test]
+fn a_watch_that_stalls_says_no_more_and_stays_open_while_another_goes_on() {
+    let mut cluster = Cluster::start();
+    cluster.fail(once("GET", Fault::Stall { after: 1 }));
+    let mut stalled = cluster.watch("");
+    let mut other = cluster.watch("");
+    for name in ["a", "b"] {
+        cluster.make(name);
+        let line = other.line().unwrap().unwrap();
+        assert_eq!(line["object"]["metadata"]["name"], name);
+    }
+    cluster.double.stop();
+    let first = stalled.line().unwrap().unwrap();
+    assert_eq!(first["object"]["metadata"]["name"], "a");
+    // The second did not come, and it was the stop that ended it: a watch that closes ends without an error.
+    assert!(stalled.line().is_err());
+}
+
+#[test]
 fn what_was_compacted_is_too_old() {
     let cluster = Cluster::start();
     let old = cluster.revision();

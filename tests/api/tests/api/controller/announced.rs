@@ -16,21 +16,7 @@ use std::net::IpAddr;
 /// After revision `since`, at which there were no services and pools, no address was ever announced for two services, none of
 /// which share. At how many moments any was.
 pub(super) fn never_for_two(double: &Double, since: u64) -> usize {
-    let mut world = World::default();
-    put(
-        &mut world,
-        json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE}}),
-    );
-    put(
-        &mut world,
-        json!({
-            "apiVersion": "metallb.io/v1beta1", "kind": "L2Advertisement",
-            "metadata": {"name": "all", "namespace": DEFAULT_NAMESPACE}, "spec": {},
-        }),
-    );
-    for kind in Kind::ALL {
-        world.synced(kind);
-    }
+    let mut world = whole();
     let mut announcements = 0;
     for written in double
         .written(since)
@@ -58,6 +44,42 @@ pub(super) fn never_for_two(double: &Double, since: u64) -> usize {
         announcements += usize::from(!announced.is_empty());
     }
     announcements
+}
+
+/// Which services are announced by name, by address, where there are these objects.
+pub(super) fn of(objects: &[Value]) -> BTreeMap<IpAddr, BTreeSet<String>> {
+    let mut world = whole();
+    for object in objects {
+        let kind = KINDS
+            .iter()
+            .find(|(_, kind)| object["kind"] == kind.as_str());
+        if let Some((_, kind)) = kind {
+            take(&mut world, *kind, object);
+        }
+    }
+    let named = |services: BTreeSet<ServiceId>| services.into_iter().map(|id| id.name).collect();
+    let announced = announced(&world).into_iter();
+    announced.map(|(ip, ids)| (ip, named(ids))).collect()
+}
+
+/// A node and an advertisement of everything, and nothing that could still come.
+fn whole() -> World {
+    let mut world = World::default();
+    put(
+        &mut world,
+        json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE}}),
+    );
+    put(
+        &mut world,
+        json!({
+            "apiVersion": "metallb.io/v1beta1", "kind": "L2Advertisement",
+            "metadata": {"name": "all", "namespace": DEFAULT_NAMESPACE}, "spec": {},
+        }),
+    );
+    for kind in Kind::ALL {
+        world.synced(kind);
+    }
+    world
 }
 
 fn take(world: &mut World, kind: Kind, object: &Value) {

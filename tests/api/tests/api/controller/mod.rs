@@ -9,6 +9,7 @@ mod proxied;
 mod recorded;
 mod site;
 mod verdict;
+mod versions;
 mod writes;
 
 use crate::cluster::pause;
