@@ -112,7 +112,7 @@ fn compiles_c(architecture: Architecture) -> bool {
 }
 
 /// Debian's packages of both. What is linked is the C library that Rust brings; headers of another one declare the same functions.
-fn c_packages(architecture: Architecture) -> [&'static str; 2] {
+pub(super) fn c_packages(architecture: Architecture) -> [&'static str; 2] {
     match architecture {
         own if Architecture::own() == Some(own) => ["gcc", "libc6-dev"],
         Architecture::X86_64 => ["gcc-x86-64-linux-gnu", "libc6-dev-amd64-cross"],
