@@ -1,7 +1,8 @@
-//! `cargo xtask check`: format, lints, house rules, alerts and dependencies, each as one step that passes or fails.
+//! `cargo xtask check`: format, lints, house rules, alerts and dependencies, each as one step that passes or fails. One may be skipped.
 //!
 //! What the rules are is in [`crate::tidy`]; this runs them and the tools, and adds up.
 
+use crate::advisories::{self, Outcome};
 use crate::alerts;
 use crate::ebpf::{self, Object};
 use crate::packages;
@@ -49,6 +50,8 @@ pub enum Step {
     Alerts,
     /// Licences, sources and versions of dependencies, and which crate may link which.
     Deny,
+    /// Known faults of dependencies, by RustSec's database; skipped, and counted so, where that cannot be had.
+    Advisories,
     /// No warning of clippy, on the host's code and the kernel's.
     Clippy,
     /// Commands and flags in documents exist.
@@ -64,6 +67,11 @@ pub fn run(steps: &[Step]) -> Tally {
             Step::Tidy => tidy(&mut tally),
             Step::Alerts => tally.count("alerts", alerts::check()),
             Step::Deny => tally.count("deny", deny()),
+            Step::Advisories => match advisories::look() {
+                Ok(Outcome::Looked(findings)) => tally.count("advisories", none(findings)),
+                Ok(Outcome::Skipped(why)) => tally.skip("advisories", &why),
+                Err(why) => tally.count("advisories", Err(why)),
+            },
             Step::Clippy => {
                 tally.count("clippy", clippy());
                 tally.count("clippy of the kernel object", clippy_of_kernel());

@@ -317,5 +317,8 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part}");
         }
+        for package in Architecture::ALL.into_iter().flat_map(compile::c_packages) {
+            assert!(text.contains(package), "{package}");
+        }
     }
 }

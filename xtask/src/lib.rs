@@ -2,6 +2,7 @@
 //!
 //! Nothing here is part of the product: it builds, shows and tests the speaker from outside, through its command line.
 
+mod advisories;
 pub mod alerts;
 pub mod apt;
 pub mod bench;

@@ -7,6 +7,7 @@ mod pack;
 
 pub use pack::{Image, pack};
 
+use crate::advisories::{self, Outcome};
 use crate::image::{self, Architecture};
 use crate::tools::{root, say, target};
 use anyhow::{Context, Result, bail, ensure};
@@ -24,7 +25,8 @@ pub struct Request {
     /// For these architectures; all of them without any.
     #[arg(long = "arch", value_name = "ARCH")]
     architectures: Vec<Architecture>,
-    /// Pack also what is not finished: a version without a date in the change log, files that differ from the commit.
+    /// Pack also what is not finished: a version without a date in the change log, files that differ from the commit, dependencies whose known
+    /// faults could not be looked up.
     #[arg(long)]
     rehearse: bool,
 }
@@ -55,6 +57,7 @@ impl Request {
                 "files differ from the commit: commit them, or --rehearse"
             );
         }
+        may_go_out(advisories::look()?, self.rehearse)?;
         let architectures = match self.architectures.as_slice() {
             [] => Architecture::ALL.as_slice(),
             some => some,
@@ -82,6 +85,33 @@ impl Request {
         }
         Ok(())
     }
+}
+
+/// Nothing is released with a known fault, and nothing of which nobody knows whether it has one.
+fn may_go_out(advisories: Outcome, rehearse: bool) -> Result<()> {
+    match advisories {
+        Outcome::Looked(findings) => {
+            for finding in &findings {
+                say(&finding.to_string());
+            }
+            ensure!(
+                findings.is_empty(),
+                "{} known faults are linked in",
+                findings.len()
+            );
+        }
+        Outcome::Skipped(why) if rehearse => {
+            say(&format!(
+                "NOT LOOKED UP, known faults of dependencies: {why:#}"
+            ));
+        }
+        Outcome::Skipped(why) => {
+            return Err(why.context(
+                "known faults of dependencies could not be looked up: go where they can, or --rehearse",
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// What is left to do.
@@ -162,6 +192,27 @@ mod tests {
         assert!(text.contains("\n### "), "{text}");
         let newer = versions_agree("99.0.0").unwrap_err().to_string();
         assert!(newer.contains("Chart.yaml does not say"), "{newer}");
+    }
+
+    #[test]
+    fn what_nobody_looked_up_is_rehearsed_and_not_released() {
+        let skipped = || Outcome::Skipped(anyhow::anyhow!("no way there"));
+        may_go_out(skipped(), true).unwrap();
+        let why = format!("{:#}", may_go_out(skipped(), false).unwrap_err());
+        assert!(
+            why.contains("could not be looked up") && why.contains("no way there"),
+            "{why}"
+        );
+        let fault = || {
+            let what = "wire 1.0.0: it burns".to_owned();
+            Outcome::Looked(vec![crate::tidy::Finding {
+                path: "Cargo.lock".to_owned(),
+                line: 0,
+                what,
+            }])
+        };
+        assert!(may_go_out(fault(), true).is_err() && may_go_out(fault(), false).is_err());
+        may_go_out(Outcome::Looked(Vec::new()), false).unwrap();
     }
 
     #[test]

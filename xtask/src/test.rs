@@ -62,8 +62,8 @@ impl Request {
         match self.output {
             Form::Text => close(&results, tally),
             Form::Json => println!(
-                "{{\"passed\":{},\"failed\":{}}}",
-                tally.passed, tally.failed
+                "{{\"passed\":{},\"failed\":{},\"skipped\":{}}}",
+                tally.passed, tally.failed, tally.skipped
             ),
         }
         Ok(tally.exit_code())
@@ -124,6 +124,7 @@ impl Ended {
             "suite": self.name,
             "passed": self.tally.passed,
             "failed": self.tally.failed,
+            "skipped": self.tally.skipped,
             "seconds": self.took.as_secs_f64(),
         })
     }
@@ -131,13 +132,17 @@ impl Ended {
 
 fn close(results: &[Ended], tally: Tally) {
     println!(
-        "\n{:<12} {:>7} {:>7} {:>9}",
-        "suite", "passed", "failed", "seconds"
+        "\n{:<12} {:>7} {:>7} {:>8} {:>9}",
+        "suite", "passed", "failed", "skipped", "seconds"
     );
     for Ended { name, tally, took } in results {
-        let Tally { passed, failed } = tally;
+        let Tally {
+            passed,
+            failed,
+            skipped,
+        } = tally;
         println!(
-            "{name:<12} {passed:>7} {failed:>7} {:>9.1}",
+            "{name:<12} {passed:>7} {failed:>7} {skipped:>8} {:>9.1}",
             took.as_secs_f64()
         );
     }

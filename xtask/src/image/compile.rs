@@ -83,14 +83,11 @@ fn c_compiler(architecture: Architecture) -> String {
     format!("{}-linux-gnu-gcc", architecture.as_str())
 }
 
-/// Gets the C compiler and Rust's library for an architecture, if they are missing.
+/// Gets the C compiler with its headers and Rust's library for an architecture, if they are missing.
 pub(super) fn ensure(architecture: Architecture) -> Result<()> {
-    if output(Command::new(c_compiler(architecture)).arg("--version")).is_err() {
-        let package = match Architecture::own() {
-            Some(own) if own == architecture => "gcc".to_owned(),
-            _foreign => format!("gcc-{}-linux-gnu", architecture.as_str().replace('_', "-")),
-        };
-        tools::ensure_packages(&[&package], "an image for this architecture")?;
+    if !compiles_c(architecture) {
+        let packages = c_packages(architecture);
+        tools::ensure_packages(&packages, "an image for this architecture")?;
     }
     let triple = triple(architecture);
     let mut libdir = Command::new("rustc");
@@ -105,6 +102,22 @@ pub(super) fn ensure(architecture: Architecture) -> Result<()> {
     tools::run(&mut add).with_context(|| {
         format!("Rust's library for {triple} is missing; `rustup target add {triple}` gets it")
     })
+}
+
+/// Whether its C compiler is there and finds a C library's headers: the first comes without the second.
+fn compiles_c(architecture: Architecture) -> bool {
+    let mut preprocess = Command::new(c_compiler(architecture));
+    preprocess.args(["-E", "-include", "stdlib.h", "-x", "c", "/dev/null"]);
+    output(&mut preprocess).is_ok()
+}
+
+/// Debian's packages of both. What is linked is the C library that Rust brings; headers of another one declare the same functions.
+pub(super) fn c_packages(architecture: Architecture) -> [&'static str; 2] {
+    match architecture {
+        own if Architecture::own() == Some(own) => ["gcc", "libc6-dev"],
+        Architecture::X86_64 => ["gcc-x86-64-linux-gnu", "libc6-dev-amd64-cross"],
+        Architecture::Aarch64 => ["gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross"],
+    }
 }
 
 /// How cargo builds the speaker of the tree in `tree`.
@@ -235,6 +248,16 @@ mod tests {
         assert!(without.contains("kernel object"), "{without}");
         let script = refusal(b"#!/bin/sh", Architecture::X86_64, object);
         assert!(script.contains("no 64-bit program"), "{script}");
+    }
+
+    #[test]
+    fn a_foreign_c_compiler_comes_with_headers_of_its_own() {
+        for architecture in Architecture::ALL {
+            let [compiler, headers] = c_packages(architecture);
+            let is_own = Architecture::own() == Some(architecture);
+            assert_eq!(compiler == "gcc", is_own, "{compiler}");
+            assert_eq!(headers == "libc6-dev", is_own, "{headers}");
+        }
     }
 
     /// Tests are built with the machine's C library.

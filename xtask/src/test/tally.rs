@@ -13,6 +13,8 @@ pub struct Tally {
     pub passed: u32,
     /// Shown not to hold, or not shown at all.
     pub failed: u32,
+    /// Could not be looked at here, for a reason that is not this tree's and was said.
+    pub skipped: u32,
 }
 
 impl Tally {
@@ -28,6 +30,12 @@ impl Tally {
                 say(&format!("FAILED  {what}: {why:#}"));
             }
         }
+    }
+
+    /// Counts one thing that could not be looked at, and says why: what is skipped in silence passes for what was seen.
+    pub fn skip(&mut self, what: &str, why: &anyhow::Error) {
+        self.skipped += 1;
+        say(&format!("SKIPPED {what}, nothing was looked at: {why:#}"));
     }
 
     /// For the shell.
@@ -48,13 +56,18 @@ impl Add for Tally {
         Self {
             passed: self.passed + other.passed,
             failed: self.failed + other.failed,
+            skipped: self.skipped + other.skipped,
         }
     }
 }
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} passed, {} failed", self.passed, self.failed)
+        write!(f, "{} passed, {} failed", self.passed, self.failed)?;
+        match self.skipped {
+            0 => Ok(()),
+            skipped => write!(f, ", {skipped} skipped"),
+        }
     }
 }
 
@@ -64,10 +77,13 @@ mod tests {
 
     #[test]
     fn the_closing_line_is_exact() {
-        let tally = Tally {
+        let mut tally = Tally {
             passed: 7,
-            failed: 0,
+            ..Tally::default()
         };
         assert_eq!(tally.to_string(), "7 passed, 0 failed");
+        tally.skip("the weather", &anyhow::anyhow!("there is no window"));
+        let twice = tally + tally;
+        assert_eq!(twice.to_string(), "14 passed, 0 failed, 2 skipped");
     }
 }

@@ -1,7 +1,7 @@
 //! What is linked into the product: licences, sources, doubled versions, and which crate may depend on which.
 //!
-//! The facts come from `cargo metadata`. Advisories about vulnerable versions are not looked up here: they change
-//! without a change of ours, and a check must say the same tomorrow.
+//! The facts come from `cargo metadata`. Known faults of versions are looked up by [`crate::advisories`]: they change without a change of
+//! ours, and what is here says the same tomorrow.
 
 use super::Finding;
 use crate::packages::Package;
