@@ -60,6 +60,7 @@ fn sound() -> Facts {
             place: "/etc/ml_secret_key".into(),
             bytes: Ok(44),
         }),
+        lacking_rights: BTreeSet::new(),
         speaker: Some(speaker()),
         cluster: None,
         unseen: BTreeMap::new(),
@@ -337,6 +338,10 @@ const SPEAKER: &[Case] = &[
         said(f)
             .api_troubles
             .insert("Node".into(), "403 Forbidden".into());
+    }),
+    (Check::Rights, Error, "get secrets -n metallb-system", |f| {
+        f.lacking_rights
+            .insert("get secrets -n metallb-system".into());
     }),
     (Check::MemberUnheard, Warning, "192.0.2.12", |f| {
         said(f).unheard.push("192.0.2.12".into())
