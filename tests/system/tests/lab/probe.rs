@@ -1,6 +1,7 @@
 //! A client that keeps asking for a VIP, and a record of when each answer's frame came.
 //!
-//! The client's kernel asks: its entry is deleted and a datagram sent, again and again. tcpdump notes the answers
+//! The client's kernel asks: it is told that it knows nothing and a datagram is sent, again and again. Its entry is not
+//! deleted, with which it would throw away the packets of others that wait for the answer. tcpdump notes the answers
 //! with the kernel's own time stamps, so that a slow test sees no late frame.
 
 use super::hang::now_ns;
@@ -83,7 +84,7 @@ fn ask(client: &Netns, vip: Ipv4Addr, stop: &AtomicBool) {
         .enter(|| {
             let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
             while !stop.load(Ordering::Relaxed) {
-                writeln!(orders, "neigh flush to {vip} dev eth0").unwrap();
+                writeln!(orders, "neigh replace {vip} dev eth0 nud none").unwrap();
                 thread::sleep(INTERVAL);
                 // Port 9 discards; what matters is that the kernel looks for the neighbour.
                 let _ = socket.send_to(b"", (vip, 9));

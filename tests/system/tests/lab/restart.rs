@@ -103,8 +103,8 @@ fn receive(socket: &UdpSocket) -> Vec<u32> {
 
 fn forget_until(client: &xtask::lab::net::Netns, vip: IpAddr, stop: &AtomicBool) {
     while !stop.load(Ordering::Relaxed) {
-        // Not there while the kernel is still asking.
-        let _ = client.ip(&format!("neigh del {vip} dev eth0"));
+        // Deleting it would throw away what waits for an answer.
+        let _ = client.ip(&format!("neigh replace {vip} dev eth0 nud none"));
         thread::sleep(Duration::from_millis(50));
     }
 }
