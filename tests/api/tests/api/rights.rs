@@ -10,7 +10,7 @@ use std::process::Command;
 #[test]
 fn a_right_that_a_speaker_lacks_is_named_and_no_other() {
     let double = cluster(|_| {});
-    assert_eq!(lacking(&double, "speaker"), Vec::<String>::new());
+    assert_eq!(lacking(&double, SPEAKER), Vec::<String>::new());
     assert_eq!(lacking(&double, "idle").len(), SHOWN_MAX);
 
     let lesser = cluster(|object| {
@@ -20,15 +20,14 @@ fn a_right_that_a_speaker_lacks_is_named_and_no_other() {
         }
     });
     let missed = "watch endpointslices.discovery.k8s.io --all-namespaces";
-    assert_eq!(lacking(&lesser, "speaker"), [missed]);
+    assert_eq!(lacking(&lesser, SPEAKER), [missed]);
 }
 
 /// A cluster with the shipped rights as `change` leaves them.
 fn cluster(change: impl Fn(&mut Value)) -> Double {
     let mut options = Options::default();
-    let account = "system:serviceaccount:metallb-system:speaker";
-    options.users.add("speaker", account, &[]);
-    options.users.add("idle", "idle", &[]);
+    options.users.add("speaker-token", SPEAKER, &[]);
+    options.users.add("idle-token", "idle", &[]);
     let double = Double::start(options).unwrap();
     let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/manifests");
     for file in ["0-namespace.yaml", "2-speaker-rights.yaml"] {
@@ -44,8 +43,8 @@ fn cluster(change: impl Fn(&mut Value)) -> Double {
 }
 
 /// What the doctor finds of rights, whatever else is wrong with this machine.
-fn lacking(double: &Double, token: &str) -> Vec<String> {
-    let kubeconfig = double.kubeconfig(token).unwrap();
+fn lacking(double: &Double, user: &str) -> Vec<String> {
+    let kubeconfig = double.kubeconfig(user).unwrap();
     let mut doctor = Command::new(xtask::tools::target().join("debug/speaker"));
     doctor.args([
         "ctl",
@@ -67,5 +66,6 @@ fn lacking(double: &Double, token: &str) -> Vec<String> {
         .collect()
 }
 
+const SPEAKER: &str = "system:serviceaccount:metallb-system:speaker";
 /// Of one check.
 const SHOWN_MAX: usize = 16;
