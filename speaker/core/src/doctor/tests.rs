@@ -531,7 +531,7 @@ fn the_worst_comes_first_and_gives_the_exit_code() {
          NOTE proxy-ndp (bond0): proxy_ndp is 1\n    \
          why: the stack would answer for VIPs by itself, so that the speaker joins their groups by sockets, which do not outlive it\n    \
          do:  sysctl -w net/ipv6/conf/bond0/proxy_ndp=0 net/ipv6/conf/all/proxy_ndp=0, if nothing relies on it\n\n\
-         errors 1, warnings 1, notes 1, of 47 checks\n"
+         errors 1, warnings 1, notes 1, of 48 checks\n"
     );
 }
 
