@@ -6,6 +6,7 @@
 mod gather;
 mod links;
 mod migrate;
+pub(crate) mod rights;
 mod sockets;
 #[cfg(test)]
 mod tests;
@@ -14,11 +15,11 @@ use crate::api::Access;
 use crate::ctl::{CtlArgs, Form};
 use crate::settings::EXCLUSIONS;
 use crate::settings::members::MemberArgs;
+use crate::settings::shared::{namespace, own_namespace};
 use anyhow::Result;
 use clap::Args;
 use serde::Serialize;
 use speaker_core::doctor::{Facts, Findings, examine};
-use speaker_core::manifest::DEFAULT_NAMESPACE;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -34,9 +35,9 @@ pub(crate) struct DoctorArgs {
     #[arg(long)]
     pub(crate) migrate: bool,
 
-    /// Where MetalLB is, for --migrate
-    #[arg(long, value_name = "NAMESPACE", default_value = DEFAULT_NAMESPACE)]
-    pub(crate) namespace: String,
+    /// Where speakers are, and for --migrate MetalLB. Default: the pod's own, or metallb-system
+    #[arg(long, value_name = "NAMESPACE", env = "METALLB_NAMESPACE")]
+    pub(crate) namespace: Option<String>,
 
     #[command(flatten)]
     pub(crate) access: Access,
@@ -79,9 +80,17 @@ struct Report<'a> {
 /// # Errors
 /// When flags make no sense together, or there is no way to the API server that is to be asked.
 pub(crate) fn run(args: &CtlArgs, wanted: &DoctorArgs) -> Result<ExitCode> {
+    let typed = wanted.namespace.as_deref();
     let facts = match wanted.migrate {
-        true => migrate::gather(&wanted.access, &wanted.namespace)?,
-        false => gather(args, &wanted.look)?,
+        true => migrate::gather(
+            &wanted.access,
+            &namespace(typed, own_namespace().as_deref()),
+        )?,
+        false => {
+            let mut facts = gather(args, &wanted.look)?;
+            rights::gather(&wanted.access, typed, &mut facts);
+            facts
+        }
     };
     let found = examine(&facts);
     print!("{}", text(&facts, &found, args.output)?);

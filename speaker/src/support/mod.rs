@@ -8,6 +8,7 @@ mod tar;
 #[cfg(test)]
 mod tests;
 
+use crate::api::Access;
 use crate::ctl::{self, CtlArgs, Form, Question};
 use crate::doctor::{self, LookArgs};
 use crate::drive::clock::{now, wall};
@@ -95,7 +96,8 @@ struct Bundle {
 }
 
 fn collect(args: &CtlArgs, wanted: &SupportArgs) -> Result<Bundle> {
-    let facts = doctor::gather(args, &wanted.look)?;
+    let mut facts = doctor::gather(args, &wanted.look)?;
+    doctor::rights::gather(&Access::default(), None, &mut facts);
     let secret = facts
         .secret
         .as_ref()

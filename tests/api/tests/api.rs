@@ -44,6 +44,8 @@ mod real;
 mod release;
 #[path = "api/replay.rs"]
 mod replay;
+#[path = "api/rights.rs"]
+mod rights;
 #[path = "api/roles.rs"]
 mod roles;
 #[path = "api/schema_verdicts.rs"]

@@ -71,6 +71,8 @@ pub enum Check {
     Problem,
     /// The way to the API server.
     ApiServer,
+    /// What the API server lets a speaker do.
+    Rights,
     /// Speakers that are not heard.
     MemberUnheard,
     /// Speakers with other settings.
@@ -298,6 +300,11 @@ pub const CHECKS: &[Row] = &[
         check: Check::ApiServer,
         name: "api-server",
         why: "changes do not arrive; what was seen last stays in force",
+    },
+    Row {
+        check: Check::Rights,
+        name: "rights",
+        why: "a speaker goes without what it may not read, and what it may not write is not there",
     },
     Row {
         check: Check::MemberUnheard,

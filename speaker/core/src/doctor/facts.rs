@@ -34,6 +34,8 @@ pub struct Facts {
     pub foreign_pins: Vec<String>,
     /// The members' secret; `None`: none is asked for.
     pub secret: Option<SecretFacts>,
+    /// Calls of a speaker's that the API server does not let this process make, as `kubectl auth can-i` is asked for them.
+    pub lacking_rights: BTreeSet<String>,
     /// What the node's speaker says; `None`: none was reached.
     pub speaker: Option<SpeakerFacts>,
     /// A cluster on which MetalLB's place is to be taken; then nothing else is looked at.

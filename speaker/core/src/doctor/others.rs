@@ -1,4 +1,4 @@
-//! Who else is on this node: programs on our ports, responders, BGP speakers; and the secret that ours share.
+//! Who else is on this node: programs on our ports, responders, BGP speakers; the secret that ours share, and what the API server lets them do.
 
 use super::facts::{Facts, Listener};
 use super::{Check, Findings, Severity};
@@ -10,6 +10,19 @@ pub(super) fn examine(facts: &Facts, found: &mut Findings) {
     responders(facts, found);
     bgp(facts, found);
     secret(facts, found);
+    rights(facts, found);
+}
+
+fn rights(facts: &Facts, found: &mut Findings) {
+    for right in &facts.lacking_rights {
+        found.add(
+            Severity::Error,
+            Check::Rights,
+            right,
+            "the API server refuses it",
+            "apply the rights of this version: kubectl apply --server-side -f deploy/manifests/2-speaker-rights.yaml, or upgrade the chart",
+        );
+    }
 }
 
 /// Where no speaker runs nobody should have its ports. One that runs would have ended without them.

@@ -60,6 +60,7 @@ fn sound() -> Facts {
             place: "/etc/ml_secret_key".into(),
             bytes: Ok(44),
         }),
+        lacking_rights: BTreeSet::new(),
         speaker: Some(speaker()),
         cluster: None,
         unseen: BTreeMap::new(),
@@ -338,6 +339,10 @@ const SPEAKER: &[Case] = &[
             .api_troubles
             .insert("Node".into(), "403 Forbidden".into());
     }),
+    (Check::Rights, Error, "get secrets -n metallb-system", |f| {
+        f.lacking_rights
+            .insert("get secrets -n metallb-system".into());
+    }),
     (Check::MemberUnheard, Warning, "192.0.2.12", |f| {
         said(f).unheard.push("192.0.2.12".into())
     }),
@@ -526,7 +531,7 @@ fn the_worst_comes_first_and_gives_the_exit_code() {
          NOTE proxy-ndp (bond0): proxy_ndp is 1\n    \
          why: the stack would answer for VIPs by itself, so that the speaker joins their groups by sockets, which do not outlive it\n    \
          do:  sysctl -w net/ipv6/conf/bond0/proxy_ndp=0 net/ipv6/conf/all/proxy_ndp=0, if nothing relies on it\n\n\
-         errors 1, warnings 1, notes 1, of 47 checks\n"
+         errors 1, warnings 1, notes 1, of 48 checks\n"
     );
 }
 
