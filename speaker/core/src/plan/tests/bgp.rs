@@ -351,9 +351,12 @@ fn what_an_operator_should_know_of_a_peer_is_noted() {
     tor.graceful_restart = true;
     let slow = "graceful restart without BFD: a node that dies gets its packets for 90 s more, the hold time";
     assert_eq!(told(&tor, None), [slow]);
-    tor.hold_seconds = Some(30);
+    tor.timers = Some(Timers {
+        hold: Duration::from_secs(30),
+        keepalive: Duration::from_secs(10),
+    });
     assert_eq!(told(&tor, None), [""; 0]);
-    tor.hold_seconds = None;
+    tor.timers = None;
     tor.bfd_profile = Some("fast".into());
     assert_eq!(told(&tor, Some(false)), [""; 0]);
     let echo = "echoMode has no effect: BFD runs without echo packets";
