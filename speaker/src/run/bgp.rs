@@ -5,7 +5,7 @@ use super::{bfd_keep, bgp_keys};
 use crate::api::Api;
 use crate::ctl::{self, PeerOrder, PeerOrders};
 use crate::drive::bfd;
-use crate::drive::bgp::{Command, Finder, Means, Places, Sessions, Sights, Told};
+use crate::drive::bgp::{Command, Finder, Keys, Means, Places, Sessions, Sights, Told};
 use crate::drive::clock::pause;
 use crate::drive::decide::View;
 use crate::edge::Links;
@@ -29,6 +29,8 @@ use tokio::time::timeout;
 pub(super) struct Bgp {
     /// All peers.
     pub(super) sights: watch::Receiver<Sights>,
+    /// Passwords of the Secrets that peers name.
+    pub(super) keys: watch::Receiver<Keys>,
     /// What BFD's thread shows, at most [`LOOK_AGAIN`] old.
     pub(super) bfd: watch::Receiver<bfd::Figures>,
     /// Where BFD sessions are kept for the next process, and for how long it may take.
@@ -70,7 +72,7 @@ impl Bgp {
         let (bfd_in, bfd) = watch::channel(bfd::Figures::default());
         let means = Means {
             views: views.clone(),
-            keys,
+            keys: keys.clone(),
             places,
             commands,
             sights: sights_in,
@@ -83,6 +85,7 @@ impl Bgp {
         tasks.spawn(look(watcher.clone(), bfd_in));
         Ok(Self {
             sights,
+            keys,
             bfd,
             keeping: (settings.run_dir.clone(), settings.restart_grace),
             watcher,

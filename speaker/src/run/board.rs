@@ -1,12 +1,14 @@
 //! What metrics and health are made from: everything that the parts publish, put into plain figures.
 
 use super::bgp::Bgp;
+use super::bgp_keys;
 use super::cluster::Link;
 use super::judge;
 use super::members;
 use super::teller::Elections;
 use crate::dataplane::{AttachReport, GlobalCount, ShareSight, Sight};
 use crate::drive::announce::GratuitousSent;
+use crate::drive::bgp::Keys;
 use crate::drive::clock::{Stamp, now};
 use crate::drive::decide::View;
 use crate::drive::links::Attached;
@@ -151,7 +153,8 @@ impl Board {
             ..Figures::default()
         };
         if let Some(view) = self.views.borrow().as_deref() {
-            tell_view(&mut figures, view, &self.problems.borrow());
+            let keys = self.bgp.keys.borrow();
+            tell_view(&mut figures, view, &self.problems.borrow(), &keys);
             figures.shares = self.shares(view)?;
             if *self.allocates.borrow() {
                 figures.pools = pools(&view.world);
@@ -253,7 +256,7 @@ fn link(report: &AttachReport) -> (String, Option<String>) {
     )
 }
 
-fn tell_view(figures: &mut Figures, view: &View, of_allocator: &[Problem]) {
+fn tell_view(figures: &mut Figures, view: &View, of_allocator: &[Problem], keys: &Keys) {
     for (service, outcome) in &view.plan.outcomes {
         if let Outcome::Announced(announced) = outcome {
             let ips = announced.vips.iter().map(|(Vip(ip), _)| *ip).collect();
@@ -268,14 +271,16 @@ fn tell_view(figures: &mut Figures, view: &View, of_allocator: &[Problem]) {
     }
     let world = view.world.problems.values();
     let of_plan = view.plan.problems.iter().chain(&view.problems);
-    for problem in world.chain(of_plan).chain(of_allocator) {
+    let of_secrets = bgp_keys::problems(&view.world, &view.plan, keys);
+    let all = world.chain(of_plan).chain(of_allocator).chain(&of_secrets);
+    for problem in all {
         *figures
             .problems
             .entry(problem.object.kind.as_str().to_owned())
             .or_default() += 1;
     }
     figures.is_config_loaded = view.world.is_synced();
-    figures.is_config_stale = !judge::problems(view).is_empty();
+    figures.is_config_stale = !judge::problems(view, keys).is_empty();
     figures.is_draining = view.local.is_draining;
     figures.unanswered = view.unanswered.len() as u64;
     figures.unwatched = view.unwatched as u64;

@@ -119,7 +119,7 @@ impl InCluster {
     ) -> (EventSender, Arc<Keeper>) {
         let node = settings.node.clone();
         let (judged_in, judged) = watch::channel(None);
-        tasks.spawn(judge::follow(views.clone(), judged_in));
+        tasks.spawn(judge::follow(views.clone(), bgp.keys.clone(), judged_in));
         let component = Component::Speaker(node.clone());
         let followed = Arc::clone(&self.link.followed);
         // It ends with the runtime, like that of the events.

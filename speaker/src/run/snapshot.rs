@@ -1,5 +1,6 @@
 //! The newest view of the deciding thread, with what else `speaker ctl` shows.
 
+use super::bgp_keys;
 use super::board::Board;
 use super::cluster::Link;
 use super::members;
@@ -20,9 +21,10 @@ pub(super) fn source(settings: &Settings, board: &Board) -> States {
     Arc::new(move || {
         let view = board.views.borrow().clone()?;
         let mut snapshot = snapshot(&view, started, &settings, &board);
-        snapshot
-            .problems
-            .extend(board.problems.borrow().iter().cloned());
+        let of_allocator = board.problems.borrow();
+        snapshot.problems.extend(of_allocator.iter().cloned());
+        let of_secrets = bgp_keys::problems(&view.world, &view.plan, &board.bgp.keys.borrow());
+        snapshot.problems.extend(of_secrets);
         Some(snapshot)
     })
 }

@@ -16,4 +16,4 @@ mod target;
 pub(crate) use finder::Finder;
 pub(crate) use sessions::{Command, DRAIN_TEXT, Means, Sessions};
 pub(crate) use sight::{PeerSight, Sights, Told};
-pub(crate) use target::{Keys, Places, label};
+pub(crate) use target::{Keyless, Keys, Places, label};

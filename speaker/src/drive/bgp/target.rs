@@ -8,12 +8,30 @@ use speaker_proto::Span;
 use speaker_proto::bgp::session::{self, CONNECT_RETRY, Graceful};
 use speaker_proto::bgp::{Family, Routes};
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Passwords of Secrets by namespace and name, or why there is none, in words.
-pub(crate) type Keys = BTreeMap<(String, String), Result<Key, String>>;
+/// Passwords of Secrets by namespace and name, or why there is none.
+pub(crate) type Keys = BTreeMap<(String, String), Result<Key, Keyless>>;
+
+/// Why there is no password, in words.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Keyless {
+    /// The Secret is not there, or is not as it must be: what was configured is at fault.
+    Faulty(String),
+    /// It could not be asked for.
+    Unread(String),
+}
+
+impl fmt::Display for Keyless {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Faulty(why) | Self::Unread(why) => f.write_str(why),
+        }
+    }
+}
 
 /// Routers on links that were asked for, or why none is known.
 pub(crate) type Places = BTreeMap<LinkName, Result<Place, String>>;
@@ -163,9 +181,10 @@ fn key(settings: &PeerSettings, keys: &Keys) -> Result<Option<Key>, String> {
             .map(Some)
             .map_err(|error| error.to_string()),
         Some(PasswordFrom::Secret { namespace, name }) => {
-            let key = keys.get(&(namespace.clone(), name.clone())).cloned();
-            key.unwrap_or_else(|| Err(format!("Secret {namespace}/{name} is not read yet")))
-                .map(Some)
+            match keys.get(&(namespace.clone(), name.clone())) {
+                Some(key) => key.clone().map(Some).map_err(|why| why.to_string()),
+                None => Err(format!("Secret {namespace}/{name} is not read yet")),
+            }
         }
     }
 }
