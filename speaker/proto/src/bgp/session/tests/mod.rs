@@ -5,6 +5,7 @@ mod decisions;
 mod histories;
 mod pair;
 mod rules;
+mod segments;
 mod table;
 
 use super::*;

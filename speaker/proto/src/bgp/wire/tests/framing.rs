@@ -57,6 +57,7 @@ fn error(bytes: &[u8]) -> Notification {
     let said = reader.take(&mut &*bytes).unwrap_err();
     assert_eq!(reader.take(&mut stream().as_slice()), Err(said.clone()));
     assert_eq!(Frame::of(bytes), Err(said.clone()));
+    assert_eq!(read(bytes, &context()), Err(said.clone()));
     said
 }
 

@@ -57,7 +57,7 @@ fn announced(next_hop: NextHop, prefixes: &[Prefix]) -> Vec<usize> {
             return counts;
         }
         assert!(out.len() <= MESSAGE_BYTES_MAX);
-        let update = read_update(&out, &context());
+        let update = update_of(read_whole(&out, &context()));
         assert_eq!(update.announced.iter().sum::<u32>() as usize, count);
         assert_eq!((update.withdrawn, update.forgiven), ([0, 0], None));
         counts.push(count);
@@ -76,7 +76,7 @@ fn withdrawn(next_hop: NextHop, prefixes: &[Prefix]) -> Vec<usize> {
             return counts;
         }
         assert!(out.len() <= MESSAGE_BYTES_MAX);
-        let update = read_update(&out, &context());
+        let update = update_of(read_whole(&out, &context()));
         assert_eq!(update.withdrawn.iter().sum::<u32>() as usize, count);
         assert_eq!((update.announced, update.forgiven), ([0, 0], None));
         counts.push(count);
