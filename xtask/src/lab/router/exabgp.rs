@@ -41,7 +41,7 @@ impl ExaBgp {
         for (name, value) in [
             ("exabgp_daemon_user", "root"),
             ("exabgp_daemon_drop", "false"),
-            ("exabgp_tcp_bind", "192.0.2.1"),
+            ("exabgp_tcp_bind", "192.0.2.1 2001:db8::1"),
             ("exabgp_tcp_port", "179"),
             ("exabgp_api_cli", "false"),
         ] {

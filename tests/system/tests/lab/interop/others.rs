@@ -1,18 +1,26 @@
-//! BIRD, GoBGP and ExaBGP as routers: one session a node that carries both families.
+//! BIRD, GoBGP and ExaBGP as routers: one session a node that carries both families, and one over IPv6 with IPv6 routes beside it.
 
 use super::{bfd_settled, peer, routed, service};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
+use std::net::IpAddr;
 use system_tests::lab::TestLab;
 use xtask::lab::router::bird::Bird;
 use xtask::lab::router::exabgp::ExaBgp;
 use xtask::lab::router::gobgp::GoBgp;
+use xtask::lab::topology::{Node, ROUTER_V6};
 
 #[test]
 fn bird_takes_the_routes_of_both_families_and_drops_those_that_are_withdrawn() {
-    let mut lab = dual_stack("  password: secret\n");
-    let config = bird_conf(&lab, "");
+    let mut lab = over_both("  password: secret\n");
+    let over_v6 = "  password \"secret\";\n  ipv6 { import all; export none; };\n";
+    let nodes = &lab.topology().nodes;
+    let over_v6 = nodes.iter().map(|node| {
+        let name = format!("{}_over_v6", node.name);
+        bird_protocol(&name, node.v6().into(), over_v6)
+    });
+    let config = bird_conf(&lab, "") + &over_v6.collect::<String>();
     let bird = Bird::start(&mut lab, &config).unwrap();
     lab.start_speakers().unwrap();
     let told = |prefix: &str| {
@@ -25,12 +33,12 @@ fn bird_takes_the_routes_of_both_families_and_drops_those_that_are_withdrawn() {
         [ways, marked, large]
     };
     comes_and_goes(&lab, |prefix| match told(prefix) {
-        [3, 3, 3] => Ok(true),
+        told if told == [ways_over_both(prefix); 3] => Ok(true),
         [0, 0, 0] => Ok(false),
         other => Err(format!("{other:?}")),
     });
-    let protocols = bird.ask("show protocols all n1").unwrap();
-    assert!(protocols.contains("Established"), "{protocols}");
+    let over_v6 = bird.ask("show protocols all n1_over_v6").unwrap();
+    assert!(over_v6.contains("Established"), "{over_v6}");
 }
 
 #[test]
@@ -78,8 +86,10 @@ fn rfc5882_4_3_bird_sees_neither_the_route_nor_bfd_go_when_a_speaker_restarts() 
 
 #[test]
 fn gobgp_takes_the_routes_of_both_families_and_drops_those_that_are_withdrawn() {
-    let mut lab = dual_stack("  password: secret\n");
-    let config = gobgp_toml(&lab);
+    let mut lab = over_both("  password: secret\n");
+    let nodes = lab.topology().nodes.iter();
+    let over_v6 = nodes.map(|node| gobgp_neighbour(node.v6().into(), &["ipv6"]));
+    let config = gobgp_toml(&lab) + &over_v6.collect::<String>();
     let gobgp = GoBgp::start(&mut lab, &config).unwrap();
     lab.start_speakers().unwrap();
     comes_and_goes(&lab, |prefix| {
@@ -93,9 +103,9 @@ fn gobgp_takes_the_routes_of_both_families_and_drops_those_that_are_withdrawn() 
             });
             marks.count() == 2
         };
-        match (ways.len(), ways.iter().filter(is_marked).count()) {
-            (3, 3) => Ok(true),
-            (0, 0) => Ok(false),
+        match [ways.len(), ways.iter().filter(is_marked).count()] {
+            told if told == [ways_over_both(prefix); 2] => Ok(true),
+            [0, 0] => Ok(false),
             other => Err(format!("{other:?}: {ways:?}")),
         }
     });
@@ -103,45 +113,54 @@ fn gobgp_takes_the_routes_of_both_families_and_drops_those_that_are_withdrawn() 
 
 #[test]
 fn exabgp_sees_the_messages_that_the_rfcs_want() {
-    let mut lab = dual_stack("  nodeSelectors:\n    - matchLabels: {kubernetes.io/hostname: n1}\n");
-    let exabgp = ExaBgp::start(&mut lab, EXABGP).unwrap();
+    let mut lab = over_both("  nodeSelectors:\n    - matchLabels: {kubernetes.io/hostname: n1}\n");
+    let config = format!("{EXABGP}{EXABGP_OVER_V6}");
+    let exabgp = ExaBgp::start(&mut lab, &config).unwrap();
     lab.start_speakers().unwrap();
     let web: Vec<String> = prefixes(&lab, "default/web");
+    let from = |node: &str| -> Vec<Value> {
+        let messages = exabgp.messages().unwrap().into_iter();
+        let is_from = |message: &Value| message["neighbor"]["address"]["peer"] == *node;
+        messages.filter(is_from).collect()
+    };
     let open = lab.eventually("an OPEN", || {
-        let messages = exabgp.messages().unwrap();
+        let messages = from("192.0.2.11");
         let open = |message: &&Value| message["type"] == "open";
         messages.iter().find(open).cloned().ok_or(messages)
     });
     let open = &open["neighbor"]["open"];
     assert_eq!(open["hold_time"], 90, "{open}");
     assert_eq!(open["router_id"], "192.0.2.11", "{open}");
-    let told = lab.eventually("both families and their End-of-RIB", || {
-        let messages = exabgp.messages().unwrap();
-        let updates: Vec<&Value> = messages
-            .iter()
-            .filter(|message| message["type"] == "update")
-            .collect();
-        let text = updates.iter().map(|update| update.to_string());
-        let text: String = text.collect();
-        let has_all = web.iter().all(|prefix| text.contains(prefix.as_str()));
-        match has_all && text.matches("\"eor\"").count() == 2 {
-            true => Ok(text),
-            false => Err(text),
+    let is_v6 = |prefix: &&String| prefix.contains(':');
+    let of_v6: Vec<String> = web.iter().filter(is_v6).cloned().collect();
+    for (node, prefixes) in [("192.0.2.11", &web), ("2001:db8::11", &of_v6)] {
+        let told = lab.eventually("each family of the session and its End-of-RIB", || {
+            let mut updates = from(node);
+            updates.retain(|message| message["type"] == "update");
+            let text = updates.iter().map(|update| update.to_string());
+            let text = text.collect::<String>().replace(' ', "");
+            let has_all = prefixes.iter().all(|prefix| text.contains(prefix.as_str()));
+            match has_all && text.matches("\"eor\"").count() == prefixes.len() {
+                true => Ok(text),
+                false => Err(text),
+            }
+        });
+        for said in [
+            "\"origin\":\"igp\"",
+            "\"as-path\":[64512]",
+            "\"community\":[[64512,7]]",
+            "\"large-community\":[[64512,1,2]]",
+            "\"2001:db8::11\":[{\"nlri\":\"2001:db8:100::",
+        ] {
+            assert!(told.contains(said), "{said} is not in {told}");
         }
-    });
-    for said in [
-        "\"origin\":\"igp\"",
-        "\"as-path\":[64512]",
-        "\"community\":[[64512,7]]",
-        "\"large-community\":[[64512,1,2]]",
-    ] {
-        let told = told.replace(' ', "");
-        assert!(told.contains(said), "{said} is not in {told}");
+        assert!(
+            !told.contains("local-preference"),
+            "it is for peers of one AS"
+        );
+        let has_v4 = told.contains("ipv4unicast");
+        assert_eq!(has_v4, prefixes.len() == 2, "IPv4 where it was asked for");
     }
-    assert!(
-        !told.contains("local-preference"),
-        "it is for peers of one AS"
-    );
 }
 
 /// The lab with one peer, whose session carries both families.
@@ -149,6 +168,22 @@ fn exabgp_sees_the_messages_that_the_rfcs_want() {
 pub(super) fn dual_stack(more: &str) -> TestLab {
     let spec = format!("  dualStackAddressFamily: true\n{more}");
     routed(&peer("router", "192.0.2.1", &spec))
+}
+
+/// The same with a second peer, which is reached by IPv6 and told that family's routes.
+#[track_caller]
+fn over_both(more: &str) -> TestLab {
+    let over_v4 = format!("  dualStackAddressFamily: true\n{more}");
+    let peers = [
+        peer("router", "192.0.2.1", &over_v4),
+        peer("router-v6", &ROUTER_V6.to_string(), more),
+    ];
+    routed(&peers.concat())
+}
+
+/// How many ways there are then to a prefix that all three nodes announce.
+fn ways_over_both(prefix: &str) -> usize {
+    if prefix.contains(':') { 6 } else { 3 }
 }
 
 /// A service's routes are there, then those of another one, and then those are gone while the first stay.
@@ -177,11 +212,9 @@ fn comes_and_goes(lab: &TestLab, is_there: impl Fn(&str) -> Result<bool, String>
     }
     for speaker in lab.speakers().values() {
         let seen = speaker.ctl_json(&["bgp"]).unwrap();
-        assert_eq!(
-            seen["peers"][0]["ups_downs"],
-            serde_json::json!([1, 0]),
-            "{seen}"
-        );
+        for peer in seen["peers"].as_array().unwrap() {
+            assert_eq!(peer["ups_downs"], serde_json::json!([1, 0]), "{seen}");
+        }
     }
 }
 
@@ -214,44 +247,54 @@ pub(super) fn paths_at_gobgp(gobgp: &GoBgp, prefix: &str) -> Vec<Value> {
 pub(super) fn bird_conf(lab: &TestLab, more: &str) -> String {
     let mut text = "router id 192.0.2.1;\nprotocol device {}\n".to_owned();
     text += "protocol bfd { interface \"*\" { interval 100 ms; multiplier 3; }; }\n";
-    for node in &lab.topology().nodes {
-        text += &format!(
-            "protocol bgp {} {{
-  local as 64513;
-  neighbor {} as 64512;
-  password \"secret\";
-  connect delay time 1; connect retry time 1; error wait time 1,2;
+    let more = format!(
+        "  password \"secret\";
   ipv4 {{ import all; export none; }};
   ipv6 {{ import all; export none; }};
-{more}}}\n",
-            node.name,
-            node.v4()
-        );
+{more}"
+    );
+    for node in &lab.topology().nodes {
+        text += &bird_protocol(&node.name, node.v4().into(), &more);
     }
     text
 }
 
+fn bird_protocol(name: &str, node: IpAddr, more: &str) -> String {
+    format!(
+        "protocol bgp {name} {{
+  local as 64513;
+  neighbor {node} as 64512;
+  connect delay time 1; connect retry time 1; error wait time 1,2;
+{more}}}\n"
+    )
+}
+
 pub(super) fn gobgp_toml(lab: &TestLab) -> String {
-    let mut text = "[global.config]\n  as = 64513\n  router-id = \"192.0.2.1\"\n".to_owned();
-    for node in &lab.topology().nodes {
-        text += &format!(
-            "[[neighbors]]
+    let global = "[global.config]\n  as = 64513\n  router-id = \"192.0.2.1\"\n";
+    let neighbour = |node: &Node| gobgp_neighbour(node.v4().into(), &["ipv4", "ipv6"]);
+    let neighbours = lab.topology().nodes.iter().map(neighbour);
+    format!("{global}{}", neighbours.collect::<String>())
+}
+
+fn gobgp_neighbour(node: IpAddr, families: &[&str]) -> String {
+    let families = families.iter().map(|family| {
+        format!(
+            "  [[neighbors.afi-safis]]
+    [neighbors.afi-safis.config]
+      afi-safi-name = \"{family}-unicast\"\n"
+        )
+    });
+    format!(
+        "[[neighbors]]
   [neighbors.config]
-    neighbor-address = \"{}\"
+    neighbor-address = \"{node}\"
     peer-as = 64512
     auth-password = \"secret\"
   [neighbors.transport.config]
     passive-mode = true
-  [[neighbors.afi-safis]]
-    [neighbors.afi-safis.config]
-      afi-safi-name = \"ipv4-unicast\"
-  [[neighbors.afi-safis]]
-    [neighbors.afi-safis.config]
-      afi-safi-name = \"ipv6-unicast\"\n",
-            node.v4()
-        );
-    }
-    text
+{}",
+        families.collect::<String>()
+    )
 }
 
 pub(super) const EXABGP: &str = "\
@@ -262,6 +305,17 @@ neighbor 192.0.2.11 {
   peer-as 64512;
   passive true;
   family { ipv4 unicast; ipv6 unicast; }
+  api { processes [ watch ]; receive { parsed; open; update; notification; } }
+}
+";
+const EXABGP_OVER_V6: &str = "\
+neighbor 2001:db8::11 {
+  router-id 192.0.2.1;
+  local-address 2001:db8::1;
+  local-as 64513;
+  peer-as 64512;
+  passive true;
+  family { ipv6 unicast; }
   api { processes [ watch ]; receive { parsed; open; update; notification; } }
 }
 ";
