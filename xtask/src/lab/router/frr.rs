@@ -37,6 +37,8 @@ impl Frr {
             netns: netns.context("the lab has no router")?,
             daemons: Daemons::new(lab, "frr")?,
         };
+        // One before may have left it.
+        let _absent = fs::remove_file(frr.daemons.file("zserv.api"));
         frr.daemon(lab, "zebra", "")?;
         // The others look for it once, and then only after seconds.
         within(STARTED_MAX, || {

@@ -6,6 +6,8 @@ use super::others::{
     EXABGP, bird_conf, dual_stack, gobgp_toml, paths_at_gobgp, prefixes, ways_at_bird,
 };
 use super::service;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::fs;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -51,6 +53,59 @@ fn rfc4724_gobgp_keeps_the_routes_of_a_speaker_that_is_away_for_twenty_seconds()
     let gobgp = GoBgp::start(&mut lab, &config).unwrap();
     lab.start_speakers().unwrap();
     away(&mut lab, |prefix| paths_at_gobgp(&gobgp, prefix).len());
+}
+
+#[test]
+fn a_router_that_restarts_is_dialled_each_connect_time_and_told_everything_anew() {
+    let mut lab = dual_stack("  enableGracefulRestart: true\n  connectTime: 1s\n");
+    let ebgp = " no bgp ebgp";
+    let config = bgpd(&lab, "").replace(ebgp, &format!(" bgp graceful-restart\n{ebgp}"));
+    let frr = Frr::start(&mut lab, &config, "").unwrap();
+    lab.start_speakers().unwrap();
+    chosen(&lab, &frr);
+    frr.kill();
+    let mut waits = BTreeSet::new();
+    lab.eventually("it is dialled every second, however often in vain", || {
+        let seen = lab.seen("n1", &["bgp", "router"])?;
+        let peer = &seen["peers"][0];
+        let is_active = peer["state"] == "Active";
+        let wait_ms = peer["retry_ms"].as_u64().filter(|_| is_active);
+        assert!(wait_ms <= Some(1_000), "{seen}");
+        // Dials are closer together for the first ten seconds.
+        if wait_ms > Some(200) {
+            waits.insert(peer["times"].as_u64());
+        }
+        if waits.len() > 4 { Ok(()) } else { Err(seen) }
+    });
+    let frr = Frr::start(&mut lab, &config, "").unwrap();
+    chosen(&lab, &frr);
+    lab.eventually("FRR restarted gracefully, and heard the End-of-RIB", || {
+        let neighbour = frr.neighbour("192.0.2.11").unwrap();
+        let graceful = &neighbour["gracefulRestartInfo"];
+        let both = json!({"ipv4Unicast": true, "ipv6Unicast": true});
+        match graceful["localGrMode"] == "Restart*" && graceful["endOfRibRecv"] == both {
+            true => Ok(()),
+            false => Err(neighbour),
+        }
+    });
+    let seen = lab.speakers()["n1"].ctl_json(&["bgp", "router"]).unwrap();
+    assert_eq!(seen["peers"][0]["ups_downs"], json!([2, 1]), "{seen}");
+}
+
+/// Waits until FRR has the ways of all nodes to each address, and has chosen among them: one that restarts gracefully does so only once all
+/// have said their End-of-RIB, or after minutes.
+#[track_caller]
+fn chosen(lab: &TestLab, frr: &Frr) {
+    for prefix in prefixes(lab, "default/web") {
+        lab.eventually("all ways are there, and one is the best", || {
+            let paths = frr.paths(&prefix).unwrap();
+            let is_best = |path: &Value| path["bestpath"]["overall"] == true;
+            match paths.len() == 3 && paths.iter().any(is_best) {
+                true => Ok(()),
+                false => Err(paths),
+            }
+        });
+    }
 }
 
 #[test]
