@@ -173,6 +173,8 @@ pub enum Mode {
     Draining = 2,
     /// Another node's: requests are dropped, so that no other part of this kernel answers them.
     Known = 3,
+    /// Nobody's in layer 2: neighbour frames are left alone, and only routes bring packets here.
+    Passive = 4,
 }
 
 /// Value of `VIPS`.
@@ -219,6 +221,12 @@ impl Entry {
         self.flag(SOCKETED, is_socketed)
     }
 
+    /// The same entry, with or without routes by which routers send its packets here, whoever holds it in layer 2.
+    #[inline(always)]
+    pub const fn routed(self, is_routed: bool) -> Self {
+        self.flag(ROUTED, is_routed)
+    }
+
     /// The same entry, with or without a row in `OPTIONS`.
     #[inline(always)]
     pub const fn opted(self, is_opted: bool) -> Self {
@@ -251,6 +259,7 @@ impl Entry {
             1 => Some(Mode::Answer),
             2 => Some(Mode::Draining),
             3 => Some(Mode::Known),
+            4 => Some(Mode::Passive),
             _ => None,
         }
     }
@@ -272,6 +281,13 @@ impl Entry {
     #[inline(always)]
     pub const fn is_socketed(&self) -> bool {
         self.flags & SOCKETED != 0
+    }
+
+    /// Whether routers were told that its packets may come here: then neither deadline nor fence keeps this node from dealing with them, for
+    /// those are about who answers on a link.
+    #[inline(always)]
+    pub const fn is_routed(&self) -> bool {
+        self.flags & ROUTED != 0
     }
 
     /// Whether `OPTIONS` says what else is done with its packets.
@@ -316,6 +332,7 @@ impl fmt::Debug for Entry {
             .field("is_steered", &self.is_steered())
             .field("is_socketed", &self.is_socketed())
             .field("is_opted", &self.is_opted())
+            .field("is_routed", &self.is_routed())
             .finish()
     }
 }
@@ -325,6 +342,7 @@ const MOVING: u8 = 1;
 const STEERED: u8 = 2;
 const OPTED: u8 = 4;
 const SOCKETED: u8 = 8;
+const ROUTED: u8 = 16;
 
 /// Value of `NODE`.
 #[repr(C)]

@@ -183,7 +183,8 @@ struct Known {
 }
 
 impl Known {
-    /// The VIP at `addr` on a link; `None` means hands off: it is not in the table, or the table can no longer be trusted.
+    /// The VIP at `addr` on a link; `None` means hands off: it is not in the table, nobody answers
+    /// for it, or the table can no longer be trusted.
     #[inline(always)]
     fn find<M: Maps>(maps: &mut M, addr: Addr, ifindex: u32) -> Option<Self> {
         if !maps.may_know(&addr) {
@@ -196,6 +197,9 @@ impl Known {
             maps.count(Global::BadEntry);
             return None;
         };
+        if mode == Mode::Passive {
+            return None;
+        }
         let own = maps.link(ifindex)?.mac();
         let now = maps.now();
         let node_deadline = maps.deadline();
@@ -222,7 +226,7 @@ impl Known {
     #[inline(always)]
     fn judge<M: Maps>(&self, maps: &mut M) -> Outcome {
         match self.mode {
-            Mode::Known => Outcome::NotOwner,
+            Mode::Known | Mode::Passive => Outcome::NotOwner,
             Mode::Draining => Outcome::Draining,
             Mode::Answer if self.now >= self.deadline() => Outcome::Lapsed,
             Mode::Answer if maps.is_fenced(self.slot()) => Outcome::Fenced,

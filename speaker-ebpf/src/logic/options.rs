@@ -1,6 +1,6 @@
 //! What a holder does with a packet by options of its VIP: ports that no service has are refused, pings answered, sources kept out.
 //!
-//! Only while this node may speak for the VIP, and only with plain packets; whatever is not plain, and whatever no option concerns, goes the
+//! Only while this node may speak for the VIP or routes bring its packets here, and only with plain packets; whatever is not plain, and whatever no option concerns, goes the
 //! way of all others. It comes before packets are spread. What a service is, and who wants which option, it does not know.
 
 use super::arrival::Arrival;

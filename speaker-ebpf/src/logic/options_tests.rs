@@ -315,6 +315,13 @@ proptest! {
         match mode {
             0 => tables.node_deadline_ns = NOW,
             1 => tables.fence = [(SLOT, 1)].into(),
+            2 | 3 => {
+                let entry = Entry::new(Mode::Passive, 0, SLOT).opted(true);
+                for vip in [VIP4, VIP6] {
+                    let entry = entry.steered(is_spread).routed(mode == 2);
+                    tables.put_vip(key(vip), entry);
+                }
+            }
             _ => {}
         }
         for (bytes, room) in chances {

@@ -7,7 +7,7 @@ use super::Maps;
 use super::steer::Right;
 use crate::abi::{Addr, Entry, Mode, SocketKey};
 
-/// Whether this node's stack may take a packet of this VIP as its own: while it may speak for the VIP, and for a VIP that moves also
+/// Whether this node's stack may take a packet of this VIP as its own: while it may speak for the VIP or routes bring its packets, and for a VIP that moves also
 /// afterwards, for the sake of the connections that are still here.
 #[inline(always)]
 pub(super) fn is_taken<M: Maps>(maps: &M, entry: &Entry) -> bool {

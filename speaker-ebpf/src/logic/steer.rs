@@ -14,6 +14,9 @@
 //! A VIP that was not spread before has this node as the previous one of every slot. A slot may name one node twice, with a mark: another had
 //! it in between, and what is remembered counts.
 //!
+//! Of a VIP whose packets routes bring, every node that announces one is such a holder, whether or not its speaker lives; the same rule keeps a
+//! packet from going back and forth between two of them.
+//!
 //! A node that may not speak for a VIP any more (its deadline has passed, or another claims it) sends nothing on. For [`SILENCE_NS`] it drops
 //! segments of connections that others have, which its stack would reset before their clients hear of the new holder.
 
@@ -22,7 +25,8 @@ use super::{Maps, Memory, Verdict, encap};
 use crate::abi::moves::HERE;
 use crate::abi::steer::{FRAGMENTS_NS, OWN_NODE, SILENCE_NS};
 use crate::abi::{
-    Entry, MacAddr, Mode, ShareKey, SteerValue, Steered, StreamKey, StreamValue, TargetKey, hash,
+    Entry, MacAddr, Mode, ORPHAN_AFTER_NS, ShareKey, SteerValue, Steered, StreamKey, StreamValue,
+    TargetKey, hash,
 };
 use crate::frame::Frame;
 use crate::frame::flow::{Flow, Part};
@@ -81,7 +85,8 @@ pub(super) fn verdict<F: Frame, M: Maps>(
 /// Whether this node may speak for a VIP.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Right {
-    /// It has the VIP, or gives it away in order, and nobody else can have it by now.
+    /// It has the VIP, or gives it away in order, and nobody else can have it by now; or routes bring its packets here, which may be so on many
+    /// nodes.
     Held,
     /// It had until a moment ago.
     Lapsed,
@@ -92,6 +97,9 @@ pub(super) enum Right {
 impl Right {
     #[inline(always)]
     pub(super) fn find<M: Maps>(maps: &M, entry: &Entry, now: u64) -> Self {
+        if entry.is_routed() {
+            return Self::routed(maps.deadline(), now);
+        }
         let deadline = match entry.deadline_ns() {
             0 => maps.deadline(),
             own => own,
@@ -99,12 +107,22 @@ impl Right {
         let is_fenced = match entry.mode() {
             Some(Mode::Answer) => maps.is_fenced(entry.slot()),
             Some(Mode::Draining) => false,
-            Some(Mode::Known) | None => return Self::Lost,
+            Some(Mode::Known | Mode::Passive) | None => return Self::Lost,
         };
         if now < deadline && !is_fenced {
             Self::Held
         } else if deadline != 0 && now < deadline.saturating_add(SILENCE_NS) {
             Self::Lapsed
+        } else {
+            Self::Lost
+        }
+    }
+
+    /// Routers keep the routes of a speaker that is away, so that it goes on as it was left, until that was long ago.
+    #[inline(always)]
+    const fn routed(node_deadline: u64, now: u64) -> Self {
+        if node_deadline == 0 || now < node_deadline.saturating_add(ORPHAN_AFTER_NS) {
+            Self::Held
         } else {
             Self::Lost
         }

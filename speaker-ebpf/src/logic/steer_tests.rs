@@ -7,8 +7,8 @@ use crate::abi::steer::{
     DATAGRAMS_MAX, FRAGMENTS_MAX, FRAGMENTS_NS, SHARES_MAX, SILENCE_NS, STREAMS_MAX, TABLES_MAX,
 };
 use crate::abi::{
-    Bucket, Entry, LinkValue, MacAddr, Mode, MoveValue, Passage, ShareKey, SteerValue, Steered,
-    StreamKey, StreamValue, TargetKey, TargetValue, Traffic,
+    Bucket, Entry, LinkValue, MacAddr, Mode, MoveValue, ORPHAN_AFTER_NS, Passage, ShareKey,
+    SteerValue, Steered, StreamKey, StreamValue, TargetKey, TargetValue, Traffic,
 };
 use crate::frame::Frame;
 use crate::model::flow::FlowWire;
@@ -450,6 +450,7 @@ fn only_a_holder_within_its_deadline_spreads() {
         (entry(Mode::Draining), NOW + 1, To(B)),
         (entry(Mode::Draining), NOW, Stays),
         (entry(Mode::Known), NOW + 1, Stays),
+        (entry(Mode::Passive), NOW + 1, Stays),
     ] {
         let mut tables = spread(ROW, B_NOW, B_NOW);
         tables.put_vip(vip, entry);
@@ -471,6 +472,53 @@ fn only_a_holder_within_its_deadline_spreads() {
         assert_eq!(send(&mut tables, &ends.syn(A)), expected, "{at}");
         let not_held = u64::from(expected == Stays);
         assert_eq!(tables.way(Steered::NotHeld), not_held, "{at}");
+    }
+}
+
+/// They know each other: whichever of them a router takes, the packet is sent on once.
+#[test]
+fn of_what_routes_bring_every_node_sends_on_and_nobody_a_second_time() {
+    for ends in FAMILIES {
+        for mode in [Mode::Passive, Mode::Known, Mode::Answer, Mode::Draining] {
+            let entry = Entry::new(mode, 0, SLOT).steered(true).routed(true);
+            let mut nodes = [(A, B), (B, A)].map(|(own, other)| {
+                let mut tables = spread(ROW, B_NOW, B_NOW);
+                tables.links.insert(LINK, LinkValue::new(own));
+                tables.put_vip(key(ends.vip.ip()), entry);
+                put_target(&mut tables, B_NOW, other);
+                tables
+            });
+            let sent = |tables: &mut Tables, bytes: &[u8]| {
+                let mut frame = VecFrame::new(LINK, bytes);
+                let verdict = run_accounted(&mut frame, tables);
+                (verdict, frame.bytes)
+            };
+            let (verdict, bytes) = sent(&mut nodes[0], &ends.syn(A).bytes());
+            assert_eq!(verdict, Verdict::Forward, "{mode:?}");
+            let (verdict, _) = sent(&mut nodes[1], &bytes);
+            assert_eq!(verdict, Verdict::Next, "{mode:?}");
+            assert_eq!(nodes[1].way(Steered::FromMember), 1);
+        }
+    }
+}
+
+/// Routers keep its routes, and a link that another answers on has nothing to do with them.
+#[test]
+fn what_routes_bring_is_spread_without_a_speaker_for_ten_minutes_and_behind_a_fence() {
+    for ends in FAMILIES {
+        let mut tables = spread(ROW, B_NOW, B_NOW);
+        let entry = Entry::new(Mode::Answer, 1, SLOT).steered(true).routed(true);
+        tables.put_vip(key(ends.vip.ip()), entry);
+        tables.fence(SLOT);
+        tables.node_deadline_ns = NOW;
+        for frame in [ends.syn(A), ends.segment(A), ends.datagram(A)] {
+            tables.now_ns = NOW + ORPHAN_AFTER_NS - 1;
+            assert_eq!(send(&mut tables, &frame), To(B));
+            tables.now_ns = NOW + ORPHAN_AFTER_NS;
+            assert_eq!(send(&mut tables, &frame), Stays);
+        }
+        tables.node_deadline_ns = 0;
+        assert_eq!(send(&mut tables, &ends.syn(A)), To(B), "not armed yet");
     }
 }
 
@@ -838,7 +886,7 @@ fn any_packet() -> impl Strategy<Value = Chance> {
 fn any_world() -> impl Strategy<Value = Tables> {
     let nodes = (1..5_u16, 0..5_u16, any::<u8>());
     let flags = (any::<bool>(), any::<bool>());
-    let state = (0..8_u8, any::<bool>(), 0..20_u8);
+    let state = (0..11_u8, any::<bool>(), 0..20_u8);
     (nodes, flags, state).prop_map(|((step, other, targets), (by_client, is_one), state)| {
         let (mode, is_moving, lapse) = state;
         let until = NOW + SECOND;
@@ -864,13 +912,15 @@ fn any_world() -> impl Strategy<Value = Tables> {
             }
         }
         for vip in [VIP4, VIP6] {
+            let is_routed = mode > 7;
             let mode = match mode {
-                0 => Mode::Known,
+                0 | 8 => Mode::Known,
                 1 => Mode::Draining,
+                9 => Mode::Passive,
                 _ => Mode::Answer,
             };
             let entry = Entry::new(mode, 1, SLOT).steered(true).moving(is_moving);
-            tables.put_vip(key(vip), entry);
+            tables.put_vip(key(vip), entry.routed(is_routed));
         }
         if mode == 2 {
             tables.fence(SLOT);
@@ -878,6 +928,8 @@ fn any_world() -> impl Strategy<Value = Tables> {
         match lapse {
             0 => tables.node_deadline_ns = NOW + 2 * SECOND,
             1 => tables.node_deadline_ns = NOW + SECOND - SILENCE_NS,
+            2 => tables.node_deadline_ns = NOW + SECOND - ORPHAN_AFTER_NS,
+            3 => tables.node_deadline_ns = 0,
             _ => {}
         }
         tables

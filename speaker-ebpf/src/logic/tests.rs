@@ -86,6 +86,24 @@ fn a_deadline_at_the_end_of_time_is_no_overflow() {
     assert_eq!(ask(&mut tables), Verdict::Reply);
 }
 
+/// The link may have an owner of the address who is none of ours.
+#[test]
+fn of_what_only_routes_bring_neighbour_frames_are_left_alone() {
+    for is_routed in [true, false] {
+        let mut tables = tables(Entry::new(Mode::Passive, 0, SLOT).routed(is_routed));
+        let before = tables.clone();
+        for bytes in seeds() {
+            let mut frame = VecFrame::new(LINK, &bytes);
+            assert_eq!(run(&mut frame, &mut tables), Verdict::Next);
+            assert_eq!(frame.bytes, bytes);
+        }
+        let counted = [Global::Arp, Global::Ndp].map(|global| tables.global(global));
+        assert_eq!(counted, [2, 4]);
+        tables.globals.clear();
+        assert_eq!(tables, before, "nothing is counted, fenced or remembered");
+    }
+}
+
 #[test]
 fn an_entry_that_cannot_be_ours_passes() {
     let mut unknown_mode = Entry::new(Mode::Answer, 1, SLOT);

@@ -118,7 +118,8 @@ fn tables(choice: u8) -> Tables {
     let mode = match choice & 3 {
         0 | 1 => Mode::Answer,
         2 => Mode::Draining,
-        _ => Mode::Known,
+        _ if choice & 0x20 == 0 => Mode::Known,
+        _ => Mode::Passive,
     };
     let mut tables = Tables {
         now_ns: NOW,
@@ -138,7 +139,8 @@ fn tables(choice: u8) -> Tables {
     );
     for (slot, vip) in [VIP4, VIP6].into_iter().enumerate() {
         let key = VipKey::new(vip, LINK);
-        tables.put_vip(key, Entry::new(mode, 7, slot as u32));
+        let entry = Entry::new(mode, 7, slot as u32);
+        tables.put_vip(key, entry.routed(mode == Mode::Passive));
         match choice & 3 {
             1 => tables.put_move(key, MoveValue::new(None, Some(MEMBER), NOW, NOW + 1)),
             2 => tables.put_move(key, MoveValue::new(Some(MEMBER), None, NOW, NOW + 1)),

@@ -3,6 +3,7 @@
 //!
 //! RFC 791, 8200, 792, 4443, 9293, 768.
 
+use super::spread::is_way;
 use super::{Tables, VecFrame, run};
 use crate::abi::options::Closed;
 use crate::abi::{Addr, Entry, Mode, Opted, ServiceKey, VipKey};
@@ -58,6 +59,9 @@ pub fn deed(tables: &Tables, frame: &VecFrame) -> Option<Deed> {
 }
 
 fn is_held(tables: &Tables, entry: &Entry) -> bool {
+    if entry.is_routed() {
+        return is_way(tables);
+    }
     let deadline = match entry.deadline_ns() {
         0 => tables.node_deadline_ns,
         own => own,
@@ -69,7 +73,7 @@ fn is_held(tables: &Tables, entry: &Entry) -> bool {
     let may = match entry.mode() {
         Some(Mode::Answer) => !is_fenced,
         Some(Mode::Draining) => true,
-        Some(Mode::Known) | None => false,
+        Some(Mode::Known | Mode::Passive) | None => false,
     };
     may && tables.now_ns < deadline
 }

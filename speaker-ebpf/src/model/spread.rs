@@ -101,6 +101,12 @@ impl Account {
     }
 }
 
+/// Whether routes still lead here on purpose: a speaker that was heard within ten minutes said so, or one that has only begun.
+pub(super) fn is_way(tables: &Tables) -> bool {
+    let last = tables.node_deadline_ns;
+    last == 0 || u128::from(tables.now_ns) < u128::from(last) + 600_000_000_000
+}
+
 /// Where a packet goes to; `None` if it is none, or neighbour discovery, which is not spread.
 fn destination(frame: &[u8]) -> Option<Addr> {
     match frame.get(12..14)? {
@@ -132,7 +138,11 @@ impl Facts<'_> {
             of(&tables.fence).unwrap_or_default() != of(&tables.cleared).unwrap_or_default();
         let is_held = entry.mode() == Some(Mode::Draining)
             || (entry.mode() == Some(Mode::Answer) && !is_fenced);
-        if !is_held || tables.now_ns >= deadline {
+        let is_ours = match entry.is_routed() {
+            true => is_way(tables),
+            false => is_held && tables.now_ns < deadline,
+        };
+        if !is_ours {
             return Some(Steered::NotHeld);
         }
         let src = MacAddr(src.try_into().ok()?);
@@ -147,7 +157,8 @@ impl Facts<'_> {
             0 => self.tables.node_deadline_ns,
             own => own,
         };
-        let is_ours = matches!(entry.mode(), Some(Mode::Answer | Mode::Draining));
+        let is_ours =
+            matches!(entry.mode(), Some(Mode::Answer | Mode::Draining)) && !entry.is_routed();
         let is_lately = deadline > 0 && self.tables.now_ns < deadline.saturating_add(SILENCE_NS);
         let own = self.tables.links[&self.key.ifindex()].mac();
         let is_members = frame[6..12] == own.0

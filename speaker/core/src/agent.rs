@@ -283,6 +283,13 @@ impl Agent {
             &self.local,
             &mut self.memo,
         );
+        plan::routes(
+            &self.memo,
+            &self.local,
+            &plan.bgp_outcomes,
+            &self.followed(),
+            &mut plan.l2,
+        );
         let (moves, problems) = plan::moves(
             &self.memo,
             &self.local,

@@ -221,7 +221,7 @@ fn mark_socketed(plan: &Plan, local: &Local, vips: &mut BTreeMap<VipKey, Entry>)
 }
 
 /// Gives every entry a slot, keeping those that it has, and says how many did not fit. Entries that answer come before known ones,
-/// since a known one that is missing only lets another part of the kernel answer.
+/// since a known one that is missing only lets another part of the kernel answer; one that routes bring packets for is between.
 fn place(
     entries: Vec<(VipKey, L2Entry)>,
     have: &BTreeMap<VipKey, Entry>,
@@ -238,7 +238,13 @@ fn place(
         .map(|(key, entry)| (key, entry, slot_of(&key)))
         .collect();
     if left > 0 {
-        served.sort_by_key(|(key, entry, slot)| (entry.mode == Mode::Known, slot.is_none(), *key));
+        let rank = |entry: &L2Entry| match entry.mode {
+            Mode::Answer | Mode::Draining => 0,
+            Mode::Passive => 1,
+            Mode::Known if entry.is_routed => 1,
+            Mode::Known => 2,
+        };
+        served.sort_by_key(|(key, entry, slot)| (rank(entry), slot.is_none(), *key));
         served.truncate(SLOTS_MAX as usize);
     }
     let mut used = vec![false; SLOTS_MAX as usize];
@@ -255,7 +261,8 @@ fn place(
     let mut free = (0..SLOTS_MAX).filter(|slot| !used[*slot as usize]);
     let slotted = served.into_iter().filter_map(|(key, entry, slot)| {
         let slot = slot.or_else(|| free.next())?;
-        Some((key, Entry::new(entry.mode, entry.epoch.0, slot)))
+        let written = Entry::new(entry.mode, entry.epoch.0, slot);
+        Some((key, written.routed(entry.is_routed)))
     });
     (slotted.collect(), left)
 }
@@ -350,6 +357,11 @@ pub fn changes(have: &Tables, want: &Tables) -> Vec<TableChange> {
         .chain(member_removals.into_iter().map(TableChange::Member))
         .chain(link_removals.into_iter().map(TableChange::Link))
         .collect()
+}
+
+/// Whether the program deals with packets by this entry.
+fn takes_packets(entry: &Entry) -> bool {
+    entry.is_routed() || matches!(entry.mode(), Some(Mode::Answer | Mode::Draining))
 }
 
 fn answers(have: &Tables, key: &VipKey) -> bool {

@@ -39,6 +39,7 @@ pub(super) fn local(links: impl IntoIterator<Item = u32>) -> Local {
 fn plan(wish: &Wish) -> Plan {
     let entry = |(mode, epoch): (Mode, u64), number| L2Entry {
         is_near: false,
+        is_routed: false,
         mode,
         epoch: Epoch(epoch),
         group: GroupKey(vip(number).0),

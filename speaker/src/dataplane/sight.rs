@@ -358,6 +358,7 @@ fn name_of_mode(entry: Entry) -> &'static str {
         Some(abi::Mode::Answer) => "answer",
         Some(abi::Mode::Draining) => "draining",
         Some(abi::Mode::Known) => "known",
+        Some(abi::Mode::Passive) => "passive",
         None => "unreadable",
     }
 }

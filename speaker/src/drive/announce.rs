@@ -241,7 +241,10 @@ fn members(view: &View) -> BTreeSet<crate::edge::Member> {
     let entries = view.tables.vips.iter();
     let members = entries.filter_map(|(key, entry)| {
         let place = (IpAddr::from(key.addr()), key.ifindex());
-        let is_active = entry.mode() != Some(Mode::Known) || !view.plan.is_complete;
+        let is_active = match entry.mode() {
+            Some(Mode::Answer | Mode::Draining) | None => true,
+            Some(Mode::Known | Mode::Passive) => !view.plan.is_complete,
+        };
         match place {
             (IpAddr::V6(vip), ifindex) => {
                 (is_active || near.contains(&place)).then_some((vip, ifindex))

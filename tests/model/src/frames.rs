@@ -305,12 +305,23 @@ fn put(tables: &mut Tables, entry: Entry) {
     let mode = entry.mode().unwrap_or(Mode::Known);
     for (vip, slot) in [(IpAddr::from(VIP4), SLOT4), (IpAddr::from(VIP6), SLOT6)] {
         let own = Entry::new(mode, entry.epoch(), slot).until(entry.deadline_ns());
+        let own = own.routed(entry.is_routed());
         tables.put_vip(VipKey::new(Addr::from(vip), LINK), own);
     }
 }
 
 fn known(tables: &mut Tables) {
     put(tables, Entry::new(Mode::Known, 7, 0));
+}
+
+/// Only routes bring its packets here.
+fn routed(tables: &mut Tables) {
+    put(tables, Entry::new(Mode::Passive, 0, 0).routed(true));
+}
+
+/// Another node has it on the link, and routes bring its packets here as well.
+fn known_and_routed(tables: &mut Tables) {
+    put(tables, Entry::new(Mode::Known, 0, 0).routed(true));
 }
 
 fn draining(tables: &mut Tables) {

@@ -10,7 +10,6 @@ use crate::steering::history::{Facts, History, WINDOW};
 use crate::steering::newcomers::{self, Newcomers};
 use crate::steering::socket::Listeners;
 use crate::steering::{Neighbourhood, Overlay, Place, Prospects, Unspread, Weights};
-use speaker_ebpf::abi::Mode;
 use speaker_proto::{NodeId, NodeName, Time, Vip};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -65,6 +64,12 @@ impl Agent {
         }
     }
 
+    /// VIPs that are spread, or were until lately.
+    pub(super) fn followed(&self) -> BTreeSet<Vip> {
+        let rows = self.spreading.history.rows().keys();
+        rows.map(|(vip, _)| *vip).collect()
+    }
+
     /// How packets are spread from now on, for a plan with these entries that comes after the one in force.
     pub(super) fn steer(
         &mut self,
@@ -90,6 +95,10 @@ impl Agent {
         let ground = Ground {
             entries,
             last: &self.plan,
+            routed: match shares.is_empty() {
+                true => BTreeSet::new(),
+                false => plan::told(&self.plan.bgp_outcomes),
+            },
             adopted: &self.spreading.adopted,
             unspread: &unspread,
             own: Arc::new(Weights::from([(self.local.node.clone(), 1)])),
@@ -131,6 +140,8 @@ impl Agent {
 struct Ground<'g> {
     entries: &'g BTreeMap<Place, L2Entry>,
     last: &'g Plan,
+    /// VIPs whose packets routes brought here until now, whether or not they were spread.
+    routed: BTreeSet<Vip>,
     adopted: &'g BTreeSet<Vip>,
     unspread: &'g BTreeMap<Place, Unspread>,
     own: Arc<Weights>,
@@ -142,7 +153,8 @@ static NOBODY: BTreeSet<NodeId> = BTreeSet::new();
 
 impl Facts for Ground<'_> {
     fn is_stack(&self, place: &Place) -> bool {
-        takes(self.last.l2.get(place)) && !self.adopted.contains(&place.0)
+        let had = takes(self.last.l2.get(place)) || self.routed.contains(&place.0);
+        had && !self.adopted.contains(&place.0)
     }
 
     fn newcomers(&self, weights: &Weights) -> BTreeSet<NodeName> {
@@ -158,7 +170,7 @@ impl Facts for Ground<'_> {
 }
 
 fn takes(entry: Option<&L2Entry>) -> bool {
-    entry.is_some_and(|entry| matches!(entry.mode, Mode::Answer | Mode::Draining))
+    entry.is_some_and(L2Entry::takes_packets)
 }
 
 #[cfg(test)]

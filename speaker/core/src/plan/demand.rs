@@ -1,6 +1,7 @@
 //! What one service asks for, whoever else there is: its addresses, its advertisements, and why nobody may
 //! announce it. The order of the checks is MetalLB's.
 
+use super::routes::Routed;
 use super::setting::{Field, Setting};
 use super::{Reason, Unmatched, options, steering};
 use crate::allocator::{Assignment, Assignments};
@@ -10,7 +11,6 @@ use crate::election::Placement;
 use crate::members::Families;
 use crate::object::{Kind, ObjectKey};
 use crate::problem::Problem;
-use crate::selector::any_matches;
 use crate::service::{Endpoint, EndpointSlice, Service, ServiceId, TrafficPolicy};
 use crate::shared_map::SharedMap;
 use crate::steering::Weights;
@@ -47,6 +47,8 @@ pub(super) struct Demand {
     pub(super) placement: Option<Placement>,
     /// The candidates of its advertisements; `None`: layer 2 does not concern it.
     pub(super) field: Option<Arc<Field>>,
+    /// The nodes that its BGPAdvertisements select; `None`: BGP does not concern it.
+    pub(super) routed: Option<Arc<Routed>>,
     /// The nodes with an endpoint that can serve, if only those may announce.
     pub(super) hosts: Option<BTreeSet<NodeName>>,
     /// Why nobody may announce it.
@@ -78,6 +80,36 @@ impl Demand {
                     .iter()
                     .any(|h| field.candidates.scores.contains_key(h)),
             }
+    }
+
+    /// Whether some node may announce it in BGP, as far as the service itself is concerned.
+    pub(super) fn has_route(&self) -> bool {
+        let Some(routed) = &self.routed else {
+            return false;
+        };
+        let is_of_layer_2 = matches!(
+            self.fault,
+            Some(Reason::NoMatchingAdvertisement(_) | Reason::SharedIpWithServiceSelector { .. })
+        );
+        (self.fault.is_none() || is_of_layer_2)
+            && match &self.hosts {
+                None => !routed.nodes.is_empty(),
+                Some(hosts) => hosts.iter().any(|host| routed.nodes.contains(host)),
+            }
+    }
+
+    /// The nodes that may serve it, whichever protocol brings its packets, wherever its endpoints are.
+    pub(super) fn servers(&self) -> BTreeSet<&NodeName> {
+        let field = self.field.iter().filter(|_| self.has_candidate());
+        let on_links = field.flat_map(|field| field.candidates.scores.keys());
+        let routed = self.routed.iter().filter(|_| self.has_route());
+        let by_routes = routed.flat_map(|routed| &routed.nodes);
+        on_links.chain(by_routes).collect()
+    }
+
+    /// Whether it asks for anything else than that its packets are the stack's.
+    pub(super) fn asks_for_something(&self) -> bool {
+        self.is_spread || self.is_socketed || self.options.is_any()
     }
 
     /// How many endpoints on a node can serve for addresses of a family, each once in however many slices it is.
@@ -300,6 +332,7 @@ fn demand(setting: &mut Setting, raw: &Raw<'_>) -> Demand {
         options: options::Asked::default(),
         vips: Vec::new(),
         field: None,
+        routed: None,
         hosts: None,
         fault: None,
         problems: Vec::new(),
@@ -320,18 +353,22 @@ fn fill(demand: &mut Demand, setting: &mut Setting, raw: &Raw<'_>) -> Result<(),
         .is_some_and(|pool| annotations::is_set(&pool.annotations, "announce-anyway"));
     demand.pool = Some(pool.clone());
     demand.vips = vips(demand, setting)?;
-    let kept = kept_advertisements(setting, raw.service, &pool);
+    let all = setting.kept(raw.service, &pool);
+    let kept = &all.on_links;
     let said = kept.iter().map(|i| setting.advertisement(*i).placement());
     demand.placement = said.max().flatten();
     if !kept.is_empty() {
         demand.field = Some(setting.field(kept.clone(), families(&demand.vips)));
     }
-    let (word, doubts) = steering::asked(setting, raw.service, &pool, &kept);
+    if !all.in_bgp.is_empty() {
+        demand.routed = Some(setting.routed(&all.in_bgp));
+    }
+    let (word, doubts) = steering::asked(setting, raw.service, &pool, &all);
     demand.is_beyond = word == Some(steering::BEYOND);
     demand.is_spread = demand.is_beyond || word == Some(steering::SPREAD);
     demand.is_socketed = word == Some(steering::SOCKET);
     demand.problems.extend(doubts);
-    let (options, doubts) = options::asked(setting, raw.service, &pool, &kept);
+    let (options, doubts) = options::asked(setting, raw.service, &pool, &all);
     demand.options = options;
     demand.problems.extend(doubts);
     let hosts = hosts(raw.slices).ok_or(Reason::NoEndpoints)?;
@@ -437,16 +474,6 @@ pub(super) fn problem(service: &Service, field: impl Into<String>, reason: &Reas
         field: field.into(),
         why: reason.to_string(),
     }
-}
-
-/// The pool's advertisements that are for the service's labels.
-fn kept_advertisements(setting: &Setting, service: &Service, pool: &str) -> Vec<usize> {
-    let fits = |i: &usize| {
-        let selectors = &setting.advertisement(*i).service_selectors;
-        any_matches(selectors, &service.labels)
-    };
-    let places = setting.advertisements(pool).iter().copied();
-    places.filter(fits).collect()
 }
 
 /// The nodes of all endpoints that can serve; `None` if there is no such endpoint.

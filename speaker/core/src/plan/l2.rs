@@ -73,6 +73,7 @@ fn entry(group: GroupKey, active: Option<&Holding>, is_near: bool) -> L2Entry {
         epoch: active.map_or(Epoch::default(), |holding| holding.epoch),
         group,
         is_near,
+        is_routed: false,
     }
 }
 

@@ -16,6 +16,7 @@ mod passed;
 mod placement;
 mod ranks;
 mod reason;
+mod routes;
 mod setting;
 mod sharing;
 mod socket;
@@ -59,6 +60,7 @@ pub use options::{Ports, Sources};
 pub use overlay::{beyond, overlay};
 pub use passed::{Passed, passed_over};
 pub use reason::{Reason, Unfit, Unmatched};
+pub use routes::{routes, told};
 pub use socket::Served;
 pub use steering::{Shares, Steering, prospects, shares};
 pub use wishes::{Wishes, heirs, lines, places, wishes};
@@ -116,6 +118,15 @@ pub struct L2Entry {
     pub group: GroupKey,
     /// This node is elected, or one of the two that would be next, and the kernel is to hear questions for it there (L6.6).
     pub is_near: bool,
+    /// Routes bring its packets here, whoever holds it.
+    pub is_routed: bool,
+}
+
+impl L2Entry {
+    /// Whether this node deals with packets that come for it.
+    pub const fn takes_packets(&self) -> bool {
+        self.is_routed || matches!(self.mode, Mode::Answer | Mode::Draining)
+    }
 }
 
 /// What became of a service on this node.
@@ -188,7 +199,7 @@ pub fn elected(
     won.map(|group| group.key).collect()
 }
 
-/// What should be true of this node, but for [`moves`] and steering.
+/// What should be true of this node, but for [`moves`], [`routes`] and steering.
 pub fn plan(world: &World, members: &Members, held: &Held, local: &Local, memo: &mut Memo) -> Plan {
     if let Some(kind) = missing_kind(world) {
         return incomplete(world, kind);

@@ -1,10 +1,10 @@
 //! What holders do with packets of VIPs by option: ports that no service has, pings, and sources that a service does not serve.
 //!
-//! A service asks for it by annotation, on its L2Advertisements or on itself where its pool lets it. A VIP that several services share has what
+//! A service asks for it by annotation, on its advertisements of either kind or on itself where its pool lets it. A VIP that several services share has what
 //! all of them ask for; a service's sources concern its own ports only. It knows nothing of tables.
 
 use super::demand::Demand;
-use super::setting::Setting;
+use super::setting::{Kept, Setting};
 use super::{Survey, VipOptions};
 use crate::annotations::{self, PREFIX};
 use crate::object::{Kind, ObjectKey};
@@ -33,7 +33,7 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    fn is_any(&self) -> bool {
+    pub(super) fn is_any(&self) -> bool {
         *self != Self::default()
     }
 }
@@ -43,7 +43,7 @@ pub(super) fn asked(
     setting: &Setting,
     service: &Service,
     pool: &str,
-    kept: &[usize],
+    kept: &Kept,
 ) -> (Asked, Vec<Problem>) {
     let mut problems = Vec::new();
     let mut said = |key| {
@@ -77,7 +77,7 @@ fn word<'s>(
     setting: &'s Setting,
     service: &'s Service,
     pool: &str,
-    kept: &[usize],
+    kept: &Kept,
     key: &str,
 ) -> (Option<&'s str>, Option<Problem>) {
     let own = annotations::word(&service.annotations, key);
@@ -88,10 +88,7 @@ fn word<'s>(
     if own.is_some() && allows() {
         return (own, None);
     }
-    let ads = kept.iter().map(|i| setting.advertisement(*i));
-    let words: BTreeSet<&str> = ads
-        .filter_map(|ad| annotations::word(&ad.annotations, key))
-        .collect();
+    let words = setting.words(kept, key);
     let agreed = words.first().copied().filter(|_| words.len() == 1);
     let field = format!("metadata.annotations.{PREFIX}{key}");
     let why = match own {

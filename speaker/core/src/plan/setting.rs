@@ -2,13 +2,16 @@
 //! pool, and the candidates of each set of advertisements.
 
 use super::group::LINE;
+use super::routes::Routed;
 use super::{Members, Unfit};
-use crate::crd::{L2Advertisement, Pool, PreferredNodes};
+use crate::annotations;
+use crate::crd::{BgpAdvertisement, L2Advertisement, Pool, PreferredNodes};
 use crate::election::{Placement, Score};
 use crate::local::{LinkName, Local, Rules};
 use crate::members::Families;
 use crate::node::Node;
 use crate::selector::{Selector, any_matches};
+use crate::service::Service;
 use crate::world::World;
 use speaker_proto::{GroupKey, NodeName};
 use std::cmp::Reverse;
@@ -25,10 +28,15 @@ pub(super) struct Setting {
     nodes: Vec<Arc<Node>>,
     pub(super) pools: Vec<Arc<Pool>>,
     ads: Vec<Arc<L2Advertisement>>,
+    bgp_ads: Vec<Arc<BgpAdvertisement>>,
     /// Whose address it is.
     pub(super) node_addresses: BTreeMap<IpAddr, NodeName>,
     /// By pool: its advertisements, as places in `ads`.
     by_pool: BTreeMap<String, Vec<usize>>,
+    /// By pool: its BGPAdvertisements, as places in `bgp_ads`.
+    bgp_by_pool: BTreeMap<String, Vec<usize>>,
+    /// By BGPAdvertisements, as places in `bgp_ads`.
+    routed: BTreeMap<Vec<usize>, Arc<Routed>>,
     /// By advertisements, as places in `ads`, and by what must be answered.
     fields: BTreeMap<(Vec<usize>, Families), Arc<Field>>,
     /// By what the advertisements say of nodes, and by what must be answered; thousands of advertisements that say the same of
@@ -57,6 +65,15 @@ impl Terms {
     fn repeats(&self, other: &Self) -> bool {
         self.preferred.is_empty() && self == other
     }
+}
+
+/// The advertisements that are for a service, as places in the setting.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Kept {
+    /// L2Advertisements.
+    pub(super) on_links: Vec<usize>,
+    /// BGPAdvertisements.
+    pub(super) in_bgp: Vec<usize>,
 }
 
 /// The nodes that some advertisements let announce.
@@ -103,6 +120,15 @@ impl Setting {
             .iter()
             .map(|(name, pool)| (name.clone(), serving(pool)))
             .collect();
+        let bgp_ads: Vec<_> = world.bgp_advertisements.values().cloned().collect();
+        let routing = |pool: &Pool| {
+            let serves = |ad: &BgpAdvertisement| serves(&ad.pools, &ad.pool_selectors, pool);
+            (0..bgp_ads.len())
+                .filter(|i| serves(&bgp_ads[*i]))
+                .collect()
+        };
+        let pools = world.pools.iter();
+        let bgp_by_pool = pools.map(|(name, pool)| (name.clone(), routing(pool)));
         let node_addresses = world
             .nodes
             .values()
@@ -117,6 +143,9 @@ impl Setting {
             node_addresses,
             by_pool,
             ads,
+            bgp_by_pool: bgp_by_pool.collect(),
+            routed: BTreeMap::new(),
+            bgp_ads,
             fields: BTreeMap::new(),
             candidates: BTreeMap::new(),
         }
@@ -129,6 +158,7 @@ impl Setting {
             && same(&self.nodes, world.nodes.values())
             && same(&self.pools, world.pools.values())
             && same(&self.ads, world.l2_advertisements.values())
+            && same(&self.bgp_ads, world.bgp_advertisements.values())
             && self.members.by_name == members.by_name
     }
 
@@ -149,6 +179,49 @@ impl Setting {
     /// The advertisement at a place that [`Self::advertisements`] gave.
     pub(super) fn advertisement(&self, place: usize) -> &L2Advertisement {
         &self.ads[place]
+    }
+
+    /// The advertisements that are for a service with addresses of a pool.
+    pub(super) fn kept(&self, service: &Service, pool: &str) -> Kept {
+        let fits = |selectors: &[Selector]| any_matches(selectors, &service.labels);
+        let on_links = self.advertisements(pool).iter().copied();
+        let in_bgp = self.bgp_by_pool.get(pool).into_iter().flatten().copied();
+        Kept {
+            on_links: on_links
+                .filter(|i| fits(&self.ads[*i].service_selectors))
+                .collect(),
+            in_bgp: in_bgp
+                .filter(|i| fits(&self.bgp_ads[*i].service_selectors))
+                .collect(),
+        }
+    }
+
+    /// What those advertisements say for this key, each word once.
+    pub(super) fn words(&self, kept: &Kept, key: &str) -> BTreeSet<&str> {
+        let on_links = kept.on_links.iter().map(|i| &self.ads[*i].annotations);
+        let in_bgp = kept.in_bgp.iter().map(|i| &self.bgp_ads[*i].annotations);
+        let all = on_links.chain(in_bgp);
+        all.filter_map(|annotations| annotations::word(annotations, key))
+            .collect()
+    }
+
+    /// Where BGPAdvertisements, given by their places, let services be announced.
+    pub(super) fn routed(&mut self, places: &[usize]) -> Arc<Routed> {
+        if let Some(routed) = self.routed.get(places) {
+            return Arc::clone(routed);
+        }
+        let selects = |node: &Node| {
+            let mut ads = places.iter().map(|i| &self.bgp_ads[*i]);
+            ads.any(|ad| any_matches(&ad.node_selectors, &node.labels))
+        };
+        let nodes = self.nodes.iter();
+        let nodes = nodes.filter(|node| selects(node) && self.unfit(node).is_none());
+        let routed = Arc::new(Routed {
+            nodes: nodes.map(|node| node.name.clone()).collect(),
+            is_here: self.node(&self.me).is_some_and(|node| selects(node)),
+        });
+        self.routed.insert(places.to_vec(), Arc::clone(&routed));
+        routed
     }
 
     /// Whether a group may be elsewhere than with the first in the order.

@@ -4,7 +4,7 @@
 //! the VIP or not, so that nothing is missing at the moment when it does; elsewhere the VIP's packets are the stack's.
 
 use super::demand::Demand;
-use super::{Survey, l2};
+use super::{Survey, routes};
 use crate::local::{LinkName, Local};
 use crate::steering::Place;
 use crate::steering::socket::Unserved;
@@ -40,15 +40,10 @@ pub(super) fn served(survey: &Survey<'_>, local: &Local, is_directory: bool) -> 
             continue;
         }
         let members = demands(&group.members);
-        for vip in l2::vips(survey, group).iter().copied() {
-            let Some(choice) = l2::choice(survey, group, vip) else {
-                continue;
-            };
+        for vip in routes::vips(survey, group).iter().copied() {
             let on_vip = members.iter().copied();
             let on_vip: Vec<&Demand> = on_vip.filter(|d| d.vips.contains(&vip)).collect();
-            let links = local.links.iter();
-            let links = links.filter(|(name, link)| choice.has(name) && l2::can_answer(link, vip));
-            for (link, _) in links {
+            for link in routes::links(survey, group, vip, local) {
                 let place = (vip, link.clone());
                 match judge(&on_vip, vip, link, local, is_directory) {
                     Some(Ok(())) => {

@@ -6,8 +6,9 @@
 
 use super::demand::Demand;
 use super::group::Group;
-use super::setting::{Candidates, Setting};
-use super::{Memo, Survey, l2};
+use super::routes::{self, Routed};
+use super::setting::{Candidates, Kept, Setting};
+use super::{Memo, Survey};
 use crate::annotations::{self, PREFIX};
 use crate::local::{LinkName, Local};
 use crate::object::{Kind, ObjectKey};
@@ -58,12 +59,9 @@ pub(super) fn asked<'a>(
     setting: &'a Setting,
     service: &'a Service,
     pool: &str,
-    kept: &[usize],
+    kept: &Kept,
 ) -> (Option<&'a str>, Option<Problem>) {
-    let ads = kept.iter().map(|i| setting.advertisement(*i));
-    let words: BTreeSet<&str> = ads
-        .filter_map(|ad| annotations::word(&ad.annotations, KEY))
-        .collect();
+    let words = setting.words(kept, KEY);
     let own = annotations::word(&service.annotations, KEY);
     let allows = |pool: &str| {
         let pool = setting.pool(pool);
@@ -116,16 +114,12 @@ pub fn shares(memo: &Memo, local: &Local, hood: &Neighbourhood, overlay: &Overla
     };
     let mut pool = Interned::default();
     for group in groups(&survey) {
-        for vip in l2::vips(&survey, group).iter().copied() {
-            let Some(choice) = l2::choice(&survey, group, vip) else {
-                continue;
-            };
-            let links = local.links.iter();
-            let links = links.filter(|(name, link)| choice.has(name) && l2::can_answer(link, vip));
+        for vip in routes::vips(&survey, group).iter().copied() {
             let demands: Vec<&Demand> = demands(&survey, group)
-                .filter(|demand| demand.vips.contains(&vip) && demand.has_candidate())
+                .filter(|demand| demand.vips.contains(&vip))
+                .filter(|demand| demand.has_candidate() || demand.has_route())
                 .collect();
-            for (name, _) in links {
+            for name in routes::links(&survey, group, vip, local) {
                 match share(&demands, vip, name, &around, &mut pool) {
                     Some(Ok(share)) => {
                         shares.shares.insert((vip, name.clone()), share);
@@ -200,7 +194,12 @@ impl Around<'_> {
 }
 
 /// Candidates as seen from a link: of one family if they may be on other segments.
-type Whoever = (*const Candidates, LinkName, Option<bool>);
+type Whoever = (
+    Option<*const Candidates>,
+    Option<*const Routed>,
+    LinkName,
+    Option<bool>,
+);
 
 /// Equal sets are one set, and that of thousands of services which any node may serve is made once.
 #[derive(Default)]
@@ -219,11 +218,16 @@ impl Interned {
     ) -> Arc<Weights> {
         let is_v4 = vip.0.is_ipv4();
         let anyone = match demands {
-            [alone] if alone.hosts.is_none() => alone.field.as_ref(),
+            [alone] if alone.hosts.is_none() => Some(*alone),
             _ => None,
         };
         let family = is_beyond.then_some(is_v4);
-        let key = anyone.map(|field| (Arc::as_ptr(&field.candidates), link.clone(), family));
+        let key = anyone.map(|demand| {
+            let field = demand.field.as_ref().filter(|_| demand.has_candidate());
+            let field = field.map(|field| Arc::as_ptr(&field.candidates));
+            let routed = demand.routed.as_ref().filter(|_| demand.has_route());
+            (field, routed.map(Arc::as_ptr), link.clone(), family)
+        });
         if let Some(known) = key.as_ref().and_then(|key| self.of_anyone.get(key)) {
             return Arc::clone(known);
         }
@@ -242,19 +246,13 @@ impl Interned {
 /// The nodes that may serve all of `demands`, with the shares of the first.
 fn eligible(demands: &[&Demand], is_v4: bool, overlay: &Overlay) -> Weights {
     let mut sets = demands.iter().map(|demand| {
-        let field = demand.field.as_ref();
-        let candidates = field.map(|field| &field.candidates.scores);
-        let is_candidate = |node: &NodeName| candidates.is_some_and(|c| c.contains_key(node));
+        let servers = demand.servers();
         match demand.hosts {
-            None => candidates
-                .into_iter()
-                .flat_map(BTreeMap::keys)
-                .map(|node| (node.clone(), 1))
-                .collect(),
+            None => servers.into_iter().map(|node| (node.clone(), 1)).collect(),
             Some(_) => {
                 let mut weights = demand.endpoints(is_v4);
                 let may = |node: &NodeName| {
-                    is_candidate(node) || super::overlay::may_serve(demand, node, overlay)
+                    servers.contains(node) || super::overlay::may_serve(demand, node, overlay)
                 };
                 weights.retain(|node, _| may(node));
                 weights

@@ -53,6 +53,7 @@ fn plan(is_beyond: bool) -> Plan {
     let place = (Vip(ip(VIP)), LinkName::from("eth0"));
     let entry = L2Entry {
         is_near: false,
+        is_routed: false,
         mode: Mode::Answer,
         epoch: Epoch(1),
         group: GroupKey(ip(VIP)),

@@ -8,9 +8,7 @@ use crate::diff::diff;
 use crate::plan::{Plan, Ports, Sources, VipOptions};
 use crate::service::Protocol;
 use speaker_ebpf::abi::options::{Closed, OPTED_MAX, SERVICES_MAX, SET_BITS, SOURCES_MAX};
-use speaker_ebpf::abi::{
-    Addr, Entry, Mode, OptionValue, ServiceKey, ServiceValue, SourceKey, VipKey,
-};
+use speaker_ebpf::abi::{Addr, Entry, OptionValue, ServiceKey, ServiceValue, SourceKey, VipKey};
 use speaker_proto::Vip;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -36,9 +34,7 @@ pub(super) fn wanted(plan: &Plan, vips: &BTreeMap<VipKey, Entry>) -> (Content, F
     if plan.options.is_empty() {
         return (draft.content, draft.full);
     }
-    let takes = |(_, entry): &(&VipKey, &Entry)| {
-        matches!(entry.mode(), Some(Mode::Answer | Mode::Draining))
-    };
+    let takes = |(_, entry): &(&VipKey, &Entry)| super::takes_packets(entry);
     let mut placed: BTreeMap<Vip, Vec<VipKey>> = BTreeMap::new();
     for (key, _) in vips.iter().filter(takes) {
         let vip = Vip(IpAddr::from(key.addr()));

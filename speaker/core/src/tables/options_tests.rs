@@ -5,6 +5,7 @@ use super::*;
 use crate::local::{LinkName, Local};
 use crate::plan::L2Entry;
 use proptest::prelude::*;
+use speaker_ebpf::abi::Mode;
 use speaker_proto::{Epoch, GroupKey};
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
@@ -46,6 +47,7 @@ fn options(closed: Closed, ports: &[(u16, &[&str])]) -> VipOptions {
 fn plan(rows: &[(u32, VipOptions)], mode: Mode) -> Plan {
     let entry = |number: &u32| L2Entry {
         is_near: false,
+        is_routed: false,
         mode,
         epoch: Epoch(1),
         group: GroupKey(vip(*number).0),

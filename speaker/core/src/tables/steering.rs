@@ -11,8 +11,8 @@ use crate::steering::{Before, Place, Spread, Weights, maglev};
 use speaker_ebpf::abi::encap::ENDS_MAX;
 use speaker_ebpf::abi::steer::{OWN_NODE, STEERED_MAX, TABLES_MAX, TARGETS_MAX};
 use speaker_ebpf::abi::{
-    Addr, Bucket, EndValue, Entry, FarKey, FarValue, MacAddr, Mode, SteerValue, TargetKey,
-    TargetValue, VipKey,
+    Addr, Bucket, EndValue, Entry, FarKey, FarValue, MacAddr, SteerValue, TargetKey, TargetValue,
+    VipKey,
 };
 use speaker_proto::{Mac, NodeName};
 use std::collections::{BTreeMap, BTreeSet};
@@ -72,10 +72,7 @@ pub(super) fn wanted(
     have: &Content,
     memory: &mut Memory,
 ) -> (Content, Full) {
-    let takes = |key: &VipKey| {
-        let mode = vips.get(key).and_then(Entry::mode);
-        matches!(mode, Some(Mode::Answer | Mode::Draining))
-    };
+    let takes = |key: &VipKey| vips.get(key).is_some_and(super::takes_packets);
     match &plan.steering {
         Some(steering) => Draft::new(steering, local, memory).fill(takes, have),
         None => (as_is(have, takes), Full::new()),

@@ -6,6 +6,7 @@ use crate::diff::Change;
 use crate::plan::L2Entry;
 use crate::steering::{Neighbourhood, Share};
 use proptest::prelude::*;
+use speaker_ebpf::abi::Mode;
 use speaker_ebpf::abi::steer::MAGLEV_SLOTS;
 use speaker_proto::{Epoch, GroupKey, Time, Vip};
 use std::net::Ipv4Addr;
@@ -58,6 +59,7 @@ fn plan(rows: &[(u32, Spread)]) -> Plan {
 fn plan_with(rows: &[(u32, Spread)], neighbours: &[u32], mode: Mode) -> Plan {
     let entry = |number: &u32| L2Entry {
         is_near: false,
+        is_routed: false,
         mode,
         epoch: Epoch(1),
         group: GroupKey(vip(*number).0),

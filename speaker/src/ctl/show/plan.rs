@@ -85,6 +85,7 @@ const fn mode(mode: Mode) -> &'static str {
         Mode::Answer => "answer",
         Mode::Draining => "draining",
         Mode::Known => "known",
+        Mode::Passive => "passive",
     }
 }
 

@@ -72,6 +72,10 @@ fn silent() -> Vec<Case> {
     };
     let seen = |case: Case| case.asked_by(CLIENT4, CLIENT);
     vec![
+        Case::new("a VIP of routes alone is not answered for", {
+            request().bytes()
+        })
+        .given(routed),
         seen(refused(
             "another node's VIP is dropped",
             known,

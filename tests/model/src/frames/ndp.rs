@@ -75,10 +75,16 @@ fn answered() -> Vec<Case> {
 
 fn duplicates() -> Vec<Case> {
     let defence = NdpWire::announcement((OWN, VIP6));
+    let of_routes = |name, frame: NdpWire| Case::new(name, frame.bytes()).given(routed);
     let detected = |name, frame: NdpWire, defence: NdpWire| {
         Case::new(name, frame.bytes()).answered(defence.bytes())
     };
     vec![
+        of_routes(
+            "a VIP of routes alone is not answered for, IPv6",
+            solicitation(),
+        ),
+        of_routes("a VIP of routes alone is not defended", detection()),
         detected(
             "duplicate detection is answered to all",
             detection(),

@@ -51,6 +51,10 @@ fn refused() -> Vec<Case> {
                 reject(tables);
             })
             .traffic(),
+        all(syn(V4), "a closed port of what routes bring is refused")
+            .given(by_route)
+            .given(lapsed)
+            .replied(Opted::Rejected, RESET4),
         all(fragment(), "a fragment is never refused").traffic(),
         all(syn(V4), "one refusal too many is not sent")
             .given(|tables| spent(tables, Opted::Rejected))
@@ -102,6 +106,10 @@ fn pings() -> Vec<Case> {
             .given(echo)
             .given(fence_is_up)
             .traffic(),
+        Case::new("a ping that a route brings is answered", ping(V6))
+            .given(echo)
+            .given(by_route)
+            .replied(Opted::Echoed, PONG6),
         Case::new("one ping too many is not answered", ping(V6))
             .given(echo)
             .given(|tables| spent(tables, Opted::Echoed))
@@ -129,10 +137,22 @@ fn sources() -> Vec<Case> {
             .given(|tables| source(tables, VIP4.into(), 32))
             .dropped_by(Opted::Refused),
         all(datagram(V4), "a port without a set serves everybody").traffic(),
+        all(syn(V4), "a source that a route brings is kept out")
+            .given(|tables| source(tables, VIP4.into(), 24))
+            .given(by_route)
+            .dropped_by(Opted::Refused),
         all(syn(V4), "past the deadline nobody is kept out")
             .given(lapsed)
             .traffic(),
     ]
+}
+
+/// Nobody holds it on the link.
+fn by_route(tables: &mut Tables) {
+    routed(tables);
+    for entry in tables.vips.values_mut() {
+        *entry = entry.opted(true);
+    }
 }
 
 impl Case {

@@ -22,6 +22,11 @@ pub(super) fn cases() -> Vec<Case> {
             .given(socketed)
             .given(|tables| tables.node_deadline_ns = NOW)
             .traffic(),
+        Case::new("what a route brings is for a socket", v4())
+            .given(routed)
+            .given(socketed)
+            .given(|tables| tables.node_deadline_ns = NOW)
+            .marked(),
     ]
 }
 

@@ -17,6 +17,7 @@ pub(super) fn cases() -> Vec<Case> {
     cases.extend(staying());
     cases.extend(encap::cases());
     cases.extend(silenced());
+    cases.extend(routes());
     cases
 }
 
@@ -214,6 +215,61 @@ fn staying() -> Vec<Case> {
         })
         .given(one)
         .unspread(Steered::Unclear),
+    ]
+}
+
+/// Of a VIP whose packets routes bring.
+fn routes() -> Vec<Case> {
+    let (v4, v6) = ends();
+    let both = |then: fn(&mut Tables)| {
+        move |tables: &mut Tables| {
+            then(tables);
+            one(tables);
+        }
+    };
+    vec![
+        Case::new("what routes bring is spread", syn(v4))
+            .given(both(routed))
+            .spread_to(NEW),
+        Case::new("what routes bring is spread, IPv6", segment(v6))
+            .given(both(routed))
+            .spread_to(NEW),
+        Case::new("of what routes bring old connections stay", segment(v4))
+            .given(routed)
+            .given(two)
+            .spread_to(OLD)
+            .noting([1, 0, 0]),
+        Case::new(
+            "what routes bring is spread though another holds it",
+            datagram(v6),
+        )
+        .given(both(known_and_routed))
+        .spread_to(NEW)
+        .noting([0, 1, 0]),
+        Case::new(
+            "what routes bring is spread without a speaker",
+            segment(v4),
+        )
+        .given(both(routed))
+        .given(lapsed)
+        .spread_to(NEW),
+        Case::new(
+            "what routes bring is the stack's long after the speaker",
+            segment(v6),
+        )
+        .given(both(routed))
+        .given(orphaned)
+        .unspread(Steered::NotHeld),
+        Case::new("what routes brought to a member is not sent on", {
+            with(v4, |frame| frame.from = MEMBER)
+        })
+        .given(both(routed))
+        .unspread(Steered::FromMember),
+        Case::new("what routes bring dies of its hops as well", {
+            with(v6, |frame| frame.hops = 1)
+        })
+        .given(both(routed))
+        .unspread(Steered::NoHops),
     ]
 }
 

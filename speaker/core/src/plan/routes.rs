@@ -1,0 +1,129 @@
+//! Which packets routes bring to this node that are not simply its stack's: those of VIPs that BGP announces from here and of which something is
+//! asked.
+//!
+//! A VIP that layer 2 concerns as well has one entry for both. Who holds it on a link does not matter to packets that a router sends here,
+//! and on how many nodes it does so neither. What peers are told is decided in [`super::bgp`], over whom packets are spread in
+//! [`super::steering`].
+
+use super::demand::Demand;
+use super::group::Group;
+use super::{BgpOutcome, L2Entry, Memo, Survey, l2};
+use crate::local::{Link, LinkName, Local};
+use crate::service::ServiceId;
+use crate::steering::Place;
+use speaker_ebpf::abi::Mode;
+use speaker_proto::{Epoch, NodeName, Vip};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Where a set of BGPAdvertisements lets services be announced.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Routed {
+    /// The fit nodes that at least one of them selects. Which of them have peers does not matter: any may serve what others attract.
+    pub(super) nodes: BTreeSet<NodeName>,
+    /// They select this node, fit or not: its routes go in order when it does.
+    pub(super) is_here: bool,
+}
+
+/// Says of the entries of VIPs that routes bring here that it is so, and makes those that are missing: as far as somebody asks for something that
+/// is done with packets, or did until lately (`followed`).
+pub fn routes(
+    memo: &Memo,
+    local: &Local,
+    outcomes: &BTreeMap<ServiceId, BgpOutcome>,
+    followed: &BTreeSet<Vip>,
+    entries: &mut BTreeMap<Place, L2Entry>,
+) {
+    let Some(survey) = memo.survey_as_is().filter(|_| !outcomes.is_empty()) else {
+        return;
+    };
+    for group in &survey.groups.list {
+        for vip in brought(&survey, group, outcomes, followed) {
+            for link in local.links.keys() {
+                let passive = L2Entry {
+                    mode: Mode::Passive,
+                    epoch: Epoch::default(),
+                    group: group.key,
+                    is_near: false,
+                    is_routed: true,
+                };
+                let entry = entries.entry((vip, link.clone())).or_insert(passive);
+                entry.is_routed = true;
+            }
+        }
+    }
+}
+
+/// Every VIP that some peer is to be told of.
+pub fn told(outcomes: &BTreeMap<ServiceId, BgpOutcome>) -> BTreeSet<Vip> {
+    outcomes.values().flat_map(vips_told).copied().collect()
+}
+
+fn vips_told(outcome: &BgpOutcome) -> &[Vip] {
+    match outcome {
+        BgpOutcome::Announced(announced) => &announced.vips,
+        BgpOutcome::Silent(_) => &[],
+    }
+}
+
+/// The VIPs of a group that routes bring here and that are not simply the stack's.
+fn brought(
+    survey: &Survey<'_>,
+    group: &Group,
+    outcomes: &BTreeMap<ServiceId, BgpOutcome>,
+    followed: &BTreeSet<Vip>,
+) -> BTreeSet<Vip> {
+    let asked: BTreeSet<Vip> = members(survey, group)
+        .filter(|demand| demand.asks_for_something())
+        .flat_map(|demand| &demand.vips)
+        .copied()
+        .collect();
+    if asked.is_empty() && followed.is_empty() {
+        return asked;
+    }
+    let told = members(survey, group).filter_map(|demand| outcomes.get(demand.id()));
+    let told = told.flat_map(vips_told);
+    told.filter(|vip| asked.contains(vip) || followed.contains(vip))
+        .copied()
+        .collect()
+}
+
+fn members<'s>(survey: &'s Survey<'_>, group: &'s Group) -> impl Iterator<Item = &'s Demand> {
+    group.members.iter().map(|i| &*survey.demands.list[*i])
+}
+
+/// The VIPs of a group of which packets may come to nodes, by either protocol.
+pub(super) fn vips<'m>(survey: &Survey<'m>, group: &Group) -> Cow<'m, [Vip]> {
+    let of_links = l2::vips(survey, group);
+    let routed = members(survey, group).filter(|demand| demand.routed.is_some());
+    let routed: Vec<Vip> = routed.flat_map(|demand| &demand.vips).copied().collect();
+    if routed.is_empty() {
+        return of_links;
+    }
+    let mut all = of_links.into_owned();
+    all.extend(routed);
+    all.sort_unstable();
+    all.dedup();
+    Cow::Owned(all)
+}
+
+/// The links of this node by which packets of a VIP may come in, now or when it is this node's turn: those that could answer for it, and where
+/// routes may bring them, all.
+pub(super) fn links<'l>(
+    survey: &Survey<'_>,
+    group: &Group,
+    vip: Vip,
+    local: &'l Local,
+) -> Vec<&'l LinkName> {
+    let choice = l2::choice(survey, group, vip);
+    let is_routed = members(survey, group).any(|demand| {
+        let is_here = demand.routed.as_ref().is_some_and(|routed| routed.is_here);
+        is_here && demand.has_route() && demand.vips.contains(&vip)
+    });
+    let comes_by = |(name, link): &(&LinkName, &Link)| {
+        let answers = choice.as_ref().is_some_and(|choice| choice.has(name));
+        (answers && l2::can_answer(link, vip)) || (is_routed && link.is_usable())
+    };
+    let links = local.links.iter().filter(comes_by);
+    links.map(|(name, _)| name).collect()
+}
