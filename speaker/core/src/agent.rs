@@ -134,7 +134,7 @@ impl Agent {
             cut_off: None,
             goes_by_holders: false,
             watching: Watching::default(),
-            spreading: Spreading::new(spread),
+            spreading: Spreading::new(spread, now),
             holds,
             wishes: Arc::default(),
             memo: Memo::default(),
@@ -188,7 +188,8 @@ impl Agent {
         let own = self.due.map(|due| (due, "settle"));
         let failures = self.failures_due.map(|due| (due, "hold-down"));
         let spread = self.spreading.due.map(|due| (due, "steering"));
-        let all = [own, failures, spread, self.holds.deadline()];
+        let found = self.found().map(|due| (due, "neighbours"));
+        let all = [own, failures, spread, found, self.holds.deadline()];
         all.into_iter().flatten().min_by_key(|(due, _)| *due)
     }
 
@@ -273,6 +274,7 @@ impl Agent {
         }
         self.mind_holders(now);
         self.wish(now);
+        self.find(now);
         // Whatever holding changed just now is in the plan that follows.
         self.due = None;
         self.planned = self.holds.version();
@@ -395,6 +397,9 @@ impl Machine for Agent {
         }
         if self.spreading.due.is_some_and(|due| due <= now) {
             self.spreading.due = None;
+            self.due = Some(now);
+        }
+        if self.found().is_some_and(|due| due <= now) {
             self.due = Some(now);
         }
         self.holds.expire(now);

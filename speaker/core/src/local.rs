@@ -71,6 +71,8 @@ pub struct Local {
     pub is_draining: bool,
     /// Nodes that it saw come lately, while it was there itself.
     pub newcomers: BTreeSet<NodeId>,
+    /// It came a moment ago and finds out who else is there: what is to be spread is not announced in BGP yet.
+    pub is_finding: bool,
     /// It has no members' secret yet, and so knows nobody and takes nothing (L2.4).
     pub is_waiting_for_secret: bool,
     /// What it has of sockets that serve VIPs.
@@ -104,6 +106,7 @@ impl Local {
             other_links: BTreeSet::new(),
             is_draining: false,
             newcomers: BTreeSet::new(),
+            is_finding: false,
             is_waiting_for_secret: false,
             listeners: Arc::default(),
             rules: Rules::default(),

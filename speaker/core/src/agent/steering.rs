@@ -5,12 +5,12 @@
 
 use super::{Agent, Output};
 use crate::members::node_id;
-use crate::plan::{self, L2Entry, Plan, Shares, Steering};
+use crate::plan::{self, BgpOutcome, L2Entry, Plan, Reason, Shares, Steering, Unrouted};
 use crate::steering::history::{Facts, History, WINDOW};
 use crate::steering::newcomers::{self, Newcomers};
 use crate::steering::socket::Listeners;
 use crate::steering::{Neighbourhood, Overlay, Place, Prospects, Unspread, Weights};
-use speaker_proto::{NodeId, NodeName, Time, Vip};
+use speaker_proto::{NodeId, NodeName, Span, Time, Vip};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -26,6 +26,9 @@ pub(super) struct Spreading {
     /// VIPs that were to be spread over segments, and when that was so last: connections go on for a while.
     beyond: BTreeMap<IpAddr, Time>,
     newcomers: Newcomers,
+    /// Until then, at most, routes of what is spread wait for it to be known who else is there; `None`: they do not, since a former process
+    /// left everything as it must be.
+    held_back: Option<Time>,
     /// Who came lately, as others said when that was asked last.
     told: BTreeSet<NodeId>,
     /// When the history of something ends.
@@ -33,11 +36,19 @@ pub(super) struct Spreading {
 }
 
 impl Spreading {
-    pub(super) fn new(adopted: BTreeSet<Vip>) -> Self {
+    pub(super) fn new(adopted: BTreeSet<Vip>, now: Time) -> Self {
         Self {
+            held_back: adopted.is_empty().then_some(now + HELD_BACK_MAX),
             adopted,
             ..Self::default()
         }
+    }
+
+    /// When it is known who else is there, or not waited for any more; `None`: it is.
+    fn found(&self) -> Option<Time> {
+        let latest = self.held_back?;
+        let until = self.newcomers.finding_until();
+        Some(until.map_or(latest, |until| until.min(latest)))
     }
 }
 
@@ -62,6 +73,27 @@ impl Agent {
         if is_finding && self.spreading.told != newcomers::told(&self.roster) {
             self.changed(now);
         }
+    }
+
+    /// Looks whether routes of what is spread have to wait. Routers send a node that comes connections which others have, as soon as they hear of
+    /// it: then it must know whose they are.
+    pub(super) fn find(&mut self, now: Time) {
+        let end = self.spreading.found();
+        if end.is_none_or(|end| end <= now) {
+            self.spreading.held_back = None;
+        }
+        self.local.is_finding = self.spreading.held_back.is_some();
+    }
+
+    /// When routes need not wait any more, if the last plan has any that do.
+    pub(super) fn found(&self) -> Option<Time> {
+        let is_waiting = |outcome: &BgpOutcome| {
+            let finding = Reason::NoRoute(Unrouted::Finding);
+            *outcome == BgpOutcome::Silent(finding)
+        };
+        let end = self.spreading.found()?;
+        let mut outcomes = self.plan.bgp_outcomes.values();
+        outcomes.any(is_waiting).then_some(end)
     }
 
     /// VIPs that are spread, or were until lately.
@@ -148,6 +180,9 @@ struct Ground<'g> {
     /// As others say, where this node was not there.
     newcomers: &'g BTreeSet<NodeId>,
 }
+
+/// A node that cannot find out who else is there, since it has no secret for example, announces what it has after this long.
+const HELD_BACK_MAX: Span = Span::s(30);
 
 static NOBODY: BTreeSet<NodeId> = BTreeSet::new();
 

@@ -198,3 +198,92 @@ fn who_comes_is_told_of_for_as_long_as_connections_are_followed() {
     settle(&mut agent, later);
     assert_eq!(agent.local().newcomers, [node_id(&n2)].into());
 }
+
+const ROUTED: &str = r"
+apiVersion: metallb.io/v1beta2
+kind: BGPPeer
+metadata: {name: tor, namespace: metallb-system}
+spec: {myASN: 64512, peerASN: 64513, peerAddress: 10.0.0.254}
+---
+apiVersion: metallb.io/v1beta1
+kind: BGPAdvertisement
+metadata: {name: bgp, namespace: metallb-system, annotations: {heliograph.io/steering: spread}}
+";
+
+fn is_announced(agent: &Agent) -> bool {
+    plan::told(&agent.plan().bgp_outcomes).contains(&vip())
+}
+
+/// By then it knows who else is there, and who had which share before.
+#[test]
+fn a_node_that_comes_announces_what_is_spread_after_it_found_out_who_is_there() {
+    let now = Time::ms(1000);
+    let mut agent = holding(now);
+    put(&mut agent, now + Span::s(1), ROUTED);
+    assert!(!is_announced(&agent));
+    let (due, why) = agent.pending().unwrap();
+    assert_eq!(why, "neighbours");
+    assert!(
+        due > now + Span::s(9) && due <= now + Span::s(11),
+        "{due:?}"
+    );
+    drain(&mut agent, due);
+    assert!(is_announced(&agent));
+    assert_eq!(
+        agent.pending().filter(|(_, why)| *why == "neighbours"),
+        None
+    );
+}
+
+#[test]
+fn a_node_that_cannot_find_out_who_is_there_announces_after_half_a_minute() {
+    let now = Time::ms(1000);
+    let mut agent = holding(now);
+    agent.spreading.newcomers = Newcomers::default();
+    let unsettled = Arc::new(Roster::default());
+    agent.input(now + Span::s(1), Input::Roster(unsettled));
+    agent.spreading.newcomers = Newcomers::default();
+    put(&mut agent, now + Span::s(2), ROUTED);
+    assert!(!is_announced(&agent));
+    let (due, why) = agent.pending().unwrap();
+    assert_eq!((due, why), (now + HELD_BACK_MAX, "neighbours"));
+    drain(&mut agent, due);
+    assert!(is_announced(&agent));
+}
+
+/// Routers keep the routes of one that restarts, and the kernel its tables.
+#[test]
+fn a_process_that_goes_on_with_what_was_spread_announces_at_once() {
+    let now = Time::ms(1000);
+    let mut agent = holding(now);
+    agent.spreading = Spreading::new([vip()].into(), now);
+    put(&mut agent, now + Span::s(1), ROUTED);
+    assert!(is_announced(&agent));
+}
+
+#[test]
+fn what_routes_brought_before_it_was_spread_was_the_stacks_and_connections_outlive_its_end() {
+    let now = Time::ms(1000);
+    let mut agent = holding(now);
+    let later = now + Span::s(60);
+    let n2 = "n2".parse().unwrap();
+    meet(&mut agent, later, member(&n2));
+    let plain = ROUTED.replace("heliograph.io/steering: spread", "");
+    put(&mut agent, later, &plain);
+    assert!(is_announced(&agent));
+    let is_routed = |agent: &Agent| agent.plan().l2[&place()].is_routed;
+    assert!(!is_routed(&agent), "it is simply the stack's");
+    put(&mut agent, later + Span::s(1), ROUTED);
+    agent.input(later + Span::s(2), hood(&["n2"]));
+    settle(&mut agent, later + Span::s(2));
+    assert!(is_routed(&agent));
+    let rows = |agent: &Agent| agent.plan().steering.as_ref().unwrap().rows.clone();
+    assert_eq!(*rows(&agent)[&place()].before, [Before::Stack]);
+    put(&mut agent, later + Span::s(3), &plain);
+    assert!(is_routed(&agent), "others still have connections");
+    let end = rows(&agent)[&place()].until;
+    drain(&mut agent, end);
+    settle(&mut agent, end);
+    assert!(rows(&agent).is_empty());
+    settle(&mut agent, end + Span::s(1));
+}

@@ -36,7 +36,12 @@ impl Newcomers {
 
     /// Whether it began to look a moment ago, and what it does not know may have been before.
     pub fn is_finding(&self, now: Time) -> bool {
-        self.begun.is_none_or(|begun| now < begun + FINDING)
+        self.finding_until().is_none_or(|until| now < until)
+    }
+
+    /// When it has found out; `None`: it has not even begun.
+    pub fn finding_until(&self) -> Option<Time> {
+        self.begun.map(|begun| begun + FINDING)
     }
 
     /// Those that came within the time for which connections are followed; of too many the latest.

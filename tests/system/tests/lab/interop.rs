@@ -26,6 +26,8 @@ mod restarts;
 mod secrets;
 #[path = "interop/sight.rs"]
 mod sight;
+#[path = "interop/steered.rs"]
+mod steered;
 #[path = "interop/traffic.rs"]
 mod traffic;
 #[path = "interop/unnumbered.rs"]

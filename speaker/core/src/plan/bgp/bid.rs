@@ -68,6 +68,9 @@ fn offer(setting: &mut Setting, demand: &Demand) -> Result<Offer, Reason> {
         return Err(Reason::Unfit(unfit));
     }
     check_endpoints(setting, demand)?;
+    if setting.local.is_finding && demand.is_spread {
+        return Err(Reason::NoRoute(Unrouted::Finding));
+    }
     drawn.into_offer(setting, demand, &ads)
 }
 

@@ -35,6 +35,8 @@ pub enum Unrouted {
         /// The range.
         range: AddressRange,
     },
+    /// Its packets are to be spread, and this node, which came a moment ago, does not know yet over whom.
+    Finding,
     /// No BGPPeer selects this node.
     NoPeer,
     /// The advertisements list peers, none of which this node has.
@@ -71,6 +73,7 @@ impl Unrouted {
         match self {
             Self::NoAdvertisement { .. }
             | Self::NodeNotSelected { .. }
+            | Self::Finding
             | Self::NoPeer
             | Self::OtherPeers
             | Self::NoFamily(_) => "notOwner",
@@ -98,6 +101,7 @@ impl Unrouted {
             Self::PrefixTooShort { .. } => {
                 "let the aggregation length be at least that of the range, or let a pool have all of the prefix".into()
             }
+            Self::Finding => "nothing: it takes half a minute at most".into(),
             Self::NoPeer => "let a BGPPeer's nodeSelectors match the node".into(),
             Self::OtherPeers => {
                 "let a BGPAdvertisement list a peer that this node has, or no peers at all".into()
@@ -117,6 +121,9 @@ impl fmt::Display for Unrouted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoAdvertisement { pool } => write!(f, "no BGPAdvertisement is for pool {pool}"),
+            Self::Finding => f.write_str(
+                "its packets are to be spread, and this node came a moment ago: it finds out over whom first",
+            ),
             Self::NodeNotSelected { pool } => {
                 write!(f, "no BGPAdvertisement for pool {pool} selects this node")
             }

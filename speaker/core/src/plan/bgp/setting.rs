@@ -146,6 +146,7 @@ impl Setting {
         is_same_node
             && self.local.node == local.node
             && self.local.rules == local.rules
+            && self.local.is_finding == local.is_finding
             && self.local.bgp_type == local.bgp_type
             && self.local.foreign == local.foreign
             && same(&self.peers, world.bgp_peers.values())

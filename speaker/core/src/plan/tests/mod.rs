@@ -9,6 +9,7 @@ mod moves;
 mod options;
 mod placement;
 mod reasons;
+mod routes;
 mod socket;
 mod steering;
 

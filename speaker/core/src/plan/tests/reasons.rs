@@ -72,7 +72,7 @@ fn all() -> Vec<Reason> {
     reasons
 }
 
-fn unrouted() -> [Unrouted; 12] {
+fn unrouted() -> [Unrouted; 13] {
     let prefix = Prefix::of("192.0.2.10".parse().unwrap(), 24);
     let pool = || "main".to_owned();
     let conflict = |with| {
@@ -95,6 +95,7 @@ fn unrouted() -> [Unrouted; 12] {
             prefix,
             range: super::pool().ranges[0],
         },
+        Unrouted::Finding,
         Unrouted::NoPeer,
         Unrouted::OtherPeers,
         Unrouted::NoFamily(BgpFamily::V4),
