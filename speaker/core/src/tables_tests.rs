@@ -39,7 +39,7 @@ pub(super) fn local(links: impl IntoIterator<Item = u32>) -> Local {
 fn plan(wish: &Wish) -> Plan {
     let entry = |(mode, epoch): (Mode, u64), number| L2Entry {
         is_near: false,
-        is_routed: false,
+        is_routed: mode == Mode::Passive,
         mode,
         epoch: Epoch(epoch),
         group: GroupKey(vip(number).0),
@@ -120,7 +120,12 @@ fn assert_sound(tables: &Tables) {
 }
 
 fn wishes() -> impl Strategy<Value = Wish> {
-    let mode = prop_oneof![Just(Mode::Answer), Just(Mode::Draining), Just(Mode::Known)];
+    let mode = prop_oneof![
+        Just(Mode::Answer),
+        Just(Mode::Draining),
+        Just(Mode::Known),
+        Just(Mode::Passive)
+    ];
     proptest::collection::btree_map((0_u32..12, 0_u32..3), (mode, 0_u64..3), 0..30)
 }
 
@@ -242,6 +247,20 @@ fn a_known_entry_makes_room_for_one_that_answers() {
     let key = VipKey::new(vip(SLOTS_MAX).0.into(), 1);
     assert!(want.vips.contains_key(&key));
     assert_eq!(want.vips.len(), SLOTS_MAX as usize);
+}
+
+/// What the last one lacks is that some packets are spread; what a known one lacks is only silence.
+#[test]
+fn a_known_entry_makes_room_for_one_that_routes_bring_packets_for_and_that_for_one_that_answers() {
+    let mut wish = many(SLOTS_MAX, Mode::Known);
+    wish.insert((SLOTS_MAX, 0), (Mode::Passive, 0));
+    let want = after(&Tables::default(), &wish);
+    let key = VipKey::new(vip(SLOTS_MAX).0.into(), 1);
+    assert!(want.vips[&key].is_routed());
+    let mut wish = many(SLOTS_MAX, Mode::Answer);
+    wish.insert((SLOTS_MAX, 0), (Mode::Passive, 0));
+    let want = after(&Tables::default(), &wish);
+    assert!(!want.vips.contains_key(&key));
 }
 
 #[test]

@@ -82,36 +82,6 @@ impl Demand {
             }
     }
 
-    /// Whether some node may announce it in BGP, as far as the service itself is concerned.
-    pub(super) fn has_route(&self) -> bool {
-        let Some(routed) = &self.routed else {
-            return false;
-        };
-        let is_of_layer_2 = matches!(
-            self.fault,
-            Some(Reason::NoMatchingAdvertisement(_) | Reason::SharedIpWithServiceSelector { .. })
-        );
-        (self.fault.is_none() || is_of_layer_2)
-            && match &self.hosts {
-                None => !routed.nodes.is_empty(),
-                Some(hosts) => hosts.iter().any(|host| routed.nodes.contains(host)),
-            }
-    }
-
-    /// The nodes that may serve it, whichever protocol brings its packets, wherever its endpoints are.
-    pub(super) fn servers(&self) -> BTreeSet<&NodeName> {
-        let field = self.field.iter().filter(|_| self.has_candidate());
-        let on_links = field.flat_map(|field| field.candidates.scores.keys());
-        let routed = self.routed.iter().filter(|_| self.has_route());
-        let by_routes = routed.flat_map(|routed| &routed.nodes);
-        on_links.chain(by_routes).collect()
-    }
-
-    /// Whether it asks for anything else than that its packets are the stack's.
-    pub(super) fn asks_for_something(&self) -> bool {
-        self.is_spread || self.is_socketed || self.options.is_any()
-    }
-
     /// How many endpoints on a node can serve for addresses of a family, each once in however many slices it is.
     pub(super) fn endpoints_on(&self, node: &NodeName, is_v4: bool) -> u32 {
         let endpoints = self.slices.iter().flat_map(|slice| &slice.endpoints);

@@ -141,6 +141,19 @@ fn who_does_not_hold_a_vip_has_none_of_its_options() {
 }
 
 #[test]
+fn what_routes_bring_has_its_options() {
+    let mut world = World::default();
+    let rows = [(1, options(Closed::Reject, &[(80, &[])]))];
+    let mut routed = plan(&rows, Mode::Passive);
+    for entry in routed.l2.values_mut() {
+        entry.is_routed = true;
+    }
+    world.follow(&routed);
+    assert_eq!(world.tables.options.rows.len(), 1);
+    assert!(world.service(1, 80).is_some());
+}
+
+#[test]
 fn equal_sets_are_one_and_have_the_same_number_in_every_process() {
     let nets: &[&str] = &["198.51.100.0/24", "2001:db8::/32"];
     let rows = [

@@ -306,6 +306,25 @@ fn what_does_not_take_packets_has_no_row() {
 }
 
 #[test]
+fn what_routes_bring_has_a_row_whoever_holds_it() {
+    for mode in [Mode::Known, Mode::Passive] {
+        let mut world = World::default();
+        let rows = [(1, spread(&[0, 1], &[]))];
+        let mut routed = plan_with(&rows, &[1], mode);
+        for entry in routed.l2.values_mut() {
+            entry.is_routed = true;
+        }
+        world.follow(&routed);
+        let entry = world.tables.vips[&key(1)];
+        assert_eq!(entry.mode(), Some(mode));
+        assert!(entry.is_routed() && entry.is_steered());
+        assert_eq!(world.tables.steering.rows.len(), 1);
+        world.follow(&plan_with(&rows, &[1], Mode::Known));
+        assert_eq!(world.tables.steering, Content::default());
+    }
+}
+
+#[test]
 fn more_tables_than_there_is_room_for_are_a_problem_and_the_stacks() {
     let mut world = World::default();
     let sets = (0..TABLES_MAX + 2).map(|n| {
