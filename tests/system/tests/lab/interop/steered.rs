@@ -15,7 +15,7 @@ use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
-use system_tests::lab::{TestLab, tell};
+use system_tests::lab::{TestLab, tell, within};
 use xtask::lab::client::ask;
 use xtask::lab::net::Netns;
 use xtask::lab::router::frr::Frr;
@@ -55,7 +55,8 @@ fn until_spread(lab: &TestLab, frr: &Frr, vip: IpAddr, announcing: &[&str], over
     let nodes = lab.topology().nodes.iter();
     let nodes = nodes.filter(|node| announcing.contains(&node.name.as_str()));
     let hops: Vec<IpAddr> = nodes.map(|node| node.v4().into()).collect();
-    lab.eventually("they announce it and spread it", || {
+    // A node that comes announces it when it has been there for ten seconds.
+    let settled = within(PATIENCE, || {
         let seen = next_hops(frr, vip);
         let told = announcing.iter().map(|node| steer(lab, node, vip));
         let told: Vec<Value> = told.collect();
@@ -70,6 +71,7 @@ fn until_spread(lab: &TestLab, frr: &Frr, vip: IpAddr, announcing: &[&str], over
             false => Err(format!("{seen:?} {told:?}")),
         }
     });
+    settled.unwrap_or_else(|why| panic!("they announce it and spread it: {why}"));
 }
 
 /// The words of an answer.
@@ -196,5 +198,6 @@ const STREAMS: usize = 100;
 /// A port that no service has.
 const CLOSED: u16 = 4_444;
 const BRIEFLY: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(90);
 /// Long enough for every connection to say something several times.
 const WHILE: Duration = Duration::from_secs(4);
