@@ -3,10 +3,9 @@
 //!
 //! RFC 791, 8200, 792, 4443, 9293, 768.
 
-use super::spread::is_way;
 use super::{Tables, VecFrame, run};
 use crate::abi::options::Closed;
-use crate::abi::{Addr, Entry, Mode, Opted, ServiceKey, VipKey};
+use crate::abi::{Addr, Opted, ServiceKey, VipKey};
 use crate::logic::{Maps, Verdict};
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::vec::Vec;
@@ -32,7 +31,7 @@ pub fn deed(tables: &Tables, frame: &VecFrame) -> Option<Deed> {
     let entry = tables.vips.get(&key).filter(|entry| entry.is_opted())?;
     let row = tables.options.get(&key)?;
     let own = tables.links.get(&frame.ifindex)?.mac().0;
-    if bytes[..6] != own || !is_held(tables, entry) {
+    if bytes[..6] != own || !tables.is_held(entry) {
         return None;
     }
     let facts = Facts {
@@ -56,26 +55,6 @@ pub fn deed(tables: &Tables, frame: &VecFrame) -> Option<Deed> {
     let is_limited = row.is_filtered() && service.sources != 0;
     let is_source = tables.is_source(service.sources, Addr::from(packet.src));
     (is_limited && !is_source).then_some(Deed::dropped(Opted::Refused))
-}
-
-fn is_held(tables: &Tables, entry: &Entry) -> bool {
-    if entry.is_routed() {
-        return is_way(tables);
-    }
-    let deadline = match entry.deadline_ns() {
-        0 => tables.node_deadline_ns,
-        own => own,
-    };
-    let slot = entry.slot();
-    let of = |words: &std::collections::BTreeMap<u32, u64>| words.get(&slot).copied();
-    let is_fenced =
-        of(&tables.fence).unwrap_or_default() != of(&tables.cleared).unwrap_or_default();
-    let may = match entry.mode() {
-        Some(Mode::Answer) => !is_fenced,
-        Some(Mode::Draining) => true,
-        Some(Mode::Known | Mode::Passive) | None => false,
-    };
-    may && tables.now_ns < deadline
 }
 
 impl Deed {

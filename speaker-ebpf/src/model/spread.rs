@@ -101,12 +101,6 @@ impl Account {
     }
 }
 
-/// Whether routes still lead here on purpose: a speaker that was heard within ten minutes said so, or one that has only begun.
-pub(super) fn is_way(tables: &Tables) -> bool {
-    let last = tables.node_deadline_ns;
-    last == 0 || u128::from(tables.now_ns) < u128::from(last) + 600_000_000_000
-}
-
 /// Where a packet goes to; `None` if it is none, or neighbour discovery, which is not spread.
 fn destination(frame: &[u8]) -> Option<Addr> {
     match frame.get(12..14)? {
@@ -129,20 +123,7 @@ impl Facts<'_> {
     /// Why nothing of the VIP, or of this sender, is sent on.
     fn stays(&self, entry: &Entry, src: &[u8]) -> Option<Steered> {
         let tables = self.tables;
-        let deadline = match entry.deadline_ns() {
-            0 => tables.node_deadline_ns,
-            own => own,
-        };
-        let of = |words: &std::collections::BTreeMap<u32, u64>| words.get(&entry.slot()).copied();
-        let is_fenced =
-            of(&tables.fence).unwrap_or_default() != of(&tables.cleared).unwrap_or_default();
-        let is_held = entry.mode() == Some(Mode::Draining)
-            || (entry.mode() == Some(Mode::Answer) && !is_fenced);
-        let is_ours = match entry.is_routed() {
-            true => is_way(tables),
-            false => is_held && tables.now_ns < deadline,
-        };
-        if !is_ours {
+        if !tables.is_held(entry) {
             return Some(Steered::NotHeld);
         }
         let src = MacAddr(src.try_into().ok()?);

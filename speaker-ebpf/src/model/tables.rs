@@ -4,7 +4,7 @@ use crate::abi::options::{OPTION_BURST_NS, OPTION_INTERVAL_NS, SET_BITS};
 use crate::abi::steer::{CHUNK_SLOTS, MAGLEV_SLOTS, TABLE_CHUNKS, TABLES_MAX};
 use crate::abi::{
     self, Addr, AskerKey, AskerValue, Bucket, Chunk, Claim, EndValue, Entry, FarKey, FarValue,
-    FlowKey, FlowValue, Global, LinkValue, MacAddr, MacKey, MemberValue, MoveValue, Opted,
+    FlowKey, FlowValue, Global, LinkValue, MacAddr, MacKey, MemberValue, Mode, MoveValue, Opted,
     OptedStats, OptionValue, Outcome, Passage, ServiceKey, ServiceValue, ShareKey, SlotStats,
     SourceKey, SteerValue, Steered, StreamKey, StreamValue, TargetKey, TargetValue, Traffic,
     Tunnelled, VipKey,
@@ -107,6 +107,26 @@ impl Tables {
         let (word, mask) = key.addr().filter_bit();
         *self.filter.entry(word).or_default() |= mask;
         self.vips.insert(key, entry);
+    }
+
+    /// Whether this node may deal with the packets of an entry: it holds the VIP within its deadline and without a fence, or routes lead
+    /// here on purpose, as a speaker said that was heard within ten minutes, or has only begun.
+    pub(super) fn is_held(&self, entry: &Entry) -> bool {
+        let last = self.node_deadline_ns;
+        if entry.is_routed() {
+            return last == 0 || u128::from(self.now_ns) < u128::from(last) + 600_000_000_000;
+        }
+        let deadline = match entry.deadline_ns() {
+            0 => last,
+            own => own,
+        };
+        let of = |words: &BTreeMap<u32, u64>| words.get(&entry.slot()).copied().unwrap_or_default();
+        let may = match entry.mode() {
+            Some(Mode::Answer) => of(&self.fence) == of(&self.cleared),
+            Some(Mode::Draining) => true,
+            Some(Mode::Known | Mode::Passive) | None => false,
+        };
+        may && self.now_ns < deadline
     }
 
     /// Says where the packets of a VIP go that is in the table.

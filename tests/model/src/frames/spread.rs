@@ -246,13 +246,10 @@ fn routes() -> Vec<Case> {
         .given(both(known_and_routed))
         .spread_to(NEW)
         .noting([0, 1, 0]),
-        Case::new(
-            "what routes bring is spread without a speaker",
-            segment(v4),
-        )
-        .given(both(routed))
-        .given(lapsed)
-        .spread_to(NEW),
+        Case::new("what routes bring is spread without a speaker", segment(v4))
+            .given(both(routed))
+            .given(lapsed)
+            .spread_to(NEW),
         Case::new(
             "what routes bring is the stack's long after the speaker",
             segment(v6),
