@@ -189,18 +189,7 @@ mod tests {
     use crate::member::{HeldEntry, HeldState};
 
     fn own() -> Own {
-        let profile = Profile {
-            name: "node-a".parse().unwrap(),
-            addresses: Vec::new(),
-            links: Vec::new(),
-            macs: Vec::new(),
-            is_draining: false,
-            is_stale: false,
-            rules: 0,
-            version: String::new(),
-            key: None,
-            newcomers: [].into(),
-        };
+        let profile = Profile::of("node-a".parse().unwrap());
         Own::new(&Start {
             me: NodeId(1),
             boot: Boot([1; 16]),
