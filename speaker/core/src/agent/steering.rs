@@ -129,7 +129,7 @@ impl Agent {
             last: &self.plan,
             routed: match shares.is_empty() {
                 true => BTreeSet::new(),
-                false => plan::told(&self.plan.bgp_outcomes),
+                false => plan::routed_vips(&self.plan.bgp_outcomes),
             },
             adopted: &self.spreading.adopted,
             unspread: &unspread,

@@ -211,7 +211,7 @@ metadata: {name: bgp, namespace: metallb-system, annotations: {heliograph.io/ste
 ";
 
 fn is_announced(agent: &Agent) -> bool {
-    plan::told(&agent.plan().bgp_outcomes).contains(&vip())
+    plan::routed_vips(&agent.plan().bgp_outcomes).contains(&vip())
 }
 
 /// By then it knows who else is there, and who had which share before.

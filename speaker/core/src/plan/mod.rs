@@ -63,7 +63,7 @@ pub use options::{Ports, Sources};
 pub use overlay::{beyond, overlay};
 pub use passed::{Passed, passed_over};
 pub use reason::{Reason, Unfit, Unmatched};
-pub use routes::{routes, told};
+pub use routes::{routed_vips, routes};
 pub use socket::Served;
 pub use steering::{Shares, Steering, prospects, shares};
 pub use wishes::{Wishes, heirs, lines, places, wishes};

@@ -87,7 +87,7 @@ impl Demand {
 }
 
 /// Every VIP that some peer is to be told of.
-pub fn told(outcomes: &BTreeMap<ServiceId, BgpOutcome>) -> BTreeSet<Vip> {
+pub fn routed_vips(outcomes: &BTreeMap<ServiceId, BgpOutcome>) -> BTreeSet<Vip> {
     outcomes.values().flat_map(vips_told).copied().collect()
 }
 
