@@ -148,11 +148,11 @@ impl Scene {
                 self.dead.insert(name(*number).parse().unwrap());
             }
             Change::Xxh3(is) => {
-                self.local.rules.election = if *is {
-                    crate::election::Election::Xxh3
-                } else {
-                    crate::election::Election::Sha256
-                };
+                let elections = [
+                    crate::election::Election::Sha256,
+                    crate::election::Election::Xxh3,
+                ];
+                self.local.rules.election = elections[usize::from(*is)];
             }
             Change::Peer(number, true) => {
                 let peer = bgp::peer(&name(*number), &format!("10.0.0.{number}"));
@@ -166,26 +166,26 @@ impl Scene {
             Change::NoBgpAdvertisement(number) => {
                 self.gone(Kind::BgpAdvertisement, &name(*number));
             }
-            Change::Held(ip, how) => {
-                let holds = [
-                    Hold::Holding,
-                    Hold::Preparing,
-                    Hold::Draining,
-                    Hold::Contested,
-                ];
-                let holding = Holding {
-                    hold: holds[usize::from(*how)],
-                    epoch: Epoch(2),
-                };
-                let group = GroupKey([192, 0, 2, *ip].into());
-                self.held.insert(group, holding);
-            }
+            Change::Held(ip, how) => self.hold(*ip, *how),
             Change::Link(is_up) => {
-                for link in self.local.links.values_mut() {
-                    link.is_up = *is_up;
-                }
+                let links = self.local.links.values_mut();
+                links.for_each(|link| link.is_up = *is_up);
             }
         }
+    }
+
+    fn hold(&mut self, ip: u8, how: u8) {
+        let holds = [
+            Hold::Holding,
+            Hold::Preparing,
+            Hold::Draining,
+            Hold::Contested,
+        ];
+        let holding = Holding {
+            hold: holds[usize::from(how)],
+            epoch: Epoch(2),
+        };
+        self.held.insert(GroupKey([192, 0, 2, ip].into()), holding);
     }
 
     fn gone(&mut self, kind: Kind, name: &str) {
