@@ -2,6 +2,7 @@
 //! it does when somebody changes them, when the resource makes no sense, and when it goes.
 
 mod inherited;
+mod repair;
 mod site;
 mod takeover;
 
