@@ -322,6 +322,7 @@ mod tests {
         for part in [
             compiler.as_str(),
             "cargo xtask image --arch",
+            "&& test -x /root-of-image/speaker\n",
             "\nFROM scratch\n",
             &user,
             "\nENTRYPOINT [\"/speaker\"]\n",
