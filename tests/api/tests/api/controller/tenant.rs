@@ -18,14 +18,14 @@ fn services_as_large_as_they_can_be_are_a_burden_to_nobody_else() {
     site.put(&chosen);
     let controller = site.controller("c-0", &[]);
     controller.until_it_says("allocationBegins");
-    for (_, bomb) in bombs() {
+    for bomb in bombs().into_values() {
         site.put(&bomb);
     }
     site.put(&service("web"));
     site.until("the address of somebody else", || {
         site.holds("web") == ["192.0.2.0"] || site.holds("web").len() == 1
     });
-    let names: Vec<String> = bombs().into_iter().map(|(name, _)| name).collect();
+    let names: Vec<String> = bombs().into_keys().collect();
     site.until("a word on each that gets none", || {
         names
             .iter()
