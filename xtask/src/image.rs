@@ -219,6 +219,17 @@ pub fn quick(architecture: Architecture, source: &Source) -> Result<Program> {
     })
 }
 
+/// Gets what it takes to start programs for all architectures, if it is missing.
+///
+/// # Errors
+/// When it cannot be had, with the command that would get it.
+pub fn ensure_emulators() -> Result<()> {
+    crate::tools::ensure_packages(
+        &[compile::EMULATORS],
+        "starting what is for other processors",
+    )
+}
+
 /// Gets what it takes to compile for an architecture, if it is missing.
 ///
 /// # Errors
@@ -311,6 +322,7 @@ mod tests {
         for part in [
             compiler.as_str(),
             "cargo xtask image --arch",
+            "&& test -x /root-of-image/speaker\n",
             "\nFROM scratch\n",
             &user,
             "\nENTRYPOINT [\"/speaker\"]\n",

@@ -62,6 +62,7 @@ impl Request {
             [] => Architecture::ALL.as_slice(),
             some => some,
         };
+        image::ensure_emulators()?;
         let dist = target().join("dist");
         if dist.exists() {
             fs::remove_dir_all(&dist).context("failed to empty target/dist")?;

@@ -8,17 +8,20 @@
 
 mod applied;
 mod collection;
+mod conversion;
 mod word;
 mod work;
 
 pub(super) use collection::Collection;
+pub(super) use conversion::{CRD, conversion};
 
 use crate::api::Failure;
 use crate::report::retry::Backoff;
 use crate::source::kube::Told;
 use applied::{Applied, lasting};
 use collection::{collections, judgements};
-use serde_json::{Value, json};
+use conversion::{CONVERSION_AGAIN, conversion_path, unconversion};
+use serde_json::Value;
 use speaker_core::crd::MetalLb;
 use speaker_core::crd::metallb::NAME;
 use speaker_core::deploy::{self, Object, Options};
@@ -49,6 +52,8 @@ pub(super) struct Desk {
     applied: BTreeMap<String, Applied>,
     /// Paths that were seen to with nothing left to do.
     done: BTreeSet<String>,
+    /// When the conversion is looked at again.
+    conversion_due: Time,
     /// What failed last, by path.
     troubles: BTreeMap<String, Trouble>,
 }
@@ -143,6 +148,7 @@ impl Desk {
             live: BTreeMap::new(),
             applied: BTreeMap::new(),
             done: BTreeSet::new(),
+            conversion_due: Time::default(),
             troubles: BTreeMap::new(),
         }
     }
@@ -291,6 +297,7 @@ impl Desk {
         work.into_iter()
             .find(|request| is_due(request))
             .or_else(|| words.find(|request| is_due(request)))
+            .or_else(|| self.conversion_again(now).filter(|request| is_due(request)))
     }
 
     /// When something that failed, or must wait, is due. What was due and is not done by now waits for something else.
@@ -320,6 +327,9 @@ impl Desk {
         answer: Result<Done, Hindrance>,
     ) -> Option<News> {
         let place = self.place(request);
+        if matches!(request, Request::Convert { by_webhook: true }) {
+            self.conversion_due = now + CONVERSION_AGAIN;
+        }
         match answer {
             Ok(done) => {
                 self.troubles.remove(&place);
@@ -358,8 +368,11 @@ impl Desk {
                 Some(News::Removed(place))
             }
             (Request::Clear { .. } | Request::Convert { .. }, Done::Is(_)) => {
-                self.done.insert(place.clone());
-                Some(News::Applied(place))
+                let is_new = self.done.insert(place.clone());
+                Some(match is_new {
+                    true => News::Applied(place),
+                    false => News::Repaired(place),
+                })
             }
             (_, Done::Nothing) => {
                 self.done.insert(place);
@@ -463,33 +476,8 @@ fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
-fn conversion_path() -> String {
-    CRD.to_owned()
-}
-
-/// As what the end of conversion goes.
-fn unconversion() -> String {
-    format!("{CRD}#None")
-}
-
-/// The stanza of the definition of BGPPeer by which its versions are converted.
-pub(super) fn conversion(namespace: &str, by_webhook: bool) -> Value {
-    if !by_webhook {
-        return json!({"strategy": "None", "webhook": null});
-    }
-    let service =
-        json!({"name": "metallb-webhook-service", "namespace": namespace, "path": "/convert"});
-    json!({
-        "strategy": "Webhook",
-        "webhook": {"clientConfig": {"service": service}, "conversionReviewVersions": ["v1beta1", "v1beta2"]},
-    })
-}
-
 const REPLACED_AGAIN: Span = Span::s(1); // somebody else takes the object away meanwhile
 
-/// The definition whose versions are converted.
-pub(super) const CRD: &str =
-    "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/bgppeers.metallb.io";
 #[cfg(test)]
 #[path = "desk_tests.rs"]
 mod tests;

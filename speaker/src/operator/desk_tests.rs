@@ -3,6 +3,7 @@
 use super::work::LEFTOVERS;
 use super::*;
 use crate::operator::settings::LABEL;
+use serde_json::json;
 use speaker_core::plan::Obstacle;
 
 /// What an API server would have, and the requests that came.
@@ -266,17 +267,35 @@ fn who_changes_an_object_again_and_again_is_answered_more_and_more_slowly() {
         if let Some(due) = played.desk.deadline(played.now) {
             played.now = played.now.max(due);
         }
-        assert_eq!(played.run(), ["apply Deployment controller"]);
+        assert_eq!(starting(&played.run(), "apply Deployment controller"), 1);
         waits.push(played.now.since(begun).ns() / 1_000_000_000);
     }
     assert_eq!(waits, [0, 1, 2, 4, 8, 16, 32, 32]);
     played.now += Span::s(400);
     played.edit(DEPLOYMENT, |object| object["spec"]["replicas"] = json!(0));
-    assert_eq!(
-        played.run(),
-        ["apply Deployment controller"],
-        "at once again"
-    );
+    let done = played.run();
+    assert_eq!(starting(&done, "apply Deployment controller"), 1, "at once");
+}
+
+#[test]
+fn the_conversion_is_looked_at_every_ten_seconds() {
+    let mut played = Played::new();
+    played.metallb(NAME, json!({}));
+    assert_eq!(starting(&played.run(), "convert true"), 1);
+    played.news.clear();
+    played.now += Span::ms(9_999);
+    assert_eq!(played.run(), [""; 0]);
+    played.now += Span::ms(1);
+    assert_eq!(played.run(), ["convert true"], "it was right");
+    assert_eq!(played.news, []);
+    played.now += Span::s(10);
+    let request = played.desk.next(played.now).unwrap();
+    played.answer(&request, Ok(Done::Is(json!({}))));
+    assert_eq!(played.news, [News::Repaired(CRD.to_owned())]);
+    assert_eq!(played.run(), [""; 0]);
+    played.gone(NAME);
+    played.now += Span::s(10);
+    assert_eq!(starting(&played.run(), "convert true"), 0);
 }
 
 #[test]

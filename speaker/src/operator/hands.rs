@@ -163,7 +163,10 @@ impl Hands {
         };
         let there = &live["spec"]["conversion"];
         let wanted = conversion(&self.namespace, by_webhook);
-        let service = |one: &Value| one["webhook"]["clientConfig"]["service"]["namespace"].clone();
+        let service = |one: &Value| {
+            let service = &one["webhook"]["clientConfig"]["service"];
+            ["namespace", "name", "path"].map(|field| service[field].clone())
+        };
         if there["strategy"] == wanted["strategy"] && service(there) == service(&wanted) {
             return Ok(Done::Nothing);
         }

@@ -48,8 +48,45 @@ pub(super) fn build(architecture: Architecture, source: &Source, pace: Pace) -> 
         fs::read(&object).with_context(|| format!("failed to read {}", object.display()))?;
     fit(&bytes, architecture, &object)
         .with_context(|| format!("{} is not fit for an image", program.display()))?;
+    if pace == Pace::Optimised {
+        starts(&program, architecture)?;
+    }
     Ok(bytes)
 }
+
+/// Starts a program for its version: here if it is for this machine, else by the emulator of Debian's qemu-user-static, if that is there.
+fn starts(program: &Path, architecture: Architecture) -> Result<()> {
+    let emulator = format!("qemu-{}-static", architecture.as_str());
+    let mut start = match Architecture::own() == Some(architecture) {
+        true => Command::new(program),
+        false if output(Command::new(&emulator).arg("--version")).is_ok() => {
+            let mut start = Command::new(&emulator);
+            start.arg(program);
+            start
+        }
+        false => {
+            say(&format!(
+                "NOT STARTED: the program for {} takes {emulator} (package {EMULATORS})",
+                architecture.as_str()
+            ));
+            return Ok(());
+        }
+    };
+    let said = output(start.arg("--version"))
+        .with_context(|| format!("{} does not start", program.display()))?;
+    if !said.contains(env!("CARGO_PKG_VERSION")) {
+        bail!("{} says of its version: {said:?}", program.display());
+    }
+    say(&format!(
+        "started for {}: {}",
+        architecture.as_str(),
+        said.trim()
+    ));
+    Ok(())
+}
+
+/// Debian's package of programs that run those of other architectures.
+pub(super) const EMULATORS: &str = "qemu-user-static";
 
 /// The speaker as [`build`] makes it, made anew from nothing and from a copy of the tree in `folder`, which is empty. The kernel object is the
 /// same: it is built in one place.
@@ -212,6 +249,7 @@ const COPY: &str =
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
 
     fn refusal(program: &[u8], architecture: Architecture, object: &[u8]) -> String {
         fit(program, architecture, object).unwrap_err().to_string()
@@ -228,6 +266,27 @@ mod tests {
         program[64] = segment;
         program.extend(b"kernel object");
         program
+    }
+
+    #[test]
+    fn a_program_that_does_not_start_or_is_of_another_version_is_refused() {
+        let own = Architecture::own().unwrap();
+        let folder = format!("heliograph-starts-{}", std::process::id());
+        let folder = std::env::temp_dir().join(folder);
+        fs::create_dir_all(&folder).unwrap();
+        let (text, program) = (folder.join("text"), folder.join("program"));
+        let refusal = |script: &str| {
+            fs::write(&text, format!("#!/bin/sh\n{script}\n")).unwrap();
+            fs::set_permissions(&text, fs::Permissions::from_mode(0o755)).unwrap();
+            // By another process: a child of another thread may hold open what this one wrote, and then it cannot be started.
+            tools::run(Command::new("cp").arg(&text).arg(&program)).unwrap();
+            starts(&program, own).err().map(|why| format!("{why:#}"))
+        };
+        let good = concat!("echo speaker ", env!("CARGO_PKG_VERSION"));
+        assert_eq!(refusal(good), None);
+        assert!(refusal("exit 1").unwrap().contains("does not start"));
+        assert!(refusal("echo speaker 0.0.0").unwrap().contains("0.0.0"));
+        fs::remove_dir_all(&folder).unwrap();
     }
 
     #[test]

@@ -72,16 +72,18 @@ fn unite(fields: &mut Map<String, Value>, more: &Value) {
     }
 }
 
-/// As whom people and their tools install. `manager` was that of MetalLB's operator before it applied.
-const INSTALLERS: [&str; 9] = [
+/// As whom people and their tools install; two are Flux's. `manager` was that of MetalLB's operator before it applied.
+const INSTALLERS: [&str; 11] = [
     "Helm",
     "argocd-controller",
     "before-first-apply",
     "helm",
+    "helm-controller",
     "kubectl",
     "kubectl-client-side-apply",
     "kubectl-create",
     "kubectl-replace",
+    "kustomize-controller",
     "manager",
 ];
 

@@ -1,6 +1,7 @@
 //! What is to be done: for a resource, and without one. Each is a list of which the first that is due is done.
 
-use super::{Asked, Desk, Request, conversion_path, unconversion};
+use super::conversion::{conversion_path, unconversion};
+use super::{Asked, Desk, Request};
 use serde_json::Value;
 use speaker_core::deploy::Object;
 use std::collections::BTreeSet;

@@ -1,7 +1,8 @@
 //! One event as a line.
 //!
 //! JSON keys are in alphabetical order, as MetalLB's are; `caller`, `level` and `ts` always stand there. A field
-//! whose `Debug` text is a JSON list of texts, as that of a list of `String`s, is shown as a list.
+//! whose `Debug` text is a JSON list of texts, as that of a list of `String`s, is shown as a list. What is long is cut: whoever may write
+//! an object must not fill a disk with what stands in it.
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -98,7 +99,7 @@ impl Line {
     }
 
     fn set(&mut self, field: &Field, value: Value) {
-        match (field.name(), value) {
+        match (field.name(), bounded(value)) {
             ("message", Value::String(text)) => self.message = text,
             ("message", value) => self.message = value.to_string(),
             (name, value) => {
@@ -149,6 +150,37 @@ impl Visit for Line {
         self.set(field, text.into());
     }
 }
+
+/// The value as it is written: texts to [`TEXT_BYTES_MAX`], lists to [`ITEMS_MAX`], and how much was left out.
+fn bounded(value: Value) -> Value {
+    match value {
+        Value::String(text) => cut(text).into(),
+        Value::Array(mut items) => {
+            let more = items.len().saturating_sub(ITEMS_MAX);
+            items.truncate(ITEMS_MAX);
+            let mut items: Vec<Value> = items.into_iter().map(bounded).collect();
+            if more > 0 {
+                items.push(format!("… {more} more").into());
+            }
+            items.into()
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => value,
+    }
+}
+
+fn cut(mut text: String) -> String {
+    let bytes = text.len();
+    if bytes > TEXT_BYTES_MAX {
+        text.truncate(text.floor_char_boundary(TEXT_BYTES_MAX));
+        write!(text, "… {} more bytes", bytes - text.len()).expect("a String takes all text");
+    }
+    text
+}
+
+/// Several times what the longest text of ours has without what others wrote.
+pub(super) const TEXT_BYTES_MAX: usize = 4096;
+/// More than a service or a pool has of anything that is told.
+const ITEMS_MAX: usize = 64;
 
 /// `report/log.rs:12`: the path within `src`.
 fn caller(file: Option<&str>, line: Option<u32>) -> String {

@@ -116,6 +116,24 @@ fn a_terminal_is_not_steered_by_what_an_object_says() {
 }
 
 #[test]
+fn what_an_object_says_is_cut_in_the_log() {
+    // A text of letters with two bytes, one byte off.
+    let long = format!("k{}", "é".repeat(100_000));
+    let lines = written(Level::Info, Look::Json, || {
+        let list: Vec<String> = (0..1000).map(|n| n.to_string()).collect();
+        tracing::warn!(key = long.as_str(), many = ?list, "about {long}");
+    });
+    let line: serde_json::Value = serde_json::from_str(&lines[0]).unwrap();
+    let key = line["key"].as_str().unwrap();
+    assert!(key.ends_with("é… 195906 more bytes"), "{}", &key[4000..]);
+    let message = line["msg"].as_str().unwrap();
+    assert!(message.starts_with("about k") && message.ends_with(" more bytes"));
+    let many = line["many"].as_array().unwrap();
+    assert_eq!((many.len(), &many[64]), (65, &"… 936 more".into()));
+    assert!(lines[0].len() < 10_000, "{}", lines[0].len());
+}
+
+#[test]
 fn levels_cut_off_what_is_less_severe() {
     let all = || {
         tracing::error!("e");

@@ -8,7 +8,7 @@
 use super::hang::now_ns;
 use super::probe::{MS, Prober};
 use super::traces::{cleanup, picture};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::process::{Child, Stdio};
@@ -212,7 +212,11 @@ fn remove(lab: &mut TestLab) {
     );
     let crd = lab.kubectl(&["get", "crd", "bgppeers.metallb.io", "-o", "json"]);
     let crd: Value = serde_json::from_str(&crd).unwrap();
-    assert_eq!(crd["spec"]["conversion"]["strategy"], "None");
+    assert_eq!(
+        crd["spec"]["conversion"],
+        json!({"strategy": "None"}),
+        "and no caBundle"
+    );
 }
 
 fn everything_is_as_it_was(lab: &TestLab, before: &BTreeMap<String, BTreeMap<String, String>>) {

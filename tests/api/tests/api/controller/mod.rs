@@ -8,6 +8,7 @@ mod leaders;
 mod proxied;
 mod recorded;
 mod site;
+mod tenant;
 mod verdict;
 mod versions;
 mod writes;

@@ -1,6 +1,8 @@
 //! The operator as a process against the double, with no more rights than its own roles give it: from the resource to objects, and what
 //! it does when somebody changes them, when the resource makes no sense, and when it goes.
 
+mod inherited;
+mod repair;
 mod site;
 mod takeover;
 
@@ -13,12 +15,21 @@ use std::collections::BTreeMap;
 
 /// What the operator of a site makes of a spec.
 fn wanted(spec: &Value) -> Vec<deploy::Object> {
+    wanted_with(spec, &usual())
+}
+
+/// The same where it has other flags.
+fn wanted_with(spec: &Value, usual: &deploy::Options) -> Vec<deploy::Object> {
+    let metallb = MetalLb::read(&json!({"metadata": {"name": "metallb"}, "spec": spec})).unwrap();
+    deploy::running(&metallb.options(usual))
+}
+
+fn usual() -> deploy::Options {
     let mut usual = deploy::Options::new("metallb-system", "heliograph:c", "heliograph:s");
     let label = ("heliograph.io/operated-by", "metallb-operator");
     usual.labels = BTreeMap::from([(label.0.to_owned(), label.1.to_owned())]);
     usual.has_policies = true;
-    let metallb = MetalLb::read(&json!({"metadata": {"name": "metallb"}, "spec": spec})).unwrap();
-    deploy::running(&metallb.options(&usual))
+    usual
 }
 
 /// Whether all of `wanted` is in `live`, which has defaults beside it.
@@ -236,8 +247,7 @@ fn metallb_5_6_a_spec_that_makes_no_sense_is_refused_by_the_webhook_and_else_tol
                spec.bgpBackend: \"bird\" is none of native, frr, frr-k8s, frr-k8s-external";
     assert_eq!(answer["message"], why);
     // As it was stored before there was a webhook.
-    let own = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/metallb-operator-webhook-configuration";
-    assert_eq!(site.double.delete(own), 200);
+    assert_eq!(site.double.delete(OWN_WEBHOOKS), 200);
     site.metallb("metallb", &json!({"bgpBackend": "bird"}));
     let told = "Degraded InvalidSpec MetalLB metallb-system/metallb: spec.bgpBackend: \"bird\" is none of native, frr, frr-k8s, frr-k8s-external";
     site.until("its status", || site.conditions("metallb") == [told]);
@@ -305,7 +315,12 @@ fn without_the_resource_nothing_stays_and_webhooks_go_first() {
     let _operator = site.operator(&[]);
     site.metallb("metallb", &json!({}));
     site.until_available();
-    // What a controller makes.
+    // What a controller makes, and writes into what is the operator's.
+    let bundle = &site.get(OWN_WEBHOOKS)["webhooks"][0]["clientConfig"]["caBundle"];
+    assert!(bundle.is_string(), "any will do");
+    let trust =
+        json!({"spec": {"conversion": {"webhook": {"clientConfig": {"caBundle": bundle}}}}});
+    site.merge(&format!("{CRD}?fieldManager=controller"), &trust);
     site.put(&json!({
         "apiVersion": "v1", "kind": "Secret",
         "metadata": {"name": "metallb-webhook-cert", "namespace": "metallb-system"},
@@ -321,7 +336,11 @@ fn without_the_resource_nothing_stays_and_webhooks_go_first() {
             site.get(path)["metadata"]["deletionTimestamp"].is_string()
         });
         assert!(site.get(WEBHOOKS).is_null(), "they go before");
-        assert_eq!(site.get(CRD)["spec"]["conversion"]["strategy"], "None");
+        assert_eq!(
+            site.get(CRD)["spec"]["conversion"],
+            json!({"strategy": "None"}),
+            "and no caBundle"
+        );
         let secret = "/api/v1/namespaces/metallb-system/secrets/metallb-webhook-cert";
         assert!(site.get(secret).is_object(), "while pods may use it");
     }
@@ -354,18 +373,7 @@ fn monitors_are_made_where_they_are_asked_for() {
         let told = "Degraded FailedToDeploy /apis/monitoring.coreos.com/v1/";
         conditions.iter().any(|one| one.starts_with(told))
     });
-    site.put(&json!({
-        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
-        "metadata": {"name": "servicemonitors.monitoring.coreos.com"},
-        "spec": {
-            "group": "monitoring.coreos.com", "scope": "Namespaced",
-            "names": {"plural": "servicemonitors", "kind": "ServiceMonitor"},
-            "versions": [{
-                "name": "v1", "served": true, "storage": true,
-                "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}},
-            }],
-        },
-    }));
+    site.has_prometheus_operator();
     site.until_available();
     let monitors = "/apis/monitoring.coreos.com/v1/namespaces/metallb-system/servicemonitors";
     let list = site.get(monitors);
@@ -392,3 +400,6 @@ fn several_controllers_have_a_budget_which_goes_when_there_is_one_again() {
         site.get(DEPLOYMENT)["spec"]["replicas"] == 1 && !site.get(budget)["spec"].is_object()
     });
 }
+
+/// The operator's own.
+const OWN_WEBHOOKS: &str = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/metallb-operator-webhook-configuration";

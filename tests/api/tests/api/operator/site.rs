@@ -34,6 +34,22 @@ impl Site {
         }
     }
 
+    /// The kind of which ServiceMonitors are.
+    pub(super) fn has_prometheus_operator(&self) {
+        self.put(&json!({
+            "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+            "metadata": {"name": "servicemonitors.monitoring.coreos.com"},
+            "spec": {
+                "group": "monitoring.coreos.com", "scope": "Namespaced",
+                "names": {"plural": "servicemonitors", "kind": "ServiceMonitor"},
+                "versions": [{
+                    "name": "v1", "served": true, "storage": true,
+                    "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}},
+                }],
+            },
+        }));
+    }
+
     /// Changes an object by hand.
     pub(super) fn edit(&self, path: &str, patch: &Value) {
         self.merge(&format!("{path}?fieldManager=kubectl-edit"), patch);
