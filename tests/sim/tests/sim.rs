@@ -219,6 +219,27 @@ fn void(seed: u64) -> History {
 }
 
 #[test]
+fn l5_1_nobody_is_armed_while_deciding_hangs() {
+    for seed in 0..WITNESSES {
+        let whole = History::of(seed);
+        let victim = (seed % whole.nodes as u64) as usize;
+        let fault = |kind, ms: u64, lasts_ms: u64| Fault {
+            kind,
+            begins: Begins::At(ms * MS),
+            lasts: lasts_ms * MS,
+        };
+        // It lapses, and asks to be armed between two hangs of deciding, while the pulse hangs as well.
+        let faults = vec![
+            fault(Kind::HangDecide(victim), 5_000, 2_300),
+            fault(Kind::HangPulse(victim), 7_200, 2_300),
+            fault(Kind::HangDecide(victim), 8_000, 2_200),
+        ];
+        let outcome = run(&History { faults, ..whole });
+        assert_eq!(outcome.broken, None, "{seed}");
+    }
+}
+
+#[test]
 fn a_history_happens_the_same_way_each_time() {
     for seed in 0..10 {
         let [first, second] = [(); 2].map(|()| run(&History::of(seed)));
