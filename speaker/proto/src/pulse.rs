@@ -29,6 +29,8 @@ pub struct Pulse {
 enum State {
     /// No deadline in force: waits for [`Input::Arm`].
     Disarmed,
+    /// The first turn that could renew a deadline writes one.
+    Arming,
     /// The stored deadline, to be moved before it passes.
     Armed(Time),
 }
@@ -36,7 +38,8 @@ enum State {
 /// What happens to [`Pulse`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Input {
-    /// No VIP is answered for with an older epoch any more: a first deadline may be written.
+    /// No VIP is answered for with an older epoch any more: a first deadline may be written, by a turn that could renew one. That turn is due
+    /// at once.
     Arm,
     /// The process stops and another is to follow: leave the kernel this much time. Only a deadline in force is moved.
     Promise(Span),
@@ -110,8 +113,8 @@ impl Machine for Pulse {
         self.lapse_if_past(now);
         match (input, self.state) {
             (Input::Arm, State::Disarmed) => {
-                self.store(now + PROMISE);
-                self.outputs.push_back(Output::Armed);
+                self.state = State::Arming;
+                self.next_turn = self.next_turn.min(now);
             }
             (Input::Arm, State::Armed(_)) => self.outputs.push_back(Output::Armed),
             (
@@ -120,18 +123,23 @@ impl Machine for Pulse {
                     observers,
                     decided,
                 },
-                State::Armed(_),
+                state @ (State::Arming | State::Armed(_)),
             ) => {
                 let heard = sends_accepted >= observers.min(SENDS_MIN);
                 let steered = now.since(decided) <= DECIDE_AGE_MAX;
                 if heard && steered {
                     self.store(now + PROMISE);
+                    if state == State::Arming {
+                        self.outputs.push_back(Output::Armed);
+                    }
                 }
             }
             (Input::Promise(grace), State::Armed(deadline)) => {
                 self.store(deadline.max(now + grace))
             }
-            (Input::Beat { .. } | Input::Promise(_), State::Disarmed) => {}
+            (Input::Beat { .. }, State::Disarmed)
+            | (Input::Arm, State::Arming)
+            | (Input::Promise(_), State::Disarmed | State::Arming) => {}
         }
     }
 
@@ -270,13 +278,18 @@ mod tests {
     }
 
     #[test]
-    fn arming_starts_a_new_deadline_once() {
+    fn arming_starts_a_new_deadline_at_once_and_once() {
         let mut pulse = Pulse::new(Time::ms(1000), Time::ms(0));
         assert!(!pulse.is_armed());
+        assert_eq!(
+            turn(&mut pulse, Time::ms(1000), Time::ms(1000)),
+            [Output::Beat]
+        );
+        pulse.input(Time::ms(1010), Input::Arm);
         pulse.input(Time::ms(1010), Input::Arm);
         assert_eq!(
-            outputs(&mut pulse),
-            [Output::Store(Time::ms(1510)), Output::Armed]
+            turn(&mut pulse, Time::ms(1010), Time::ms(1005)),
+            [Output::Beat, Output::Store(Time::ms(1510)), Output::Armed]
         );
         pulse.input(Time::ms(1020), Input::Arm);
         assert_eq!(
@@ -284,6 +297,37 @@ mod tests {
             [Output::Armed],
             "armed already: nothing to write"
         );
+    }
+
+    #[test]
+    fn l5_1_a_first_deadline_is_not_written_for_a_deciding_loop_that_hangs() {
+        let mut pulse = Pulse::new(Time::ms(1000), Time::ms(0));
+        pulse.input(Time::ms(1000), Input::Arm);
+        assert_eq!(
+            turn(&mut pulse, Time::ms(1000), Time::ms(899)),
+            [Output::Beat]
+        );
+        assert!(!pulse.is_armed());
+        assert_eq!(
+            turn(&mut pulse, Time::ms(1050), Time::ms(1040)),
+            [Output::Beat, Output::Store(Time::ms(1550)), Output::Armed],
+            "what was asked for is not forgotten"
+        );
+    }
+
+    #[test]
+    fn l5_1_a_first_deadline_waits_for_heartbeats_that_are_taken() {
+        let mut pulse = Pulse::new(Time::ms(1000), Time::ms(0));
+        pulse.input(Time::ms(1000), Input::Arm);
+        for (sends_accepted, is_armed) in [(0, false), (1, false), (2, true)] {
+            let beat = Input::Beat {
+                sends_accepted,
+                observers: 5,
+                decided: Time::ms(1000),
+            };
+            pulse.input(Time::ms(1000), beat);
+            assert_eq!(pulse.is_armed(), is_armed, "{sends_accepted}");
+        }
     }
 
     #[test]
@@ -305,6 +349,11 @@ mod tests {
         assert_eq!(outputs(&mut pulse), [Output::Store(Time::ms(11_001))]);
         pulse.input(Time::ms(1002), Input::Promise(Span::ms(0)));
         assert_eq!(outputs(&mut pulse), [Output::Store(Time::ms(11_001))]);
+
+        let mut arming = Pulse::new(Time::ms(1000), Time::ms(0));
+        arming.input(Time::ms(1000), Input::Arm);
+        arming.input(Time::ms(1000), Input::Promise(Span::s(10)));
+        assert_eq!(outputs(&mut arming), []);
 
         let mut lapsed = armed(Time::ms(1000), Time::ms(1400));
         lapsed.input(Time::ms(1400), Input::Promise(Span::s(10)));

@@ -135,7 +135,6 @@ fn begin<S: Fn(Said)>(
         told,
         wake,
         say,
-        wants_arm: false,
         leaving: None,
     };
     Ok((thread, handle))
@@ -150,8 +149,6 @@ struct Thread<S> {
     told: Receiver<gossip::Input>,
     wake: Wake,
     say: S,
-    /// Arming was asked for before there was a secret.
-    wants_arm: bool,
     /// The promise that observers were asked for, and who waits for it.
     leaving: Option<(Span, SyncSender<bool>)>,
 }
@@ -191,14 +188,8 @@ impl<S: Fn(Said)> Thread<S> {
     fn listen(&mut self, turn: Time) -> bool {
         for _ in 0..ASKS {
             match self.asked.try_recv() {
-                Ok(Ask::Arm) if self.members.is_waiting() => self.wants_arm = true,
                 Ok(Ask::Arm) => self.pulse.input(turn, Input::Arm),
-                Ok(Ask::Keys(keys)) => {
-                    self.members.install(turn, keys);
-                    if std::mem::take(&mut self.wants_arm) {
-                        self.pulse.input(turn, Input::Arm);
-                    }
-                }
+                Ok(Ask::Keys(keys)) => self.members.install(turn, keys),
                 Ok(Ask::Promise(grace, done)) => self.leave(turn, grace, done),
                 Err(TryRecvError::Empty) => break,
                 Err(TryRecvError::Disconnected) => return false,

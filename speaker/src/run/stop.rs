@@ -48,7 +48,7 @@ impl Left {
                 "until the grace has passed the kernel goes on answering"
             }
             Self::ToSuccessor => {
-                "not every observer knows of it: the kernel falls silent at its deadline"
+                "not every observer knows of it, or a void promise of another node may last: the kernel falls silent at its deadline"
             }
             Self::ToOthers | Self::Nothing => {
                 "nothing is promised: the kernel falls silent at its deadline"

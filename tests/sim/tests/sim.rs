@@ -219,6 +219,60 @@ fn void(seed: u64) -> History {
 }
 
 #[test]
+fn l6_3_who_took_from_a_void_promise_does_not_leave_it_unclaimed() {
+    let outcomes: Vec<Outcome> = (0..WITNESSES).map(|seed| run(&unclaimed(seed))).collect();
+    let all = ["a promise was void", "promise not noted"];
+    let seen = |outcome: &&Outcome| all.iter().all(|what| outcome.coverage.has(what));
+    assert!(outcomes.iter().filter(seen).count() > 0);
+    let broken = outcomes.iter().filter_map(|o| o.broken.as_ref());
+    assert_eq!(broken.collect::<Vec<_>>(), Vec::<&Broken>::new());
+}
+
+/// A node that restarts is cut off from its segment, so that its promise is void and another takes; that one restarts as well before the cut
+/// ends, and nobody would claim what both kernels answer for.
+fn unclaimed(seed: u64) -> History {
+    let mut history = void(seed);
+    let again = Fault {
+        begins: Begins::On {
+            state: Hold::Holding,
+            nth: 0,
+            delay: 20 * MS,
+            from: 5_700 * MS,
+            latest: 8_000 * MS,
+            is_own: true,
+        },
+        lasts: 8_000 * MS,
+        ..history.faults[0].clone()
+    };
+    for (fault, ms) in history.faults.iter_mut().zip([9_000, 3_400]) {
+        fault.lasts = ms * MS;
+    }
+    history.faults.push(again);
+    history
+}
+
+#[test]
+fn l5_1_nobody_is_armed_while_deciding_hangs() {
+    for seed in 0..WITNESSES {
+        let whole = History::of(seed);
+        let victim = (seed % whole.nodes as u64) as usize;
+        let fault = |kind, ms: u64, lasts_ms: u64| Fault {
+            kind,
+            begins: Begins::At(ms * MS),
+            lasts: lasts_ms * MS,
+        };
+        // It lapses, and asks to be armed between two hangs of deciding, while the pulse hangs as well.
+        let faults = vec![
+            fault(Kind::HangDecide(victim), 5_000, 2_300),
+            fault(Kind::HangPulse(victim), 7_200, 2_300),
+            fault(Kind::HangDecide(victim), 8_000, 2_200),
+        ];
+        let outcome = run(&History { faults, ..whole });
+        assert_eq!(outcome.broken, None, "{seed}");
+    }
+}
+
+#[test]
 fn a_history_happens_the_same_way_each_time() {
     for seed in 0..10 {
         let [first, second] = [(); 2].map(|()| run(&History::of(seed)));

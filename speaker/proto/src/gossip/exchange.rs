@@ -267,8 +267,13 @@ fn stable(item: &Item) -> u64 {
         item.held_version,
         item.standing as u64,
     ];
-    let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_be_bytes()).collect();
-    wire::hash(&[&bytes[..], &item.boot.0].concat())
+    let mut bytes = [0; 8 * 5 + 16];
+    let (said, boot) = bytes.split_at_mut(8 * words.len());
+    for (place, word) in said.chunks_exact_mut(8).zip(words) {
+        place.copy_from_slice(&word.to_be_bytes());
+    }
+    boot.copy_from_slice(&item.boot.0);
+    wire::hash(&bytes)
 }
 
 /// One exchange a second and node brings news to a thousand in some ten seconds; what matters sooner is sent to all at once.

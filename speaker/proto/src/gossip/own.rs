@@ -2,7 +2,7 @@
 
 use super::wire::{self, CHANGES_MAX, Delta};
 use super::{HELD_MAX, Start};
-use crate::member::{Boot, HeldSet, HeldVersion, NodeId, Profile};
+use crate::member::{Boot, HeldSet, HeldState, HeldVersion, NodeId, Profile};
 use crate::{GroupKey, Span, Time};
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -100,6 +100,12 @@ impl Own {
         true
     }
 
+    /// Whether this node answers for a group.
+    pub(super) fn holds(&self, group: GroupKey) -> bool {
+        let entry = self.held.get(&group);
+        entry.is_some_and(|entry| entry.state == HeldState::Holding)
+    }
+
     /// What brings anyone who has `base`, or a version between it and the present one, to the present one. `None`: too much.
     pub(super) fn delta(&self, base: u64) -> Option<Delta> {
         if base < self.history_base || base >= self.held_version {
@@ -186,7 +192,7 @@ const RIVAL_FOR: Span = Span::s(30);
 mod tests {
     use super::*;
     use crate::Epoch;
-    use crate::member::{HeldEntry, HeldState};
+    use crate::member::HeldEntry;
 
     fn own() -> Own {
         let profile = Profile::of("node-a".parse().unwrap());

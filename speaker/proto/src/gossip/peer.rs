@@ -40,6 +40,8 @@ pub(super) struct Peer {
     pub(super) is_in_grace: bool,
     /// Observers that say that its kernel does not answer, and when they did; of this boot.
     pub(super) voids: BTreeMap<NodeId, Time>,
+    /// Until when its kernel may answer although its promise was void; of this boot.
+    pub(super) void_until: Time,
     pub(super) contact: Contact,
     /// How often something of it was asked for.
     pub(super) pulls: u32,
@@ -234,6 +236,7 @@ impl Peer {
             is_reachable: false,
             is_in_grace: false,
             voids: BTreeMap::new(),
+            void_until: Time::default(),
             contact: Contact::default(),
             pulls: 0,
             unanswered: 0,

@@ -1,7 +1,8 @@
 //! Before the process stops: asking the observers to wait for the next one, or taking leave. And what voids a promise of another's (L6.3).
 //!
 //! While a member is in its grace its observers ask its kernel, which is deciding's affair. One that gets no answer says so before all, and once two do
-//! the promise counts no longer than an ordinary heartbeat's: the usual votes follow at once.
+//! the promise counts no longer than an ordinary heartbeat's: the usual votes follow at once. Who takes then promises nothing itself while that kernel
+//! may still answer.
 
 use super::machine::Gossip;
 use super::observers::observes;
@@ -40,6 +41,9 @@ impl Parting {
 
 impl Gossip {
     pub(super) fn begin_promise(&mut self, now: Time, grace: Span) {
+        if self.stands_in(now) {
+            return self.push_output(Output::Promised(false));
+        }
         self.promise = Some(Promise {
             until: now + grace + PROMISE_WAIT,
             begun: now,
@@ -55,13 +59,26 @@ impl Gossip {
         }
     }
 
+    /// Whether this node answers for what another kernel may answer for still, whose promise was void: only claims end that, and nobody sends
+    /// them while this node's speaker is away.
+    fn stands_in(&self, now: Time) -> bool {
+        let mut lasting = self.peers.values().filter(|peer| now < peer.void_until);
+        lasting.any(|peer| {
+            let held = peer.held.value.iter();
+            held.flat_map(|held| held.keys())
+                .any(|group| self.own.holds(*group))
+        })
+    }
+
     pub(super) fn promise_turn(&mut self, now: Time) {
+        let stands_in = self.promise.is_some() && self.stands_in(now);
         let Some(promise) = self.promise.as_mut().filter(|p| !p.is_settled) else {
             // Once it is over, heartbeats promise the ordinary again.
             self.promise.take_if(|promise| promise.until <= now);
             return;
         };
-        if promise.waiting.is_empty() {
+        // What is taken meanwhile counts as well: then it is taken back.
+        if promise.waiting.is_empty() && !stands_in {
             promise.is_settled = true;
             return self.push_output(Output::Promised(true));
         }
@@ -167,6 +184,7 @@ impl Gossip {
         let is_void = peer.voids.len() + usize::from(own) >= QUORUM;
         let is_heard = peer.heard.is_some_and(|heard| now < heard + REACHABLE);
         if is_void && !is_heard && peer.life.promise > PROMISE {
+            peer.void_until = peer.life.silent_at();
             peer.life.promise = PROMISE;
             self.counts.voided += 1;
             self.judge(now, node);

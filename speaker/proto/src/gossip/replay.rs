@@ -66,6 +66,8 @@ fn place(number: u64) -> (usize, u64) {
 #[derive(Debug)]
 pub(super) struct Challenges {
     open: BTreeMap<(NodeId, Boot), Open>,
+    /// Before this none of them can be replaced: nobody looks for one with every datagram of a flood.
+    full_until: Time,
     prefix: u64,
     counter: u64,
 }
@@ -86,6 +88,7 @@ impl Challenges {
             .fold(seed, |mixed, byte| mix(mixed ^ u64::from(*byte)));
         Self {
             open: BTreeMap::new(),
+            full_until: Time::default(),
             prefix,
             counter: 0,
         }
@@ -98,11 +101,8 @@ impl Challenges {
         node: NodeId,
         boot: Boot,
     ) -> Result<[u8; 16], Silence> {
-        if !self.open.contains_key(&(node, boot)) && self.open.len() >= OPEN_MAX {
-            self.open.retain(|_, open| now.since(open.begun) < OPEN_FOR);
-            if self.open.len() >= OPEN_MAX {
-                return Err(Silence::Full);
-            }
+        if self.open.len() >= OPEN_MAX && !self.open.contains_key(&(node, boot)) {
+            self.make_room(now)?;
         }
         let counter = self.counter;
         let prefix = self.prefix;
@@ -125,6 +125,19 @@ impl Challenges {
         }
         open.sent = now;
         Ok(open.nonce)
+    }
+
+    fn make_room(&mut self, now: Time) -> Result<(), Silence> {
+        if now < self.full_until {
+            return Err(Silence::Full);
+        }
+        self.open.retain(|_, open| now.since(open.begun) < OPEN_FOR);
+        if self.open.len() < OPEN_MAX {
+            return Ok(());
+        }
+        let oldest = self.open.values().map(|open| open.begun).min();
+        self.full_until = oldest.unwrap_or(now) + OPEN_FOR;
+        Err(Silence::Full)
     }
 
     /// Takes an answer; whether it proves the boot.
@@ -219,8 +232,10 @@ mod tests {
             );
         }
         let one_more = NodeId(9_999);
-        let full = challenges.challenge(Time::ms(999), one_more, BOOT);
-        assert_eq!(full, Err(Silence::Full));
+        for ms in [1, 999] {
+            let full = challenges.challenge(Time::ms(ms), one_more, BOOT);
+            assert_eq!(full, Err(Silence::Full));
+        }
         assert!(
             challenges
                 .challenge(Time::ms(1_000), one_more, BOOT)

@@ -1,6 +1,7 @@
 //! Finding others: addresses that the object source names, and when it is known who is there.
 
 use super::machine::Gossip;
+use super::peer::Peer;
 use super::schedule::FANOUT;
 use super::wire::{ANYONE, Message};
 use crate::member::NodeId;
@@ -151,11 +152,11 @@ impl Gossip {
         if now >= begun + SETTLE_MAX {
             return true;
         }
-        let is_quiet = self.seeds.silent_until().is_some_and(|until| now >= until);
-        let mut alive = self.peers.values().filter(|peer| peer.is_alive());
+        // Asked with every datagram of a start: what costs least comes first.
         let is_alone = self.live.len() == 1;
-        let is_held_known = alive.all(|peer| peer.held.version(peer.boot) > 0);
-        is_quiet && is_held_known && (self.seeds.is_synced || is_alone)
+        let is_held_known = |peer: &Peer| !peer.is_alive() || peer.held.version(peer.boot) > 0;
+        let is_quiet = || self.seeds.silent_until().is_some_and(|until| now >= until);
+        (self.seeds.is_synced || is_alone) && self.peers.values().all(is_held_known) && is_quiet()
     }
 }
 

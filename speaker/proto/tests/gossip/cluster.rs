@@ -455,13 +455,13 @@ impl Cluster {
             return;
         }
         let copies = 1 + usize::from(self.net.twice > 0.0 && self.share() <= self.net.twice);
-        for _ in 0..copies {
+        for received in std::iter::repeat_n(received, copies) {
             if self.net.loss > 0.0 && self.share() <= self.net.loss {
                 continue;
             }
             let jitter = -self.share().ln() * self.net.jitter.ns() as f64;
             let delay = Span::from_ns(self.net.delay.ns() + jitter as u64);
-            self.schedule(self.now + delay, Event::Arrive(to, received.clone()));
+            self.schedule(self.now + delay, Event::Arrive(to, received));
         }
     }
 

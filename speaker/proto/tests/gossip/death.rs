@@ -1,9 +1,9 @@
 //! Who is found dead, when, and who is not (L2.1, L3.1 b).
 
 use crate::cluster::{Cluster, Net, Verdict};
-use speaker_proto::Span;
 use speaker_proto::gossip::Input;
-use speaker_proto::member::Standing;
+use speaker_proto::member::{HeldEntry, HeldSet, HeldState, Standing};
+use speaker_proto::{Epoch, GroupKey, Span};
 
 fn of(cluster: &Cluster, node: usize) -> Vec<Verdict> {
     let verdicts = cluster.verdicts.iter();
@@ -257,7 +257,10 @@ fn l6_3_a_successor_within_the_promise_is_alive_all_the_time() {
 
 /// Node 0 of six stopped with a promise that all noted, and is not heard any more.
 fn in_grace(seed: u64) -> Cluster {
-    let mut cluster = Cluster::settled(seed, Net::lan(0.0), 6);
+    stopped(Cluster::settled(seed, Net::lan(0.0), 6))
+}
+
+fn stopped(mut cluster: Cluster) -> Cluster {
     cluster.input(0, Input::Promise(Span::s(10)));
     cluster.run(Span::ms(200));
     assert_eq!(cluster.nodes[0].promised, Some(true));
@@ -289,6 +292,60 @@ fn l6_3_two_whose_kernel_probes_are_not_answered_void_a_promise_for_all() {
         assert!(verdict.silent_at >= verdict.last_beat + Span::ms(600));
     }
     assert!(wrong(&cluster).is_empty());
+}
+
+/// What a node says that holds one group.
+fn holding(epoch: u64) -> HeldSet {
+    let entry = HeldEntry {
+        epoch: Epoch(epoch),
+        state: HeldState::Holding,
+    };
+    HeldSet::from([(GroupKey([203, 0, 113, 1].into()), entry)])
+}
+
+/// Node 0 of six held a group and is in its grace, and two say that its kernel does not answer.
+fn void(seed: u64) -> Cluster {
+    let mut cluster = Cluster::settled(seed, Net::lan(0.0), 6);
+    cluster.publish(0, 1, holding(1));
+    cluster.run(Span::ms(100));
+    let mut cluster = stopped(cluster);
+    let id = cluster.nodes[0].id;
+    cluster.input(1, Input::Kernel(id, true));
+    cluster.input(3, Input::Kernel(id, true));
+    cluster.run(Span::ms(500));
+    assert_eq!(of(&cluster, 0).len(), 5);
+    cluster
+}
+
+#[test]
+fn l6_3_who_stands_in_for_a_void_promise_promises_nothing_while_that_may_last() {
+    let mut cluster = void(26);
+    cluster.publish(1, 1, holding(2));
+    for (node, is_kept) in [(1, false), (2, true)] {
+        cluster.input(node, Input::Promise(Span::ms(600)));
+        cluster.run(Span::ms(200));
+        assert_eq!(cluster.nodes[node].promised, Some(is_kept), "{node}");
+    }
+    cluster.run(Span::s(10));
+    cluster.input(1, Input::Promise(Span::s(10)));
+    cluster.run(Span::ms(200));
+    assert_eq!(
+        cluster.nodes[1].promised,
+        Some(true),
+        "that kernel is silent"
+    );
+}
+
+#[test]
+fn l6_3_what_is_taken_from_a_void_promise_while_observers_are_asked_counts_too() {
+    let mut cluster = void(27);
+    cluster.input(1, Input::Promise(Span::s(10)));
+    cluster.publish(1, 1, holding(2));
+    cluster.run(Span::ms(210));
+    assert_eq!(cluster.nodes[1].promised, Some(false));
+    cluster.kill(1);
+    cluster.run(Span::ms(900));
+    assert_eq!(of(&cluster, 1).len(), 4, "the ordinary deadline stands");
 }
 
 #[test]
