@@ -26,7 +26,7 @@ use crate::plan::{self, Held, Memo, Plan, Wishes};
 use crate::problem::Problem;
 use crate::world::World;
 use speaker_proto::hold::{self, Holds};
-use speaker_proto::member::{Directory, Roster};
+use speaker_proto::member::{Directory, HeldSet, HeldVersion, Roster};
 use speaker_proto::{Epoch, Mac, Machine, Span, Time, Vip};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -190,6 +190,16 @@ impl Agent {
         let spread = self.spreading.due.map(|due| (due, "steering"));
         let all = [own, failures, spread, self.holds.deadline()];
         all.into_iter().flatten().min_by_key(|(due, _)| *due)
+    }
+
+    /// Whether a plan is to be made of what changed.
+    pub const fn is_settling(&self) -> bool {
+        self.due.is_some()
+    }
+
+    /// What the members are told that this node holds, and under which version.
+    pub fn said_to_hold(&self) -> (HeldVersion, &Arc<HeldSet>) {
+        self.holds.published()
     }
 
     /// The plan in force.

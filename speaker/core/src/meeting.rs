@@ -4,13 +4,18 @@
 //! family and not on the other. Speakers never meet over a VIP, which is somewhere else tomorrow, nor over a link-local
 //! address, which means nothing on another link. Knows nothing of sockets or of when anything is sent.
 
+use crate::allocator::Assignments;
 use crate::local::{Local, Rules};
+use crate::node::Node;
+use crate::service::{Service, ServiceId};
+use crate::shared_map::SharedMap;
 use crate::world::World;
 use speaker_proto::gossip::MEMBERS_MAX;
 use speaker_proto::member::{ADDRESSES_MAX, LINKS_MAX, MACS_MAX, Profile};
 use speaker_proto::{Mac, NodeName};
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// Where the speakers of the other nodes may be heard: at most [`ADDRESSES_MAX`] addresses of each node, of [`MEMBERS_MAX`] nodes.
@@ -41,6 +46,33 @@ pub fn own_addresses(
     ips.into_iter()
         .map(|ip| SocketAddr::new(ip, port))
         .collect()
+}
+
+/// What addresses to meet at depend on in the world, as it was at some time: objects of other kinds change much more often.
+#[derive(Clone, Debug)]
+pub struct Ground {
+    nodes: SharedMap<NodeName, Arc<Node>>,
+    services: SharedMap<ServiceId, Arc<Service>>,
+    assignments: Option<Arc<Assignments>>,
+}
+
+impl Ground {
+    /// That of a world.
+    pub fn of(world: &World) -> Self {
+        Self {
+            nodes: world.nodes.clone(),
+            services: world.services.clone(),
+            assignments: world.assignments.clone(),
+        }
+    }
+
+    /// Whether [`seeds`] and [`own_addresses`] of a world are as they were.
+    pub fn is_of(&self, world: &World) -> bool {
+        let given = |assignments: &Option<Arc<Assignments>>| assignments.as_ref().map(Arc::as_ptr);
+        self.nodes.is_same_version(&world.nodes)
+            && self.services.is_same_version(&world.services)
+            && given(&self.assignments) == given(&world.assignments)
+    }
 }
 
 /// What this node says of itself, but for its secret, which is not known here. Its links' own hardware addresses come first, so that they are there when `macs` are too many.
@@ -117,8 +149,8 @@ mod tests {
     use super::*;
     use crate::election::{Election, Placement};
     use crate::local::Link;
-    use crate::node::Node;
-    use crate::object::Object;
+    use crate::node::Namespace;
+    use crate::object::{Kind, Object, ObjectKey};
 
     fn world(nodes: &[(&str, &[&str])]) -> World {
         let mut world = World::default();
@@ -141,6 +173,24 @@ mod tests {
 
     fn texts<'a>(addresses: impl IntoIterator<Item = &'a SocketAddr>) -> Vec<String> {
         addresses.into_iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn addresses_to_meet_at_stay_while_nodes_and_services_do() {
+        let mut world = world(&[("n1", &["192.0.2.1"])]);
+        let ground = Ground::of(&world);
+        world.synced(Kind::EndpointSlice);
+        world.put(Ok(Object::Namespace(Namespace {
+            name: "web".into(),
+            labels: [].into(),
+        })));
+        assert!(ground.is_of(&world));
+        let mut given = world.clone();
+        given.assignments = Some(Arc::default());
+        assert!(!ground.is_of(&given), "an address that was given is a VIP");
+        assert!(Ground::of(&given).is_of(&given));
+        world.gone(&ObjectKey::new(Kind::Node, "", "n1"));
+        assert!(!ground.is_of(&world));
     }
 
     #[test]

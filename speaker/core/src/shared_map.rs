@@ -237,6 +237,18 @@ impl<K, V> Default for SharedMap<K, V> {
     }
 }
 
+impl<K: Ord + Clone, V: Clone> FromIterator<(K, V)> for SharedMap<K, V> {
+    fn from_iter<I: IntoIterator<Item = (K, V)>>(entries: I) -> Self {
+        let mut map = Self::default();
+        for (key, value) in entries {
+            map.insert(key, value);
+        }
+        map
+    }
+}
+
+impl<K: Eq, V: Eq> Eq for SharedMap<K, V> {}
+
 impl<K: PartialEq, V: PartialEq> PartialEq for SharedMap<K, V> {
     fn eq(&self, other: &Self) -> bool {
         self.is_same_version(other) || self.iter().eq(other.iter())

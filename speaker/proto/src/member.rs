@@ -61,6 +61,24 @@ pub struct Profile {
     pub newcomers: BTreeSet<NodeId>,
 }
 
+impl Profile {
+    /// That of a node that says nothing but its name, for whoever fills in what matters.
+    pub const fn of(name: NodeName) -> Self {
+        Self {
+            name,
+            addresses: Vec::new(),
+            links: Vec::new(),
+            macs: Vec::new(),
+            is_draining: false,
+            is_stale: false,
+            rules: 0,
+            version: String::new(),
+            key: None,
+            newcomers: BTreeSet::new(),
+        }
+    }
+}
+
 /// A link of a member that can answer now.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct MemberLink {

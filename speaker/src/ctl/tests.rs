@@ -1007,14 +1007,29 @@ fn programs_find_states_in_the_status() {
     assert_eq!(json["problems"][0]["field"], "spec.addresses[0]");
 }
 
+/// Whatever is written, as it comes.
+struct Said(std::sync::mpsc::Sender<String>);
+
+impl std::io::Write for Said {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let text = String::from_utf8_lossy(bytes).into_owned();
+        self.0.send(text).map_err(std::io::Error::other)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
 #[test]
 fn watching_tells_changes_until_the_speaker_ends() {
     let bench = Bench::new();
     let (path, changes) = (bench.path(), bench.changes.clone());
+    let (said, out) = std::sync::mpsc::channel();
     let watcher = std::thread::spawn(move || {
-        let mut out = Vec::new();
-        let end = ask(&path, &Question::Watch, Form::Json, &mut out).unwrap_err();
-        (String::from_utf8(out).unwrap(), end.to_string())
+        let end = ask(&path, &Question::Watch, Form::Json, &mut Said(said)).unwrap_err();
+        end.to_string()
     });
     while changes.receiver_count() == 0 {
         std::thread::yield_now();
@@ -1029,17 +1044,16 @@ fn watching_tells_changes_until_the_speaker_ends() {
     changes
         .send(Event::new(Kind::Link, "eth0", "lost its carrier"))
         .unwrap();
-    while !changes.is_empty() {
-        std::thread::yield_now();
+    // Both arrived before the speaker ends.
+    let expected = "{\"because\":\"a stranger claims it\",\"event\":\"claim\",\"subject\":\"192.0.2.10\"}\n\
+         {\"because\":\"lost its carrier\",\"event\":\"link\",\"subject\":\"eth0\"}\n";
+    let mut told = String::new();
+    while told.len() < expected.len() {
+        told += &out.recv_timeout(Duration::from_secs(30)).unwrap();
     }
-    std::thread::sleep(Duration::from_millis(50));
+    assert_eq!(told, expected);
     drop(bench);
-    let (out, end) = watcher.join().unwrap();
-    assert_eq!(
-        out,
-        "{\"because\":\"a stranger claims it\",\"event\":\"claim\",\"subject\":\"192.0.2.10\"}\n\
-         {\"because\":\"lost its carrier\",\"event\":\"link\",\"subject\":\"eth0\"}\n"
-    );
+    let end = watcher.join().unwrap();
     assert!(end.contains("has ended"), "{end}");
 }
 

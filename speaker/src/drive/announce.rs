@@ -33,6 +33,8 @@ pub(crate) struct Announcer {
     sent: watch::Sender<GratuitousSent>,
     deadline: DeadlineCell,
     views: watch::Receiver<Option<Arc<View>>>,
+    /// The tables that the machine knows, and whether a deadline was in force: most views differ in other things.
+    known: Option<(Arc<Tables>, bool)>,
 }
 
 /// What is opened while the capabilities are there, and where things go.
@@ -93,6 +95,7 @@ impl Announcer {
             sent,
             deadline,
             views,
+            known: None,
         }
     }
 
@@ -136,6 +139,13 @@ impl Announcer {
                 tracing::warn!(error = format!("{error:#}"), "failed to look at the groups");
             }
         }
+        let is_known = |(tables, is_armed): &(Arc<Tables>, bool)| {
+            Arc::ptr_eq(tables, &view.tables) && *is_armed == view.is_armed
+        };
+        if self.known.as_ref().is_some_and(is_known) {
+            return;
+        }
+        self.known = Some((Arc::clone(&view.tables), view.is_armed));
         let answers = if view.is_armed {
             answers(&view.tables)
         } else {

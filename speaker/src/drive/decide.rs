@@ -16,7 +16,6 @@ use speaker_core::plan::{Held, Plan};
 use speaker_core::tables::{self, Memory, TableChange, Tables};
 use speaker_core::{LinkName, Local, Members, Problem, World};
 use speaker_proto::gossip;
-use speaker_proto::member::{HeldSet, HeldVersion};
 use speaker_proto::{GroupKey, Mac, Machine, NodeId, NodeName, Span, Time, Vip};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -52,6 +51,8 @@ pub(crate) struct View {
     pub(crate) is_armed: bool,
     /// What the thread has done so far.
     pub(crate) work: Work,
+    /// When all of it was so.
+    pub(crate) at: Time,
 }
 
 /// What the deciding thread has done.
@@ -107,8 +108,8 @@ pub(crate) struct Decide {
     outlets: Outlets,
     problems: Vec<Problem>,
     fences: Fences,
-    /// The newest held set that the pulse has not taken.
-    unsaid: Option<(HeldVersion, Arc<HeldSet>)>,
+    /// The pulse has not taken the newest held set.
+    is_held_unsaid: bool,
     /// Whether kernels of members in their grace are silent, as far as the pulse has not taken it: it is said only once.
     kernels: BTreeMap<NodeId, bool>,
     is_armed: bool,
@@ -136,7 +137,7 @@ impl Decide {
             outlets,
             problems: Vec::new(),
             fences: Fences::default(),
-            unsaid: None,
+            is_held_unsaid: false,
             kernels: BTreeMap::new(),
             heard: None,
             work: Work::default(),
@@ -218,10 +219,8 @@ impl Decide {
                     self.agent.input(now(), Input::Applied(result));
                 }
                 Output::Tell(to, message) => self.gossip(gossip::Input::Tell(to, message)),
-                Output::Publish(version, held) => {
-                    self.unsaid = Some((version, held));
-                    self.publish_held();
-                }
+                // Said once a turn, or before the next message: with thousands of VIPs each version costs its length.
+                Output::Publish(_version, _held) => self.is_held_unsaid = true,
                 Output::Arm => self.signals.pulse.arm(),
                 Output::Probe {
                     group,
@@ -260,13 +259,12 @@ impl Decide {
         }
     }
 
-    /// Tells all members what this node holds, now or at the next turn.
+    /// Tells all members what this node holds by now, if they do not know; now or at the next turn.
     fn publish_held(&mut self) {
-        if let Some((version, held)) = &self.unsaid {
-            let input = gossip::Input::Held(*version, Arc::clone(held));
-            if self.signals.pulse.tell(input).is_ok() {
-                self.unsaid = None;
-            }
+        if self.is_held_unsaid {
+            let (version, held) = self.agent.said_to_hold();
+            let input = gossip::Input::Held(version, Arc::clone(held));
+            self.is_held_unsaid = self.signals.pulse.tell(input).is_err();
         }
     }
 
@@ -283,7 +281,7 @@ impl Decide {
     /// None may come before what was published earlier: another node could go by it without knowing that.
     fn gossip(&mut self, input: gossip::Input) {
         self.publish_held();
-        if self.unsaid.is_some() {
+        if self.is_held_unsaid {
             self.work.messages_lost += 1;
             return;
         }
@@ -367,7 +365,7 @@ impl Decide {
 
     fn is_news(&self) -> bool {
         self.outlets.views.borrow().as_ref().is_none_or(|view| {
-            !Arc::ptr_eq(&view.world, self.agent.world())
+            self.is_world_news(view)
                 || view.work != self.work
                 || view.is_armed != self.is_armed
                 || view.local.links != self.agent.local().links
@@ -379,6 +377,13 @@ impl Decide {
                     .map(|(group, node)| (*group, node))
                     .eq(self.agent.unanswered())
         })
+    }
+
+    /// Whether other objects are in force, and no plan will show them soon: whoever follows the views works through all services, and
+    /// a hundred objects a second must not make a hundred views.
+    fn is_world_news(&self, view: &View) -> bool {
+        let is_shown_soon = self.agent.is_settling() && now().since(view.at) < VIEW_MAX;
+        !Arc::ptr_eq(&view.world, self.agent.world()) && !is_shown_soon
     }
 
     fn unanswered(&self) -> BTreeMap<GroupKey, NodeName> {
@@ -402,6 +407,7 @@ impl Decide {
             problems: self.problems.clone(),
             is_armed: self.is_armed,
             work: self.work,
+            at: now(),
         };
         self.outlets.views.send_replace(Some(Arc::new(view)));
     }
@@ -413,6 +419,8 @@ fn vips(places: Vec<(Vip, LinkName)>) -> BTreeSet<Vip> {
 
 /// A turn is finished at least this often; the pulse stops trusting the loop after 100 ms.
 const TURN_MAX: Span = Span::ms(40);
+/// Objects that are in force are shown within this time, even if the plan of them is late.
+const VIEW_MAX: Span = Span::ms(200);
 /// Turns while no deadline is in force.
 const ARMING_TURN: Span = Span::ms(5);
 /// Inputs taken in one turn besides the first, so that a flood does not make it long.

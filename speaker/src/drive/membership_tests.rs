@@ -33,16 +33,8 @@ fn node(last: u8, inbox: usize) -> Node {
     let sockets = Sockets::open(Some([127, 0, 0, 1].into()), 0).unwrap();
     let address = sockets.addresses()[0];
     let profile = Profile {
-        name,
         addresses: vec![address],
-        links: Vec::new(),
-        macs: Vec::new(),
-        is_draining: false,
-        is_stale: false,
-        rules: 0,
-        version: String::new(),
-        key: None,
-        newcomers: [].into(),
+        ..Profile::of(name)
     };
     let (hear, heard) = sync_channel(inbox);
     let board = MembersBoard::default();

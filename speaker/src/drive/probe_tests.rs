@@ -153,8 +153,8 @@ struct Desk {
 
 impl Desk {
     fn next(&self) -> Finding {
-        let second = Duration::from_secs(5);
-        self.found.recv_timeout(second).expect("a finding")
+        let longest = Duration::from_secs(30);
+        self.found.recv_timeout(longest).expect("a finding")
     }
 
     /// Asks for these VIPs; who answered, and after how long.

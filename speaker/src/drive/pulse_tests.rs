@@ -19,18 +19,7 @@ struct Bench<S> {
 fn bench(found: Time, keys: Option<Keys>) -> Bench<impl Fn(Said)> {
     let cell = DeadlineCell::detached();
     cell.store(found.ns());
-    let profile = Profile {
-        name: "n1".parse().unwrap(),
-        addresses: Vec::new(),
-        links: Vec::new(),
-        macs: Vec::new(),
-        is_draining: false,
-        is_stale: false,
-        rules: 0,
-        version: String::new(),
-        key: None,
-        newcomers: [].into(),
-    };
+    let profile = Profile::of("n1".parse().unwrap());
     let start = Start {
         me: NodeId(1),
         boot: Boot([1; 16]),

@@ -178,16 +178,10 @@ mod tests {
         Arc::new(Member {
             boot: speaker_proto::Boot([1; 16]),
             profile: Arc::new(Profile {
-                name: name.parse().unwrap(),
                 addresses: vec!["192.0.2.2:7946".parse().unwrap()],
-                links: Vec::new(),
-                macs: Vec::new(),
-                is_draining: false,
-                is_stale: false,
                 rules: 7,
                 version: "0.1.0".to_owned(),
-                key: None,
-                newcomers: [].into(),
+                ..Profile::of(name.parse().unwrap())
             }),
             standing,
             held: Arc::default(),

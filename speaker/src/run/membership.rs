@@ -132,7 +132,8 @@ impl Meeting {
     async fn run(mut self, mut links: watch::Receiver<Links>) -> Result<()> {
         let mut told_profile: Option<Arc<Profile>> = None;
         let mut told_seeds: Option<BTreeSet<SocketAddr>> = None;
-        let mut seen: Option<Arc<World>> = None;
+        let mut place = Place::default();
+        let mut is_seen = false;
         let mut told_stale = false;
         let mut told_waiting = false;
         loop {
@@ -148,7 +149,8 @@ impl Meeting {
             let view = self.views.borrow_and_update().clone();
             let macs = links.borrow_and_update().macs.clone();
             if let Some(view) = view {
-                let profile = self.profile(&view, &macs);
+                is_seen &= !place.look(&self.settings, &view);
+                let profile = self.profile(&view, place.own.clone(), &macs);
                 let own: BTreeSet<Mac> = profile.macs.iter().copied().collect();
                 self.macs.send_if_modified(|known| {
                     let is_news = *known != own;
@@ -160,14 +162,13 @@ impl Meeting {
                     let input = gossip::Input::Profile(Arc::clone(&profile));
                     told_profile = self.pulse.tell(input).is_ok().then_some(profile);
                 }
-                let is_seen = |seen: &Arc<World>| Arc::ptr_eq(seen, &view.world);
-                if view.world.synced.contains(&Kind::Node) && !seen.as_ref().is_some_and(is_seen) {
-                    let seeds = self.seeds(&view);
+                if view.world.synced.contains(&Kind::Node) && !is_seen {
+                    let seeds = self.seeds(&view, &place.own);
                     if told_seeds.as_ref() != Some(&seeds) {
                         let input = gossip::Input::Seeds(seeds.clone());
                         told_seeds = self.pulse.tell(input).is_ok().then_some(seeds);
                     }
-                    seen = told_seeds.is_some().then(|| Arc::clone(&view.world));
+                    is_seen = told_seeds.is_some();
                 }
             }
             // Views come with every plan; that is often enough to look.
@@ -184,11 +185,10 @@ impl Meeting {
         }
     }
 
-    fn profile(&self, view: &View, macs: &BTreeSet<Mac>) -> Profile {
-        let addresses = own_addresses(&self.settings, &view.world, &view.local);
+    fn profile(&self, view: &View, own: Vec<SocketAddr>, macs: &BTreeSet<Mac>) -> Profile {
         Profile {
             key: self.board.key(),
-            ..meeting::profile(&view.local, addresses, macs, self.is_stale())
+            ..meeting::profile(&view.local, own, macs, self.is_stale())
         }
     }
 
@@ -197,13 +197,32 @@ impl Meeting {
         self.api.as_ref().is_some_and(Link::is_stale)
     }
 
-    fn seeds(&self, view: &View) -> BTreeSet<SocketAddr> {
-        let own = own_addresses(&self.settings, &view.world, &view.local);
+    fn seeds(&self, view: &View, own: &[SocketAddr]) -> BTreeSet<SocketAddr> {
         let nodes = meeting::seeds(&view.world, &view.local.node, self.settings.port);
         let mut seeds: BTreeSet<SocketAddr> = self.settings.seeds.clone();
         seeds.extend(nodes);
         seeds.retain(|seed| !own.contains(seed));
         seeds
+    }
+}
+
+/// Where this node's speaker is met, and what that was worked out from.
+#[derive(Default)]
+struct Place {
+    ground: Option<meeting::Ground>,
+    own: Vec<SocketAddr>,
+}
+
+impl Place {
+    /// Looks at a view; whether addresses may have changed since the last one.
+    fn look(&mut self, settings: &MemberSettings, view: &View) -> bool {
+        let ground = self.ground.as_ref();
+        if ground.is_some_and(|ground| ground.is_of(&view.world)) {
+            return false;
+        }
+        self.ground = Some(meeting::Ground::of(&view.world));
+        self.own = own_addresses(settings, &view.world, &view.local);
+        true
     }
 }
 

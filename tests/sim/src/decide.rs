@@ -288,16 +288,10 @@ fn slots(process: &Process, vip: Vip) -> Vec<u32> {
 /// What a node says of itself at first.
 pub(crate) fn profile(node: usize, known: &Node) -> Arc<Profile> {
     Arc::new(Profile {
-        name: known.name.clone(),
         addresses: vec![net::address(node)],
-        links: Vec::new(),
         macs: known.macs.iter().flatten().copied().collect(),
-        is_draining: false,
-        is_stale: false,
-        rules: 0,
         version: "simulated".into(),
-        key: None,
-        newcomers: [].into(),
+        ..Profile::of(known.name.clone())
     })
 }
 

@@ -100,11 +100,11 @@ fn the_program_counts_what_it_answers() {
     let lab = TestLab::sample();
     let web = &lab.frontends_of("default/web")[0];
     lab.answer(web);
-    let holder = lab.until_held(web.vip, |holder| holder.is_some()).unwrap();
+    let holder = lab.holder_of(web.vip);
     let answered = |lab: &TestLab| lab.speakers()[&holder].answered().unwrap();
     let before = answered(&lab);
     for _ in 0..5 {
-        lab.resolve(web.vip).unwrap();
+        lab.mac_of(web.vip);
     }
     assert!(answered(&lab) >= before + 5);
 }
@@ -133,7 +133,7 @@ fn policy_local_serves_where_the_pods_are_and_keeps_the_client() {
             CLIENT_V6.into()
         };
         let answer = lab.answer(web);
-        let holder = lab.holder(web.vip).unwrap();
+        let holder = lab.holder_of(web.vip);
         assert_eq!(answer.client(), client);
         assert_eq!(answer.node(), holder);
         assert_ne!(holder, "n3", "n3 has no pod of it");
@@ -144,7 +144,7 @@ fn policy_local_serves_where_the_pods_are_and_keeps_the_client() {
 fn policy_local_follows_its_endpoints() {
     let lab = TestLab::sample();
     let web = &lab.frontends_of("default/web-local")[0];
-    let holder = lab.until_held(web.vip, |holder| holder.is_some()).unwrap();
+    let holder = lab.holder_of(web.vip);
     let other = if holder == "n1" { "n2" } else { "n1" };
     for pod in PODS_OF_WEB_LOCAL.iter().filter(|(node, _)| *node == holder) {
         let endpoint = |ready| {
@@ -176,16 +176,8 @@ fn two_services_share_an_address() {
 #[test]
 fn a_deleted_node_leaves_its_vips_to_another() {
     let lab = TestLab::sample();
-    for vip in lab
-        .frontends_of("default/web")
-        .iter()
-        .map(|f| f.vip)
-        .collect::<Vec<_>>()
-    {
-        lab.until_held(vip, |holder| holder.is_some());
-    }
     let web = &lab.frontends_of("default/web")[0];
-    let holder = lab.holder(web.vip).unwrap();
+    let holder = lab.holder_of(web.vip);
     fs::remove_file(lab.manifests().join(format!("node-{holder}.yaml"))).unwrap();
     let heir = lab.until_held(web.vip, |now| now.is_some_and(|now| now != holder));
     lab.answer(web);
@@ -221,7 +213,7 @@ fn node_selectors_say_who_may_answer() {
 fn a_broken_document_hides_no_other_and_withdraws_nothing() {
     let lab = TestLab::sample();
     let web = &lab.frontends_of("default/web")[0];
-    let holder = lab.until_held(web.vip, |holder| holder.is_some());
+    let holder = lab.holder_of(web.vip);
     lab.edit(
         "pools.yaml",
         "- 192.0.2.100-192.0.2.119",
@@ -233,7 +225,7 @@ fn a_broken_document_hides_no_other_and_withdraws_nothing() {
         "kind: [\n---\napiVersion: v1\nkind: Namespace\nmetadata:\n  name: whole\n",
     );
     let status = lab.eventually("the problem is told", || {
-        let status = lab.speakers()["n1"].ctl(&["status"]).unwrap();
+        let status = lab.said("n1", &["status"])?;
         if status.contains("192.0.2.100-oops") {
             Ok(status)
         } else {
@@ -241,7 +233,7 @@ fn a_broken_document_hides_no_other_and_withdraws_nothing() {
         }
     });
     assert!(status.contains("pools.yaml"), "{status}");
-    assert_eq!(lab.holder(web.vip), holder);
+    assert_eq!(lab.holder_of(web.vip), holder);
     lab.answer(web);
 }
 

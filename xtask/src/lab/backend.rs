@@ -6,6 +6,7 @@
 
 use anyhow::{Context, Result};
 use clap::Args;
+use rustix::net::sockopt::set_socket_recv_buffer_size_force;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -37,6 +38,7 @@ impl Backend {
         let echo = listen(ECHO_PORT)?;
         let udp = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, ECHO_PORT))
             .context("failed to bind the echo port for datagrams")?;
+        queue_seconds(&udp).context("failed to lengthen the queue of datagrams")?;
         let budget = Arc::new(AtomicUsize::new(0));
         let (at_http, at_echo) = (Arc::clone(&me), Arc::clone(&budget));
         thread::spawn(move || accept(&http, &budget, move |stream| answer(stream, &at_http)));
@@ -131,6 +133,14 @@ pub const HTTP_PORT: u16 = 8080;
 /// Where pods echo, on TCP and UDP.
 pub const ECHO_PORT: u16 = 7007;
 
+/// Has a socket queue what comes within some seconds at a thousand datagrams a second: a process that a busy machine lets wait loses nothing.
+///
+/// # Errors
+/// When the kernel refuses, which takes `CAP_NET_ADMIN`.
+pub fn queue_seconds(socket: &UdpSocket) -> std::io::Result<()> {
+    Ok(set_socket_recv_buffer_size_force(socket, QUEUE_BYTES)?)
+}
+
 /// As many files as this process may have.
 ///
 /// # Errors
@@ -144,6 +154,7 @@ pub fn allow_files() -> std::io::Result<()> {
     Ok(setrlimit(Resource::Nofile, most)?)
 }
 
+const QUEUE_BYTES: usize = 8 << 20; // some 10,000 datagrams with what the kernel adds to each
 const CONNECTIONS_MAX: usize = 4_096; // more than any test opens at a time
 const STACK_BYTES: usize = 64 << 10;
 const IDLE_MAX: Duration = Duration::from_secs(60); // bounds a forgotten client, and one that goes through thousands of connections in turn

@@ -211,6 +211,7 @@ impl Scene {
         let switch = Capture::start(&self.lab.topology.switch, "br0")?;
         let stations = [start(&self.stations[0])?, start(&self.stations[1])?];
         let settled = self.settle(&stations)?;
+        until_heard(&switch, now()).context("the switch is not listened to")?;
         let begun = now();
         thread::sleep(LEAD);
         // A better node may have come home meanwhile.
@@ -233,8 +234,11 @@ impl Scene {
         heal(&mut self.lab).with_context(|| format!("failed to end the fault {}", fault.name))?;
         thread::sleep(lasting);
         let ended = now();
+        // A tcpdump that got no processor has frames of before in its hands. Where nobody answers any more there are none: that is judged.
+        let _silence = until_heard(&switch, ended);
         let mut seen = Vec::new();
         for station in stations {
+            let _silence = until_heard(station.capture(), ended);
             seen.push(station.stop()?);
         }
         let departures = switch.stop()?;
@@ -304,6 +308,14 @@ impl Scene {
     }
 }
 
+/// Waits until a capture has heard an answer of this moment or a later one, and with it all before.
+fn until_heard(capture: &Capture, moment: u64) -> Result<()> {
+    tools::within(HEARD_MAX, || {
+        let heard = capture.last(|answer| answer.at >= moment);
+        heard.map(drop).context("no answer was heard since")
+    })
+}
+
 fn station(netns: Netns, v4: Ipv4Addr, v6: Ipv6Addr) -> Result<(Netns, Asker)> {
     let mac = mac_of(&netns, "eth0")?;
     Ok((netns, Asker { mac, v4, v6 }))
@@ -333,6 +345,8 @@ const LEAD: Duration = Duration::from_secs(1);
 /// comes between faults, not within one.
 const SETTLED: Duration = Duration::from_secs(2);
 const SETTLED_MAX: Duration = Duration::from_secs(60);
+/// Longer than a busy machine keeps a process from its work.
+const HEARD_MAX: Duration = Duration::from_secs(10);
 /// An answer of just now, in nanoseconds.
 const FRESH: u64 = 200_000_000;
 const POLL: Duration = Duration::from_millis(50);

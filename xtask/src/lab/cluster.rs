@@ -365,5 +365,5 @@ const WEBHOOKS: &str = "metallb-webhook-service.metallb-system=127.0.0.1:9443";
 /// The operator's, which shares the address with the controller here and so has another port.
 const OPERATOR_WEBHOOK: &str = "metallb-operator-webhook-service.metallb-system=127.0.0.1:9444";
 const TURN: Duration = Duration::from_millis(200);
-const READY_MAX: Duration = Duration::from_secs(20);
+const READY_MAX: Duration = Duration::from_secs(60); // usually one or two, but a machine may have much to do
 const LOG_LINES: usize = 30;

@@ -52,4 +52,4 @@ pub(super) fn send(
     Ok((code.context("an HTTP answer has a code")?, body.to_owned()))
 }
 
-const ANSWER_MAX: Duration = Duration::from_secs(5);
+const ANSWER_MAX: Duration = Duration::from_secs(15); // what is there answers at once, if its machine has nothing else to do

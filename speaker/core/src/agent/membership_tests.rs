@@ -19,8 +19,6 @@ pub(crate) fn member(name: &NodeName) -> Member {
     Member {
         boot: Boot([1; 16]),
         profile: Arc::new(Profile {
-            name: name.clone(),
-            addresses: Vec::new(),
             links: vec![MemberLink {
                 name: "eth0".into(),
                 mac: OTHERS_MAC,
@@ -28,12 +26,7 @@ pub(crate) fn member(name: &NodeName) -> Member {
                 has_ndp: true,
             }],
             macs: vec![OTHERS_MAC],
-            is_draining: false,
-            is_stale: false,
-            rules: 0,
-            version: String::new(),
-            key: None,
-            newcomers: [].into(),
+            ..Profile::of(name.clone())
         }),
         standing: Standing::Alive,
         held: Arc::default(),

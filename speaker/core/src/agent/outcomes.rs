@@ -11,13 +11,19 @@ impl Agent {
     /// Tells what another plan changes.
     pub(super) fn tell(&mut self, plan: &Plan) {
         let before = Arc::clone(&self.plan);
-        for (service, after) in changes(diff(&before.outcomes, &plan.outcomes)) {
+        let differing = plan
+            .outcomes
+            .differing(&before.outcomes, PartialEq::eq)
+            .into_iter();
+        let (there, gone): (Vec<_>, Vec<_>) =
+            differing.partition(|service| plan.outcomes.contains_key(*service));
+        for service in there.into_iter().chain(gone).cloned() {
             self.event(Event::Outcome {
                 before: before.outcomes.get(&service).cloned(),
                 pool: self.pool(&service),
                 uid: self.uid(&service),
+                after: plan.outcomes.get(&service).cloned(),
                 service,
-                after,
             });
         }
         for (service, after) in changes(diff(&before.bgp_outcomes, &plan.bgp_outcomes)) {

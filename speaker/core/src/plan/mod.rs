@@ -21,6 +21,7 @@ mod sharing;
 mod socket;
 mod steering;
 mod text;
+mod told;
 mod wishes;
 
 #[cfg(test)]
@@ -31,6 +32,7 @@ pub use crate::members::Members;
 use crate::object::Kind;
 use crate::problem::Problem;
 use crate::service::ServiceId;
+use crate::shared_map::SharedMap;
 use crate::world::World;
 use bgp::BgpPlan;
 use demand::Demands;
@@ -45,6 +47,7 @@ pub use speaker_proto::hold::{Hold, Holding};
 use speaker_proto::{Epoch, GroupKey, Vip};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use told::Told;
 
 pub use bgp::{
     Attribute, BfdSettings, BgpExplanation, BgpType, Conflict, ForeignPeers, JudgedAdvertisement,
@@ -83,7 +86,7 @@ pub struct Plan {
     /// What else is done with packets of VIPs, on every link; those of which nobody asks for anything are left out.
     pub options: BTreeMap<Vip, VipOptions>,
     /// What became of every service in layer 2 and why.
-    pub outcomes: BTreeMap<ServiceId, Outcome>,
+    pub outcomes: SharedMap<ServiceId, Outcome>,
     /// The BGP peers of this node: what their sessions are to be like and what they are to be told.
     pub bgp: BTreeMap<PeerName, PeerPlan>,
     /// What became of every service in BGP and why; empty while there is no BGPAdvertisement.
@@ -150,6 +153,7 @@ pub struct Memo {
     groups: Groups,
     ranks: Ranks,
     wishes: Arc<Wishes>,
+    told: Told,
     bgp: bgp::Memory,
 }
 
@@ -193,20 +197,18 @@ pub fn plan(world: &World, members: &Members, held: &Held, local: &Local, memo: 
     if let Some(kind) = missing_kind(world) {
         return incomplete(world, kind);
     }
+    let mut told = std::mem::take(&mut memo.told);
     let survey = memo.survey(world, members, local);
-    let outcome = |i| l2::outcome(&survey, held, local, i);
-    let outcomes = survey.demands.list.iter().enumerate();
     let mut plan = Plan {
         is_complete: true,
         l2: l2::entries(&survey, held, local),
-        outcomes: outcomes
-            .map(|(i, d)| (d.id().clone(), outcome(i)))
-            .collect(),
+        outcomes: told.outcomes(&survey, held, local),
         served: socket::served(&survey, local, world.assignments.is_some()),
         options: options::options(&survey),
         problems: survey.problems(),
         ..Plan::default()
     };
+    memo.told = told;
     let bgp = memo.bgp(world, local);
     plan.bgp = bgp.peers;
     plan.bgp_outcomes = bgp.outcomes;

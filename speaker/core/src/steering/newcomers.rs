@@ -65,18 +65,7 @@ mod tests {
     fn member() -> Member {
         Member {
             boot: Boot::default(),
-            profile: Arc::new(Profile {
-                name: "n".parse().unwrap(),
-                addresses: Vec::new(),
-                links: Vec::new(),
-                macs: Vec::new(),
-                is_draining: false,
-                is_stale: false,
-                rules: 0,
-                version: String::new(),
-                key: None,
-                newcomers: [].into(),
-            }),
+            profile: Arc::new(Profile::of("n".parse().unwrap())),
             standing: Standing::Alive,
             held: Arc::default(),
             held_version: HeldVersion(1),

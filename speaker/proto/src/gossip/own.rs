@@ -80,8 +80,7 @@ impl Own {
         } else {
             Arc::clone(held)
         };
-        let mut changed: BTreeSet<GroupKey> = difference(&self.held, &held).collect();
-        changed.extend(difference(&held, &self.held));
+        let changed = difference(&self.held, &held);
         if changed.len() > CHANGES_MAX {
             self.history.clear();
             self.history_base = version;
@@ -159,11 +158,19 @@ impl Own {
     }
 }
 
-/// Groups of `a` that `b` says otherwise.
-fn difference<'a>(a: &'a HeldSet, b: &'a HeldSet) -> impl Iterator<Item = GroupKey> + 'a {
-    a.iter()
-        .filter(|(group, entry)| b.get(group) != Some(entry))
-        .map(|(group, _)| *group)
+/// Groups of which both do not say the same. Both are in order, so that one pass finds them.
+fn difference(a: &HeldSet, b: &HeldSet) -> BTreeSet<GroupKey> {
+    let (mut ours, mut theirs) = (a.iter().peekable(), b.iter().peekable());
+    let mut changed = BTreeSet::new();
+    while let Some(first) = ours.peek().into_iter().chain(theirs.peek()).min() {
+        let group = *first.0;
+        let before = ours.next_if(|(key, _)| **key == group);
+        let after = theirs.next_if(|(key, _)| **key == group);
+        if before != after {
+            changed.insert(group);
+        }
+    }
+    changed
 }
 
 /// Versions that can be told as a change: some seconds of a busy node.
@@ -182,18 +189,7 @@ mod tests {
     use crate::member::{HeldEntry, HeldState};
 
     fn own() -> Own {
-        let profile = Profile {
-            name: "node-a".parse().unwrap(),
-            addresses: Vec::new(),
-            links: Vec::new(),
-            macs: Vec::new(),
-            is_draining: false,
-            is_stale: false,
-            rules: 0,
-            version: String::new(),
-            key: None,
-            newcomers: [].into(),
-        };
+        let profile = Profile::of("node-a".parse().unwrap());
         Own::new(&Start {
             me: NodeId(1),
             boot: Boot([1; 16]),
@@ -215,6 +211,18 @@ mod tests {
                 .map(|n| (GroupKey([203, 0, 113, n].into()), entry))
                 .collect(),
         )
+    }
+
+    #[test]
+    fn one_pass_finds_whatever_two_sets_say_differently() {
+        let (one, other) = (set([1, 2, 3, 7], 1), set([2, 3, 4, 9], 1));
+        let mut other = HeldSet::clone(&other);
+        other.extend(set([3], 2).iter().map(|(group, entry)| (*group, *entry)));
+        let groups = [1, 3, 4, 7, 9].map(|n| GroupKey([203, 0, 113, n].into()));
+        assert_eq!(difference(&one, &other), BTreeSet::from(groups));
+        assert_eq!(difference(&other, &one), BTreeSet::from(groups));
+        assert_eq!(difference(&one, &one), BTreeSet::new());
+        assert_eq!(difference(&one, &HeldSet::new()).len(), 4);
     }
 
     #[test]

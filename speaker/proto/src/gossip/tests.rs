@@ -19,16 +19,11 @@ struct Pair {
 
 fn profile(name: &str) -> Profile {
     Profile {
-        name: name.parse().unwrap(),
         addresses: vec![([10, 0, 0, 9], 7946).into()],
-        links: Vec::new(),
         macs: vec![Mac([2, 0, 0, 0, 0, 1])],
-        is_draining: false,
-        is_stale: false,
         rules: 1,
         version: "1".to_owned(),
-        key: None,
-        newcomers: [].into(),
+        ..Profile::of(name.parse().unwrap())
     }
 }
 

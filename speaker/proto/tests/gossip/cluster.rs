@@ -218,7 +218,6 @@ impl Cluster {
     pub(crate) fn profile(&self, at: usize) -> Profile {
         let mac = Mac([2, 0, 0, 0, (at >> 8) as u8, at as u8]);
         Profile {
-            name: self.nodes[at].name.parse().expect("a node name"),
             addresses: [&self.nodes[at].dead_ends[..], &[self.nodes[at].address]].concat(),
             links: vec![MemberLink {
                 name: "eth0".into(),
@@ -227,12 +226,9 @@ impl Cluster {
                 has_ndp: true,
             }],
             macs: vec![mac],
-            is_draining: false,
-            is_stale: false,
             rules: 1,
             version: "1.0.0".to_owned(),
-            key: None,
-            newcomers: [].into(),
+            ..Profile::of(self.nodes[at].name.parse().expect("a node name"))
         }
     }
 

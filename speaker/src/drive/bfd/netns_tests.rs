@@ -8,13 +8,13 @@ use speaker_proto::bfd::TTL_MIN_MULTIHOP;
 use std::net::{IpAddr, UdpSocket};
 use std::time::Instant;
 
-/// Waits until `is_so`, fifteen seconds at most: handshakes take seconds, and daemons start slowly on a busy machine.
+/// Waits until `is_so`, a minute at most: handshakes take seconds, and daemons start slowly on a busy machine.
 #[track_caller]
 pub(super) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !is_so() {
         assert!(
-            begun.elapsed() < Duration::from_secs(15),
+            begun.elapsed() < Duration::from_secs(60),
             "{what} did not come to be"
         );
         threads::sleep(Duration::from_millis(5));
@@ -51,8 +51,13 @@ impl Speaker {
     }
 
     fn figures(&self) -> Figures {
-        let asked = self.runtime.block_on(self.handle.figures());
-        asked.expect("the thread answers")
+        // One that gets no processor answers too late for this asking.
+        let mut asked = None;
+        until("an answer of the thread", || {
+            asked = self.runtime.block_on(self.handle.figures());
+            asked.is_some()
+        });
+        asked.expect("it was waited for")
     }
 
     fn view(&self, key: &SessionKey) -> View {
@@ -61,7 +66,7 @@ impl Speaker {
 
     #[track_caller]
     fn event(&mut self) -> Event {
-        let wait = Duration::from_secs(15);
+        let wait = Duration::from_secs(60);
         let event = async { tokio::time::timeout(wait, self.events.recv()).await };
         let event = self.runtime.block_on(event).expect("an event in time");
         event.expect("the thread lives")
@@ -446,7 +451,7 @@ fn rfc5881_4_packets_leave_as_the_standard_has_them_and_none_else_is_taken() {
         |namespace: &Namespace| namespace.enter(|| UdpSocket::bind("192.0.2.2:3784").unwrap());
     let socket = hears(&net.there);
     socket
-        .set_read_timeout(Some(Duration::from_secs(15)))
+        .set_read_timeout(Some(Duration::from_secs(60)))
         .unwrap();
     let dump = net.there.start("tcpdump -i eth0 -v -n -c 1 udp port 3784");
     let speaker = Speaker::start(&net.here);
@@ -584,7 +589,9 @@ fn sessions_beyond_the_bound_are_refused_and_counted() {
     assert_eq!(speaker.figures().refused, 10);
 }
 
-/// A hundred sessions of 3 x 50 ms beside as much other work as there are CPUs.
+/// A hundred sessions of 3 x 50 ms beside as much other work as there are CPUs. While none of the threads is late no session may go down. A machine
+/// that has more work than that may keep the thread of one side from sending for the 150 ms, and then the other side is right: that shows nothing, and is tried
+/// again.
 #[test]
 fn a_hundred_fast_sessions_bear_a_busy_machine() {
     let net = TestNet::new();
@@ -617,16 +624,49 @@ fn a_hundred_fast_sessions_bear_a_busy_machine() {
                 .values()
                 .all(|view| view.state == State::Up)
     };
-    until("all sessions", || all_up(&here) && all_up(&there));
-    let downs = |speaker: &Speaker| -> u64 {
-        speaker
-            .figures()
-            .sessions
-            .values()
-            .map(|view| view.counts.downs)
-            .sum()
-    };
-    let before = [downs(&here), downs(&there)];
+    for round in 1..=10 {
+        until("all sessions", || all_up(&here) && all_up(&there));
+        let before = [&here, &there].map(Sum::of);
+        work_on_all_cpus();
+        let after = [&here, &there].map(Sum::of);
+        for (name, cpu) in cpu_of_bfd_threads() {
+            println!("thread {name}: {cpu} ns of CPU");
+        }
+        println!("round {round}: {before:?} {after:?}");
+        let has_none = |which: fn(&Sum) -> u64| {
+            let mut sides = before.iter().zip(&after);
+            sides.all(|(before, after)| which(before) == which(after))
+        };
+        if has_none(|sum| sum.downs) {
+            return;
+        }
+        assert!(
+            !has_none(|sum| sum.late),
+            "down although no thread was late"
+        );
+    }
+    panic!("in no round all sessions stayed up");
+}
+
+/// What a thread counted for all of its sessions.
+#[derive(Debug)]
+struct Sum {
+    downs: u64,
+    late: u64,
+}
+
+impl Sum {
+    fn of(speaker: &Speaker) -> Self {
+        let figures = speaker.figures();
+        let counts = figures.sessions.values().map(|view| view.counts.downs);
+        Self {
+            downs: counts.sum(),
+            late: figures.late_turns,
+        }
+    }
+}
+
+fn work_on_all_cpus() {
     let begun = Instant::now();
     let cpus = threads::available_parallelism().map_or(2, usize::from);
     threads::scope(|scope| {
@@ -639,19 +679,6 @@ fn a_hundred_fast_sessions_bear_a_busy_machine() {
             });
         }
     });
-    let after = [downs(&here), downs(&there)];
-    for (name, cpu) in cpu_of_bfd_threads() {
-        println!("thread {name}: {cpu} ns of CPU; {:?}", begun.elapsed());
-    }
-    for speaker in [&here, &there] {
-        let figures = speaker.figures();
-        let late: u64 = figures.sessions.values().map(|view| view.counts.late).sum();
-        println!(
-            "late turns {}, detection times given again {late}",
-            figures.late_turns
-        );
-    }
-    assert_eq!(after, before);
 }
 
 /// What the scheduler counted for each thread of that name in this process.

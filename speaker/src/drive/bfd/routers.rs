@@ -3,6 +3,7 @@
 use crate::testnet::Namespace;
 use std::fs;
 use std::os::unix::fs::chown;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 
@@ -42,11 +43,16 @@ impl<'n> Frr<'n> {
             super::netns_tests::until("a daemon of FRR", || socket.exists());
             child
         });
-        Self {
+        let frr = Self {
             net,
             daemons: daemons.into(),
             folders,
-        }
+        };
+        // Its socket is there before it is listened to.
+        super::netns_tests::until("an answer of FRR", || {
+            frr.said(&["show bfd peers json"]).is_ok()
+        });
+        frr
     }
 
     /// The only session as `show bfd peers json` has it.
@@ -63,6 +69,11 @@ impl<'n> Frr<'n> {
     }
 
     fn ask(&self, commands: &[&str]) -> String {
+        self.said(commands).unwrap_or_else(|said| panic!("{said}"))
+    }
+
+    /// What vtysh says; likewise where it is a complaint.
+    fn said(&self, commands: &[&str]) -> Result<String, String> {
         let mut vtysh = Command::new("ip");
         let name = self.net.name();
         vtysh.args(["netns", "exec", name, "vtysh", "-N", name]);
@@ -71,8 +82,10 @@ impl<'n> Frr<'n> {
         }
         let done = vtysh.output().unwrap();
         let said = String::from_utf8(done.stdout).unwrap();
-        assert!(done.status.success() && !said.contains('%'), "{said}");
-        said
+        match done.status.success() && !said.contains('%') {
+            true => Ok(said),
+            false => Err(said),
+        }
     }
 
     /// Ends both without a word to anybody.
@@ -121,7 +134,8 @@ impl<'n> Bird<'n> {
         let path = dir.path().display();
         let daemon = net.start(&format!("bird -f -c {path}/bird.conf -s {path}/bird.ctl"));
         let socket = dir.path().join("bird.ctl");
-        super::netns_tests::until("BIRD", || socket.exists());
+        // It is there before it is listened to.
+        super::netns_tests::until("BIRD", || UnixStream::connect(&socket).is_ok());
         Self {
             net,
             daemon: Some(daemon),

@@ -67,16 +67,8 @@ fn roster(objects: &[Object], local: &Local) -> Roster {
     };
     let member = |node: &Arc<speaker_core::node::Node>| {
         let profile = Profile {
-            name: node.name.clone(),
-            addresses: Vec::new(),
             links: vec![link.clone()],
-            macs: Vec::new(),
-            is_draining: false,
-            is_stale: false,
-            rules: 0,
-            version: String::new(),
-            key: None,
-            newcomers: [].into(),
+            ..Profile::of(node.name.clone())
         };
         let member = Member {
             boot: Boot::default(),

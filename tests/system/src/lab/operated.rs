@@ -21,10 +21,12 @@ impl TestLab {
         let mut lab = Lab::without_speakers(options).expect("the operator makes a controller");
         prepare(&lab);
         lab.start_speakers().expect("the operator makes speakers");
-        Self {
+        let lab = Self {
             lab: Some(lab),
             _turn: turn,
-        }
+        };
+        lab.settle();
+        lab
     }
 
     /// Waits until something is so in a lab that an operator installed, while the cluster's own parts go on with their work.

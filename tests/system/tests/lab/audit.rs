@@ -8,7 +8,7 @@ use system_tests::lab::{TestLab, within};
 fn an_entry_that_somebody_deletes_comes_back() {
     let lab = TestLab::sample();
     let vip = lab.frontends_of("default/web")[0].vip;
-    let holder = lab.until_held(vip, |holder| holder.is_some()).unwrap();
+    let holder = lab.holder_of(vip);
     let map = lab.pins(&holder).join("hg_vips_v1");
     let key = first_key(&map);
     let mut delete = Command::new("bpftool");
@@ -17,8 +17,8 @@ fn an_entry_that_somebody_deletes_comes_back() {
         .arg(&map)
         .args(["key", "hex"])
         .args(&key);
+    // It fails where there is no such entry. That it is gone is not looked for: the audit may come just now.
     assert!(delete.status().unwrap().success());
-    assert!(!keys(&map).contains(&key));
     within(AUDITED, || {
         if keys(&map).contains(&key) {
             Ok(())

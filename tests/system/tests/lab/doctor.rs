@@ -28,14 +28,22 @@ fn the_doctor_finds_a_lab_well_and_names_what_is_broken_then() {
 
     let n1 = lab.netns("n1");
     n1.sysctl(&[("ipv4.ip_forward", "0")]).unwrap();
-    let found = doctor(&lab);
-    assert_eq!(found.of("warning"), ["forwarding"]);
-    assert_eq!(found.code, 1);
+    found_alone(&lab, 1, "warning", "forwarding");
 
     n1.ip(&format!("addr add {web}/32 dev lo")).unwrap();
-    let found = doctor(&lab);
-    assert_eq!(found.of("error"), ["vip-on-link"]);
-    assert_eq!(found.code, 2);
+    found_alone(&lab, 2, "error", "vip-on-link");
+}
+
+/// Waits until this check is the only one of its severity. What a busy machine did to the node's deadline goes by.
+#[track_caller]
+fn found_alone(lab: &TestLab, code: i32, severity: &str, check: &str) {
+    lab.eventually(&format!("{check} is found"), || {
+        let found = doctor(lab);
+        match found.of(severity) == [check] && found.code == code {
+            true => Ok(()),
+            false => Err(found.report.to_string()),
+        }
+    });
 }
 
 #[test]
@@ -43,7 +51,7 @@ fn an_archive_has_every_answer_and_no_secret() {
     let lab = TestLab::with(&[("peer.yaml", "", PEER)]);
     let log = lab.folder().join("log").join("n1.log");
     lab.eventually("the peer is known", || {
-        let bgp = lab.speakers()["n1"].ctl(&["bgp"]).unwrap();
+        let bgp = lab.said("n1", &["bgp"])?;
         if bgp.contains("tor") {
             Ok(())
         } else {

@@ -1,5 +1,6 @@
 //! Nodes that are drained: by `speaker ctl`, and by a signal that means it.
 
+use super::hang::QUESTIONS;
 use super::probe::{MS, Prober};
 use super::restart::echo_until;
 use rustix::process::Signal;
@@ -14,13 +15,14 @@ use system_tests::lab::{TestLab, tell};
 fn l6_1_a_drained_holder_gives_its_vips_away_and_two_never_answer() {
     let mut lab = TestLab::sample();
     let echo = lab.frontends_of("default/echo-udp").remove(0);
-    let holder = lab.until_held(echo.vip, |holder| holder.is_some()).unwrap();
+    let holder = lab.holder_of(echo.vip);
     let IpAddr::V4(vip) = echo.vip else {
         panic!("the first frontend is of IPv4")
     };
     lab.answer(&echo);
-    let old = lab.resolve(echo.vip).unwrap();
+    let old = lab.mac_of(echo.vip);
     let prober = Prober::start(lab.client(), vip);
+    lab.until_answered(&holder, echo.vip, QUESTIONS);
     let client = lab.client().clone();
     let stop = AtomicBool::new(false);
     let (sent, lost) = thread::scope(|scope| {
@@ -76,7 +78,7 @@ fn l6_1_a_drained_holder_gives_its_vips_away_and_two_never_answer() {
 fn a_second_signal_does_not_wait_for_the_drain() {
     let mut lab = TestLab::sample();
     let web = lab.frontends_of("default/web").remove(0);
-    let holder = lab.until_held(web.vip, |holder| holder.is_some()).unwrap();
+    let holder = lab.holder_of(web.vip);
     lab.speakers()[&holder].ctl(&["drain"]).unwrap();
     lab.until_held(web.vip, |now| now.is_some_and(|now| now != holder));
     lab.speaker(&holder).unwrap().signal(Signal::TERM);
@@ -98,7 +100,7 @@ fn a_second_signal_does_not_wait_for_the_drain() {
 fn a_drain_that_is_taken_back_brings_the_vips_back() {
     let lab = TestLab::sample();
     let web = lab.frontends_of("default/web").remove(0);
-    let holder = lab.until_held(web.vip, |holder| holder.is_some()).unwrap();
+    let holder = lab.holder_of(web.vip);
     lab.speakers()[&holder].ctl(&["drain"]).unwrap();
     lab.until_held(web.vip, |now| now.is_some_and(|now| now != holder));
     let said = lab.speakers()[&holder].ctl(&["drain", "--undo"]).unwrap();

@@ -25,7 +25,7 @@ fn l6_2_a_drain_resets_no_connection_and_loses_no_datagram_within_the_window() {
 }
 
 fn drain_under_traffic(lab: &TestLab, tcp: &Frontend, udp: &Frontend) {
-    let holder = lab.until_held(tcp.vip, |holder| holder.is_some()).unwrap();
+    let holder = lab.holder_of(tcp.vip);
     lab.answer(tcp);
     lab.answer(udp);
     let client = lab.client().clone();

@@ -77,9 +77,7 @@ fn rfc4861_7_3_a_client_that_checks_a_vip_finds_it_reachable() {
         .iter()
         .zip(["ipv4", "ipv6"])
     {
-        let holder = lab
-            .until_held(frontend.vip, |holder| holder.is_some())
-            .unwrap();
+        let holder = lab.holder_of(frontend.vip);
         let first_probe = format!("{family}.neigh.eth0.delay_first_probe_time");
         lab.client().sysctl(&[(&first_probe, "1")]).unwrap();
         let before = lab.speakers()[&holder].answered().unwrap();
@@ -111,7 +109,7 @@ fn l6_6_a_switch_that_filters_multicast_lets_solicitations_through() {
         lab.topology().switch.ip(&filter).unwrap();
     });
     let vip = lab.frontends_of("default/web")[1].vip;
-    let holder = lab.until_held(vip, |holder| holder.is_some()).unwrap();
+    let holder = lab.holder_of(vip);
     lab.eventually("the switch knows that the holder listens", || {
         let groups = lab
             .topology()
@@ -126,7 +124,7 @@ fn l6_6_a_switch_that_filters_multicast_lets_solicitations_through() {
         }
     });
     // With a querier around, a group without a listener is not forwarded at all.
-    assert_eq!(lab.holder(vip).as_ref(), Some(&holder));
+    lab.until_held(vip, |now| now == Some(&holder));
 }
 
 /// The multicast group of those who are asked for an address (RFC 4291 §2.7.1).
@@ -150,7 +148,7 @@ fn a_takeover_reaches_clients_that_do_not_ask() {
         .iter()
         .map(|f| f.vip)
         .collect();
-    let holder = lab.holder(vips[0]).unwrap();
+    let holder = lab.holder_of(vips[0]);
     let old = lab.netns(&holder).macs().unwrap()["eth0"].clone();
     lab.exclude(&holder);
     for vip in vips {

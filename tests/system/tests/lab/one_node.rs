@@ -183,8 +183,10 @@ impl OneNode {
 
     /// Whether the node answers the client for an address, asked anew.
     pub(super) fn is_answered(&self, ip: IpAddr) -> bool {
-        // An entry that is not there is what is wanted.
-        let _ = self.client.ip(&format!("neigh del {ip} dev eth0"));
+        let forget = format!("neigh replace {ip} dev eth0 nud none");
+        self.client
+            .ip(&forget)
+            .expect("the client's table can be changed");
         let asked = self.client.enter(|| {
             let socket = UdpSocket::bind("0.0.0.0:0").expect("a port is free");
             // Port 9 discards; what matters is that the kernel looks for the neighbour.

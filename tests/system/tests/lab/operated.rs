@@ -86,7 +86,7 @@ fn l4_2_whoever_comes_after_speakers_that_were_killed_answers_once_the_node_is_c
     let mut lab = TestLab::sample();
     for (what, next) in NEXT {
         let (vip, mac) = held(&lab);
-        let holder = lab.holder(vip.into()).unwrap();
+        let holder = lab.holder_of(vip.into());
         let names: Vec<String> = lab.speakers().keys().cloned().collect();
         for name in &names {
             lab.speaker(name).unwrap().kill().unwrap();
@@ -142,8 +142,7 @@ fn held(lab: &TestLab) -> (Ipv4Addr, String) {
     let IpAddr::V4(vip) = web.vip else {
         panic!("the first frontend is of IPv4")
     };
-    let mac = lab.eventually("it is held", || lab.resolve(web.vip).ok_or("nobody"));
-    (vip, mac)
+    (vip, lab.mac_of(web.vip))
 }
 
 fn holder_of(lab: &TestLab, mac: &str) -> String {

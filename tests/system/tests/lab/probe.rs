@@ -2,7 +2,8 @@
 //!
 //! The client's kernel asks: it is told that it knows nothing and a datagram is sent, again and again. Its entry is not
 //! deleted, with which it would throw away the packets of others that wait for the answer. tcpdump notes the answers
-//! with the kernel's own time stamps, so that a slow test sees no late frame.
+//! with the kernel's own time stamps, so that a slow test sees no late frame. It listens before the first question, and
+//! has noted all that came before a last frame of the client's own once that one is noted: no answer is missed at either end.
 
 use super::hang::now_ns;
 use std::io::{BufRead, BufReader, Write};
@@ -11,7 +12,7 @@ use std::process::{Child, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use xtask::lab::net::Netns;
 
 /// An answer: when its frame came, in BOOTTIME nanoseconds, and the hardware address that it gave.
@@ -27,6 +28,8 @@ pub(crate) struct Replies(pub(crate) Vec<Reply>);
 
 /// Asks and notes until it is stopped.
 pub(crate) struct Prober {
+    client: Netns,
+    vip: Ipv4Addr,
     stop: Arc<AtomicBool>,
     asker: JoinHandle<()>,
     capture: Child,
@@ -34,25 +37,31 @@ pub(crate) struct Prober {
 }
 
 impl Prober {
-    /// Starts asking from the client's `eth0`.
+    /// Starts asking from the client's `eth0`, once answers are noted.
     pub(crate) fn start(client: &Netns, vip: Ipv4Addr) -> Self {
         let mut capture = client
             .command("tcpdump")
             .args(["--immediate-mode", "-lnttq", "-i", "eth0"])
             .arg(format!(
-                "arp[6:2] = 2 and arp[14:4] = {:#010x}",
-                u32::from(vip)
+                "(arp[6:2] = 2 and arp[14:4] = {:#010x}) or (udp and dst host {})",
+                u32::from(vip),
+                everyone(vip)
             ))
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(Stdio::piped())
             .spawn()
             .unwrap();
+        let mut says = BufReader::new(capture.stderr.take().unwrap()).lines();
+        let listens = says.find(|line| line.as_ref().unwrap().contains("listening on"));
+        assert!(listens.is_some(), "tcpdump ended before it listened");
         let lines = BufReader::new(capture.stdout.take().unwrap()).lines();
-        let notes = thread::spawn(move || lines.map(|line| reply(&line.unwrap())).collect());
+        let notes = thread::spawn(move || lines.map_while(|line| reply(&line.unwrap())).collect());
         let stop = Arc::new(AtomicBool::new(false));
-        let (client, until) = (client.clone(), Arc::clone(&stop));
-        let asker = thread::spawn(move || ask(&client, vip, &until));
+        let (asking, until) = (client.clone(), Arc::clone(&stop));
+        let asker = thread::spawn(move || ask(&asking, vip, &until));
         Self {
+            client: client.clone(),
+            vip,
             stop,
             asker,
             capture,
@@ -64,6 +73,12 @@ impl Prober {
     pub(crate) fn stop(mut self) -> Replies {
         self.stop.store(true, Ordering::Relaxed);
         self.asker.join().unwrap();
+        let given_up = Instant::now() + NOTED_MAX;
+        while !self.notes.is_finished() {
+            assert!(Instant::now() < given_up, "tcpdump notes nothing more");
+            self.client.enter(|| send_last(self.vip)).unwrap();
+            thread::sleep(INTERVAL);
+        }
         self.capture.kill().unwrap();
         self.capture.wait().unwrap();
         Replies(self.notes.join().unwrap())
@@ -95,12 +110,26 @@ fn ask(client: &Netns, vip: Ipv4Addr, stop: &AtomicBool) {
     ip.wait().unwrap();
 }
 
-fn reply(line: &str) -> Reply {
-    let mac = line.split_once(" is-at ").unwrap().1;
-    Reply {
+/// All of the VIP's segment, to which nobody but the prober's end sends.
+fn everyone(vip: Ipv4Addr) -> Ipv4Addr {
+    Ipv4Addr::from(u32::from(vip) | 0xff)
+}
+
+/// A frame that is noted after every answer that came before it.
+fn send_last(vip: Ipv4Addr) {
+    let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+    socket.set_broadcast(true).unwrap();
+    // The next one is as good, should there be no room for this one.
+    let _ = socket.send_to(b"", (everyone(vip), 9));
+}
+
+/// None for the last frame.
+fn reply(line: &str) -> Option<Reply> {
+    let mac = line.split_once(" is-at ")?.1;
+    Some(Reply {
         at: boottime_ns(line),
         mac: mac.split([',', ' ']).next().unwrap().to_owned(),
-    }
+    })
 }
 
 /// The time stamp that a line of tcpdump starts with, on the clock of deadlines.
@@ -156,3 +185,6 @@ pub(crate) const MS: u64 = 1_000_000;
 
 /// Between questions, about.
 const INTERVAL: Duration = Duration::from_millis(5);
+
+/// A safety net: the last frame is noted at once.
+const NOTED_MAX: Duration = Duration::from_secs(30);

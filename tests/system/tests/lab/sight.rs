@@ -1,6 +1,6 @@
 //! What a cluster's objects, events, log and metrics say of BGP. No router is there: what a node means to tell does not depend on one.
 
-use super::cluster::{events, labels, state, statuses, writes};
+use super::cluster::{events, labels, record, state, statuses, writes};
 use super::one_node::{NAMESPACE, OneNode, POD};
 use serde_json::{Value, json};
 use std::net::IpAddr;
@@ -35,15 +35,19 @@ fn metallb_1_6_whom_a_node_tells_is_written_down_and_goes_with_it() {
             .iter()
             .all(|protocol| messages.contains(&json!(announcing(protocol))))
     });
-    let (_, page) = cluster.scrape("scraper");
     let announced = "metallb_speaker_announced{ip=\"192.0.2.100\",node=\"n1\",protocol=\"bgp\",service=\"default/web\"} 1\n";
-    assert!(page.contains(announced), "{page}");
+    cluster.until("its metrics say so", |cluster| {
+        cluster.scrape("scraper").1.contains(announced)
+    });
 
     cluster.until("the other object is there too", |cluster| {
         statuses(cluster).len() == 1
     });
     cluster.until("the configuration is good", |cluster| {
         state(cluster)["status"]["result"] == "Valid"
+    });
+    cluster.until("its hardware is published", |cluster| {
+        record(cluster, "n1").is_some()
     });
     cluster.double.forget_requests();
     cluster.apply(&advertisement("[tor]"));
@@ -59,6 +63,9 @@ fn metallb_1_6_whom_a_node_tells_is_written_down_and_goes_with_it() {
     let announced = line(&cluster, "serviceAnnounced");
     assert_eq!(announced["ips"], json!(["192.0.2.100"]), "{announced}");
     assert_eq!(announced["pool"], "lan");
+    cluster.until("the log says so", |cluster| {
+        find(cluster, "serviceWithdrawn").is_some()
+    });
     let withdrawn = line(&cluster, "serviceWithdrawn");
     assert_eq!(withdrawn["ip"], json!(["192.0.2.100"]), "{withdrawn}");
     assert_eq!(withdrawn["reason"], "notOwner");
@@ -114,9 +121,11 @@ fn metallb_1_7_sessions_are_written_down_where_frr_k8s_is_asked_for() {
     });
     cluster.until("they say how it goes", |cluster| {
         let is_down = |object: &Value| {
-            object["status"]["bgpStatus"]
-                .as_str()
-                .is_some_and(|state| state != "Established")
+            let (bgp, bfd) = (
+                &object["status"]["bgpStatus"],
+                &object["status"]["bfdStatus"],
+            );
+            bgp.as_str().is_some_and(|state| state != "Established") && bfd.is_string()
         };
         sessions(cluster).iter().all(is_down)
     });
@@ -160,14 +169,16 @@ fn metallb_1_7_sessions_are_written_down_where_frr_k8s_is_asked_for() {
 /// The last line of the log about an event of BGP.
 #[track_caller]
 fn line(cluster: &OneNode, event: &str) -> Value {
+    find(cluster, event).unwrap_or_else(|| panic!("no {event} in {}", cluster.log()))
+}
+
+fn find(cluster: &OneNode, event: &str) -> Option<Value> {
     let log = cluster.log();
     let lines = log
         .lines()
         .filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let mut lines = lines.filter(|line| line["event"] == event && line["protocol"] == "bgp");
-    lines
-        .next_back()
-        .unwrap_or_else(|| panic!("no {event} in {log}"))
+    lines.next_back()
 }
 
 fn told(cluster: &OneNode) -> Vec<Value> {

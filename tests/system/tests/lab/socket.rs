@@ -85,7 +85,8 @@ impl Proxied {
                 let (front, from) = (SocketAddr::new(ip(vip), port), from.to_string());
                 let front = front.to_string();
                 let words = ["socket", "add", &front, "--pid", &pid, "--port", &from];
-                let told = speaker.ctl(&words).unwrap();
+                // A speaker that has only begun may refuse what it does in a moment.
+                let told = self.lab.eventually(&front, || speaker.ctl(&words));
                 assert!(told.contains(&format!("haproxy ({pid})")), "{told}");
             }
         }
@@ -203,9 +204,13 @@ fn a_restart_of_the_speaker_breaks_no_connection_and_refuses_none() {
     assert_eq!(talk, expected);
     assert_eq!(later.broken, 0, "{later:?}");
     assert!(later.all > 20, "{later:?}");
-    let rows = proxied.list(&holder);
-    assert_eq!(rows.len(), 4, "{rows:?}");
-    assert!(rows.iter().all(|row| row["is_open"] == true), "{rows:?}");
+    proxied.lab.eventually("all four sockets are open", || {
+        let rows = proxied.list(&holder);
+        match rows.len() == 4 && rows.iter().all(|row| row["is_open"] == true) {
+            true => Ok(()),
+            false => Err(rows),
+        }
+    });
 }
 
 #[test]
@@ -230,8 +235,13 @@ fn a_proxy_that_dies_serves_nothing_and_one_that_comes_back_serves() {
         assert_eq!(fault.kind(), expected);
         // It stays with sockets all the same.
         assert_eq!(proxied.why(&holder, vip), Ok(None));
-        let rows = proxied.list(&holder);
-        assert!(rows.iter().all(|row| row["is_open"] == false), "{rows:?}");
+        proxied.lab.eventually("its sockets are closed", || {
+            let rows = proxied.list(&holder);
+            match rows.len() == 4 && rows.iter().all(|row| row["is_open"] == false) {
+                true => Ok(()),
+                false => Err(rows),
+            }
+        });
         proxied.start(&holder);
         proxied.register(&holder);
         proxied
@@ -300,9 +310,8 @@ fn datagrams_are_answered_from_the_vip() {
         for vip in VIPS {
             let front = format!("{}/udp", SocketAddr::new(ip(vip), 53));
             let speaker = &proxied.lab.speakers()[node];
-            speaker
-                .ctl(&["socket", "add", &front, "--pid", &pid])
-                .unwrap();
+            let words = ["socket", "add", &front, "--pid", &pid];
+            proxied.lab.eventually(&front, || speaker.ctl(&words));
         }
         servers.push((server, out));
     }
@@ -402,10 +411,14 @@ const WHILE: Duration = Duration::from_secs(2);
 /// Sends every datagram back from the address that it came to, as a server on many addresses does (IP_PKTINFO, RFC 3542 §6.1).
 const UDP_SERVER: &str = r#"
 import select, socket
+# SO_RCVBUFFORCE: what comes within some seconds waits when the machine has other work.
+queue = (socket.SOL_SOCKET, 33, 8 << 20)
 v4 = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+v4.setsockopt(*queue)
 v4.setsockopt(socket.IPPROTO_IP, 8, 1)
 v4.bind(("0.0.0.0", 53))
 v6 = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+v6.setsockopt(*queue)
 v6.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
 v6.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
 v6.bind(("::", 53))

@@ -16,13 +16,13 @@ fn what_kubectl_does_reaches_the_network() {
         }
     }
     let web = lab.frontends_of("default/web").remove(0);
-    let holder = lab.until_held(web.vip, |holder| holder.is_some()).unwrap();
-    until_status_says(&lab, "web", &holder);
+    let holder = until_status_says(&lab, "web", web.vip);
 
     // A node that is gone leaves its VIPs to another, which writes that down; the objects of the old one go.
     lab.kubectl(&["delete", "node", &holder]);
-    let next = lab.until_held(web.vip, |now| now.is_some_and(|now| now != holder));
-    until_status_says(&lab, "web", &next.unwrap());
+    lab.until_held(web.vip, |now| now.is_some_and(|now| now != holder));
+    let next = until_status_says(&lab, "web", web.vip);
+    assert_ne!(next, holder);
     lab.answer(&web);
 
     // Without a controller everything goes on, and the next one finds nothing to write.
@@ -107,8 +107,7 @@ fn versions_that_differ_meet_in_objects_alone() {
             }
         }
         let web = lab.frontends_of("default/web").remove(0);
-        let holder = lab.until_held(web.vip, |holder| holder.is_some()).unwrap();
-        until_status_says(&lab, "web", &holder);
+        until_status_says(&lab, "web", web.vip);
         lab.kubectl(&["delete", "service", "web"]);
         lab.until_held(web.vip, |holder| holder.is_none());
         make(&lab, &service("late"));
@@ -162,8 +161,9 @@ fn addresses(lab: &TestLab, name: &str) -> Vec<IpAddr> {
         .collect()
 }
 
+/// Waits until the one status of a service names the node that answers for its address; that node.
 #[track_caller]
-fn until_status_says(lab: &TestLab, service: &str, node: &str) {
+fn until_status_says(lab: &TestLab, service: &str, vip: IpAddr) -> String {
     let selector = format!("metallb.io/service-name={service}");
     let words = [
         "-n",
@@ -175,17 +175,18 @@ fn until_status_says(lab: &TestLab, service: &str, node: &str) {
         "-o",
         "json",
     ];
-    lab.eventually(&format!("the status of {service} names {node}"), || {
+    lab.eventually(&format!("the status of {service} names its holder"), || {
+        let holder = lab.holder(vip).ok_or_else(Vec::new)?;
         let list: Value = serde_json::from_str(&lab.kubectl(&words)).unwrap();
         let items = list["items"].as_array().unwrap().iter();
         let nodes: Vec<String> = items
             .map(|item| item["status"]["node"].to_string())
             .collect();
-        match nodes == [format!("{node:?}")] {
-            true => Ok(()),
+        match nodes == [format!("{holder:?}")] {
+            true => Ok(holder),
             false => Err(nodes),
         }
-    });
+    })
 }
 
 const NAMESPACE: &str = "metallb-system";

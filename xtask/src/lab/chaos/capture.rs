@@ -53,12 +53,12 @@ impl Capture {
         heard.iter().rev().find(|answer| is_it(answer)).copied()
     }
 
-    /// Stops and gives all answers.
+    /// Stops and gives all answers. Who needs those up to some moment waits until one of a later moment is there.
     ///
     /// # Errors
     /// When what tcpdump wrote could not be read to its end.
     pub(super) fn stop(mut self) -> Result<Vec<Answer>> {
-        // tcpdump has handed on every frame at once; those in its hands are of this very moment.
+        // What tcpdump has not handed on by now is later than what was waited for.
         self.child.kill().context("failed to end tcpdump")?;
         self.child.wait().context("failed to wait for tcpdump")?;
         match self.reader.take().map(JoinHandle::join) {

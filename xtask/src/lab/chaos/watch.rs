@@ -81,6 +81,11 @@ impl Station {
         self.capture.last(|answer| answer.vip == vip)
     }
 
+    /// What listens for answers to it.
+    pub(super) const fn capture(&self) -> &Capture {
+        &self.capture
+    }
+
     /// Stops and gives what it saw.
     ///
     /// # Errors

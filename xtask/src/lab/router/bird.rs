@@ -53,4 +53,4 @@ impl Bird {
     }
 }
 
-const STARTED_MAX: Duration = Duration::from_secs(20);
+const STARTED_MAX: Duration = Duration::from_secs(60);

@@ -196,4 +196,4 @@ impl Frr {
     }
 }
 
-const STARTED_MAX: Duration = Duration::from_secs(20);
+const STARTED_MAX: Duration = Duration::from_secs(60);

@@ -58,4 +58,4 @@ impl GoBgp {
 
 /// In a namespace of its own everyone has the same.
 const PORT: &str = "50051";
-const STARTED_MAX: Duration = Duration::from_secs(20);
+const STARTED_MAX: Duration = Duration::from_secs(60);

@@ -23,6 +23,8 @@ enum Change {
     Peer(u8, bool),
     BgpAdvertisement(Box<BgpAdvertisement>),
     NoBgpAdvertisement(u8),
+    Held(u8, u8),
+    Link(bool),
 }
 
 fn changes() -> impl Strategy<Value = Change> {
@@ -41,6 +43,8 @@ fn changes() -> impl Strategy<Value = Change> {
         1 => (0_u8..3, any::<bool>()).prop_map(|(n, is)| Change::Peer(n, is)),
         2 => bgp_advertisements(),
         1 => (0_u8..3).prop_map(Change::NoBgpAdvertisement),
+        2 => (0_u8..5, 0_u8..4).prop_map(|(ip, how)| Change::Held(ip, how)),
+        1 => any::<bool>().prop_map(Change::Link),
     ]
 }
 
@@ -69,6 +73,8 @@ struct Scene {
     world: World,
     dead: BTreeSet<NodeName>,
     local: Local,
+    /// Groups that are elected and yet not held as the others are.
+    held: BTreeMap<GroupKey, Holding>,
 }
 
 impl Scene {
@@ -83,6 +89,7 @@ impl Scene {
             world,
             dead: BTreeSet::new(),
             local: local("n1"),
+            held: BTreeMap::new(),
         }
     }
 
@@ -159,6 +166,25 @@ impl Scene {
             Change::NoBgpAdvertisement(number) => {
                 self.gone(Kind::BgpAdvertisement, &name(*number));
             }
+            Change::Held(ip, how) => {
+                let holds = [
+                    Hold::Holding,
+                    Hold::Preparing,
+                    Hold::Draining,
+                    Hold::Contested,
+                ];
+                let holding = Holding {
+                    hold: holds[usize::from(*how)],
+                    epoch: Epoch(2),
+                };
+                let group = GroupKey([192, 0, 2, *ip].into());
+                self.held.insert(group, holding);
+            }
+            Change::Link(is_up) => {
+                for link in self.local.links.values_mut() {
+                    link.is_up = *is_up;
+                }
+            }
         }
     }
 
@@ -205,7 +231,8 @@ impl Scene {
             hold: Hold::Holding,
             epoch: Epoch(1),
         };
-        let held = elected.iter().map(|key| (*key, holding)).collect();
+        let hold = |key: &GroupKey| self.held.get(key).copied().unwrap_or(holding);
+        let held = elected.iter().map(|key| (*key, hold(key))).collect();
         let plan = plan(&self.world, &members, &held, &self.local, memo);
         (elected, plan)
     }
@@ -317,6 +344,8 @@ proptest! {
     ) {
         let mut scene = Scene::new();
         changes.iter().for_each(|change| scene.change(change));
+        scene.change(&Change::Link(true));
+        scene.held.clear();
         let mut owners: BTreeMap<GroupKey, usize> = BTreeMap::new();
         let mut wanted = BTreeSet::new();
         let members = scene.members();

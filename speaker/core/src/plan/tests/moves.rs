@@ -18,16 +18,8 @@ fn roster(links: &[(&str, u8)]) -> Roster {
         has_ndp: true,
     };
     let profile = Profile {
-        name: "n2".parse().unwrap(),
-        addresses: Vec::new(),
         links: links.iter().map(link).collect(),
-        macs: Vec::new(),
-        is_draining: false,
-        is_stale: false,
-        rules: 0,
-        version: String::new(),
-        key: None,
-        newcomers: [].into(),
+        ..Profile::of("n2".parse().unwrap())
     };
     let member = Member {
         boot: Boot::default(),

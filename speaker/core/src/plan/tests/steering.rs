@@ -228,16 +228,9 @@ fn roster() -> Roster {
         has_ndp: true,
     };
     let profile = Profile {
-        name: "n2".parse().unwrap(),
         addresses: vec!["192.0.2.202:7946".parse().unwrap()],
         links: vec![link],
-        macs: Vec::new(),
-        key: None,
-        newcomers: [].into(),
-        is_draining: false,
-        is_stale: false,
-        rules: 0,
-        version: String::new(),
+        ..Profile::of("n2".parse().unwrap())
     };
     let member = Member {
         boot: Boot::default(),

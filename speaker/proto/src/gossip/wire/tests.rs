@@ -281,16 +281,11 @@ fn a_vote_of_an_earlier_version_says_nothing_of_the_kernel() {
 #[test]
 fn a_profile_of_an_earlier_version_names_no_newcomers_and_no_secret() {
     let profile = Profile {
-        name: "n1".parse().unwrap(),
-        addresses: Vec::new(),
-        links: Vec::new(),
-        macs: Vec::new(),
-        is_draining: false,
-        is_stale: false,
         rules: 1,
         version: "0.1.0".to_owned(),
         key: Some(7),
         newcomers: [NodeId(3)].into(),
+        ..Profile::of("n1".parse().unwrap())
     };
     let blob = profile_blob(&profile);
     assert_eq!(profile_of(&blob), Ok(profile.clone()));

@@ -130,16 +130,9 @@ fn member(node: usize) -> Member {
     Member {
         boot: Boot([1; 16]),
         profile: Arc::new(Profile {
-            name: name(node),
-            addresses: Vec::new(),
             links: vec![link],
             macs: vec![mac(node)],
-            is_draining: false,
-            is_stale: false,
-            rules: 0,
-            version: String::new(),
-            key: None,
-            newcomers: [].into(),
+            ..Profile::of(name(node))
         }),
         standing: Standing::Alive,
         held: Arc::default(),

@@ -751,15 +751,8 @@ impl World {
 
 fn profile(node: usize, is_stale: bool) -> Profile {
     Profile {
-        name: name(node),
-        addresses: Vec::new(),
-        links: Vec::new(),
         macs: vec![mac(node)],
-        is_draining: false,
         is_stale,
-        rules: 0,
-        version: String::new(),
-        key: None,
-        newcomers: [].into(),
+        ..Profile::of(name(node))
     }
 }

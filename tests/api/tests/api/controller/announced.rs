@@ -130,9 +130,9 @@ fn announced(world: &World) -> BTreeMap<IpAddr, BTreeSet<ServiceId>> {
     let held = groups.map(|group| (group, holding)).collect();
     let plan = plan(world, &members, &held, &local, &mut memo);
     let mut announced: BTreeMap<IpAddr, BTreeSet<ServiceId>> = BTreeMap::new();
-    for (service, outcome) in plan.outcomes {
+    for (service, outcome) in &plan.outcomes {
         if let Outcome::Announced(found) = outcome {
-            for (vip, _) in found.vips {
+            for (vip, _) in &found.vips {
                 announced.entry(vip.0).or_default().insert(service.clone());
             }
         }

@@ -66,7 +66,8 @@ fn a_leader_that_stops_hands_over_at_once() {
     first.stop();
     assert_eq!(site.events("web").len(), 1, "what was to be told is told");
     second.until_it_says("leading");
-    assert!(begun.elapsed().as_secs() < 10, "{:?}", begun.elapsed());
+    // Its Lease was good for some 13 s more at least.
+    assert!(begun.elapsed().as_secs() < 13, "{:?}", begun.elapsed());
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Certificates and authorities whose time has come: who renews them, whom API servers trust meanwhile, and that nobody asks in vain.
 
-use super::cluster::{CRD, CRD_BUNDLE, Cluster, POOLS, Replica, SECRET, WEBHOOKS};
+use super::cluster::{BUSY_MAX, CRD, CRD_BUNDLE, Cluster, POOLS, Replica, SECRET, WEBHOOKS};
 use api_tests::{Fault, Rule};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -285,8 +285,6 @@ impl Signer {
 }
 
 const ASKED_MIN: usize = 10;
-/// How long a busy machine may take for what is done within some seconds.
-const BUSY_MAX: Duration = Duration::from_secs(60);
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(86400);

@@ -143,8 +143,8 @@ fn rfc4271_6_5_a_router_that_falls_silent_is_missed_after_the_hold_time() {
     let (lab, mut frr) = up("  holdTime: 3s\n  keepaliveTime: 1s\n", "", "");
     let web = lab.frontends_of("default/web")[0].vip;
     announced_by_all(&lab, &frr, web);
-    frr.freeze(true);
     let frozen = Instant::now();
+    frr.freeze(true);
     let because = lab.eventually("the hold time expires", || {
         let seen = lab.seen("n1", &["bgp", "router-v4"])?;
         let peer = &seen["peers"][0];
@@ -204,11 +204,13 @@ fn rfc5882_4_3_a_restart_keeps_the_route_and_the_router_sees_no_bfd_session_go_d
     assert_eq!(number(&has), number(&had), "it is the same session");
     assert_eq!(has["ups_downs"], serde_json::json!([1, 0]), "{has}");
     assert_eq!(bfd_losses(&frr), before, "FRR saw none go down");
-    let page = lab.netns("n1");
-    let page = page.output("curl", &["-sS", "http://127.0.0.1:7472/metrics"]);
-    let page = page.unwrap();
     let up = r#"metallb_bfd_session_up{peer="192.0.2.1",vrf="default"} 1"#;
-    assert!(page.contains(up), "{page}");
+    lab.eventually("its metrics say so", || {
+        let page = lab.netns("n1");
+        let page = page.output("curl", &["-sS", "http://127.0.0.1:7472/metrics"]);
+        let page = page.map_err(|error| format!("{error:#}"))?;
+        if page.contains(up) { Ok(()) } else { Err(page) }
+    });
 }
 
 /// FRR and speakers on all nodes, each with a session for each family. `spec` are further lines of the peers, `neighbour` of FRR's

@@ -66,8 +66,8 @@ fn the_tour_drains_a_node_and_kills_a_speaker_for_nothing_and_misses_a_dead_node
     assert!(dead.contains("BFD"), "{dead}");
     let gap = dead.rsplit_once("all within ").unwrap().1;
     let gap: f64 = gap.trim_end_matches(" s").parse().unwrap();
-    // Not before BFD's 0.3 s are over; on a busy machine the router is late.
-    assert!((0.2..3.0).contains(&gap), "{dead}");
+    // Not before BFD's 0.3 s are over; on a busy machine the router is late, but not by what BGP's own hold time of 90 s would take.
+    assert!((0.2..10.0).contains(&gap), "{dead}");
 }
 
 /// Runs it to its end, after which nothing may be left.
