@@ -13,7 +13,7 @@ use std::path::Path;
 /// Needs root. All traffic stays in network namespaces that are made for it. Measure on a machine that does nothing else.
 #[derive(Args)]
 pub struct Request {
-    /// Only these benches; all of them without any.
+    /// Only these benches, or parts of one, as in `bgp:bfd`; all of them without any.
     #[arg(value_name = "NAME")]
     names: Vec<String>,
     /// List the benches and run none.

@@ -1,4 +1,4 @@
-//! Figures: what a bench says, as a table for people and as lines of JSON for programs.
+//! Figures: what a bench says, as a line in columns for people or of JSON for programs.
 //!
 //! A figure knows nothing of how it was measured; the ratio is always against something of the same run.
 
@@ -12,8 +12,9 @@ pub(crate) struct Figure {
     pub(crate) bench: &'static str,
     /// What was measured.
     pub(crate) figure: String,
-    /// The median of the runs.
-    pub(crate) value: f64,
+    /// The median of the runs; none where it could not be measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) value: Option<f64>,
     /// Its unit.
     pub(crate) unit: &'static str,
     /// What the ratio compares it with.
@@ -28,6 +29,9 @@ pub(crate) struct Figure {
     /// Whether it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) met: Option<bool>,
+    /// Why it could not be measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) failed: Option<String>,
 }
 
 /// A bound on the ratio, or on the value of a figure without one.
@@ -74,12 +78,23 @@ impl Figure {
         Self {
             bench,
             figure: figure.into(),
-            value,
+            value: Some(value),
             unit,
             against: None,
             ratio: None,
             aim: None,
             met: None,
+            failed: None,
+        }
+    }
+
+    /// One that could not be measured, and why, in one line.
+    pub(crate) fn failed(bench: &'static str, figure: impl Into<String>, why: &str) -> Self {
+        let lines: Vec<&str> = why.lines().map(str::trim).collect();
+        Self {
+            value: None,
+            failed: Some(lines.join("; ")),
+            ..Self::new(bench, figure, 0.0, "")
         }
     }
 
@@ -93,44 +108,53 @@ impl Figure {
     /// The same figure with a bound on its ratio, or on its value where it has none.
     pub(crate) fn aim(mut self, aim: Aim) -> Self {
         self.aim = Some(aim);
-        self.met = Some(aim.is_met_by(self.ratio.unwrap_or(self.value)));
+        self.met = self.ratio.or(self.value).map(|it| aim.is_met_by(it));
         self
     }
 }
 
-/// The figures in columns.
-pub(crate) fn table(figures: &[Figure]) -> String {
-    let header = [
-        "bench", "figure", "value", "unit", "ratio", "against", "aim", "met",
-    ];
-    let mut rows = vec![header.map(str::to_owned)];
-    rows.extend(figures.iter().map(row));
-    let width = |column: usize| rows.iter().map(|r| r[column].chars().count()).max();
-    let widths: Vec<usize> = (0..header.len()).filter_map(width).collect();
-    let line = |row: &[String; 8]| {
-        let cells = row.iter().zip(&widths).enumerate();
-        let padded = cells.map(|(at, (cell, width))| match at {
-            2 | 4 => format!("{cell:>width$}"),
-            _ => format!("{cell:<width$}"),
-        });
-        padded.collect::<Vec<_>>().join("  ").trim_end().to_owned() + "\n"
-    };
-    rows.iter().map(line).collect()
+/// Heads of the columns for people.
+pub(crate) fn head() -> String {
+    line(&HEADS.map(|(name, _)| name.to_owned()))
 }
 
-fn row(figure: &Figure) -> [String; 8] {
+/// The figure in these columns. What is wider than its column pushes the rest aside: no row is held back for those after it.
+pub(crate) fn row(figure: &Figure) -> String {
     let met = |met: bool| if met { "yes" } else { "NO" };
-    [
+    let against = figure.failed.as_ref().or(figure.against.as_ref());
+    line(&[
         figure.bench.to_owned(),
         figure.figure.clone(),
-        number(figure.value),
+        figure.value.map_or_else(|| "failed".to_owned(), number),
         figure.unit.to_owned(),
         figure.ratio.map(|r| format!("{r:.2}")).unwrap_or_default(),
-        figure.against.clone().unwrap_or_default(),
+        against.cloned().unwrap_or_default(),
         figure.aim.map(|a| a.to_string()).unwrap_or_default(),
         figure.met.map(met).unwrap_or_default().to_owned(),
-    ]
+    ])
 }
+
+fn line(cells: &[String; HEADS.len()]) -> String {
+    let padded = cells.iter().zip(HEADS).map(|(cell, (name, width))| {
+        if matches!(name, "value" | "ratio") {
+            format!("{cell:>width$}")
+        } else {
+            format!("{cell:<width$}")
+        }
+    });
+    padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+}
+
+const HEADS: [(&str, usize); 8] = [
+    ("bench", 10),
+    ("figure", 60),
+    ("value", 9),
+    ("unit", 12),
+    ("ratio", 6),
+    ("against", 60),
+    ("aim", 8),
+    ("met", 3),
+];
 
 /// Three digits are as many as these measurements carry.
 fn number(value: f64) -> String {
@@ -188,6 +212,19 @@ mod tests {
             json,
             r#"{"bench":"b","figure":"f","value":1.5,"unit":"ns","aim":">= 1","met":true}"#
         );
+    }
+
+    #[test]
+    fn what_could_not_be_measured_says_why_in_a_line() {
+        let figure = Figure::failed("b", "f", "it ended:\n  no memory");
+        let json = serde_json::to_string(&figure).unwrap();
+        assert_eq!(
+            json,
+            r#"{"bench":"b","figure":"f","unit":"","failed":"it ended:; no memory"}"#
+        );
+        let shown = row(&figure);
+        let words: Vec<&str> = shown.split_whitespace().collect();
+        assert_eq!(words, ["b", "f", "failed", "it", "ended:;", "no", "memory"]);
     }
 
     #[test]

@@ -17,13 +17,15 @@ mod object;
 mod process;
 mod raw;
 mod responder;
+mod sheet;
 #[path = "../../../speaker-ebpf/src/bench/wire.rs"]
 mod wire;
 
 use anyhow::{Context, Result, bail};
 use bench::{Bench, Setting};
-use clap::{Parser, ValueEnum};
-use figure::Figure;
+use clap::Parser;
+use sheet::{Output, Sheet};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -31,7 +33,7 @@ use std::time::Duration;
 #[derive(Parser)]
 #[command(name = "cargo xtask bench", bin_name = "cargo xtask bench")]
 struct Cli {
-    /// Benches to run; without one all run.
+    /// Benches to run, or parts of one, as in `bgp:bfd`; without one all run.
     names: Vec<String>,
     /// Lists the benches.
     #[arg(long)]
@@ -65,19 +67,14 @@ struct Cli {
     minutes: Option<u16>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Output {
-    /// Columns for people.
-    Table,
-    /// One object a line.
-    Json,
-}
-
 fn main() -> Result<()> {
     let cli = Cli::parse();
     if cli.list {
         for bench in bench::ALL {
             println!("{:<12} {}", bench.name, bench.about);
+            for part in bench.parts {
+                println!("  {}:{part}", bench.name);
+            }
         }
         return Ok(());
     }
@@ -93,34 +90,51 @@ fn main() -> Result<()> {
         capture: Duration::from_secs(cli.capture),
         nodes: cli.nodes,
         minutes: cli.minutes,
+        names: cli.names.into_iter().collect(),
     };
+    let mut out = std::io::stdout();
+    let mut sheet = Sheet::new(cli.output, &mut out);
     for bench in chosen {
         eprintln!("{}: {}", bench.name, bench.about);
-        let figures =
-            (bench.run)(&setting).with_context(|| format!("failed to measure {}", bench.name))?;
-        print(cli.output, &figures)?;
+        (bench.run)(&setting, &mut sheet)
+            .with_context(|| format!("failed to measure {}", bench.name))?;
     }
     Ok(())
 }
 
+/// The benches that are named, or of which a part is.
 fn choose(names: &[String]) -> Result<Vec<&'static Bench>> {
+    let mut chosen = BTreeSet::new();
     for name in names {
-        if !bench::ALL.iter().any(|bench| bench.name == name) {
-            bail!("no bench is called {name}: --list names them");
-        }
+        let (of, part) = match name.split_once(':') {
+            Some((of, part)) => (of, Some(part)),
+            None => (name.as_str(), None),
+        };
+        let found = bench::ALL.iter().find(|bench| bench.name == of);
+        let is_there = |bench: &&Bench| part.is_none_or(|part| bench.parts.contains(&part));
+        match found.filter(is_there) {
+            Some(bench) => chosen.insert(bench.name),
+            None => bail!("no bench is called {name}: --list names them"),
+        };
     }
-    let is_chosen = |bench: &&Bench| names.is_empty() || names.iter().any(|n| n == bench.name);
+    let is_chosen = |bench: &&Bench| chosen.is_empty() || chosen.contains(bench.name);
     Ok(bench::ALL.iter().filter(is_chosen).collect())
 }
 
-fn print(output: Output, figures: &[Figure]) -> Result<()> {
-    match output {
-        Output::Table => println!("{}", figure::table(figures)),
-        Output::Json => {
-            for figure in figures {
-                println!("{}", serde_json::to_string(figure)?);
-            }
-        }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bench_is_chosen_by_its_name_or_that_of_a_part() {
+        let names = |names: &[&str]| -> Vec<String> { names.iter().map(|&n| n.into()).collect() };
+        let chosen = |named: &[&str]| -> Option<Vec<&str>> {
+            let chosen = choose(&names(named)).ok()?;
+            Some(chosen.iter().map(|bench| bench.name).collect())
+        };
+        assert_eq!(chosen(&["bgp:bfd", "bgp:v4", "idle"]).unwrap().len(), 2);
+        assert_eq!(chosen(&[]).unwrap().len(), bench::ALL.len());
+        assert_eq!(chosen(&["bgp:tea"]), None);
+        assert_eq!(chosen(&["tea"]), None);
     }
-    Ok(())
 }

@@ -1,5 +1,5 @@
-//! What `docs/security.md`, `docs/compatibility.md` and `docs/layer2-proof.md` claim is shown by tests that are there, or called a limit; and every rule
-//! of layer 2 has tests of its number.
+//! What `docs/security.md`, `docs/compatibility.md`, `docs/layer2-proof.md` and `docs/bgp-proof.md` claim is shown by tests that are there, or called
+//! a limit; and every rule of layer 2 has tests of its number.
 
 use super::compat::Known;
 use super::{Finding, Tree};
@@ -73,10 +73,11 @@ fn rule(after: &str) -> Option<String> {
 }
 
 const LAYER2: &str = "docs/layer2.md";
-const FILES: [&str; 3] = [
+const FILES: [&str; 4] = [
     "docs/security.md",
     "docs/compatibility.md",
     "docs/layer2-proof.md",
+    "docs/bgp-proof.md",
 ];
 const HEAD: &str = "shown by";
 const LIMIT: &str = "limit: ";

@@ -240,6 +240,10 @@ const UNSAFE_EXCEPTIONS: &[Exception] = &[
         path: "tests/bench/src/raw.rs",
         why: "sendmmsg, recvmmsg and packet rings",
     },
+    Exception {
+        path: "tests/model/tests/memory.rs",
+        why: "an allocator that counts",
+    },
 ];
 
 const RAW: &[&str] = &[

@@ -497,15 +497,20 @@ fn a_claim_without_a_test_is_found() {
             "| who | shown by |\n|---|---|\n| x | {last} |\n\n| who | where |\n|---|---|\n| x | y |\n"
         );
         let test = ("a.rs", "#[test]\nfn it_is_so() {}\n");
-        let empty = [("docs/security.md", ""), ("docs/layer2-proof.md", "")];
+        let empty = [
+            "docs/security.md",
+            "docs/layer2-proof.md",
+            "docs/bgp-proof.md",
+        ];
         let page = ("docs/compatibility.md", table.as_str());
-        claims::shown(&tree(&[empty[0], empty[1], page, test])).len()
+        let [a, b, c] = empty.map(|file| (file, ""));
+        claims::shown(&tree(&[a, b, c, page, test])).len()
     };
     assert_eq!(check("`it_is_so`"), 0);
     assert_eq!(check("limit: nobody can"), 0);
     assert_eq!(check("`it_is_so`, `it_is_not`"), 1);
     assert_eq!(check("trust us"), 1);
-    assert_eq!(claims::shown(&tree(&[])).len(), 3);
+    assert_eq!(claims::shown(&tree(&[])).len(), 4);
 }
 
 #[test]

@@ -3,8 +3,8 @@
 //!
 //! A router is whoever advertises itself from a link-local address, whatever lifetime it gives: peers of this kind say that they are no default
 //! route, and so do we. Where nobody does, as with BIRD and GoBGP by themselves, it is the one neighbour of the link that calls itself a
-//! router in its neighbour advertisements (RFC 4861 §4.4, the flag R); of several nobody knows which is meant. Knows no sockets and no
-//! sessions.
+//! router in its neighbour advertisements (RFC 4861 §4.4, the flag R); where none does so either, since it does not forward IPv6, it is the
+//! one neighbour that there is. Of several nobody knows which is meant. Knows no sockets and no sessions.
 
 use crate::{Mac, Machine, Span, Time};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -26,17 +26,37 @@ struct Link {
     advertise_at: Time,
     /// When the neighbours are looked through, unless a router advertises itself.
     look_at: Time,
+    /// How often they were, without a router among them.
+    looks: u8,
     router: Option<Router>,
-    /// Neighbours that are routers, where nobody advertises itself and they are several.
-    rivals: usize,
+    rivals: Rivals,
 }
 
 /// Who was found on a link.
 #[derive(Clone, Copy, Debug)]
 struct Router {
     address: Ipv6Addr,
-    /// When it last advertised itself; `None`: it is the only router among the neighbours.
-    heard: Option<Time>,
+    sign: Sign,
+}
+
+/// Why it is taken for the router.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Sign {
+    /// It is alone on the link.
+    Alone,
+    /// It is the only router among the neighbours.
+    OnlyRouter,
+    /// It advertised itself, then for the last time.
+    Heard(Time),
+}
+
+/// Neighbours of a link of which none is taken, because they are several.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Rivals {
+    /// That call themselves routers.
+    pub routers: usize,
+    /// That do not, where nobody does.
+    pub others: usize,
 }
 
 /// What happens.
@@ -57,6 +77,8 @@ pub enum Input {
         ifindex: u32,
         /// The link-local addresses of those that call themselves routers.
         routers: BTreeSet<Ipv6Addr>,
+        /// Those of all others.
+        others: BTreeSet<Ipv6Addr>,
     },
 }
 
@@ -67,10 +89,19 @@ pub enum Output {
     Solicit(u32, Mac),
     /// Say that we are here.
     Advertise(u32, Mac),
-    /// Look through the kernel's neighbours of this link, and have the routers there show themselves until the next time.
-    Look(u32),
+    /// Look through the kernel's neighbours of this link, and have those there show themselves until the next time.
+    Look(u32, Whom),
     /// The router of this link is this one from now on; `None`: none is known.
     Found(u32, Option<Ipv6Addr>),
+}
+
+/// Who is to show itself.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Whom {
+    /// Routers.
+    Routers,
+    /// Everybody on the link.
+    Everybody,
 }
 
 impl Unnumbered {
@@ -98,15 +129,17 @@ impl Unnumbered {
                 solicit_at: now,
                 advertise_at: now,
                 look_at: now + LOOK_AFTER,
+                looks: 0,
                 router: None,
-                rivals: 0,
+                rivals: Rivals::default(),
             });
         }
     }
 
-    /// Neighbours of a link that are routers, where nothing says which is meant; else 0.
-    pub fn rivals(&self, ifindex: u32) -> usize {
-        self.links.get(&ifindex).map_or(0, |link| link.rivals)
+    /// Neighbours of a link among which nothing says which is meant.
+    pub fn rivals(&self, ifindex: u32) -> Rivals {
+        let link = self.links.get(&ifindex);
+        link.map_or_else(Rivals::default, |link| link.rivals)
     }
 
     /// Of two routers on a link the first stays for as long as it is heard. One that advertises itself comes before one that does not.
@@ -118,15 +151,16 @@ impl Unnumbered {
             return;
         };
         link.solicitations = 0;
-        link.rivals = 0;
+        link.rivals = Rivals::default();
         let known = link.router.replace(Router {
             address,
-            heard: Some(now),
+            sign: Sign::Heard(now),
         });
         match known {
             Some(known) if known.address == address => {}
             Some(Router {
-                heard: Some(last), ..
+                sign: Sign::Heard(last),
+                ..
             }) if now.since(last) < SILENT => link.router = known,
             Some(_) | None => self
                 .outputs
@@ -134,40 +168,83 @@ impl Unnumbered {
         }
     }
 
-    /// The one router among the neighbours is it. Without one nothing changes: the kernel forgets neighbours that nobody talks to.
-    fn neighbours(&mut self, ifindex: u32, routers: &BTreeSet<Ipv6Addr>) {
+    /// The one router among the neighbours is it, or the one neighbour. Without one nothing changes: the kernel forgets neighbours that
+    /// nobody talks to.
+    fn neighbours(
+        &mut self,
+        ifindex: u32,
+        routers: &BTreeSet<Ipv6Addr>,
+        others: &BTreeSet<Ipv6Addr>,
+    ) {
         let Some(link) = self.links.get_mut(&ifindex) else {
             return;
         };
-        let known = link.router.map(|router| (router.address, router.heard));
-        let mut near = routers.iter().filter(|one| one.is_unicast_link_local());
-        let (first, more) = (near.next(), near.count());
-        let is_doubtful = more > 0 && known.is_none();
-        link.rivals = if is_doubtful { more + 1 } else { 0 };
-        let (Some(address), 0) = (first.copied(), more) else {
-            return;
+        let (router, routers) = the_one(routers);
+        let (other, others) = the_one(others);
+        // Before everybody was asked nobody is known to be alone.
+        let others = match routers == 0 && link.looks > LOOKS_AT_ROUTERS {
+            true => others,
+            false => 0,
         };
-        match known {
-            // It advertised itself, which counts more.
-            Some((_, Some(_))) => {}
-            Some((known, None)) if known == address => {}
-            Some((_, None)) | None => {
-                link.router = Some(Router {
-                    address,
-                    heard: None,
-                });
-                self.outputs
-                    .push_back(Output::Found(ifindex, Some(address)));
-            }
+        link.looks = match routers {
+            0 => link.looks.saturating_add(1),
+            _ => 0,
+        };
+        let several = |count: usize| if count > 1 { count } else { 0 };
+        link.rivals = match link.router {
+            None => Rivals {
+                routers: several(routers),
+                others: several(others),
+            },
+            Some(_) => Rivals::default(),
+        };
+        let found = match (router, other.filter(|_| others == 1)) {
+            (Some(address), _) => Router {
+                address,
+                sign: Sign::OnlyRouter,
+            },
+            (None, Some(address)) => Router {
+                address,
+                sign: Sign::Alone,
+            },
+            (None, None) => return,
+        };
+        let known = link.router;
+        match known.map(|known| known.sign) {
+            // It advertised itself, which counts more; and so does calling oneself a router.
+            Some(Sign::Heard(_)) => return,
+            Some(Sign::OnlyRouter) if found.sign == Sign::Alone => return,
+            Some(Sign::OnlyRouter | Sign::Alone) | None => link.router = Some(found),
+        }
+        if known.is_none_or(|known| known.address != found.address) {
+            let found = Output::Found(ifindex, Some(found.address));
+            self.outputs.push_back(found);
         }
     }
+}
+
+/// The only link-local address of a set, and how many there are.
+fn the_one(addresses: &BTreeSet<Ipv6Addr>) -> (Option<Ipv6Addr>, usize) {
+    let near = || addresses.iter().filter(|one| one.is_unicast_link_local());
+    let count = near().count();
+    (near().next().copied().filter(|_| count == 1), count)
 }
 
 impl Link {
     /// When the neighbours are looked through next. While the router advertises itself it is not asked who else is there.
     fn looks(&self) -> Option<Time> {
-        let is_advertised = self.router.is_some_and(|router| router.heard.is_some());
-        (!is_advertised).then_some(self.look_at)
+        match self.router.map(|router| router.sign) {
+            Some(Sign::Heard(_)) => None,
+            Some(Sign::OnlyRouter | Sign::Alone) | None => Some(self.look_at),
+        }
+    }
+
+    /// Everybody is asked only where no router answered: on a large segment that is many answers.
+    const fn whom(&self) -> Whom {
+        match self.looks < LOOKS_AT_ROUTERS {
+            true => Whom::Routers,
+            false => Whom::Everybody,
+        }
     }
 }
 
@@ -179,7 +256,11 @@ impl Machine for Unnumbered {
         match input {
             Input::Links(links) => self.set_links(now, &links),
             Input::Heard { ifindex, router } => self.heard(now, ifindex, router),
-            Input::Neighbours { ifindex, routers } => self.neighbours(ifindex, &routers),
+            Input::Neighbours {
+                ifindex,
+                routers,
+                others,
+            } => self.neighbours(ifindex, &routers, &others),
         }
         self.expire(now);
     }
@@ -198,7 +279,7 @@ impl Machine for Unnumbered {
             }
             if link.looks().is_some_and(|at| at <= now) {
                 link.look_at = now + LOOK_AGAIN;
-                self.outputs.push_back(Output::Look(*ifindex));
+                self.outputs.push_back(Output::Look(*ifindex, link.whom()));
             }
         }
     }
@@ -225,7 +306,7 @@ pub fn solicitation(mac: Mac) -> [u8; 16] {
     message
 }
 
-/// The bytes of an echo request (RFC 4443 §4.1), without its checksum. To all routers of a link: who answers asks for our address first, and
+/// The bytes of an echo request (RFC 4443 §4.1), without its checksum. To all routers of a link, or to all nodes: who answers asks for our address first, and
 /// the kernel asks for theirs then, and hears in the answer whether it is a router. The answers themselves are nobody's.
 pub const fn echo_request() -> [u8; 8] {
     [128, 0, 0, 0, 0, 0, 0, 0]
@@ -252,6 +333,8 @@ const SOLICIT_AGAIN: Span = Span::s(4);
 const LOOK_AFTER: Span = Span::s(12);
 /// A neighbour that only answers is known as a router after twice this time (delay_first_probe_time of both sides).
 const LOOK_AGAIN: Span = Span::s(5);
+/// Then everybody is asked, and who is alone in answering is known at the look after that.
+const LOOKS_AT_ROUTERS: u8 = 2;
 /// As FRR does for peers of this kind; RFC 4861 §6.2.1 allows 4 s and more.
 const ADVERTISE_AGAIN: Span = Span::s(10);
 /// A router that was not heard for three of those may have been replaced.
@@ -336,13 +419,18 @@ mod tests {
     }
 
     fn looked(machine: &mut Unnumbered, now: Time, routers: &[u16]) -> Vec<Output> {
+        saw(machine, now, routers, &[])
+    }
+
+    fn saw(machine: &mut Unnumbered, now: Time, routers: &[u16], others: &[u16]) -> Vec<Output> {
         outputs(machine);
-        let routers = routers.iter().map(|last| router(*last)).collect();
+        let addresses = |last: &[u16]| last.iter().map(|last| router(*last)).collect();
         machine.input(
             now,
             Input::Neighbours {
                 ifindex: 2,
-                routers,
+                routers: addresses(routers),
+                others: addresses(others),
             },
         );
         let found = outputs(machine).into_iter();
@@ -355,7 +443,8 @@ mod tests {
     fn where_nobody_advertises_itself_the_neighbours_are_looked_through() {
         let mut machine = up(s(0));
         let sent = run(&mut machine, s(35));
-        let looks = sent.iter().filter(|(_, output)| *output == Output::Look(2));
+        let look = Output::Look(2, Whom::Routers);
+        let looks = sent.iter().filter(|(_, output)| *output == look);
         let looks: Vec<Time> = looks.map(|(at, _)| *at).collect();
         assert_eq!(looks, [s(12), s(17), s(22), s(27), s(32)]);
         assert_eq!(looked(&mut machine, s(35), &[]), []);
@@ -379,12 +468,58 @@ mod tests {
     fn of_several_routers_that_do_not_advertise_themselves_none_is_taken() {
         let mut machine = up(s(0));
         assert_eq!(looked(&mut machine, s(12), &[7, 8]), []);
-        assert_eq!(machine.rivals(2), 2);
+        let rivals = machine.rivals(2);
+        assert_eq!((rivals.routers, rivals.others), (2, 0));
         let found = looked(&mut machine, s(22), &[8]);
         assert_eq!(found, [Output::Found(2, Some(router(8)))]);
-        assert_eq!(machine.rivals(2), 0);
+        assert_eq!(machine.rivals(2), Rivals::default());
         assert_eq!(looked(&mut machine, s(32), &[7, 8]), []);
-        assert_eq!(machine.rivals(2), 0, "the first one stays");
+        assert_eq!(machine.rivals(2), Rivals::default(), "the first one stays");
+    }
+
+    #[test]
+    fn where_nobody_calls_itself_a_router_everybody_is_asked_and_who_is_alone_is_it() {
+        let mut machine = up(s(0));
+        for at in [12, 17] {
+            let sent = run(&mut machine, s(at));
+            let look = (s(at), Output::Look(2, Whom::Routers));
+            assert!(sent.contains(&look), "{sent:?}");
+            assert_eq!(saw(&mut machine, s(at), &[], &[7]), [], "not all are known");
+        }
+        let sent = run(&mut machine, s(22));
+        assert!(sent.contains(&(s(22), Output::Look(2, Whom::Everybody))));
+        // Their answers are seen at the next look.
+        assert_eq!(saw(&mut machine, s(22), &[], &[7]), []);
+        let found = saw(&mut machine, s(27), &[], &[7]);
+        assert_eq!(found, [Output::Found(2, Some(router(7)))]);
+        assert_eq!(saw(&mut machine, s(32), &[], &[7]), []);
+        assert_eq!(saw(&mut machine, s(37), &[], &[7, 8]), [], "it stays");
+        let found = saw(&mut machine, s(42), &[8], &[7]);
+        assert_eq!(found, [Output::Found(2, Some(router(8)))], "a router");
+        assert_eq!(saw(&mut machine, s(47), &[], &[7]), []);
+    }
+
+    #[test]
+    fn of_several_that_are_no_routers_none_is_taken() {
+        let mut machine = up(s(0));
+        for at in [12, 17, 22, 27] {
+            assert_eq!(saw(&mut machine, s(at), &[], &[7, 8]), []);
+        }
+        let rivals = machine.rivals(2);
+        assert_eq!((rivals.routers, rivals.others), (0, 2));
+        let found = saw(&mut machine, s(32), &[], &[8]);
+        assert_eq!(found, [Output::Found(2, Some(router(8)))], "one has gone");
+        assert_eq!(machine.rivals(2).others, 0);
+    }
+
+    #[test]
+    fn an_only_neighbour_that_turns_out_a_router_stays() {
+        let mut machine = up(s(0));
+        for at in [12, 17, 22, 27] {
+            saw(&mut machine, s(at), &[], &[7]);
+        }
+        assert_eq!(looked(&mut machine, s(37), &[7]), []);
+        assert_eq!(saw(&mut machine, s(42), &[], &[8]), []);
     }
 
     #[test]
@@ -395,7 +530,7 @@ mod tests {
         assert_eq!(found, [Output::Found(2, Some(router(8)))]);
         assert_eq!(looked(&mut machine, s(14), &[7]), []);
         let sent = run(&mut machine, s(60));
-        let is_look = |output: &Output| *output == Output::Look(2);
+        let is_look = |output: &Output| matches!(output, Output::Look(..));
         assert!(sent.iter().all(|(_, output)| !is_look(output)), "{sent:?}");
     }
 

@@ -8,11 +8,11 @@ use super::target::{Place, Places};
 use crate::drive::clock::now;
 use crate::drive::decide::View;
 use crate::edge::Links;
-use crate::edge::bgp::{Routers, neighbouring_routers};
+use crate::edge::bgp::{Routers, neighbours};
 use anyhow::{Context, Result};
 use speaker_core::plan::PeerRemote;
 use speaker_core::{Link, LinkName};
-use speaker_proto::bgp::unnumbered::{Input, Output, Unnumbered};
+use speaker_proto::bgp::unnumbered::{Input, Output, Rivals, Unnumbered};
 use speaker_proto::{Mac, Machine};
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::pending;
@@ -107,11 +107,15 @@ impl Finder {
         Ok(())
     }
 
-    /// Tells the machine which neighbours of a link are routers.
+    /// Tells the machine who is on a link, and which of them are routers.
     fn look_around(&mut self, ifindex: u32) {
-        match neighbouring_routers(ifindex) {
-            Ok(routers) => {
-                let input = Input::Neighbours { ifindex, routers };
+        match neighbours(ifindex) {
+            Ok(found) => {
+                let input = Input::Neighbours {
+                    ifindex,
+                    routers: found.routers,
+                    others: found.others,
+                };
                 self.machine.input(now(), input);
             }
             // It is looked again in seconds.
@@ -135,14 +139,7 @@ impl Finder {
             return Err(format!("{name} has no link-local address"));
         }
         let router = self.found.get(&link.ifindex).copied();
-        let unknown = || match self.machine.rivals(link.ifindex) {
-            0 => format!(
-                "no router has advertised itself on {name} yet, and no neighbour there is known as one"
-            ),
-            rivals => format!(
-                "no router has advertised itself on {name} yet, and of {rivals} neighbours there that are routers nobody says which it is"
-            ),
-        };
+        let unknown = || unknown(name, self.machine.rivals(link.ifindex));
         Ok(Place {
             ifindex: link.ifindex,
             router: router.ok_or_else(unknown)?,
@@ -162,11 +159,11 @@ impl Finder {
                 }
                 (Output::Solicit(ifindex, mac), Some(socket)) => socket.solicit(ifindex, mac),
                 (Output::Advertise(ifindex, mac), Some(socket)) => socket.advertise(ifindex, mac),
-                (Output::Look(ifindex), Some(socket)) => {
+                (Output::Look(ifindex, whom), Some(socket)) => {
                     self.unlooked.insert(ifindex);
-                    socket.stir(ifindex)
+                    socket.stir(ifindex, whom)
                 }
-                (Output::Solicit(..) | Output::Advertise(..) | Output::Look(_), None) => Ok(()),
+                (Output::Solicit(..) | Output::Advertise(..) | Output::Look(..), None) => Ok(()),
             };
             if let Err(error) = sent {
                 // It is sent again in seconds.
@@ -174,6 +171,25 @@ impl Finder {
             }
         }
     }
+}
+
+/// Why the router of a link is not known.
+fn unknown(name: &LinkName, rivals: Rivals) -> String {
+    let who = match rivals {
+        Rivals {
+            routers: 0,
+            others: 0,
+        } => "no neighbour there is known as one".to_owned(),
+        Rivals { routers: 0, others } => {
+            format!(
+                "of {others} neighbours there, none of which is known as one, nobody says which it is"
+            )
+        }
+        Rivals { routers, .. } => {
+            format!("of {routers} neighbours there that are routers nobody says which it is")
+        }
+    };
+    format!("no router has advertised itself on {name} yet, and {who}")
 }
 
 /// The links of peers.

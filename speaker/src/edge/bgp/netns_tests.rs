@@ -1,7 +1,9 @@
 //! Connections against a real kernel, between namespaces.
 
+use super::neighbours::Neighbours;
 use super::*;
 use crate::testnet::{self, Namespace, TestNet, eventually};
+use speaker_proto::bgp::unnumbered::Whom;
 use std::collections::BTreeSet;
 use std::io::Read;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener};
@@ -260,25 +262,30 @@ fn a_router_that_does_not_advertise_itself_is_a_neighbour_once_it_is_stirred_and
         namespace.write(delay, "1");
     }
     let index = net.here.ifindex("eth0");
-    let routers = || net.here.enter(|| neighbouring_routers(index).unwrap());
-    // It is in the kernel's table, and says of itself that it is no router.
-    net.here.run("ping -c 1 -W 5 2001:db8::2");
-    net.here
-        .run(&format!("ping -c 1 -W 5 {}%eth0", link_local(&net.there)));
+    let routers = || net.here.enter(|| neighbours(index).unwrap()).routers;
+    let runtime = runtime();
+    let stir = |whom| {
+        net.here.enter(|| {
+            runtime.block_on(async { Routers::open().unwrap().stir(index, whom).unwrap() });
+        });
+    };
+    // It says of itself that it is no router, and nothing where routers are asked.
+    let host = BTreeSet::from([link_local(&net.there)]);
+    testnet::within(Duration::from_secs(30), "it is known as a host", || {
+        stir(Whom::Everybody);
+        net.here.enter(|| neighbours(index).unwrap()).others == host
+    });
     assert_eq!(routers(), BTreeSet::new());
     net.there
         .write("/proc/sys/net/ipv6/conf/all/forwarding", "1");
     net.here.run("ip -6 neigh flush dev eth0");
-    let runtime = runtime();
     // Each side waits for a second before it asks the other, and a busy machine for longer.
     testnet::within(Duration::from_secs(30), "it is known as a router", || {
-        net.here.enter(|| {
-            runtime.block_on(async { Routers::open().unwrap().stir(index).unwrap() });
-        });
-        routers() == BTreeSet::from([link_local(&net.there)])
+        stir(Whom::Routers);
+        routers() == host
     });
-    let elsewhere = net.here.enter(|| neighbouring_routers(index + 1).unwrap());
-    assert_eq!(elsewhere, BTreeSet::new());
+    let elsewhere = net.here.enter(|| neighbours(index + 1).unwrap());
+    assert_eq!(elsewhere, Neighbours::default());
 }
 
 #[test]

@@ -6,7 +6,7 @@
 use anyhow::{Context, Result};
 use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 use speaker_proto::Mac;
-use speaker_proto::bgp::unnumbered::{advertisement, echo_request, solicitation};
+use speaker_proto::bgp::unnumbered::{Whom, advertisement, echo_request, solicitation};
 use std::io;
 use std::mem::MaybeUninit;
 use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6};
@@ -72,12 +72,16 @@ impl Routers {
         self.send(&advertisement(mac), ALL_NODES, ifindex)
     }
 
-    /// Has the routers of a link show themselves to the kernel. Who answers nothing is none the worse for it.
+    /// Has the routers of a link, or everybody there, show themselves to the kernel. Who answers nothing is none the worse for it.
     ///
     /// # Errors
     /// When the network stack does not take it.
-    pub(crate) fn stir(&self, ifindex: u32) -> io::Result<()> {
-        self.send(&echo_request(), ALL_ROUTERS, ifindex)
+    pub(crate) fn stir(&self, ifindex: u32, whom: Whom) -> io::Result<()> {
+        let group = match whom {
+            Whom::Routers => ALL_ROUTERS,
+            Whom::Everybody => ALL_NODES,
+        };
+        self.send(&echo_request(), group, ifindex)
     }
 
     /// From the link-local address: the kernel chooses it for a destination of that scope.

@@ -9,6 +9,7 @@ use super::stage::{Answerer, Stage};
 use crate::cpu;
 use crate::figure::{Aim, Figure, median};
 use crate::generator::{Load, Yield};
+use crate::sheet::Sheet;
 use anyhow::{Context, Result, ensure};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,7 +18,7 @@ use std::time::Duration;
 pub(crate) const NAME: &str = "answers";
 
 /// Measures.
-pub(crate) fn run(setting: &Setting) -> Result<Vec<Figure>> {
+pub(crate) fn run(setting: &Setting, sheet: &mut Sheet<'_>) -> Result<()> {
     let floods = flood_all(setting)?;
     let own = median(
         floods[&Answerer::Nobody]
@@ -41,43 +42,41 @@ pub(crate) fn run(setting: &Setting) -> Result<Vec<Figure>> {
         false => Answerer::Batches,
     };
 
-    let mut figures = vec![Figure::new(
+    sheet.add(&Figure::new(
         NAME,
         "asking and counting alone",
         own,
         "ns/request",
-    )];
+    ))?;
     for who in MEASURED {
         let (figure, value) = (format!("{who}, at overload"), rate(who));
         let figure = Figure::new(NAME, figure, value, "answers/s");
-        figures.push(aimed(
-            figure.against(format!("{rival}, at overload"), value / rate(rival)),
-            who,
-        ));
+        let figure = figure.against(format!("{rival}, at overload"), value / rate(rival));
+        sheet.add(&aimed(figure, who))?;
     }
     for who in MEASURED {
         let (figure, value) = (format!("{who}, at overload"), cost(who));
         let figure = Figure::new(NAME, figure, value, "ns/answer");
         let against = format!("{rival}, at overload / this");
-        figures.push(aimed(figure.against(against, cost(rival) / value), who));
+        sheet.add(&aimed(figure.against(against, cost(rival) / value), who))?;
     }
-    figures.push(Figure::new(NAME, at_best.clone(), best.rate, "answers/s"));
-    figures.push(Figure::new(
+    sheet.add(&Figure::new(NAME, at_best.clone(), best.rate, "answers/s"))?;
+    sheet.add(&Figure::new(
         NAME,
         at_best.clone(),
         best.ns_per_answer,
         "ns/answer",
-    ));
+    ))?;
     for who in OURS {
         let figure = Figure::new(NAME, format!("{who}, at overload"), rate(who), "answers/s");
-        figures.push(figure.against(at_best.clone(), rate(who) / best.rate));
+        sheet.add(&figure.against(at_best.clone(), rate(who) / best.rate))?;
         let figure = Figure::new(NAME, format!("{who}, at overload"), cost(who), "ns/answer");
-        figures.push(figure.against(format!("{at_best} / this"), best.ns_per_answer / cost(who)));
+        sheet.add(&figure.against(format!("{at_best} / this"), best.ns_per_answer / cost(who)))?;
     }
     for who in OURS {
-        figures.push(losses(setting, who, best.rate)?);
+        sheet.add(&losses(setting, who, best.rate)?)?;
     }
-    Ok(figures)
+    Ok(())
 }
 
 const OURS: [Answerer; 3] = [Answerer::Tc, Answerer::GenericXdp, Answerer::NativeXdp];

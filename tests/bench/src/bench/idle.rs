@@ -8,6 +8,7 @@ use super::speaker::Home;
 use crate::figure::Figure;
 use crate::net::{CLIENT_LINK, NODE_IP, Namespace, Pair};
 use crate::process::Process;
+use crate::sheet::Sheet;
 use anyhow::{Context, Result, ensure};
 use std::fmt::Write as _;
 use std::fs;
@@ -20,7 +21,7 @@ use std::time::{Duration, Instant};
 pub(crate) const NAME: &str = "idle";
 
 /// Measures.
-pub(crate) fn run(setting: &Setting) -> Result<Vec<Figure>> {
+pub(crate) fn run(setting: &Setting, sheet: &mut Sheet<'_>) -> Result<()> {
     let home = Home::create()?;
     let pair = Pair::create()?;
     let peers: Vec<(String, Ipv4Addr)> = (1..=PEERS)
@@ -39,11 +40,10 @@ pub(crate) fn run(setting: &Setting) -> Result<Vec<Figure>> {
     }
     let mut watched = start(setting, &home, &pair.node, NODE, NODE_IP)?;
     wait_until_observed(setting, &home, &mut watched)?;
-    let figures = measure(setting, &watched)?;
+    sheet.extend(measure(setting, &watched)?)?;
     watched.check()?;
     running.iter_mut().try_for_each(Process::check)?;
-    watched.stop()?;
-    Ok(figures)
+    watched.stop()
 }
 
 fn measure(setting: &Setting, speaker: &Process) -> Result<Vec<Figure>> {

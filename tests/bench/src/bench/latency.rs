@@ -8,6 +8,7 @@ use super::stage::{Answerer, Stage};
 use crate::cpu::Spinners;
 use crate::figure::{Figure, percentile};
 use crate::generator::Load;
+use crate::sheet::Sheet;
 use anyhow::{Result, ensure};
 use std::time::Duration;
 
@@ -15,17 +16,16 @@ use std::time::Duration;
 pub(crate) const NAME: &str = "latency";
 
 /// Measures.
-pub(crate) fn run(setting: &Setting) -> Result<Vec<Figure>> {
-    let mut figures = Vec::new();
+pub(crate) fn run(setting: &Setting, sheet: &mut Sheet<'_>) -> Result<()> {
     for is_busy in [false, true] {
         let reference = measure(setting, REFERENCE, is_busy)?;
         for who in WHO {
             let latencies = measure(setting, who, is_busy)?;
-            figures.extend(compare(who, is_busy, &latencies, &reference));
+            sheet.extend(compare(who, is_busy, &latencies, &reference))?;
         }
-        figures.extend(compare(REFERENCE, is_busy, &reference, &reference));
+        sheet.extend(compare(REFERENCE, is_busy, &reference, &reference))?;
     }
-    Ok(figures)
+    Ok(())
 }
 
 /// A ring hands a block over when it is full or after a millisecond, so the other responder has the shorter latency.

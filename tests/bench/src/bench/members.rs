@@ -6,6 +6,7 @@
 use super::Setting;
 use crate::figure::{Aim, Figure, percentile};
 use crate::members_cluster::{Cluster, Net, Verdict, Work};
+use crate::sheet::Sheet;
 use anyhow::{Result, ensure};
 use speaker_proto::Span;
 use std::collections::BTreeSet;
@@ -15,14 +16,13 @@ use std::time::Instant;
 pub(crate) const NAME: &str = "members";
 
 /// Measures.
-pub(crate) fn run(setting: &Setting) -> Result<Vec<Figure>> {
-    let mut figures = Vec::new();
+pub(crate) fn run(setting: &Setting, sheet: &mut Sheet<'_>) -> Result<()> {
     for (nodes, minutes) in clusters(setting.nodes, setting.minutes) {
         for percent in [1, 5] {
-            figures.extend(measure(nodes, Span::s(60 * minutes), percent)?);
+            sheet.extend(measure(nodes, Span::s(60 * minutes), percent)?)?;
         }
     }
-    Ok(figures)
+    Ok(())
 }
 
 /// Which clusters are watched, and for how many simulated minutes each.

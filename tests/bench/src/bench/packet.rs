@@ -10,6 +10,7 @@ use crate::frame::{self, VIP6};
 use crate::net::{NODE_LINK, Pair, VIP};
 use crate::object::{Kit, Subject};
 use crate::raw;
+use crate::sheet::Sheet;
 use anyhow::{Context, Result, ensure};
 use aya::programs::{ProgramError, TestRun, TestRunOptions, TestRunResult};
 use speaker_ebpf::abi::steer::OWN_NODE;
@@ -20,7 +21,7 @@ use std::net::{IpAddr, Ipv4Addr};
 pub(crate) const NAME: &str = "packet";
 
 /// Measures.
-pub(crate) fn run(setting: &Setting) -> Result<Vec<Figure>> {
+pub(crate) fn run(setting: &Setting, sheet: &mut Sheet<'_>) -> Result<()> {
     let pair = Pair::create()?;
     let mut kit = Kit::load(&setting.kit)?;
     kit.fill()?;
@@ -41,11 +42,10 @@ pub(crate) fn run(setting: &Setting) -> Result<Vec<Figure>> {
             drop: DROP,
             reply: TX,
         };
-        let mut figures = tc.measure(&mut kit, &mut subject)?;
-        figures.extend(xdp.measure(&mut kit, &mut subject)?);
-        figures.extend(checks(&tc, &mut subject)?);
-        figures.extend(helpers(&tc, &mut kit)?);
-        Ok(figures)
+        sheet.extend(tc.measure(&mut kit, &mut subject)?)?;
+        sheet.extend(xdp.measure(&mut kit, &mut subject)?)?;
+        sheet.extend(checks(&tc, &mut subject)?)?;
+        sheet.extend(helpers(&tc, &mut kit)?)
     })
 }
 

@@ -8,6 +8,7 @@ use super::cluster::{self, Size};
 use crate::figure::{Aim, Figure, median, percentile};
 use crate::object::Subject;
 use crate::raw::allocated;
+use crate::sheet::Sheet;
 use anyhow::{Context, Result, ensure};
 use speaker_core::agent::{Agent, Input, Output, SETTLE, Start};
 use speaker_core::election::Election;
@@ -27,8 +28,7 @@ use std::time::Instant;
 pub(crate) const NAME: &str = "plan";
 
 /// Measures.
-pub(crate) fn run(setting: &Setting) -> Result<Vec<Figure>> {
-    let mut figures = Vec::new();
+pub(crate) fn run(setting: &Setting, sheet: &mut Sheet<'_>) -> Result<()> {
     let sizes = match setting.is_quick {
         true => &[(1_000, 100)][..],
         false => &[(1_000, 100), (1_000, 1_000), (10_000, 100), (10_000, 1_000)],
@@ -39,8 +39,8 @@ pub(crate) fn run(setting: &Setting) -> Result<Vec<Figure>> {
         let objects = cluster::objects(size)?;
         for election in [Election::Sha256, Election::Xxh3] {
             let name = format!("{services} services x {nodes} nodes, {election}");
-            figures.extend(from_nothing(&name, &objects, size, election)?);
-            figures.extend(from_one_change(setting, &name, &objects, size, election)?);
+            sheet.extend(from_nothing(&name, &objects, size, election)?)?;
+            sheet.extend(from_one_change(setting, &name, &objects, size, election)?)?;
         }
         drop(objects);
         ensure!(
@@ -48,7 +48,7 @@ pub(crate) fn run(setting: &Setting) -> Result<Vec<Figure>> {
             "the bench keeps what it should have dropped"
         );
     }
-    Ok(figures)
+    Ok(())
 }
 
 fn local(size: Size, election: Election) -> Local {

@@ -10,6 +10,7 @@ use crate::frame;
 use crate::generator::{self, Load, Yield};
 use crate::net::{NODE_IP, Pair, VIP};
 use crate::object::Kit;
+use crate::sheet::Sheet;
 use anyhow::{Context, Result, bail, ensure};
 use std::io::Write;
 use std::net::UdpSocket;
@@ -22,7 +23,7 @@ use std::time::{Duration, Instant};
 pub(crate) const NAME: &str = "restart";
 
 /// Measures.
-pub(crate) fn run(setting: &Setting) -> Result<Vec<Figure>> {
+pub(crate) fn run(setting: &Setting, sheet: &mut Sheet<'_>) -> Result<()> {
     let home = Home::create()?;
     let pair = Pair::create()?;
     let mut kit = Kit::load(&setting.kit)?;
@@ -48,7 +49,7 @@ pub(crate) fn run(setting: &Setting) -> Result<Vec<Figure>> {
         join(server)?;
         Ok::<_, anyhow::Error>((echoes?, asked?, gaps?))
     })?;
-    Ok(figures(&echoes, &asked, &gaps))
+    sheet.extend(figures(&echoes, &asked, &gaps))
 }
 
 const RATE: u64 = 1_000;

@@ -7,6 +7,7 @@ use crate::frame;
 use crate::generator;
 use crate::net::Pair;
 use crate::object::Kit;
+use crate::sheet::Sheet;
 use anyhow::{Result, ensure};
 use std::time::{Duration, Instant};
 
@@ -14,7 +15,7 @@ use std::time::{Duration, Instant};
 pub(crate) const NAME: &str = "start";
 
 /// Measures.
-pub(crate) fn run(setting: &Setting) -> Result<Vec<Figure>> {
+pub(crate) fn run(setting: &Setting, sheet: &mut Sheet<'_>) -> Result<()> {
     let times: Result<Vec<f64>> = (0..ROUNDS).map(|_| once(setting)).collect();
     let times = times?;
     let figure = |name: &str, share| {
@@ -25,7 +26,7 @@ pub(crate) fn run(setting: &Setting) -> Result<Vec<Figure>> {
             "ms",
         )
     };
-    Ok(vec![figure("p50", 0.5), figure("max", 1.0)])
+    sheet.extend([figure("p50", 0.5), figure("max", 1.0)])
 }
 
 const ROUNDS: usize = 10;

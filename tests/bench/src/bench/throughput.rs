@@ -9,6 +9,7 @@ use crate::figure::{Aim, Figure, median};
 use crate::net::{NODE_IP, NODE_LINK, Pair, VIP};
 use crate::object::Subject;
 use crate::raw;
+use crate::sheet::Sheet;
 use anyhow::{Context, Result, bail, ensure};
 use aya::programs::XdpMode;
 use serde_json::Value;
@@ -21,7 +22,7 @@ use std::time::Duration;
 pub(crate) const NAME: &str = "throughput";
 
 /// Measures.
-pub(crate) fn run(setting: &Setting) -> Result<Vec<Figure>> {
+pub(crate) fn run(setting: &Setting, sheet: &mut Sheet<'_>) -> Result<()> {
     let mut rounds = Vec::new();
     for _ in 0..ROUNDS {
         let round: Result<Vec<f64>> = STATES
@@ -31,22 +32,22 @@ pub(crate) fn run(setting: &Setting) -> Result<Vec<Figure>> {
         rounds.push(round?);
     }
     let off = |round: &Vec<f64>| round[0];
-    let mut figures = vec![Figure::new(
+    sheet.add(&Figure::new(
         NAME,
         "no program",
         median(rounds.iter().map(off).collect()),
         "Gbit/s",
-    )];
+    ))?;
     for (at, state) in STATES.iter().enumerate().skip(1) {
         let value = median(rounds.iter().map(|round| round[at]).collect());
         let ratio = median(rounds.iter().map(|round| round[at] / off(round)).collect());
         let figure = Figure::new(NAME, state.name(), value, "Gbit/s").against("no program", ratio);
-        figures.push(match state {
+        sheet.add(&match state {
             State::Tc => figure.aim(Aim::AtLeast(0.98)),
             State::Off | State::GenericXdp | State::NativeXdp => figure,
-        });
+        })?;
     }
-    Ok(figures)
+    Ok(())
 }
 
 const ROUNDS: usize = 7;

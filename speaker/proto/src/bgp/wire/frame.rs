@@ -158,12 +158,13 @@ fn header_of(header: &[u8; HEADER_BYTES]) -> Result<(Kind, usize), Notification>
         return Err(Notification::new(1, 1));
     }
     let count = usize::from(u16::from_be_bytes([*high, *low]));
-    let bad_length = Notification {
+    // Made only where it is said: their data are allocated.
+    let bad_length = || Notification {
         data: vec![*high, *low],
         ..Notification::new(1, 2)
     };
     if !(HEADER_BYTES..=MESSAGE_BYTES_MAX).contains(&count) {
-        return Err(bad_length);
+        return Err(bad_length());
     }
     let bad_type = || Notification {
         data: vec![*code],
@@ -173,6 +174,6 @@ fn header_of(header: &[u8; HEADER_BYTES]) -> Result<(Kind, usize), Notification>
     if kind.may_have(count) {
         Ok((kind, count))
     } else {
-        Err(bad_length)
+        Err(bad_length())
     }
 }

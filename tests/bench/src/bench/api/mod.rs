@@ -13,6 +13,7 @@ use super::Setting;
 use super::speaker::Home;
 use crate::figure::{Aim, Figure, median, percentile};
 use crate::net::Pair;
+use crate::sheet::Sheet;
 use anyhow::Result;
 use controller::{Cost, Round, Writes};
 use hooks::Latencies;
@@ -22,7 +23,7 @@ use node::{Measured, Traffic};
 pub(crate) const NAME: &str = "api";
 
 /// Measures.
-pub(crate) fn run(setting: &Setting) -> Result<Vec<Figure>> {
+pub(crate) fn run(setting: &Setting, sheet: &mut Sheet<'_>) -> Result<()> {
     let home = Home::create()?;
     let pair = Pair::create()?;
     let count = if setting.is_quick { 1 } else { ROUNDS };
@@ -30,12 +31,11 @@ pub(crate) fn run(setting: &Setting) -> Result<Vec<Figure>> {
         .map(|number| controller::round(setting, &home, &pair.client, number))
         .collect();
     let rounds = rounds?;
-    let mut figures = of_start(&rounds);
-    figures.extend(of_writes(&rounds));
-    figures.extend(of_memory(&rounds));
-    figures.extend(of_node(&node::measure(setting, &home, &pair)?));
-    figures.extend(of_hooks(hooks::measure(setting, &home, &pair.client)?));
-    Ok(figures)
+    sheet.extend(of_start(&rounds))?;
+    sheet.extend(of_writes(&rounds))?;
+    sheet.extend(of_memory(&rounds))?;
+    sheet.extend(of_node(&node::measure(setting, &home, &pair)?))?;
+    sheet.extend(of_hooks(hooks::measure(setting, &home, &pair.client)?))
 }
 
 const ROUNDS: usize = 3;

@@ -16,11 +16,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-/// Milliseconds of each change.
+/// What it came to, for one sender.
 pub(super) struct Measured {
-    pub(super) quiet: Vec<(Make, Vec<f64>)>,
-    /// Of the speaker, with [`BUSY_RATE`] changes a second.
-    pub(super) busy: Vec<f64>,
+    /// Milliseconds of each change.
+    pub(super) quiet: Vec<f64>,
+    /// The same with many changes; of the speaker alone.
+    pub(super) busy: Option<Busy>,
+}
+
+/// With [`BUSY_RATE`] changes a second.
+pub(super) struct Busy {
+    /// Milliseconds of each change.
+    pub(super) times: Vec<f64>,
     /// How many a second there were in fact.
     pub(super) rate: f64,
 }
@@ -28,19 +35,34 @@ pub(super) struct Measured {
 /// Changes a second of the busy case.
 pub(super) const BUSY_RATE: u32 = 100;
 
-/// Measures so many changes one after the other, and for so long many of them.
-pub(super) fn measure(site: &Site<'_>, changes: usize, busy: Duration) -> Result<Measured> {
+/// Measures so many changes one after the other, and of the speaker for so long many of them.
+pub(super) fn measure(
+    site: &Site<'_>,
+    make: Make,
+    changes: usize,
+    busy: Duration,
+) -> Result<Measured> {
+    match make {
+        Make::Speaker => of_speaker(site, changes, busy),
+        Make::Frr | Make::Bird | Make::GoBgp => {
+            progress(&format!("{}: changes told by its own means", make.name()));
+            let quiet = alone(site, make, changes.min(OTHERS_MAX))?;
+            Ok(Measured { quiet, busy: None })
+        }
+    }
+}
+
+fn of_speaker(site: &Site<'_>, changes: usize, busy: Duration) -> Result<Measured> {
     progress("speaker: changes told by the API");
     let mut watched = Watched::start(site)?;
-    let mut quiet = vec![(Make::Speaker, watched.quiet(changes)?)];
+    let quiet = watched.quiet(changes)?;
     progress(&format!("speaker: {BUSY_RATE} changes a second"));
-    let (busy, rate) = watched.busy(busy)?;
+    let (times, rate) = watched.busy(busy)?;
     watched.process.stop()?;
-    for make in [Make::Frr, Make::Bird, Make::GoBgp] {
-        progress(&format!("{}: changes told by its own means", make.name()));
-        quiet.push((make, alone(site, make, changes.min(OTHERS_MAX))?));
-    }
-    Ok(Measured { quiet, busy, rate })
+    Ok(Measured {
+        quiet,
+        busy: Some(Busy { times, rate }),
+    })
 }
 
 /// A speaker on an API server's double, and its peer.

@@ -1,7 +1,8 @@
 //! BFD, 3 × 50 ms: how evenly each sender sends with every CPU busy, and how soon a death is noticed on either side.
 
 use super::capture::{Capture, longest_gap};
-use super::peer::{self, Listening, Session};
+use super::hold;
+use super::peer::{self, Session};
 use super::place::{Family, Site, netns, progress};
 use super::sender::{Job, Make, Sender};
 use super::watch::{Event, Watch};
@@ -11,30 +12,35 @@ use anyhow::{Context, Result, bail, ensure};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// What it came to, for one sender.
+/// What it came to, for one sender; of each part by itself, whatever became of the one before.
 pub(super) struct Measured {
-    pub(super) make: Make,
+    pub(super) load: Result<Load>,
+    /// From a dead peer's last packet to the end of its BGP session here, in milliseconds.
+    pub(super) peer_death: Result<Vec<f64>>,
+    /// From the death of the sender's link to its peers' noticing, in milliseconds.
+    pub(super) node_death: Result<Vec<f64>>,
+}
+
+/// What it sends with every CPU busy.
+pub(super) struct Load {
     /// The longest time between two packets of a session, in milliseconds, of all sessions.
     pub(super) longest_gap: f64,
     /// Sessions with a time between packets above the detection time.
     pub(super) gaps: usize,
     /// Of one CPU, in per cent.
     pub(super) cpu: f64,
-    /// From a dead peer's last packet to the end of its BGP session here, in milliseconds.
-    pub(super) peer_death: Vec<f64>,
-    /// From the death of the sender's link to its peers' noticing, in milliseconds.
-    pub(super) node_death: Vec<f64>,
 }
 
-/// Measures each make that has BFD.
-pub(super) fn measure(site: &Site<'_>, sessions: usize, span: Duration) -> Result<Vec<Measured>> {
-    let makes = Make::WITH_BFD.into_iter();
-    makes
-        .map(|make| measure_one(site, make, sessions, span))
-        .collect()
-}
-
-fn measure_one(site: &Site<'_>, make: Make, sessions: usize, span: Duration) -> Result<Measured> {
+/// Measures one make.
+///
+/// # Errors
+/// If not all its sessions come up.
+pub(super) fn measure(
+    site: &Site<'_>,
+    make: Make,
+    sessions: usize,
+    span: Duration,
+) -> Result<Measured> {
     let (name, seconds) = (make.name(), span.as_secs());
     progress(&format!(
         "{name}: BFD with {sessions} peers, every CPU busy for {seconds} s"
@@ -53,63 +59,19 @@ fn measure_one(site: &Site<'_>, make: Make, sessions: usize, span: Duration) -> 
         has_graceful_restart: false,
     };
     let mut sender = Sender::start(site, make, job)?;
-    let mut up = Vec::new();
-    for peer in &listening {
-        up.push(establish(peer, &mut sender)?);
-    }
-    await_up(&watch, sessions)?;
-    let (longest_gap, gaps, cpu) = under_load(site, &mut sender, sessions, span)?;
+    let mut up = hold::establish(&listening, &mut sender, &watch)?;
+    let load = under_load(site, &mut sender, sessions, span);
     let half = sessions.div_ceil(2);
     let alive = up.split_off(half);
-    let peer_death = die(&watch, up)?;
-    let node_death = lose(site, &watch, half..sessions)?;
+    let peer_death = die(&watch, up);
+    let node_death = lose(site, &watch, half..sessions);
     drop(alive);
     watch.stop()?;
     Ok(Measured {
-        make,
-        longest_gap,
-        gaps,
-        cpu,
+        load,
         peer_death,
         node_death,
     })
-}
-
-/// A session with its route. FRR makes its BFD session anew when BGP comes up, and on a busy machine ends BGP for that.
-fn establish(peer: &Listening, sender: &mut Sender<'_>) -> Result<Session> {
-    let mut last = None;
-    for _ in 0..ATTEMPTS_MAX {
-        let mut session = peer.accept(|| sender.check())?;
-        let opened = session.open(sender.hold_seconds());
-        match opened.and_then(|()| session.collect(1, Instant::now())) {
-            Ok(_) => return Ok(session),
-            Err(error) => last = Some(error),
-        }
-    }
-    Err(last.context("there was an attempt")?)
-}
-
-/// A session may come up, be ended once by who makes it anew when BGP comes up, and come up again: FRR does.
-fn await_up(watch: &Watch, sessions: usize) -> Result<()> {
-    let (start, mut is_up) = (Instant::now(), vec![false; sessions]);
-    let mut quiet = Instant::now();
-    while quiet.elapsed() < SETTLED || is_up.contains(&false) {
-        ensure!(
-            start.elapsed() < UP_MAX,
-            "{} of {sessions} BFD sessions are up after a minute",
-            is_up.iter().filter(|is_up| **is_up).count()
-        );
-        let Ok(event) = watch.events.recv_timeout(Duration::from_millis(100)) else {
-            continue;
-        };
-        quiet = Instant::now();
-        match event {
-            Event::Up(number) => is_up[number] = true,
-            Event::Down(number, _) => is_up[number] = false,
-            Event::Muted(..) => bail!("nobody was muted"),
-        }
-    }
-    Ok(())
 }
 
 fn under_load(
@@ -117,7 +79,7 @@ fn under_load(
     sender: &mut Sender<'_>,
     sessions: usize,
     span: Duration,
-) -> Result<(f64, usize, f64)> {
+) -> Result<Load> {
     let capture = Capture::start(&site.pair.client, &site.folder()?)?;
     let hogs = Spinners::start();
     let (cpu, start) = (sender.cpu()?, Instant::now());
@@ -135,9 +97,11 @@ fn under_load(
     let gaps = gaps.collect::<Option<Vec<f64>>>();
     let gaps = gaps.context("a session sent hardly anything")?;
     let limit = super::watch::DETECTION.as_secs_f64() * 1e3;
-    let over = gaps.iter().filter(|gap| **gap > limit).count();
-    let longest = gaps.into_iter().fold(0.0, f64::max);
-    Ok((longest, over, used * 100.0))
+    Ok(Load {
+        gaps: gaps.iter().filter(|gap| **gap > limit).count(),
+        longest_gap: gaps.into_iter().fold(0.0, f64::max),
+        cpu: used * 100.0,
+    })
 }
 
 /// One peer after the other falls silent; how long its BGP session lasts after its last packet.
@@ -169,9 +133,16 @@ fn die(watch: &Watch, sessions: Vec<Session>) -> Result<Vec<f64>> {
         .collect();
     let times = ended.into_iter().enumerate().map(|(number, ended)| {
         let last = last.get(&number).context("it was muted")?;
-        Ok(ended.saturating_duration_since(*last).as_secs_f64() * 1e3)
+        Ok(ended.checked_duration_since(*last))
     });
-    times.collect()
+    let times = times.collect::<Result<Vec<Option<Duration>>>>()?;
+    let times: Vec<f64> = times.into_iter().flatten().map(milliseconds).collect();
+    ensure!(
+        times.len() == count,
+        "{} of {count} sessions had ended before their peer fell silent",
+        count - times.len()
+    );
+    Ok(times)
 }
 
 /// The node's link goes; how long until each of the other sessions is down at the peer's end.
@@ -186,13 +157,12 @@ fn lose(site: &Site<'_>, watch: &Watch, sessions: std::ops::Range<usize>) -> Res
         .node
         .ip(&["address", "replace", &v6, "dev", NODE_LINK, "nodad"])?;
     let times = events?.into_iter().filter_map(|event| match event {
-        Event::Down(_, at) => Some((at - died).as_secs_f64() * 1e3),
+        Event::Down(_, at) => Some(milliseconds(at - died)),
         Event::Up(_) | Event::Muted(..) => None,
     });
     Ok(times.collect())
 }
 
-/// Nothing happens for so long: all are at their fast intervals.
-const SETTLED: Duration = Duration::from_secs(3);
-const ATTEMPTS_MAX: usize = 5;
-const UP_MAX: Duration = Duration::from_secs(60);
+fn milliseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}

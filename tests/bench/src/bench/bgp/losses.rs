@@ -41,25 +41,12 @@ impl Case {
 /// What it came to.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Measured {
-    pub(super) make: Make,
-    pub(super) case: Case,
     pub(super) sent: usize,
     pub(super) lost: usize,
 }
 
-/// Measures each make, and what only the speaker has.
-pub(super) fn measure(site: &Site<'_>) -> Result<Vec<Measured>> {
-    let mut all = Vec::new();
-    for case in [Case::GracefulRestart, Case::Restart] {
-        for make in Make::ALL {
-            all.push(measure_one(site, make, case)?);
-        }
-    }
-    all.push(measure_one(site, Make::Speaker, Case::Drain)?);
-    Ok(all)
-}
-
-fn measure_one(site: &Site<'_>, make: Make, case: Case) -> Result<Measured> {
+/// Measures one make in one case.
+pub(super) fn measure(site: &Site<'_>, make: Make, case: Case) -> Result<Measured> {
     progress(&format!("{}: {}", make.name(), case.name()));
     let count = if case == Case::GracefulRestart { 1 } else { 2 };
     let net = Net::create(count)?;
@@ -86,12 +73,7 @@ fn measure_one(site: &Site<'_>, make: Make, case: Case) -> Result<Measured> {
         let traffic = Traffic::open(&net.router)?;
         let sender = senders.first_mut().context("there is a node")?;
         let (sent, lost) = traffic.during(|| act(sender, case, &router))?;
-        Ok(Measured {
-            make,
-            case,
-            sent,
-            lost,
-        })
+        Ok(Measured { sent, lost })
     })
 }
 

@@ -61,14 +61,21 @@ pub(super) fn listen(namespace: &Netns, addresses: &[IpAddr]) -> Result<Vec<List
 }
 
 impl Listening {
+    /// A connection that is there already.
+    pub(super) fn glance(&self) -> Result<Option<Session>> {
+        match self.0.accept() {
+            Ok((stream, from)) => Session::new(stream, from.ip()).map(Some),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
+            Err(error) => Err(error).context("failed to take a connection"),
+        }
+    }
+
     /// Waits to be dialled. `check` fails when the other side has ended.
     pub(super) fn accept(&self, mut check: impl FnMut() -> Result<()>) -> Result<Session> {
         let start = Instant::now();
         loop {
-            match self.0.accept() {
-                Ok((stream, from)) => return Session::new(stream, from.ip()),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => (),
-                Err(error) => return Err(error).context("failed to take a connection"),
+            if let Some(session) = self.glance()? {
+                return Ok(session);
             }
             check()?;
             ensure!(
@@ -196,24 +203,44 @@ impl Session {
         Ok(())
     }
 
-    /// Waits until the other side ends the session; when that was.
-    pub(super) fn ended(&mut self) -> Result<Instant> {
-        let mut buffer = vec![0; BUFFER_BYTES];
-        loop {
-            let count = match self.stream.read(&mut buffer) {
-                Ok(count) => count,
-                Err(error) if error.kind() == ErrorKind::ConnectionReset => 0,
-                Err(error) => return Err(error).context("the session does not end"),
-            };
-            let mut bytes = &buffer[..count];
-            let mut is_over = count == 0;
-            while let Some(frame) = self.reader.take(&mut bytes).map_err(refused)? {
-                is_over |= frame.kind() == Kind::Notification;
-            }
-            if is_over {
-                return Ok(Instant::now());
+    /// How long a read may wait.
+    pub(super) fn patience(&mut self, most: Duration) -> Result<()> {
+        let set = self.stream.set_read_timeout(Some(most));
+        set.context("failed to set a time limit")
+    }
+
+    /// Whether it is still up, after what came or the time that a read may wait.
+    pub(super) fn is_open(&mut self) -> bool {
+        match self.hear() {
+            Ok(is_over) => !is_over,
+            Err(error) => {
+                let error = error.downcast_ref::<std::io::Error>();
+                error.is_some_and(|error| error.kind() == ErrorKind::WouldBlock)
             }
         }
+    }
+
+    /// Waits until the other side ends the session; when that was.
+    pub(super) fn ended(&mut self) -> Result<Instant> {
+        self.patience(SILENT_MAX)?;
+        while !self.hear().context("the session does not end")? {}
+        Ok(Instant::now())
+    }
+
+    /// Reads once: whether that was the end.
+    fn hear(&mut self) -> Result<bool> {
+        let mut buffer = [0; 4096];
+        let count = match self.stream.read(&mut buffer) {
+            Ok(count) => count,
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => 0,
+            Err(error) => return Err(error.into()),
+        };
+        let mut bytes = &buffer[..count];
+        let mut is_over = count == 0;
+        while let Some(frame) = self.reader.take(&mut bytes).map_err(refused)? {
+            is_over |= frame.kind() == Kind::Notification;
+        }
+        Ok(is_over)
     }
 
     /// The same session for another thread, to end it.

@@ -18,32 +18,38 @@ fn figure(name: impl Into<String>, value: f64, unit: &'static str) -> Figure {
     Figure::new(NAME, name, value, unit)
 }
 
-/// One value of each make, the speaker's as a ratio against each of the others. `aim` bounds the ratio against BIRD from below.
-fn beside(what: &str, unit: &'static str, values: &[(Make, f64)], aim: Option<f64>) -> Vec<Figure> {
+/// A part that one make could not do.
+pub(super) fn failed(what: &str, make: Make, why: &anyhow::Error) -> Figure {
+    let name = format!("{what}, {}", make.name());
+    Figure::failed(NAME, name, &format!("{why:#}"))
+}
+
+/// One value of a make; of another make than the speaker the speaker's too, as a ratio. `aim` bounds that against BIRD from below.
+pub(super) fn beside(
+    what: &str,
+    unit: &'static str,
+    make: Make,
+    own: Option<f64>,
+    value: f64,
+    aim: Option<f64>,
+) -> Vec<Figure> {
     let name = |make: Make| format!("{what}, {}", make.name());
-    let of = |make: Make| values.iter().find(|(other, _)| *other == make);
-    let own = of(Make::Speaker).map_or(0.0, |(_, value)| *value);
-    let others = values.iter().filter(|(make, _)| *make != Make::Speaker);
-    let mut figures = Vec::new();
-    for (make, value) in others.clone() {
+    let mut figures = vec![figure(name(make), value, unit)];
+    if let Some(own) = own.filter(|_| make != Make::Speaker) {
         // A clock tick may be all that there is.
         let ratio = value / own.max(f64::MIN_POSITIVE);
-        let against = format!("{} / this", name(*make));
+        let against = format!("{} / this", name(make));
         let figure = figure(name(Make::Speaker), own, unit).against(against, ratio);
-        figures.push(match aim.filter(|_| *make == Make::Bird) {
+        figures.push(match aim.filter(|_| make == Make::Bird) {
             Some(least) => figure.aim(Aim::AtLeast(least)),
             None => figure,
         });
     }
-    figures.extend(others.map(|(make, value)| figure(name(*make), *value, unit)));
     figures
 }
 
-fn values(measured: &[Measured], of: fn(&Measured) -> f64) -> Vec<(Make, f64)> {
-    measured.iter().map(|one| (one.make, of(one))).collect()
-}
-
-fn title(size: Size) -> String {
+/// How much is sent to how many.
+pub(super) fn title(size: Size) -> String {
     let (routes, peers) = (size.routes, size.peers);
     format!(
         "{routes} /{} to {peers} peer{}",
@@ -53,94 +59,94 @@ fn title(size: Size) -> String {
 }
 
 /// A large table to one peer.
-pub(super) fn of_one_peer(size: Size, measured: &[Measured]) -> Vec<Figure> {
+pub(super) fn of_one_peer(
+    size: Size,
+    make: Make,
+    own: Option<&Measured>,
+    one: &Measured,
+) -> Vec<Figure> {
     let title = title(size);
-    let mut figures = beside(
-        &format!("{title}: time"),
-        "ms",
-        &values(measured, |one| one.took),
-        Some(1.0),
-    );
-    let cpu = values(measured, |one| one.cpu);
-    figures.extend(beside(&format!("{title}: CPU"), "ms", &cpu, Some(1.0)));
+    let row = |what: &str, unit, of: fn(&Measured) -> f64, aim| {
+        let what = format!("{title}: {what}");
+        beside(&what, unit, make, own.map(of), of(one), aim)
+    };
+    let mut figures = row("time", "ms", |one| one.took, Some(1.0));
+    figures.extend(row("CPU", "ms", |one| one.cpu, Some(1.0)));
     let least = match size.family {
         Family::V4 => 800.0,
         Family::V6 => 230.0,
     };
-    for one in measured {
-        let name = format!(
-            "/{} in the fullest message, {}",
-            size.family.bits(),
-            one.make.name()
-        );
-        let fullest = figure(name, f64::from(one.fullest), "routes");
-        figures.push(match one.make {
-            Make::Speaker => fullest.aim(Aim::AtLeast(least)),
-            Make::Frr | Make::Bird | Make::GoBgp => fullest,
-        });
-    }
-    let messages = values(measured, |one| f64::from(one.messages));
-    figures.extend(beside(&format!("{title}: messages"), "", &messages, None));
+    let name = format!(
+        "/{} in the fullest message, {}",
+        size.family.bits(),
+        make.name()
+    );
+    let fullest = figure(name, f64::from(one.fullest), "routes");
+    figures.push(match make {
+        Make::Speaker => fullest.aim(Aim::AtLeast(least)),
+        Make::Frr | Make::Bird | Make::GoBgp => fullest,
+    });
+    figures.extend(row("messages", "", |one| f64::from(one.messages), None));
     figures
 }
 
 /// A table to many peers.
-pub(super) fn of_many_peers(size: Size, measured: &[Measured]) -> Vec<Figure> {
+pub(super) fn of_many_peers(
+    size: Size,
+    make: Make,
+    own: Option<&Measured>,
+    one: &Measured,
+) -> Vec<Figure> {
     let title = title(size);
-    let mut figures = beside(
-        &format!("{title}: time"),
-        "ms",
-        &values(measured, |one| one.took),
-        Some(1.0),
-    );
-    let cpu = values(measured, |one| one.cpu);
-    figures.extend(beside(&format!("{title}: CPU"), "ms", &cpu, None));
-    let peak = values(measured, |one| one.memory_peak);
-    figures.extend(beside(
-        &format!("{title}: resident at most"),
-        "MiB",
-        &peak,
-        Some(1.0),
-    ));
+    let row = |what: &str, unit, of: fn(&Measured) -> f64, aim| {
+        let what = format!("{title}: {what}");
+        beside(&what, unit, make, own.map(of), of(one), aim)
+    };
+    let mut figures = row("time", "ms", |one| one.took, Some(1.0));
+    figures.extend(row("CPU", "ms", |one| one.cpu, None));
+    let peak = |one: &Measured| one.memory_peak;
+    figures.extend(row("resident at most", "MiB", peak, Some(1.0)));
+    let name = format!("{title}: resident for each peer, {}", make.name());
+    figures.push(figure(name, one.memory_peer, "KiB"));
     figures
 }
 
 /// What a small cluster takes.
-pub(super) fn of_memory(size: Size, measured: &[Measured]) -> Vec<Figure> {
-    let memory = values(measured, |one| one.memory);
-    beside(&format!("{}: resident", title(size)), "MiB", &memory, None)
+pub(super) fn of_memory(
+    size: Size,
+    make: Make,
+    own: Option<&Measured>,
+    one: &Measured,
+) -> Vec<Figure> {
+    let what = format!("{}: resident", title(size));
+    let own = own.map(|own| own.memory);
+    beside(&what, "MiB", make, own, one.memory, None)
 }
 
 /// From a change to the peer's having read it.
-pub(super) fn of_changes(measured: &change::Measured) -> Vec<Figure> {
+pub(super) fn of_changes(
+    make: Make,
+    own: Option<&change::Measured>,
+    one: &change::Measured,
+) -> Vec<Figure> {
     let mut figures = Vec::new();
-    let own = measured
-        .quiet
-        .iter()
-        .find(|(make, _)| *make == Make::Speaker);
-    let own = own.map_or(&[][..], |(_, times)| times);
     for (name, share) in [("p50", 0.5), ("p99", 0.99)] {
-        let at = |times: &[f64]| percentile(times.to_vec(), share);
-        let quiet = measured
-            .quiet
-            .iter()
-            .map(|(make, times)| (*make, at(times)));
-        figures.extend(beside(
-            &format!("a change, quiet, {name}"),
-            "ms",
-            &quiet.collect::<Vec<_>>(),
-            None,
-        ));
-        let title = format!("a change, {BUSY_RATE} a second, {name}, speaker");
-        figures.push(figure(title, at(&measured.busy), "ms"));
+        let at = |one: &change::Measured| percentile(one.quiet.clone(), share);
+        let what = format!("a change, quiet, {name}");
+        figures.extend(beside(&what, "ms", make, own.map(at), at(one), None));
     }
-    let rate = figure("changes of the busy case, speaker", measured.rate, "1/s");
+    let Some(busy) = &one.busy else {
+        return figures;
+    };
+    let at = |share| percentile(busy.times.clone(), share);
+    let title = |what: &str| format!("a change, {BUSY_RATE} a second, {what}, speaker");
+    figures.push(figure(title("p50"), at(0.5), "ms"));
+    figures.push(figure(title("p99"), at(0.99), "ms").aim(Aim::AtMost(250.0)));
+    let rate = figure("changes of the busy case, speaker", busy.rate, "1/s");
     figures.push(rate.aim(Aim::AtLeast(0.95 * f64::from(BUSY_RATE))));
-    let bounds = [("quiet", own, 60.0), ("busy", &measured.busy, 250.0)];
-    for (name, times, most) in bounds {
-        let title = format!("a change, {name}, p99, speaker, to be at most");
-        figures.push(figure(title, percentile(times.to_vec(), 0.99), "ms").aim(Aim::AtMost(most)));
-    }
+    let quiet = percentile(one.quiet.clone(), 0.99);
+    let title = "a change, quiet, p99, speaker, to be at most";
+    figures.push(figure(title, quiet, "ms").aim(Aim::AtMost(60.0)));
     figures
 }
 
@@ -148,78 +154,91 @@ pub(super) fn of_changes(measured: &change::Measured) -> Vec<Figure> {
 pub(super) fn of_liveness(
     sessions: usize,
     span: Duration,
-    measured: &[liveness::Measured],
+    make: Make,
+    own: Option<&liveness::Measured>,
+    one: &liveness::Measured,
+) -> Vec<Figure> {
+    let mut figures = of_load(sessions, span, make, own, one);
+    figures.extend(of_deaths(
+        "a peer's last packet to the end of its session",
+        make,
+        own.map(|own| &own.peer_death),
+        &one.peer_death,
+    ));
+    figures.extend(of_deaths(
+        "a node's death to its peers' noticing",
+        make,
+        own.map(|own| &own.node_death),
+        &one.node_death,
+    ));
+    if let (Make::Speaker, Ok(times)) = (make, &one.peer_death) {
+        let name = "a peer's death, p99, speaker, to be at most";
+        let most = DETECTION.as_secs_f64() * 1e3 + 10.0;
+        let p99 = figure(name, percentile(times.clone(), 0.99), "ms");
+        figures.push(p99.aim(Aim::AtMost(most)));
+    }
+    figures
+}
+
+fn of_load(
+    sessions: usize,
+    span: Duration,
+    make: Make,
+    own: Option<&liveness::Measured>,
+    one: &liveness::Measured,
 ) -> Vec<Figure> {
     let title = format!(
         "BFD 3 x 50 ms, {sessions} sessions, every CPU busy for {} s",
         span.as_secs()
     );
-    let each = |of: &dyn Fn(&liveness::Measured) -> f64| -> Vec<(Make, f64)> {
-        measured.iter().map(|one| (one.make, of(one))).collect()
+    let load = match &one.load {
+        Ok(load) => load,
+        Err(error) => return vec![failed(&title, make, error)],
     };
-    let gap = each(&|one| one.longest_gap);
-    let mut figures = beside(&format!("{title}: longest gap"), "ms", &gap, None);
-    for one in measured {
-        let name = format!(
-            "{title}: sessions with a gap above 150 ms, {}",
-            one.make.name()
-        );
-        let gaps = figure(name, one.gaps as f64, "");
-        figures.push(match one.make {
-            Make::Speaker => gaps.aim(Aim::AtMost(0.0)),
-            Make::Frr | Make::Bird | Make::GoBgp => gaps,
-        });
-    }
-    let cpu = each(&|one| one.cpu);
-    figures.extend(beside(&format!("{title}: CPU"), "% of one", &cpu, None));
-    let most = DETECTION.as_secs_f64() * 1e3 + 10.0;
+    let own = own.and_then(|own| own.load.as_ref().ok());
+    let row = |what: &str, unit, of: fn(&liveness::Load) -> f64| {
+        let what = format!("{title}: {what}");
+        beside(&what, unit, make, own.map(of), of(load), None)
+    };
+    let mut figures = row("longest gap", "ms", |load| load.longest_gap);
+    let name = format!("{title}: sessions with a gap above 150 ms, {}", make.name());
+    let gaps = figure(name, load.gaps as f64, "");
+    figures.push(match make {
+        Make::Speaker => gaps.aim(Aim::AtMost(0.0)),
+        Make::Frr | Make::Bird | Make::GoBgp => gaps,
+    });
+    figures.extend(row("CPU", "% of one", |load| load.cpu));
+    figures
+}
+
+fn of_deaths(
+    what: &str,
+    make: Make,
+    own: Option<&anyhow::Result<Vec<f64>>>,
+    one: &anyhow::Result<Vec<f64>>,
+) -> Vec<Figure> {
+    let times = match one {
+        Ok(times) => times,
+        Err(error) => return vec![failed(what, make, error)],
+    };
+    let own = own.and_then(|own| own.as_ref().ok());
+    let mut figures = Vec::new();
     for (name, share) in [("p50", 0.5), ("p99", 0.99)] {
-        let of = |times: &[f64]| percentile(times.to_vec(), share);
-        let peer = each(&|one| of(&one.peer_death));
-        figures.extend(beside(
-            &format!("a peer's last packet to the end of its session, {name}"),
-            "ms",
-            &peer,
-            None,
-        ));
-        if let Some(own) = measured
-            .iter()
-            .find(|one| one.make == Make::Speaker && share > 0.9)
-        {
-            let name = format!("the same, {name}, speaker, to be at most");
-            figures.push(figure(name, of(&own.peer_death), "ms").aim(Aim::AtMost(most)));
-        }
-        let node = each(&|one| of(&one.node_death));
-        figures.extend(beside(
-            &format!("a node's death to its peers' noticing, {name}"),
-            "ms",
-            &node,
-            None,
-        ));
+        let at = |times: &Vec<f64>| percentile(times.clone(), share);
+        let what = format!("{what}, {name}");
+        figures.extend(beside(&what, "ms", make, own.map(at), at(times), None));
     }
     figures
 }
 
 /// What traffic loses.
-pub(super) fn of_losses(measured: &[losses::Measured]) -> Vec<Figure> {
-    let mut figures = Vec::new();
-    for one in measured {
-        let name = format!(
-            "{}: lost of {}, {}",
-            one.case.name(),
-            one.sent,
-            one.make.name()
-        );
-        let lost = figure(name, one.lost as f64, "datagrams");
-        let is_own = one.make == Make::Speaker;
-        figures.push(match one.case {
-            Case::GracefulRestart | Case::Restart | Case::Drain if is_own => {
-                lost.aim(Aim::AtMost(0.0))
-            }
-            Case::GracefulRestart | Case::Restart | Case::Drain => lost,
-        });
-    }
-    figures
+pub(super) fn of_losses(make: Make, case: Case, one: &losses::Measured) -> Vec<Figure> {
+    let name = format!("{}: lost of {}, {}", case.name(), one.sent, make.name());
+    let lost = figure(name, one.lost as f64, "datagrams");
+    vec![match make {
+        Make::Speaker => lost.aim(Aim::AtMost(0.0)),
+        Make::Frr | Make::Bird | Make::GoBgp => lost,
+    }]
 }
 
 #[cfg(test)]
@@ -228,12 +247,14 @@ mod tests {
 
     #[test]
     fn more_than_one_is_in_the_speakers_favour_and_the_aim_is_against_bird() {
-        let values = [(Make::Speaker, 2.0), (Make::Frr, 8.0), (Make::Bird, 1.0)];
-        let figures = beside("time", "ms", &values, Some(1.0));
-        assert_eq!(figures.len(), 4);
-        assert_eq!((figures[0].ratio, figures[0].met), (Some(4.0), None));
-        assert_eq!((figures[1].ratio, figures[1].met), (Some(0.5), Some(false)));
-        assert_eq!(figures[1].against.as_deref(), Some("time, BIRD / this"));
-        assert_eq!((figures[2].value, figures[3].value), (8.0, 1.0));
+        let of = |make, value| beside("time", "ms", make, Some(2.0), value, Some(1.0));
+        let own = beside("time", "ms", Make::Speaker, None, 2.0, Some(1.0));
+        assert_eq!((own.len(), own[0].value, own[0].met), (1, Some(2.0), None));
+        let frr = of(Make::Frr, 8.0);
+        assert_eq!((frr[0].value, frr[0].ratio), (Some(8.0), None));
+        assert_eq!((frr[1].ratio, frr[1].met), (Some(4.0), None));
+        let bird = of(Make::Bird, 1.0);
+        assert_eq!((bird[1].ratio, bird[1].met), (Some(0.5), Some(false)));
+        assert_eq!(bird[1].against.as_deref(), Some("time, BIRD / this"));
     }
 }

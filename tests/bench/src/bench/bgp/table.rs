@@ -21,7 +21,6 @@ pub(super) struct Size {
 /// What it came to, for one sender.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Measured {
-    pub(super) make: Make,
     /// From OPEN to the last route at the last peer, in milliseconds.
     pub(super) took: f64,
     /// CPU time of the sender meanwhile, in milliseconds.
@@ -33,15 +32,12 @@ pub(super) struct Measured {
     /// MiB.
     pub(super) memory: f64,
     pub(super) memory_peak: f64,
+    /// What it grew by from knowing all routes to having told them, for each peer, in KiB.
+    pub(super) memory_peer: f64,
 }
 
-/// Measures each make of senders, one after the other.
-pub(super) fn measure(site: &Site<'_>, size: Size) -> Result<Vec<Measured>> {
-    let makes = Make::ALL.into_iter();
-    makes.map(|make| measure_one(site, size, make)).collect()
-}
-
-fn measure_one(site: &Site<'_>, size: Size, make: Make) -> Result<Measured> {
+/// Measures one make of senders.
+pub(super) fn measure(site: &Site<'_>, size: Size, make: Make) -> Result<Measured> {
     let Size {
         family,
         routes,
@@ -66,6 +62,7 @@ fn measure_one(site: &Site<'_>, size: Size, make: Make) -> Result<Measured> {
         has_graceful_restart: false,
     };
     let mut sender = Sender::start(site, make, job)?;
+    let loaded = sender.memory()?;
     let (mut took, mut cpu) = (Vec::new(), Vec::new());
     let mut last = None;
     for _ in 0..rounds {
@@ -78,14 +75,15 @@ fn measure_one(site: &Site<'_>, size: Size, make: Make) -> Result<Measured> {
     }
     // With the sessions up: they are in its memory.
     let (told, _sessions) = last.context("there is a round")?;
+    let memory = sender.memory()?;
     Ok(Measured {
-        make,
         took: median(took),
         cpu: median(cpu),
         fullest: told.fullest,
         messages: told.messages,
-        memory: sender.memory()?,
+        memory,
         memory_peak: sender.memory_peak()?,
+        memory_peer: (memory - loaded) * 1024.0 / size.peers as f64,
     })
 }
 

@@ -232,4 +232,5 @@ const INTERVAL: Span = Span::ms(50);
 pub(super) const PORT: u16 = 3784;
 const SOURCE_PORT: u16 = 49_152;
 const ORDERS_EVERY: Duration = Duration::from_millis(2);
-const EVENTS_MAX: Duration = Duration::from_secs(60);
+/// Many times what any of them takes: one that was down before is not waited for in vain for long.
+const EVENTS_MAX: Duration = Duration::from_secs(20);

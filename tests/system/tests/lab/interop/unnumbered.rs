@@ -1,11 +1,15 @@
-//! Sessions on a link of which the speaker does not know the other side's address: with FRR, which advertises itself, and with BIRD, which
-//! does not.
+//! Sessions on a link of which the speaker does not know the other side's address: with FRR, which advertises itself, with BIRD, which
+//! does not, and with GoBGP on a link that does not even forward IPv6.
 
 use super::frr::{hops, prefix};
+use super::others::paths_at_gobgp;
 use super::routed;
+use std::time::Duration;
 use system_tests::lab::TestLab;
 use xtask::lab::router::bird::Bird;
 use xtask::lab::router::frr::Frr;
+use xtask::lab::router::gobgp::GoBgp;
+use xtask::tools::within;
 
 #[test]
 fn a_router_on_a_link_is_found_and_takes_both_families_by_link_local_next_hops() {
@@ -58,6 +62,29 @@ fn a_router_that_does_not_advertise_itself_is_found_among_the_neighbours() {
                 other => Err((format!("{other:?}"), said(&lab))),
             }
         });
+    }
+}
+
+#[test]
+fn the_only_neighbour_of_a_link_is_found_though_it_does_not_call_itself_a_router() {
+    let mut lab = wired();
+    let router = lab.topology().router.clone().unwrap();
+    router.sysctl(&[("ipv6.conf.n1.forwarding", "0")]).unwrap();
+    // It takes its peer from the kernel's neighbours, as it starts.
+    let node = format!("{}%n1", link_local(&lab));
+    lab.eventually("the node is the router's neighbour", || {
+        let answer = router.output("ping", &["-c", "1", "-W", "1", &node]);
+        answer.map_err(|error| format!("{error:#}"))
+    });
+    let gobgp = GoBgp::start(&mut lab, GOBGP).unwrap();
+    lab.start_speakers().unwrap();
+    for web in lab.frontends_of("default/web") {
+        let prefix = prefix(web.vip);
+        let known = within(FOUND_MAX, || match paths_at_gobgp(&gobgp, &prefix).len() {
+            1 => Ok(()),
+            _ => Err(said(&lab)),
+        });
+        assert_eq!(known, Ok(()), "the route is GoBGP's");
     }
 }
 
@@ -118,6 +145,8 @@ fn said(lab: &TestLab) -> Result<String, String> {
     lab.said("n1", &["bgp", "tor"])
 }
 
+/// Half a minute after nobody else answered, and as long again for a busy machine.
+const FOUND_MAX: Duration = Duration::from_secs(60);
 const PEER: &str = "\
 ---
 apiVersion: metallb.io/v1beta2
@@ -156,6 +185,21 @@ protocol bgp n1 {
   ipv4 { extended next hop; import all; export none; };
   ipv6 { import all; export none; };
 }
+";
+const GOBGP: &str = "\
+[global.config]
+  as = 64513
+  router-id = \"192.0.2.1\"
+[[neighbors]]
+  [neighbors.config]
+    neighbor-interface = \"n1\"
+    peer-as = 64512
+  [[neighbors.afi-safis]]
+    [neighbors.afi-safis.config]
+      afi-safi-name = \"ipv4-unicast\"
+  [[neighbors.afi-safis]]
+    [neighbors.afi-safis.config]
+      afi-safi-name = \"ipv6-unicast\"
 ";
 const BFDD: &str = "\
 bfd

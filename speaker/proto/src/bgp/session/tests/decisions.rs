@@ -195,8 +195,10 @@ fn a_second_stop_replaces_the_first_and_a_drain_is_not_begun_anew() {
 
 #[test]
 fn rfc8538_3_where_both_said_n_an_end_that_is_meant_is_a_hard_reset() {
-    let ends: [(&str, Input, u8); 3] = [
+    let drain = Stop::Drain("node drain".to_owned());
+    let ends: [(&str, Input, u8); 4] = [
         ("deconfigured", Input::Stop(Stop::Deconfigured), 3),
+        ("drained", Input::Stop(drain), 2),
         ("paused", Input::Pause("later".to_owned()), 2),
         (
             "BFD",
@@ -215,6 +217,7 @@ fn rfc8538_3_where_both_said_n_an_end_that_is_meant_is_a_hard_reset() {
         ] {
             let mut one = told(with_graceful(ours), keeps(theirs));
             one.input(end.clone());
+            one.pass(DRAIN_ANNOUNCE + DRAIN_WITHDRAW);
             let (_, said) = one.status().last_sent.expect("it was said");
             let said_subcode = if is_hard { 9 } else { subcode };
             assert_eq!((said.code, said.subcode), (6, said_subcode), "{what}");
