@@ -202,9 +202,13 @@ fn l3_1c_a_holder_s_program_answers_probes_of_both_families() {
             }
             segment.answers(false);
             assert_eq!(desk.ask(&VIPS, None).0, None, "its deadline passed");
-            let counts = desk.counts.borrow_and_update();
-            assert_eq!((counts.ears.malformed, counts.ears.lost), (0, 0));
-            assert_eq!((counts.probes.answered, counts.probes.unanswered), (4, 3));
+            // A finding is told before it is shown.
+            eventually("all are counted", || {
+                let probes = desk.counts.borrow().probes;
+                (probes.answered, probes.unanswered) == (4, 3)
+            });
+            let ears = desk.counts.borrow().ears;
+            assert_eq!((ears.malformed, ears.lost), (0, 0));
         });
     }
 }

@@ -278,7 +278,10 @@ fn a_router_that_does_not_advertise_itself_is_a_neighbour_once_it_is_stirred_and
     assert_eq!(routers(), BTreeSet::new());
     net.there
         .write("/proc/sys/net/ipv6/conf/all/forwarding", "1");
-    net.here.run("ip -6 neigh flush dev eth0");
+    // Who still knew the other would not ask for it.
+    for namespace in [&net.here, &net.there] {
+        namespace.run("ip -6 neigh flush dev eth0");
+    }
     // Each side waits for a second before it asks the other, and a busy machine for longer.
     testnet::within(Duration::from_secs(30), "it is known as a router", || {
         stir(Whom::Routers);
