@@ -100,8 +100,13 @@ fn peer(name: &PeerName, sight: &PeerSight, now: Time) -> BgpPeerSight {
             PeerAsn::External => "external".to_owned(),
         };
     }
-    if let Some(status) = &sight.status {
-        tell(&mut peer, &status.borrow(), now);
+    match (&sight.status, &sight.ended) {
+        (Some(status), _) => tell(&mut peer, &status.borrow(), now),
+        (None, Some(ended)) => {
+            tell(&mut peer, ended, now);
+            peer.state = None;
+        }
+        (None, None) => {}
     }
     peer
 }

@@ -75,6 +75,8 @@ struct Peer {
     /// An operator wants no session, and has the peer told this.
     paused: Option<String>,
     session: Option<Running>,
+    /// How the last session was at its end.
+    ended: Option<Arc<Status>>,
 }
 
 struct Running {
@@ -196,8 +198,10 @@ impl Sessions {
     }
 
     fn ended(&mut self, name: &PeerName) {
-        if let Some(peer) = self.peers.get_mut(name) {
-            peer.session = None;
+        if let Some(peer) = self.peers.get_mut(name)
+            && let Some(running) = peer.session.take()
+        {
+            peer.ended = Some(Arc::new(running.status.borrow().clone()));
         }
     }
 
@@ -370,6 +374,7 @@ impl Peer {
             wanted: self.routes.len(),
             key_bytes: key,
             status: self.session.as_ref().map(|running| running.status.clone()),
+            ended: self.ended.clone(),
         }
     }
 }

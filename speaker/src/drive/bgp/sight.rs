@@ -24,6 +24,8 @@ pub(crate) struct PeerSight {
     pub(crate) key_bytes: Option<usize>,
     /// Its session as it is at each moment; `None`: there is none.
     pub(crate) status: Option<watch::Receiver<Status>>,
+    /// How the session before was at its end, of a peer that stayed: a node that is drained has none, and is asked how it parted.
+    pub(crate) ended: Option<Arc<Status>>,
 }
 
 /// What happened to a peer.

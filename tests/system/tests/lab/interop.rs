@@ -28,6 +28,8 @@ mod secrets;
 mod sight;
 #[path = "interop/steered.rs"]
 mod steered;
+#[path = "interop/stops.rs"]
+mod stops;
 #[path = "interop/traffic.rs"]
 mod traffic;
 #[path = "interop/unnumbered.rs"]

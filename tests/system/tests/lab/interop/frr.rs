@@ -364,5 +364,6 @@ impl<'a> Watch<'a> {
 }
 
 /// Lines of a neighbour that BFD watches.
-const BFD_NEIGHBOUR: &str = " neighbor {N} bfd\n neighbor {N} bfd profile fast\n";
-const BFDD: &str = "bfd\n profile fast\n  receive-interval 100\n  transmit-interval 100\n";
+pub(super) const BFD_NEIGHBOUR: &str = " neighbor {N} bfd\n neighbor {N} bfd profile fast\n";
+pub(super) const BFDD: &str =
+    "bfd\n profile fast\n  receive-interval 100\n  transmit-interval 100\n";
