@@ -42,6 +42,11 @@ pub enum Fault {
         /// Milliseconds.
         millis: u64,
     },
+    /// It is carried out, half of the answer comes, and the rest so much later.
+    Within {
+        /// Milliseconds.
+        millis: u64,
+    },
     /// It is not carried out.
     Refuse {
         /// HTTP status, such as 429 or 500.

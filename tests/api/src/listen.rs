@@ -330,15 +330,24 @@ fn send(answer: Answer, fault: Fault) -> Response<Sent> {
         Body::Text(text) => (TEXT, text.clone()),
     };
     let head = head(answer.code, media, &answer.warnings, answer.retry_after);
-    let bytes = Bytes::from(bytes);
-    if matches!(fault, Fault::Cut { .. }) {
-        let half = bytes.slice(..bytes.len() / 2);
-        let first = futures_util::stream::iter([Ok(Frame::data(half))]);
-        let parts = StreamBody::new(first.chain(futures_util::stream::once(stream::broken())));
-        return finish(head, parts.boxed_unsync());
+    let mut bytes = Bytes::from(bytes);
+    if matches!(fault, Fault::Cut { .. } | Fault::Within { .. }) {
+        let rest = bytes.split_off(bytes.len() / 2);
+        let first = futures_util::stream::iter([Ok(Frame::data(bytes))]);
+        let parts = first.chain(futures_util::stream::once(second_half(rest, fault)));
+        return finish(head, StreamBody::new(parts).boxed_unsync());
     }
     let whole = Full::new(bytes).map_err(|never| match never {});
     finish(head, whole.boxed_unsync())
+}
+
+/// What follows half of an answer: its rest in time, or the end of the connection.
+async fn second_half(rest: Bytes, fault: Fault) -> Result<Frame<Bytes>, io::Error> {
+    let Fault::Within { millis } = fault else {
+        return stream::broken().await;
+    };
+    tokio::time::sleep(Duration::from_millis(millis)).await;
+    Ok(Frame::data(rest))
 }
 
 fn head(

@@ -190,7 +190,7 @@ fn paused(site: &Site) -> usize {
         .count()
 }
 
-/// Where a leader can be stopped: a request lies in its socket, or is carried out and the answer lies there.
+/// Where a leader can be stopped: a request lies in its socket, or it has half of the answer, or all of the answer lies there.
 const PLACES: [(&str, &str); 6] = [
     ("PUT", "/leases/heliograph-controller"),
     ("PUT", "/services/late/status"),
@@ -201,9 +201,10 @@ const PLACES: [(&str, &str); 6] = [
 ];
 
 #[test]
-fn a_leader_may_stop_before_and_after_any_request() {
+fn a_leader_may_stop_before_inside_and_after_any_request() {
     let faults = [
         Fault::Before { millis: 20_000 },
+        Fault::Within { millis: 20_000 },
         Fault::After { millis: 20_000 },
     ];
     std::thread::scope(|scope| {
