@@ -57,13 +57,13 @@ pub(super) struct Request {
     #[arg(long, value_name = "FILE")]
     table: Option<PathBuf>,
     /// How long each fault lasts, and how long is watched after it
-    #[arg(long, value_name = "SECONDS", default_value_t = 3, value_parser = clap::value_parser!(u64).range(2..=60))]
+    #[arg(long, value_name = "SECONDS", default_value_t = SECONDS, value_parser = clap::value_parser!(u64).range(2..=60))]
     seconds: u64,
     /// Between two questions for one address
-    #[arg(long, value_name = "MICROSECONDS", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(100..=1_000_000))]
+    #[arg(long, value_name = "MICROSECONDS", default_value_t = MICROSECONDS, value_parser = clap::value_parser!(u64).range(100..=1_000_000))]
     interval: u64,
     /// The service whose addresses are watched
-    #[arg(long, value_name = "NAMESPACE/NAME", default_value = "default/web")]
+    #[arg(long, value_name = "NAMESPACE/NAME", default_value = SERVICE)]
     service: String,
     /// The speaker that the fault `upgrade` starts
     #[arg(long, value_name = "BINARY")]
@@ -94,6 +94,21 @@ fn everything() -> impl Iterator<Item = &'static Fault> {
 }
 
 impl Request {
+    /// What happens to every holder some day, once each.
+    pub(super) fn tour() -> Self {
+        Self {
+            faults: TOUR.to_vec(),
+            list: false,
+            rounds: 1,
+            table: None,
+            seconds: SECONDS,
+            interval: MICROSECONDS,
+            service: SERVICE.to_owned(),
+            upgrade_to: None,
+            output: Form::Text,
+        }
+    }
+
     /// Does it.
     ///
     /// # Errors
@@ -335,6 +350,11 @@ impl Lab {
     }
 }
 
+/// From what costs nothing to what costs most.
+const TOUR: &[&str] = &["restart", "drain", "kill", "cut-node"];
+const SECONDS: u64 = 3;
+const MICROSECONDS: u64 = 1000;
+const SERVICE: &str = "default/web";
 const WATCH_V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 4);
 const WATCH_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 4);
 const STRANGER_V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 5);

@@ -5,7 +5,7 @@ use super::rack::{self, Rack};
 use super::{Lab, Options, chaos, down, net, show};
 use crate::ebpf::{self, Object};
 use crate::{kubectl, tools};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::{Args, Subcommand};
 use rustix::process::{Pid, Signal, kill_process};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -44,9 +44,10 @@ pub struct Request {
     /// routes; --exec runs there.
     #[arg(long, global = true)]
     bgp: bool,
-    /// With --bgp: drain a node, kill a speaker and let a node die while traffic runs, count what is lost, and end. It fails when
-    /// something is lost that must not be.
-    #[arg(long, global = true, requires = "bgp", conflicts_with = "exec")]
+    /// Restart, drain and kill the speaker that answers and cut its node off, while clients ask without end; tell how long nobody answered, and end. With
+    /// --bgp drain a node, kill a speaker and let a node die while traffic runs, and count what is lost. It fails when something happens
+    /// that must not.
+    #[arg(long, global = true, conflicts_with = "exec")]
     tour: bool,
     /// Show the commands that make the lab.
     #[arg(short, long, global = true)]
@@ -77,6 +78,14 @@ impl Request {
         match &self.action {
             Some(Action::Down) => return take_down(&options),
             Some(Action::Chaos(chaos)) => return chaos.run(options),
+            Some(Action::Up) | None if self.tour && !self.bgp => {
+                let is_cluster = self.api || self.operator;
+                ensure!(
+                    !is_cluster,
+                    "--tour goes without a cluster: leave --api and --operator out, or add --bgp"
+                );
+                return chaos::Request::tour().run(options);
+            }
             Some(Action::Up) | None => build()?,
         }
         if self.bgp {

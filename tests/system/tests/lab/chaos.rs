@@ -30,6 +30,30 @@ fn l6_3_an_upgrade_moves_nothing() {
     assert_eq!(lines[0]["from"], lines[0]["to"]);
 }
 
+#[test]
+fn the_tour_tells_how_long_nobody_answers() {
+    let _turn = turn();
+    let output = Command::new(xtask())
+        .args(["lab", "--tour"])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    let told = text.lines().filter_map(|line| {
+        let (_, gap) = line.split_once("longest without an answer ")?;
+        let (gap, rest) = gap.split_once(" ms, ")?;
+        Some((gap.parse::<u32>().unwrap(), rest.starts_with("never two")))
+    });
+    let told: Vec<(u32, bool)> = told.collect();
+    assert!(output.status.success(), "{text}");
+    // Two may be alive that cannot hear each other only where a node is cut off.
+    let [(restart, true), (_, true), (kill, true), (cut, _)] = told[..] else {
+        panic!("{told:?}: {text}")
+    };
+    assert!(restart < kill.min(cut), "{told:?}: {text}");
+    assert_eq!(left_behind("hg-"), Vec::<String>::new());
+}
+
 /// Does these faults; the exit code and what was said of each.
 fn chaos(faults: &[&str]) -> (Option<i32>, Vec<Value>) {
     let _turn = turn();
