@@ -44,7 +44,7 @@ use watch::{Station, mac_of, now};
 /// with a failure.
 #[derive(Args, Clone, Debug)]
 pub(super) struct Request {
-    /// Only these faults; all but the planted one without any
+    /// Only these faults, in this order; all but the planted one without any
     #[arg(long = "fault", value_name = "NAME", value_parser = fault_named)]
     faults: Vec<&'static str>,
     /// List the faults and do none
@@ -80,13 +80,17 @@ enum Form {
 }
 
 fn fault_named(name: &str) -> Result<&'static str, String> {
-    match everything().find(|fault| fault.name == name) {
+    match named(name) {
         Some(fault) => Ok(fault.name),
         None => {
             let names: Vec<&str> = everything().map(|fault| fault.name).collect();
             Err(format!("the faults are {}", names.join(", ")))
         }
     }
+}
+
+fn named(name: &str) -> Option<&'static Fault> {
+    everything().find(|fault| fault.name == name)
 }
 
 fn everything() -> impl Iterator<Item = &'static Fault> {
@@ -128,15 +132,15 @@ impl Request {
 
     /// All rounds. What cannot be done once ends no night of many rounds: it is told and counted, and the next one has a new lab.
     fn sweep(&self, options: &Options) -> Result<Figures> {
-        let chosen = |fault: &&Fault| match self.faults.as_slice() {
-            [] => fault.name != PLANTED.name,
-            some => some.contains(&fault.name),
+        let chosen: Vec<&Fault> = match self.faults.as_slice() {
+            [] => FAULTS.iter().collect(),
+            some => some.iter().filter_map(|name| named(name)).collect(),
         };
         let mut scene = Scene::up(options.clone(), self)?;
         let mut figures = Figures::default();
         let mut failures = 0;
         for round in 1..=self.rounds {
-            for fault in everything().filter(chosen) {
+            for fault in &chosen {
                 match scene.suffer(fault, self) {
                     Ok(verdict) => {
                         failures = 0;
