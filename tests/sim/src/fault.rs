@@ -2,7 +2,7 @@
 //!
 //! Each is undone by its own record, so that faults of one kind may overlap: what two hold is free when both are over.
 
-use crate::history::{Begins, FRESH, Kind, Nodes, Way};
+use crate::history::{Begins, Kind, Nodes, Way};
 use crate::lan::{self, Lan};
 use crate::node::{Grip, Thread};
 use crate::queue::{MS, Ns, S};
@@ -259,7 +259,7 @@ impl World {
         let has_carrier = known.has_carrier(lan);
         let life = known.life;
         if lan == 0 {
-            let is_sound = self.history.seed >= FRESH && !self.kinds.iter().any(Kind::blurs);
+            let is_sound = !self.kinds.iter().any(Kind::blurs);
             self.net.set_down(self.now, node, !has_carrier, is_sound);
         }
         self.segments[lan].set_up(node, has_carrier);

@@ -180,7 +180,7 @@ impl History {
             grace: chance.pick(&[Span::ms(1500), Span::s(10)]),
             plant: None,
             judged: None,
-            ends_mute: seed >= FRESH && seed % 3 == 1,
+            ends_mute: seed % 3 == 1,
             faults: Vec::new(),
         };
         history.faults = history.choose(&mut chance);
@@ -268,7 +268,7 @@ impl History {
     /// Gives it a second segment, and faults there, in three of ten histories. That has chances of its own, too.
     fn spread(&mut self) {
         let mut chance = Chance::new(self.seed ^ SECOND);
-        if self.seed < FRESH || !chance.hits(300) {
+        if !chance.hits(300) {
             return;
         }
         self.truth.spread(&mut chance);
@@ -458,5 +458,3 @@ impl Kind {
 /// So that later kinds of faults do not go together with what else is chosen.
 const LATER: u64 = 0x1a7e;
 const SECOND: u64 = 0x5ec0;
-/// Seeds below are the suite's. What second segments and mute nodes find is not mended yet (`docs/simulator.md`).
-pub const FRESH: u64 = 1_000_000;

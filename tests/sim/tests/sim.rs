@@ -317,7 +317,7 @@ const WAYS: [(Hold, Hold); 28] = [
     (Hold::Lapsed, Hold::Preparing),
 ];
 /// What else must have come about: every kind of fault, and whatever a promise is judged by.
-const SEEN: [&str; 34] = [
+const SEEN: [&str; 38] = [
     "stop",
     "tear",
     "hang pulse",
@@ -339,10 +339,14 @@ const SEEN: [&str; 34] = [
     "spoof",
     "lose claims",
     "one way",
+    "second carrier",
+    "second cut",
+    "second one way",
     "slow",
     "upgrade",
     "version",
     "failovers timed",
+    "mute holders timed",
     "sent on",
     "promise noted",
     "promise not noted",
