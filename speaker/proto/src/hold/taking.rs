@@ -235,14 +235,9 @@ impl Holds {
         if !is_acked && now < taking.since + ACK_WAIT {
             return Step::Wait(taking.since + ACK_WAIT);
         }
-        let is_orphan = |vip| view.dead.keys().any(|(_, of)| *of == vip);
-        let is_known = group
-            .keys()
-            .all(|vip| taking.is_given(vip) || is_orphan(vip));
-        // Whom it never heard of its kernel takes for a stranger, and goes on answering beside if it still does.
-        let is_met = view.dead.keys().all(|(id, _)| self.others.was_met(*id));
-        // Who lost a contest cannot hear everybody: a third may have taken it, or the winner after it was asked last.
-        if is_acked && is_known && is_met && !group.is_lost && now >= self.doubts_until {
+        // A holder that fell silent long ago may have come back and taken it anew, unheard so far.
+        let is_news = now < silent_at.max(self.others.silent_at) + NEWS;
+        if is_acked && is_news && self.is_certain(now, taking, group, view) {
             return Step::Take(Ground::Dead);
         }
         let ground = match view.dead.is_empty() {
@@ -250,6 +245,17 @@ impl Holds {
             false => Ground::Dead,
         };
         self.probe(now, key, taking, ground)
+    }
+
+    /// Whether it is known of every VIP of a group that nobody answers for it, without a question on the segment.
+    fn is_certain(&self, now: Time, taking: &Taking, group: &Group, view: &View) -> bool {
+        let is_orphan = |vip| view.dead.keys().any(|(_, of)| *of == vip);
+        let mut vips = group.keys();
+        let is_known = vips.all(|vip| taking.is_given(vip) || is_orphan(vip));
+        // Whom it never heard of its kernel takes for a stranger, and goes on answering beside if it still does.
+        let is_met = view.dead.keys().all(|(id, _)| self.others.was_met(*id));
+        // Who lost a contest cannot hear everybody: a third may have taken it, or the winner after it was asked last.
+        is_known && is_met && !group.is_lost && now >= self.doubts_until
     }
 
     fn probe(&mut self, now: Time, key: GroupKey, taking: &mut Taking, ground: Ground) -> Step {
@@ -393,6 +399,9 @@ pub(super) const fn message(vip: GroupKey, nonce: u64, say: Say) -> Message {
 
 /// A live member that does not acknowledge, since its datagrams are lost one way, is waited for this long; then probes decide.
 const ACK_WAIT: Span = Span::ms(300);
+/// Longer than a taking takes that was only waiting for the holder's silence, acknowledgements included; shorter than a node needs that comes back,
+/// asks and takes.
+const NEWS: Span = Span::ms(200);
 /// Two probes 50 ms apart take a fraction of this; an answer that never comes is asked for again.
 const PROBE_WAIT: Span = Span::s(1);
 /// L3.3.

@@ -309,6 +309,23 @@ fn l3_1b_a_death_does_not_hide_what_another_dead_member_took_last() {
     assert_eq!(one.hold(1), Hold::Holding);
 }
 
+/// It may have come back meanwhile and have it again, unheard (seed 8007138).
+#[test]
+fn l3_1b_who_takes_from_one_that_fell_silent_long_ago_asks_the_segment_first() {
+    for (ms, is_asked) in [(0, false), (199, false), (200, true), (60_000, true)] {
+        let mut one = One::new(&[]);
+        one.says(0, 1, Some((HeldState::Holding, 7)));
+        let silent_at = one.now;
+        one.other(0, |member| member.standing = Standing::Dead { silent_at });
+        one.pass(ms);
+        let mut outputs = one.wish(Some(ME), &[1]);
+        outputs.extend(one.all_ack());
+        let asks = outputs.iter().any(|o| matches!(o, Output::Probe { .. }));
+        assert_eq!(asks, is_asked, "{ms}");
+        assert_eq!(one.hold(1) == Hold::Holding, !is_asked, "{ms}");
+    }
+}
+
 #[test]
 fn l3_1_two_that_publish_it_leave_it_to_the_later_taking_and_then_to_precedence() {
     // Adopted in epoch 5; node 0 goes before this one, node 2 after it.
