@@ -199,16 +199,20 @@ fn witnessed(of: fn(u64) -> History, all: &[&str]) {
     assert_eq!(broken.collect::<Vec<_>>(), Vec::<&Broken>::new());
 }
 
+/// A fault that begins so many milliseconds after the start, and lasts so many.
+fn fault(kind: Kind, ms: u64, lasts_ms: u64) -> Fault {
+    Fault {
+        kind,
+        begins: Begins::At(ms * MS),
+        lasts: lasts_ms * MS,
+    }
+}
+
 /// A node that restarts is cut off from its segment meanwhile, so that its promise is void and others take, until just before its next process
 /// starts: claims come each 0.2 s, and none came through.
 fn void(seed: u64) -> History {
     let whole = History::of(seed);
     let victim = (seed % whole.nodes as u64) as usize;
-    let fault = |kind, ms: u64, lasts_ms: u64| Fault {
-        kind,
-        begins: Begins::At(ms * MS),
-        lasts: lasts_ms * MS,
-    };
     History {
         grace: Span::s(10),
         faults: vec![
@@ -256,11 +260,6 @@ fn l5_1_nobody_is_armed_while_deciding_hangs() {
     for seed in 0..WITNESSES {
         let whole = History::of(seed);
         let victim = (seed % whole.nodes as u64) as usize;
-        let fault = |kind, ms: u64, lasts_ms: u64| Fault {
-            kind,
-            begins: Begins::At(ms * MS),
-            lasts: lasts_ms * MS,
-        };
         // It lapses, and asks to be armed between two hangs of deciding, while the pulse hangs as well.
         let faults = vec![
             fault(Kind::HangDecide(victim), 5_000, 2_300),
