@@ -37,6 +37,7 @@ impl Frr {
             netns: netns.context("the lab has no router")?,
             daemons: Daemons::new(lab, "frr")?,
         };
+        frr.daemons.write("vtysh.conf", VTYSH)?;
         // One before may have left it.
         let _absent = fs::remove_file(frr.daemons.file("zserv.api"));
         frr.daemon(lab, "zebra", "")?;
@@ -196,4 +197,6 @@ impl Frr {
     }
 }
 
+/// What `vtysh.conf` says: PAM is not asked who root is, since a machine without FRR's package has no rules for that.
+pub const VTYSH: &str = "username root nopassword\n";
 const STARTED_MAX: Duration = Duration::from_secs(60);

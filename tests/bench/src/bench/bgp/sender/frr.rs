@@ -12,11 +12,13 @@ use std::net::IpAddr;
 use std::process::Command;
 use std::time::Duration;
 use xtask::lab::net;
+use xtask::lab::router::frr::VTYSH;
 use xtask::tools::within;
 
 pub(super) fn prepare(sender: &Sender<'_>) -> Result<()> {
     sender.write("zebra.conf", "")?;
     sender.write("bfdd.conf", BFDD)?;
+    sender.write("vtysh.conf", VTYSH)?;
     sender.write("bgpd.conf", &bgpd(sender)?)?;
     Ok(())
 }
