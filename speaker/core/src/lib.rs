@@ -36,6 +36,7 @@ pub mod status_objects;
 pub mod steering;
 pub mod stop;
 pub mod tables;
+mod typed;
 pub mod world;
 
 pub use local::{Link, LinkName, Local};

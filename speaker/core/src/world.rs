@@ -7,7 +7,7 @@
 //! whether what it came from is still in force. Whole kinds are shared as well, because whoever shows the world holds it
 //! while it changes: a copy costs next to nothing, and a change what it touches.
 
-use crate::allocator::Assignments;
+use crate::allocator::assignment::Assignments;
 use crate::crd::{BfdProfile, BgpAdvertisement, BgpPeer, Community, L2Advertisement, Pool};
 use crate::node::{Namespace, Node};
 use crate::object::{Kind, Object, ObjectKey};

@@ -6,6 +6,7 @@
 //! sockets, or of what is done about it.
 
 use crate::announce::Place;
+use crate::member::Member;
 use crate::pace::{Lanes, Pace};
 use crate::probe::Probe;
 use crate::{GroupKey, Mac, Machine, Span, Time};
@@ -41,6 +42,18 @@ pub struct Watched {
     pub only: Option<Mac>,
     /// How often: [`HEIR_INTERVAL`] or [`PROMISE_INTERVAL`].
     pub interval: Span,
+}
+
+impl Watched {
+    /// What a member holds, asked of everybody.
+    pub fn of(holder: &Member, places: BTreeMap<Place, Mac>, interval: Span) -> Self {
+        Self {
+            places,
+            holder: holder.profile.macs.iter().copied().collect(),
+            only: None,
+            interval,
+        }
+    }
 }
 
 /// Everything that is watched.

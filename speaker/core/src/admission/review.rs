@@ -1,6 +1,6 @@
 //! AdmissionReview: the request taken apart, and the verdict put into its answer.
 
-use super::verdict::{self, Operation, Request, Verdict};
+use super::verdict::{self, Asked, Operation, Request, Verdict};
 use super::{Answer, Given};
 use crate::manifest;
 use crate::object::{Kind, ObjectKey};
@@ -10,16 +10,6 @@ use serde_json::{Map, Value, json};
 struct Envelope {
     api_version: String,
     uid: String,
-}
-
-/// What is to be done with an object, before it is known what it is.
-pub(super) struct Asked {
-    pub(super) operation: Operation,
-    pub(super) namespace: String,
-    pub(super) name: String,
-    pub(super) object: Map<String, Value>,
-    /// Whether the object is on its way out and its `spec` stays.
-    pub(super) is_leaving: bool,
 }
 
 /// Judges the object in a review.

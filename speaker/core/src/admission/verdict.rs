@@ -3,7 +3,6 @@
 //! First what needs no other object: the namespace, the form, the fields, our annotations. Then what stands between it
 //! and others. References to what may come later (a BFD profile, a Secret, a community's name) are not followed.
 
-use super::review::Asked;
 use super::{Given, between};
 use crate::annotations;
 use crate::crd::{self, MetalLb, Unread};
@@ -19,6 +18,16 @@ pub(super) enum Operation {
     Create,
     Update,
     Delete,
+}
+
+/// What is to be done with an object, before it is known what it is.
+pub(super) struct Asked {
+    pub(super) operation: Operation,
+    pub(super) namespace: String,
+    pub(super) name: String,
+    pub(super) object: Map<String, Value>,
+    /// Whether the object is on its way out and its `spec` stays.
+    pub(super) is_leaving: bool,
 }
 
 /// An object and what is to be done with it.

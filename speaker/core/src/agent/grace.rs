@@ -3,7 +3,6 @@
 //! One VIP of each is asked for by unicast, so that nothing but that kernel answers. What follows from its silence is for the observers
 //! together to decide (`speaker_proto::gossip`); here is only what this node finds. It knows nothing of probes.
 
-use super::watching::watched;
 use super::{Agent, Output, Seen};
 use crate::plan;
 use speaker_proto::member::{HeldState, Member};
@@ -67,7 +66,7 @@ impl Agent {
             let (name, _) = links.find(|(_, link)| link.ifindex == place.1)?;
             let asked = Watched {
                 only: Some(plan::link_of(&self.local, member, name)?.mac),
-                ..watched(member, [(place, own)].into(), PROMISE_INTERVAL)
+                ..Watched::of(member, [(place, own)].into(), PROMISE_INTERVAL)
             };
             Some((*group, asked))
         })

@@ -99,7 +99,7 @@ impl Agent {
             }
             let places = self.shared(holder, self.places(group));
             if !places.is_empty() {
-                list.insert(group, watched(holder, places, HEIR_INTERVAL));
+                list.insert(group, Watched::of(holder, places, HEIR_INTERVAL));
                 holders.insert(group, id);
             }
         }
@@ -181,7 +181,7 @@ impl Agent {
                 found.extend(places.keys().map(|(_, link)| *link));
                 if !places.is_empty() {
                     list.entry(GroupKey(*address))
-                        .or_insert_with(|| watched(member, places, interval));
+                        .or_insert_with(|| Watched::of(member, places, interval));
                 }
             }
             wanting.retain(|name, left| {
@@ -275,15 +275,6 @@ impl Agent {
         }
         let member = self.roster.members.get(&id)?;
         Some(&member.profile.name)
-    }
-}
-
-pub(super) fn watched(holder: &Member, places: BTreeMap<Place, Mac>, interval: Span) -> Watched {
-    Watched {
-        places,
-        holder: holder.profile.macs.iter().copied().collect(),
-        only: None,
-        interval,
     }
 }
 

@@ -9,6 +9,7 @@
 //! to chance, names decide here. This module knows nothing of advertisements, nodes or endpoints.
 
 mod ask;
+pub(crate) mod assignment;
 mod event;
 mod ledger;
 mod pass;
@@ -18,49 +19,21 @@ pub mod text;
 pub mod usage;
 mod veil;
 
+pub use assignment::{Assignment, Assignments, Port, Sharing};
 pub use event::{Cleared, Event, EventReason};
 pub use usage::{Usage, usage};
 
 use crate::object::Kind;
 use crate::problem::Problem;
-use crate::service::{Protocol, Service, ServiceId};
+use crate::service::{Service, ServiceId};
 use crate::world::World;
 use ask::Ask;
 use pass::Pass;
 use space::Space;
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use veil::Veil;
-
-/// The addresses that services hold.
-pub type Assignments = BTreeMap<ServiceId, Assignment>;
-
-/// What one service holds.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Assignment {
-    /// One or two addresses, in the order of the status.
-    pub ips: Vec<IpAddr>,
-    /// The pool they came from.
-    pub pool: String,
-    /// On which terms it shares them; `None` for a service that does not share. Of two services that can no longer
-    /// share, the one whose terms changed leaves.
-    pub sharing: Option<Sharing>,
-}
-
-/// The terms on which a service shares its addresses (`allow-shared-ip`).
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub struct Sharing {
-    /// The key, never empty; only services with the same one share.
-    pub key: String,
-    /// Which pods serve it, if only nodes with such pods may announce it (policy Local); else empty.
-    pub backend: String,
-    /// The ports that it takes.
-    pub ports: BTreeSet<Port>,
-}
-
-/// A port of an address.
-pub type Port = (Protocol, u16);
 
 /// What one pass of the allocator comes to.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]

@@ -5,9 +5,10 @@ use super::ledger::Ledger;
 use super::shelf::Shelves;
 use super::*;
 use crate::crd::{AddressRange, Pool};
-use crate::service::{Family, FamilyPolicy, ServicePort, TrafficPolicy};
+use crate::service::{Family, FamilyPolicy, Protocol, ServicePort, TrafficPolicy};
 use crate::shared_map::SharedMap;
 use proptest::prelude::*;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 fn service(name: usize, wish: &Wish) -> Service {

@@ -8,6 +8,7 @@ use crate::manifest;
 use crate::object::{Kind, ObjectKey};
 use crate::problem::{Fault, Problem};
 use crate::service::{Protocol, ServiceId};
+use crate::typed::typed;
 use serde::Deserialize;
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -75,7 +76,7 @@ pub fn parse(origin: &str, text: &str) -> Result<Assignments, Problem> {
         (Some(value), None) => value,
         (Some(_), Some(_)) => return Err(problem(Fault::new("", "holds more than one document"))),
     };
-    let (file, _): (File, _) = manifest::typed(value).map_err(problem)?;
+    let (file, _): (File, _) = typed(value).map_err(problem)?;
     if file.version != VERSION {
         let why = format!("is {}, only {VERSION} is known", file.version);
         return Err(problem(Fault::new("version", why)));

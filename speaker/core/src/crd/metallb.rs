@@ -6,9 +6,9 @@
 use super::schema::operator::{MetalLB, MetalLBSpec, Workload};
 use crate::annotations::check_metallb;
 use crate::deploy::{Component, Level, Options};
-use crate::manifest;
 use crate::plan::BgpType;
 use crate::problem::Faults;
+use crate::typed::typed;
 use ipnet::IpNet;
 use k8s_openapi::api::core::v1::{
     Affinity, PreferredSchedulingTerm, Toleration, WeightedPodAffinityTerm,
@@ -52,7 +52,7 @@ impl MetalLb {
                 .entry("spec")
                 .or_insert_with(|| Value::Object(serde_json::Map::new()));
         }
-        let (raw, _unknown) = manifest::typed::<MetalLB>(spec_alone)?;
+        let (raw, _unknown) = typed::<MetalLB>(spec_alone)?;
         Self::parse(raw)
     }
 

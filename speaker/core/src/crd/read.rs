@@ -3,7 +3,6 @@
 use super::conversion::{self, Version};
 use super::schema::{self, v1beta1};
 use super::{BfdProfile, BgpAdvertisement, BgpPeer, Community, L2Advertisement, Pool};
-use crate::manifest;
 use crate::object::{Kind, Object, ObjectKey};
 use crate::problem::{Fault, Faults};
 use serde::de::DeserializeOwned;
@@ -81,7 +80,7 @@ fn typed<T: DeserializeOwned>(
     map: Map<String, Value>,
     unknown: &mut Vec<String>,
 ) -> Result<T, Unread> {
-    let (value, more) = manifest::typed(Value::Object(map)).map_err(Unread::Undecodable)?;
+    let (value, more) = crate::typed::typed(Value::Object(map)).map_err(Unread::Undecodable)?;
     unknown.extend(more);
     Ok(value)
 }

@@ -1,13 +1,13 @@
 //! The controller's Deployment with its budget, and the Service by which API servers call its webhooks.
 
 use super::pods::{
-    Asked, bgp_type, field, flags, port, probe, selector, template, value, workload,
+    Asked, bgp_type, field, flags, port, probe, seccomp, selector, template, value, workload,
 };
 use super::{Object, Options, own, texts};
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy};
 use k8s_openapi::api::core::v1::{
-    Capabilities, Container, PodSecurityContext, PodSpec, SeccompProfile, SecurityContext, Service,
-    ServicePort, ServiceSpec, TopologySpreadConstraint,
+    Capabilities, Container, PodSecurityContext, PodSpec, SecurityContext, Service, ServicePort,
+    ServiceSpec, TopologySpreadConstraint,
 };
 use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -126,14 +126,6 @@ fn container(options: &Options) -> Container {
             ..SecurityContext::default()
         }),
         ..Container::default()
-    }
-}
-
-/// The calls that a container needs and no more.
-pub(super) fn seccomp() -> SeccompProfile {
-    SeccompProfile {
-        type_: "RuntimeDefault".to_owned(),
-        ..SeccompProfile::default()
     }
 }
 

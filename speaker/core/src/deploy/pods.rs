@@ -3,7 +3,7 @@
 use super::{Component, Options, listed, texts};
 use k8s_openapi::api::core::v1::{
     ContainerPort, EnvVar, EnvVarSource, HTTPGetAction, ObjectFieldSelector, PodSpec,
-    PodTemplateSpec, Probe, Toleration,
+    PodTemplateSpec, Probe, SeccompProfile, Toleration,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -139,5 +139,13 @@ pub(super) fn probe(asked: Asked) -> Probe {
         timeout_seconds: Some(1),
         failure_threshold: Some(asked.failures),
         ..Probe::default()
+    }
+}
+
+/// The calls that a container needs and no more.
+pub(super) fn seccomp() -> SeccompProfile {
+    SeccompProfile {
+        type_: "RuntimeDefault".to_owned(),
+        ..SeccompProfile::default()
     }
 }

@@ -1,8 +1,7 @@
 //! The speakers' DaemonSet, and the links that they leave alone.
 
-use super::controller::seccomp;
 use super::pods::{
-    Asked, bgp_type, field, flags, port, probe, selector, template, value, workload,
+    Asked, bgp_type, field, flags, port, probe, seccomp, selector, template, value, workload,
 };
 use super::{Object, Options, own, texts};
 use k8s_openapi::api::apps::v1::{

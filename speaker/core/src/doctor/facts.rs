@@ -3,7 +3,6 @@
 //! Plain values: whatever could not be looked at is absent, and [`Facts::unseen`] says so. Nothing secret is among them,
 //! since they are printed and sent to others.
 
-use super::links::TUNNELS;
 use super::migrate::ClusterFacts;
 use crate::World;
 use crate::crd::{Pool, Remote};
@@ -275,3 +274,11 @@ impl Facts {
 
 /// What kube-proxy calls its device.
 pub const IPVS: &str = "kube-ipvs0";
+/// Kinds that carry pods' packets in others, with the bytes of that over IPv4.
+pub(super) const TUNNELS: [(&str, u32); 5] = [
+    ("vxlan", 50),
+    ("geneve", 50),
+    ("ipip", 20),
+    ("sit", 20),
+    ("wireguard", 60),
+];

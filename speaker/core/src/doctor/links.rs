@@ -1,6 +1,6 @@
 //! Links: whether they carry, how bonds spread, what cards do to packets, and what fits.
 
-use super::facts::{Facts, LinkFacts};
+use super::facts::{Facts, LinkFacts, TUNNELS};
 use super::{Check, Findings, Severity};
 
 pub(super) fn examine(facts: &Facts, found: &mut Findings) {
@@ -156,11 +156,3 @@ fn sizes(facts: &Facts, found: &mut Findings) {
 
 /// RFC 8200 §5.
 const V6_MTU_MIN: u32 = 1280;
-/// Kinds that carry pods' packets in others, with the bytes of that over IPv4.
-pub(super) const TUNNELS: [(&str, u32); 5] = [
-    ("vxlan", 50),
-    ("geneve", 50),
-    ("ipip", 20),
-    ("sit", 20),
-    ("wireguard", 60),
-];

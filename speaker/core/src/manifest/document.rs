@@ -252,7 +252,7 @@ impl Reader<'_> {
     }
 
     fn typed<T: DeserializeOwned>(&mut self, map: Map<String, Value>) -> Result<T, Faults> {
-        let (value, unknown) = super::typed(Value::Object(map))?;
+        let (value, unknown) = crate::typed::typed(Value::Object(map))?;
         self.unknown = unknown;
         Ok(value)
     }
