@@ -5,6 +5,7 @@
 
 use anyhow::{Context, Result, bail};
 use caps::{CapSet, Capability, CapsHashSet};
+use std::num::NonZeroU16;
 
 /// A capability and the reason to have it.
 pub(crate) struct Need {
@@ -16,7 +17,7 @@ pub(crate) struct Need {
     pub(crate) kept: bool,
 }
 
-/// Everything the speaker needs, and nothing else.
+/// Everything the speaker needs by default, and nothing else.
 pub(crate) const NEEDS: [Need; 4] = [
     Need {
         cap: Capability::CAP_BPF,
@@ -40,16 +41,30 @@ pub(crate) const NEEDS: [Need; 4] = [
     },
 ];
 
+/// What it needs besides where BGP peers may dial a port below 1024.
+pub(crate) const LISTENING: Need = Need {
+    cap: Capability::CAP_NET_BIND_SERVICE,
+    what_for: "listen for BGP peers (only with `--bgp-listen-port` below 1024)",
+    kept: true,
+};
+
+/// What it needs with this port on which BGP peers may dial.
+fn needs(bgp_port: Option<NonZeroU16>) -> impl Iterator<Item = &'static Need> {
+    let is_low = bgp_port.is_some_and(|port| port.get() < 1024);
+    NEEDS.iter().chain(is_low.then_some(&LISTENING))
+}
+
 /// What of it this thread lacks.
-pub(crate) fn lacking() -> Result<Vec<&'static Need>> {
+pub(crate) fn lacking(bgp_port: Option<NonZeroU16>) -> Result<Vec<&'static Need>> {
     let have = caps::read(None, CapSet::Effective).context("failed to read the capabilities")?;
-    let lacking = NEEDS.iter().filter(|need| !have.contains(&need.cap));
-    Ok(lacking.collect())
+    Ok(needs(bgp_port)
+        .filter(|need| !have.contains(&need.cap))
+        .collect())
 }
 
 /// Fails with the list of what is missing.
-pub(crate) fn check() -> Result<()> {
-    let missing: Vec<String> = lacking()?
+pub(crate) fn check(bgp_port: Option<NonZeroU16>) -> Result<()> {
+    let missing: Vec<String> = lacking(bgp_port)?
         .iter()
         .map(|need| format!("  {}: {}", need.cap, need.what_for))
         .collect();
@@ -63,9 +78,8 @@ pub(crate) fn check() -> Result<()> {
 }
 
 /// Gives up every capability that is not kept, for good, and forbids gaining any (`no_new_privs`).
-pub(crate) fn drop_the_rest() -> Result<()> {
-    let keep: CapsHashSet = NEEDS
-        .iter()
+pub(crate) fn drop_the_rest(bgp_port: Option<NonZeroU16>) -> Result<()> {
+    let keep: CapsHashSet = needs(bgp_port)
         .filter(|need| need.kept)
         .map(|need| need.cap)
         .collect();
@@ -100,6 +114,7 @@ mod tests {
         let told: Vec<&str> = rows.collect();
         let wanted: Vec<String> = NEEDS
             .iter()
+            .chain([&LISTENING])
             .map(|need| {
                 let kept = if need.kept { "yes" } else { "no" };
                 format!("| `{}` | {} | {kept} |", need.cap, need.what_for)

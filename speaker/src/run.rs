@@ -79,10 +79,10 @@ use tokio::task::JoinSet;
 /// # Errors
 /// When something is missing that it cannot work without, or a part that must not end does.
 pub(crate) fn run(settings: Settings) -> Result<()> {
-    privileges::check()?;
+    privileges::check(settings.bgp_listen_port)?;
     private_dir(&settings.run_dir)?;
     let kernel = Kernel::open(&settings)?;
-    privileges::drop_the_rest()?;
+    privileges::drop_the_rest(settings.bgp_listen_port)?;
     let (speaker, parts) = start(&settings, kernel)?;
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()

@@ -33,6 +33,7 @@ use std::fmt;
 use std::fs;
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 
 /// Everything that `speaker run` was told, checked.
@@ -66,6 +67,8 @@ pub(crate) struct Settings {
     pub(crate) bgp_type: BgpType,
     /// Links that never announce.
     pub(crate) excluded: Exclude,
+    /// The port of TCP on which BGP peers may dial; `None`: they are dialled only.
+    pub(crate) bgp_listen_port: Option<NonZeroU16>,
     /// Where configuration objects count.
     pub(crate) namespace: String,
     /// How long the kernel goes on answering after a stop.
@@ -154,6 +157,7 @@ impl Settings {
                 ignores_exclude_label: args.ignore_exclude_lb,
             },
             bgp_type: args.bgp_type,
+            bgp_listen_port: NonZeroU16::new(args.bgp_listen_port),
             excluded,
             namespace,
             restart_grace: Span::s(args.restart_grace),

@@ -35,7 +35,7 @@ pub(crate) fn gather(args: &CtlArgs, wanted: &LookArgs) -> Result<Facts> {
         foreign_pins: foreign_pins(&wanted.bpffs),
         ..Facts::default()
     };
-    match privileges::lacking() {
+    match privileges::lacking(None) {
         Ok(lacking) => {
             let lacking = lacking.into_iter();
             facts.kernel.lacking = lacking

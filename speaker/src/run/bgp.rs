@@ -78,6 +78,7 @@ impl Bgp {
             sights: sights_in,
             told: told_in,
             bfd: (watcher.clone(), lost),
+            port: settings.bgp_listen_port,
             is_successor,
         };
         tasks.spawn(Sessions::new(means).run());

@@ -92,6 +92,9 @@ fn peer(name: &PeerName, sight: &PeerSight, now: Time) -> BgpPeerSight {
             .as_ref()
             .map_or_else(String::new, ToString::to_string);
         peer.notes = settings.notes();
+        let deaf = sight.deaf.as_ref();
+        let deaf = deaf.map(|why| format!("it cannot dial this node: {why}"));
+        peer.notes.extend(deaf);
         peer.my_asn = settings.my_asn;
         peer.router_id = settings.router_id.to_string();
         peer.peer_asn = match settings.peer_asn {

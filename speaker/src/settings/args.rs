@@ -108,6 +108,16 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "TYPE", env = "METALLB_BGP_TYPE", default_value_t)]
     pub(crate) bgp_type: BgpType,
 
+    /// TCP port on which BGP peers may dial this node as well; 0: they are dialled only. A port below 1024 needs the
+    /// capability CAP_NET_BIND_SERVICE
+    #[arg(
+        long,
+        value_name = "PORT",
+        env = "HELIOGRAPH_BGP_LISTEN_PORT",
+        default_value_t = 0
+    )]
+    pub(crate) bgp_listen_port: u16,
+
     /// Links that never announce, in the form of MetalLB's excludel2.yaml. If the usual file is missing, MetalLB's
     /// default list counts
     #[arg(long, value_name = "FILE", default_value = EXCLUSIONS)]

@@ -86,8 +86,18 @@ impl TestLab {
     /// As [`TestLab::with`], with a router's namespace; no speaker runs yet.
     #[track_caller]
     pub fn routed(changes: &[(&str, &str, &str)]) -> Self {
+        Self::routed_with(&[], changes)
+    }
+
+    /// The same with further flags of every speaker.
+    #[track_caller]
+    pub fn routed_with(
+        speaker_flags: &'static [&'static str],
+        changes: &[(&str, &str, &str)],
+    ) -> Self {
         let options = Options {
             has_router: true,
+            speaker_flags,
             ..options_of(std::process::id())
         };
         Self::of(options, changes)

@@ -1,17 +1,59 @@
-//! The connection of a session: bytes out in order, bytes in as they come, and an end that the other side can read.
+//! The connections of a session: bytes out in order, bytes in as they come, and an end that the other side can read.
 
+use crate::edge::bgp::Dial;
 use speaker_proto::Span;
-use speaker_proto::bgp::session::CLOSE_FLUSH;
+use speaker_proto::bgp::session::{CLOSE_FLUSH, Side};
 use std::collections::VecDeque;
+use std::future::pending;
 use std::io::{self, ErrorKind};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+/// The connections that a peer has with us: at most the one that we dialled, and one that it did.
+#[derive(Debug, Default)]
+pub(super) struct Lines {
+    dialled: Option<Line>,
+    accepted: Option<Line>,
+}
+
+impl Lines {
+    pub(super) const fn get(&self, side: Side) -> Option<&Line> {
+        match side {
+            Side::Dialled => self.dialled.as_ref(),
+            Side::Accepted => self.accepted.as_ref(),
+        }
+    }
+
+    pub(super) const fn slot(&mut self, side: Side) -> &mut Option<Line> {
+        match side {
+            Side::Dialled => &mut self.dialled,
+            Side::Accepted => &mut self.accepted,
+        }
+    }
+
+    /// Waits until something happens on one. Cancel-safe.
+    pub(super) async fn next(&mut self) -> (Side, Happened) {
+        tokio::select! {
+            happened = next(&mut self.dialled) => (Side::Dialled, happened),
+            happened = next(&mut self.accepted) => (Side::Accepted, happened),
+        }
+    }
+}
+
+async fn next(line: &mut Option<Line>) -> Happened {
+    match line {
+        Some(line) => line.next().await,
+        None => pending().await,
+    }
+}
+
 /// A connection and what it is still to be given.
 #[derive(Debug)]
 pub(super) struct Line {
+    /// As the peer would be dialled, or was, when this was made.
+    dial: Dial,
     stream: TcpStream,
     /// At most what the machine gives at a time, [`speaker_proto::bgp::session::IN_FLIGHT_MAX`].
     unsent: VecDeque<Vec<u8>>,
@@ -31,8 +73,9 @@ pub(super) enum Happened {
 }
 
 impl Line {
-    pub(super) const fn new(stream: TcpStream) -> Self {
+    pub(super) const fn new(stream: TcpStream, dial: Dial) -> Self {
         Self {
+            dial,
             stream,
             unsent: VecDeque::new(),
             gone: 0,
@@ -41,6 +84,15 @@ impl Line {
 
     pub(super) const fn stream(&self) -> &TcpStream {
         &self.stream
+    }
+
+    pub(super) const fn dial(&self) -> &Dial {
+        &self.dial
+    }
+
+    /// It is now as if it had been made in this way.
+    pub(super) fn became(&mut self, dial: Dial) {
+        self.dial = dial;
     }
 
     /// To be written after all that was given before.

@@ -2,7 +2,7 @@
 //!
 //! It waits for whatever comes first, hands it to the machine, and does what the machine wants until it wants no more.
 
-use super::line::{Happened, Line};
+use super::line::{Happened, Line, Lines};
 use super::sessions::Done;
 use super::sight::Told;
 use super::target::{Change, Target};
@@ -11,8 +11,11 @@ use crate::drive::clock::now;
 use crate::edge::bgp::{Dial, DialError, change_key, next_hops};
 use speaker_core::plan::PeerName;
 use speaker_proto::Machine;
-use speaker_proto::bgp::session::{Input, Output, Reset, Session, Side, Start, Status, Stop};
+use speaker_proto::bgp::session::{
+    Input, NextHops, Output, Reset, Session, Side, Start, Status, Stop,
+};
 use std::future::pending;
+use std::io;
 use std::pin::Pin;
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -29,6 +32,8 @@ pub(super) enum Order {
     Pause(String, Done),
     /// Have one again.
     Resume(Done),
+    /// The peer dialled this.
+    Accepted(TcpStream),
     /// BFD lost the peer.
     BfdDown {
         /// The peer's discriminator is another one than before.
@@ -68,13 +73,13 @@ pub(super) struct Task {
     machine: Session,
     ends: Ends,
     status: watch::Sender<Status>,
-    /// A dial under way.
-    dialling: Option<Dialling>,
-    /// How the connection was dialled, or the dial under way.
-    dialled: Option<Dial>,
+    /// A dial under way, and how.
+    dialling: Option<(Dialling, Dial)>,
     /// The last dial was none, for want of something.
     is_lacking: bool,
-    line: Option<Line>,
+    lines: Lines,
+    /// What the peer dialled while an earlier one that it dialled is there.
+    newcomer: Option<Line>,
     /// Connections that are saying their last words.
     closing: JoinSet<()>,
     has_stopped: bool,
@@ -86,7 +91,7 @@ enum Woken {
     Target,
     Order(Option<Order>),
     Dialled(Result<TcpStream, DialError>),
-    Line(Happened),
+    Line(Side, Happened),
 }
 
 impl Task {
@@ -99,9 +104,9 @@ impl Task {
             ends,
             status,
             dialling: None,
-            dialled: None,
             is_lacking: false,
-            line: None,
+            lines: Lines::default(),
+            newcomer: None,
             closing: JoinSet::new(),
             has_stopped: false,
         };
@@ -120,7 +125,7 @@ impl Task {
                 Woken::Target => self.aim(),
                 Woken::Order(order) => self.obey(order),
                 Woken::Dialled(result) => self.dialled(result),
-                Woken::Line(happened) => self.happened(happened),
+                Woken::Line(side, happened) => self.happened(side, happened),
             }
             self.flush();
             drop(self.closing.try_join_next());
@@ -133,13 +138,7 @@ impl Task {
         let due = due.map(|(at, _)| Duration::from(at.since(now())));
         let dialling = async {
             match &mut self.dialling {
-                Some(dialling) => dialling.await,
-                None => pending().await,
-            }
-        };
-        let line = async {
-            match &mut self.line {
-                Some(line) => line.next().await,
+                Some((dialling, _)) => dialling.await,
                 None => pending().await,
             }
         };
@@ -148,14 +147,16 @@ impl Task {
             Ok(()) = self.ends.target.changed() => Woken::Target,
             order = self.ends.orders.recv() => Woken::Order(order),
             result = dialling => Woken::Dialled(result),
-            happened = line => Woken::Line(happened),
+            (side, happened) = self.lines.next() => Woken::Line(side, happened),
         }
     }
 
     /// Lets time pass, after what has come meanwhile: a speaker that did not run for a while must not take its peer for dead.
     fn expire(&mut self) {
-        if let Some(happened) = self.line.as_ref().and_then(Line::read) {
-            self.happened(happened);
+        for side in [Side::Dialled, Side::Accepted] {
+            if let Some(happened) = self.lines.get(side).and_then(Line::read) {
+                self.happened(side, happened);
+            }
         }
         self.machine.expire(now());
     }
@@ -169,21 +170,18 @@ impl Task {
         while let Some(output) = self.machine.output() {
             match output {
                 Output::Connect => self.dial(),
-                Output::Send(Side::Dialled, bytes) => {
-                    if let Some(line) = &mut self.line {
+                Output::Send(side, bytes) => {
+                    if let Some(line) = self.lines.slot(side) {
                         line.give(bytes);
                     }
                 }
-                Output::Close(Side::Dialled) => self.close(),
+                Output::Close(side) => self.close(side),
+                Output::Refuse(bytes) => self.refuse(bytes),
                 Output::Changed(status) => {
                     let told = Told::Changed(self.ends.name.clone(), status);
                     let _who_is_late_sees_the_status = self.ends.told.try_send(told);
                 }
                 Output::Stopped => self.has_stopped = true,
-                // Nothing is accepted, so nothing is said there.
-                Output::Send(Side::Accepted, _)
-                | Output::Close(Side::Accepted)
-                | Output::Refuse(_) => {}
             }
         }
         self.status.send_replace(self.machine.status());
@@ -194,53 +192,83 @@ impl Task {
         self.is_lacking = dial.is_err();
         match dial {
             Ok(dial) => {
-                self.dialled = Some(dial.clone());
-                self.dialling = Some(Box::pin(async move { dial.connect().await }));
+                let how = dial.clone();
+                self.dialling = Some((Box::pin(async move { dial.connect().await }), how));
             }
             Err(why) => self.feed(Input::ConnectFailed(why)),
         }
     }
 
     fn dialled(&mut self, result: Result<TcpStream, DialError>) {
-        self.dialling = None;
-        let connected = result
-            .map_err(|error| error.to_string())
-            .and_then(|stream| {
-                let own = stream.local_addr().map_err(|error| error.to_string())?;
-                let next_hops = next_hops(own).map_err(|error| format!("{error:#}"))?;
-                Ok((stream, next_hops))
-            });
-        match connected {
-            Ok((stream, next_hops)) => {
-                self.line = Some(Line::new(stream));
+        let Some((_, dial)) = self.dialling.take() else {
+            return;
+        };
+        let connected = result.map_err(|error| error.to_string());
+        match connected.and_then(|stream| Ok((names(&stream)?, stream))) {
+            Ok((next_hops, stream)) => {
+                *self.lines.slot(Side::Dialled) = Some(Line::new(stream, dial));
                 self.feed(Input::Connected {
                     side: Side::Dialled,
                     next_hops,
                 });
             }
-            Err(why) => {
-                self.dialled = None;
-                self.feed(Input::ConnectFailed(why));
-            }
+            Err(why) => self.feed(Input::ConnectFailed(why)),
         }
     }
 
-    fn close(&mut self) {
-        self.dialling = None;
-        self.dialled = None;
-        if let Some(line) = self.line.take() {
+    /// The peer dialled. What is not as its session wants it is closed without a word.
+    fn accepted(&mut self, stream: TcpStream) {
+        let Ok(dial) = self.ends.target.borrow().dial.clone() else {
+            return;
+        };
+        let fit = dial.adopt(&stream).map_err(|error| error.to_string());
+        let next_hops = match fit.and_then(|()| names(&stream)) {
+            Ok(next_hops) => next_hops,
+            Err(error) => {
+                tracing::debug!(peer = %self.ends.name, error, "failed to take a connection that the peer dialled");
+                return;
+            }
+        };
+        let line = Some(Line::new(stream, dial));
+        match self.lines.slot(Side::Accepted) {
+            Some(_) => self.newcomer = line,
+            free @ None => *free = line,
+        }
+        self.feed(Input::Connected {
+            side: Side::Accepted,
+            next_hops,
+        });
+    }
+
+    /// Turns away what was accepted last.
+    fn refuse(&mut self, last_words: Vec<u8>) {
+        let last = self.newcomer.take();
+        if let Some(mut line) = last.or_else(|| self.lines.slot(Side::Accepted).take()) {
+            line.give(last_words);
             self.closing.spawn(line.close());
         }
     }
 
-    fn happened(&mut self, happened: Happened) {
+    fn close(&mut self, side: Side) {
+        let after = match side {
+            Side::Dialled => {
+                self.dialling = None;
+                None
+            }
+            Side::Accepted => self.newcomer.take(),
+        };
+        if let Some(line) = std::mem::replace(self.lines.slot(side), after) {
+            self.closing.spawn(line.close());
+        }
+    }
+
+    fn happened(&mut self, side: Side, happened: Happened) {
         let input = match happened {
-            Happened::Read(bytes) => Input::Received(Side::Dialled, bytes),
-            Happened::Wrote(length) => Input::Written(Side::Dialled, length),
+            Happened::Read(bytes) => Input::Received(side, bytes),
+            Happened::Wrote(length) => Input::Written(side, length),
             Happened::Ended(why) => {
-                self.line = None;
-                self.dialled = None;
-                Input::Closed(Side::Dialled, why)
+                *self.lines.slot(side) = None;
+                Input::Closed(side, why)
             }
         };
         self.feed(input);
@@ -251,36 +279,46 @@ impl Task {
         let target = self.ends.target.borrow_and_update().clone();
         self.feed(Input::Settings(Box::new(target.settings)));
         self.flush();
-        match (&self.dialled, &target.dial) {
-            (Some(before), Ok(after)) => match Change::of(before, after) {
-                Change::None => {}
-                Change::Key => self.change_key(after.clone()),
-                Change::Connection => self.feed(Input::Reset(Reset::Transport)),
-            },
-            // What was waited for is there: no reason to wait on.
-            (None, Ok(_)) if self.is_lacking => self.feed(Input::Reset(Reset::Transport)),
-            (None, Ok(_)) => {}
+        match &target.dial {
+            Ok(after) => self.redial(after),
             // What was there and is not any more is no reason to end what stands.
-            (_, Err(_)) => {}
+            Err(_) => {}
         }
         self.flush();
         self.tell_routes();
     }
 
-    fn change_key(&mut self, after: Dial) {
-        if let (Some(line), Some(key)) = (&self.line, &after.key)
-            && let Err(error) = change_key(line.stream(), after.to, key)
+    /// The peer is to be dialled so from now on: what stands is changed, or begun anew where it cannot be.
+    fn redial(&mut self, after: &Dial) {
+        let dialling = self.dialling.as_ref().map(|(_, dial)| dial);
+        let lines = [Side::Dialled, Side::Accepted].map(|side| self.lines.get(side));
+        let stands = lines.into_iter().flatten().map(Line::dial);
+        let changes: Vec<Change> = stands.map(|before| Change::of(before, after)).collect();
+        // A dial under way keeps the key that it has.
+        let is_late = dialling.is_some_and(|before| Change::of(before, after) != Change::None);
+        // What was waited for is there: no reason to wait on.
+        let is_found = self.is_lacking && dialling.is_none() && changes.is_empty();
+        let mut is_anew = is_late || is_found || changes.contains(&Change::Connection);
+        if !is_anew
+            && changes.contains(&Change::Key)
+            && let Err(error) = self.change_key(after)
         {
             tracing::warn!(peer = %self.ends.name, %error, "failed to change the password of a session; it begins anew");
-            self.feed(Input::Reset(Reset::Transport));
-            return;
+            is_anew = true;
         }
-        // A dial under way has the old one.
-        if self.dialling.is_some() {
+        if is_anew {
             self.feed(Input::Reset(Reset::Transport));
-        } else {
-            self.dialled = Some(after);
         }
+    }
+
+    fn change_key(&mut self, after: &Dial) -> io::Result<()> {
+        for side in [Side::Dialled, Side::Accepted] {
+            if let (Some(line), Some(key)) = (self.lines.slot(side), &after.key) {
+                change_key(line.stream(), after.to, key)?;
+                line.became(after.clone());
+            }
+        }
+        Ok(())
     }
 
     fn tell_routes(&mut self) {
@@ -299,6 +337,7 @@ impl Task {
             Some(Order::Stop(stop)) => (Input::Stop(stop), None),
             Some(Order::Pause(text, done)) => (Input::Pause(text), Some(done)),
             Some(Order::Resume(done)) => (Input::Resume, Some(done)),
+            Some(Order::Accepted(stream)) => return self.accepted(stream),
             Some(Order::BfdDown {
                 is_peer_anew,
                 detection,
@@ -318,6 +357,12 @@ impl Task {
             let _nobody_may_wait_any_more = done.send(Ok(()));
         }
     }
+}
+
+/// What routes are to name on a connection.
+fn names(stream: &TcpStream) -> Result<NextHops, String> {
+    let own = stream.local_addr().map_err(|error| error.to_string())?;
+    next_hops(own).map_err(|error| format!("{error:#}"))
 }
 
 fn machine(target: &Target, birth: Birth) -> Session {

@@ -4,19 +4,24 @@
 //! had, with the routes of now. While the node is drained no session is started, and those that stand are drained.
 
 use super::liveness::Watched;
+use super::posts::{Guest, Posts};
 use super::session::{Birth, Ends, Order, Task};
 use super::sight::{PeerSight, Sights, Told};
 use super::target::{Keys, Places, Target};
 use crate::drive::bfd;
 use crate::drive::decide::View;
+use crate::edge::bgp::{Dial, PeerKeys, Post};
 use anyhow::{Context, Result};
 use speaker_core::plan::{Obstacle, PeerName, PeerPlan, PeerSettings};
 use speaker_proto::bgp::Routes;
 use speaker_proto::bgp::session::{Status, Stop};
 use std::collections::BTreeMap;
+use std::num::NonZeroU16;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
+use tokio::time::sleep;
 
 /// What the sessions are made from and whom they tell.
 pub(crate) struct Means {
@@ -34,6 +39,8 @@ pub(crate) struct Means {
     pub(crate) told: mpsc::Sender<Told>,
     /// The thread that watches peers, and what it says.
     pub(crate) bfd: (bfd::Handle, mpsc::Receiver<bfd::Event>),
+    /// The port of TCP on which peers may dial; `None`: we dial only.
+    pub(crate) port: Option<NonZeroU16>,
     /// A process before this one announced from this node, and what it left in the kernel was adopted.
     pub(crate) is_successor: bool,
 }
@@ -57,6 +64,7 @@ pub(crate) struct Sessions {
     means: Means,
     peers: BTreeMap<PeerName, Peer>,
     watched: Watched,
+    posts: Posts,
     tasks: JoinSet<PeerName>,
     /// The first whole plan was taken: peers that come later were never spoken with before.
     is_begun: bool,
@@ -88,8 +96,10 @@ struct Running {
 
 impl Sessions {
     pub(crate) fn new(means: Means) -> Self {
+        let posts = Posts::new(means.port);
         Self {
             means,
+            posts,
             peers: BTreeMap::new(),
             watched: Watched::default(),
             tasks: JoinSet::new(),
@@ -111,6 +121,8 @@ impl Sessions {
                 Ok(()) = self.means.places.changed() => {}
                 Some(event) = self.means.bfd.1.recv() => self.heard(&event).await,
                 Some(command) = self.means.commands.recv() => self.obey(command).await,
+                guest = self.posts.next() => self.receive(guest).await,
+                () = sleep(LISTEN_AGAIN), if self.posts.is_lacking() => {}
                 Some(ended) = self.tasks.join_next() => {
                     let name = ended.context("the task of a BGP session failed")?;
                     self.ended(&name);
@@ -131,6 +143,7 @@ impl Sessions {
                     peer.stop(stop.clone()).await;
                 }
                 self.is_over = true;
+                self.listen();
                 self.end = Some(done);
             }
             Command::Pause(name, text, done) => self.pause(&name, Some(text), done).await,
@@ -197,6 +210,38 @@ impl Sessions {
         self.watched = watched;
     }
 
+    /// Lets those dial that have a session; the next process of this node listens where this one did.
+    fn listen(&mut self) {
+        let mut wanted: BTreeMap<Post, PeerKeys> = BTreeMap::new();
+        let dials = self.peers.values().filter_map(Peer::dial);
+        for dial in dials.filter(|_| !self.is_over) {
+            let keys = wanted.entry(Post::of(&dial)).or_default();
+            if let Some(key) = dial.key {
+                keys.insert(dial.to.ip(), key);
+            }
+        }
+        self.posts.want(&wanted);
+    }
+
+    /// Hands a connection to the session with whom dialled it. One of nobody's is closed.
+    async fn receive(&mut self, guest: Guest) {
+        let Ok(own) = guest.stream.local_addr() else {
+            return;
+        };
+        let is_theirs = |peer: &&Peer| {
+            let dial = peer.dial();
+            dial.is_some_and(|dial| {
+                Post::of(&dial) == guest.post && dial.fits(guest.from, own.ip())
+            })
+        };
+        match self.peers.values().find(is_theirs) {
+            Some(peer) => peer.order(Order::Accepted(guest.stream)).await,
+            None => {
+                tracing::debug!(from = %guest.from, "a connection of no BGP peer is closed");
+            }
+        }
+    }
+
     fn ended(&mut self, name: &PeerName) {
         if let Some(peer) = self.peers.get_mut(name)
             && let Some(running) = peer.session.take()
@@ -232,6 +277,7 @@ impl Sessions {
         }
         self.is_begun = true;
         self.watch();
+        self.listen();
         self.show();
     }
 
@@ -295,7 +341,11 @@ impl Sessions {
     }
 
     fn show(&self) {
-        let sight = |(name, peer): (&PeerName, &Peer)| (name.clone(), peer.sight());
+        let sight = |(name, peer): (&PeerName, &Peer)| {
+            let post = peer.dial().as_ref().map(Post::of);
+            let deaf = post.and_then(|post| self.posts.why_shut(&post).map(str::to_owned));
+            (name.clone(), peer.sight(deaf))
+        };
         let sights = self.peers.iter().map(sight).collect();
         self.means.sights.send_replace(sights);
     }
@@ -356,18 +406,18 @@ impl Peer {
         (self.session.as_ref()).is_some_and(|running| running.is_ending)
     }
 
-    fn sight(&self) -> PeerSight {
-        let key = self.session.as_ref().and_then(|running| {
-            let target = running.target.borrow();
-            target
-                .dial
-                .as_ref()
-                .ok()?
-                .key
-                .as_ref()
-                .map(|key| key.length())
-        });
+    /// How it is dialled, where it has a session and that is known.
+    fn dial(&self) -> Option<Dial> {
+        let running = self.session.as_ref()?;
+        running.target.borrow().dial.clone().ok()
+    }
+
+    /// `deaf`: why it cannot dial, where it may.
+    fn sight(&self, deaf: Option<String>) -> PeerSight {
+        let key = self.dial().and_then(|dial| dial.key);
+        let key = key.map(|key| key.length());
         PeerSight {
+            deaf,
             settings: self.settings.clone(),
             obstacle: self.obstacle.clone(),
             paused: self.paused.clone(),
@@ -393,5 +443,7 @@ impl Running {
 
 /// Orders that a task has not taken yet.
 const ORDERS: usize = 16;
+/// When it is tried again to listen where that failed.
+const LISTEN_AGAIN: Duration = Duration::from_secs(5);
 /// What peers are told with a drain (RFC 9003).
 pub(crate) const DRAIN_TEXT: &str = "node drain";

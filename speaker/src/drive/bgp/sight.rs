@@ -16,6 +16,8 @@ pub(crate) struct PeerSight {
     pub(crate) settings: Option<Arc<PeerSettings>>,
     /// Why what is configured now is not in force.
     pub(crate) obstacle: Option<Obstacle>,
+    /// Why it cannot dial us, where it may.
+    pub(crate) deaf: Option<String>,
     /// What an operator who paused its session has it told.
     pub(crate) paused: Option<String>,
     /// How many prefixes it is to be told.

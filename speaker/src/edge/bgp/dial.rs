@@ -133,7 +133,7 @@ impl Dial {
         Ok(socket)
     }
 
-    fn prepare(&self, socket: &Socket) -> io::Result<()> {
+    pub(super) fn prepare(&self, socket: &Socket) -> io::Result<()> {
         let ttl = match self.reach {
             Reach::Link => TTL_LINK,
             Reach::Far if self.requires_ttl_255 => TTL_LINK,

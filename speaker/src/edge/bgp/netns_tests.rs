@@ -6,7 +6,7 @@ use crate::testnet::{self, Namespace, TestNet, eventually};
 use speaker_proto::bgp::unnumbered::Whom;
 use std::collections::BTreeSet;
 use std::io::Read;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6, TcpListener};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -98,6 +98,52 @@ fn it_speaks_from_the_address_it_is_told() {
     let stream = within(&net.here, &from);
     assert_eq!(listener.accept().unwrap().1.ip(), ip("192.0.2.9"));
     drop(stream);
+}
+
+#[test]
+fn rfc2385_who_dials_must_sign_by_its_password_and_others_must_not() {
+    let net = net();
+    let runtime = runtime();
+    let post = Post::of(&dial(THERE));
+    let mut listener = net.here.enter(|| {
+        let open = async { Listener::open(&post, 179).unwrap() };
+        runtime.block_on(open)
+    });
+    let secret = PeerKeys::from([(ip(THERE), key("secret"))]);
+    let signed = |text| Dial {
+        key: Some(key(text)),
+        ..dial(HERE)
+    };
+    listener.want(&secret).unwrap();
+    within(&net.there, &signed("secret"));
+    assert!(connect(&net.there, &signed("other")).is_none());
+    assert!(connect(&net.there, &dial(HERE)).is_none());
+    let other = PeerKeys::from([(ip(THERE), key("other"))]);
+    listener.want(&other).unwrap();
+    within(&net.there, &signed("other"));
+    listener.want(&PeerKeys::new()).unwrap();
+    within(&net.there, &dial(HERE));
+    assert!(connect(&net.there, &signed("other")).is_none());
+}
+
+#[test]
+fn who_dials_is_known_by_its_address_link_and_the_address_it_dialled() {
+    let from = Dial {
+        from: Some(ip("192.0.2.9")),
+        ..dial(THERE)
+    };
+    let port = |text: &str| SocketAddr::new(ip(text), 40_000);
+    assert!(dial(THERE).fits(port(THERE), ip(HERE)));
+    assert!(!dial(THERE).fits(port(HERE), ip(HERE)));
+    assert!(from.fits(port(THERE), ip("192.0.2.9")));
+    assert!(!from.fits(port(THERE), ip(HERE)));
+    let on_link = |link| SocketAddrV6::new("fe80::2".parse().unwrap(), 179, 0, link).into();
+    let near = Dial {
+        to: on_link(3),
+        ..dial(THERE)
+    };
+    assert!(near.fits(on_link(3), ip("fe80::1")));
+    assert!(!near.fits(on_link(4), ip("fe80::1")));
 }
 
 /// A connection that stands.

@@ -27,15 +27,27 @@ struct TcpMd5Sig {
 /// # Errors
 /// `ENOPROTOOPT` from a kernel without TCP-MD5.
 pub(crate) fn change_key(socket: &impl AsRawFd, peer: SocketAddr, key: &Key) -> io::Result<()> {
+    sign(socket, peer, key.bytes())
+}
+
+/// Segments to and from `peer` are not signed any more, nor may they be.
+///
+/// # Errors
+/// `ENOENT` where there was no key.
+pub(super) fn forget_key(socket: &impl AsRawFd, peer: SocketAddr) -> io::Result<()> {
+    sign(socket, peer, &[])
+}
+
+fn sign(socket: &impl AsRawFd, peer: SocketAddr, key: &[u8]) -> io::Result<()> {
     let mut option = TcpMd5Sig {
         address: [0; ADDRESS_BYTES],
         flags: 0,
         prefix_length: 0,
-        key_length: u16::try_from(key.length()).map_err(io::Error::other)?,
+        key_length: u16::try_from(key.len()).map_err(io::Error::other)?,
         ifindex: 0,
         key: [0; KEY_BYTES_MAX],
     };
-    option.key[..key.length()].copy_from_slice(key.bytes());
+    option.key[..key.len()].copy_from_slice(key);
     let address = SockAddr::from(peer);
     let length = address.len() as usize;
     // SAFETY: a socket address is plain data of that length, and lives until the end of this function.

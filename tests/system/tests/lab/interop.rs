@@ -12,6 +12,8 @@ mod flaps;
 mod frr;
 #[path = "interop/kubernetes.rs"]
 mod kubernetes;
+#[path = "interop/listening.rs"]
+mod listening;
 #[path = "interop/metallb.rs"]
 mod metallb;
 #[path = "interop/others.rs"]
@@ -41,15 +43,24 @@ use system_tests::lab::TestLab;
 /// The lab with a router's namespace, and these lines more in the manifest of BGP.
 #[track_caller]
 fn routed(more: &str) -> TestLab {
+    routed_with(&[], more)
+}
+
+/// The same with further flags of every speaker.
+#[track_caller]
+fn routed_with(flags: &'static [&'static str], more: &str) -> TestLab {
     let manifest = format!("{POOL}{more}");
-    TestLab::routed(&[
-        ("bgp.yaml", "", &manifest),
-        (
-            "web.yaml",
-            "  namespace: default\nspec:\n  type: LoadBalancer",
-            "  namespace: default\n  annotations:\n    metallb.io/address-pool: routed\nspec:\n  type: LoadBalancer",
-        ),
-    ])
+    TestLab::routed_with(
+        flags,
+        &[
+            ("bgp.yaml", "", &manifest),
+            (
+                "web.yaml",
+                "  namespace: default\nspec:\n  type: LoadBalancer",
+                "  namespace: default\n  annotations:\n    metallb.io/address-pool: routed\nspec:\n  type: LoadBalancer",
+            ),
+        ],
+    )
 }
 
 /// Waits until `n1` has BFD up with a peer, at the ordinary intervals; that session. `look` asserts what must hold all the time.
