@@ -38,6 +38,8 @@ pub const SETTLE: Span = Span::ms(50);
 /// The first election of a large cluster is made in parts of this many hashes, some 20 ms each, since the pulse trusts
 /// only a loop that finishes its turns.
 const HASHES_PER_TURN: usize = 100_000;
+/// Room for outputs that stays when nothing is left to say.
+const OUTPUTS_KEPT: usize = 64;
 /// A plan that could not be applied is tried again after this long.
 pub const RETRY: Span = Span::s(1);
 
@@ -339,9 +341,9 @@ impl Machine for Agent {
             Input::Gone(key) => self.gone(now, &key),
             Input::Synced(kind) => self.world_changes(now, |world| world.synced(kind)),
             Input::Assignments(assignments) => self.world_changes(now, |world| {
-                let news = world.assignments.as_deref() != Some(&assignments);
+                let news = world.assignments.as_ref() != Some(&assignments);
                 if news {
-                    world.assignments = Some(Arc::new(assignments));
+                    world.assignments = Some(assignments);
                 }
                 news
             }),
@@ -423,7 +425,12 @@ impl Machine for Agent {
     }
 
     fn output(&mut self) -> Option<Output> {
-        self.outputs.pop_front()
+        let output = self.outputs.pop_front();
+        if output.is_none() {
+            // The first plan of thousands of services tells of each of them; room for that is not needed again.
+            self.outputs.shrink_to(OUTPUTS_KEPT);
+        }
+        output
     }
 
     fn deadline(&self) -> Option<(Time, &'static str)> {

@@ -77,7 +77,7 @@ fn assignments() -> Input {
         pool: "p".into(),
         sharing: None,
     };
-    Input::Assignments(BTreeMap::from([(id, held)]))
+    Input::Assignments(Arc::new(BTreeMap::from([(id, held)])))
 }
 
 /// A node that knows of no other, and that there is none.

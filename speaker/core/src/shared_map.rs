@@ -129,14 +129,56 @@ impl<K: Ord + Clone, V: Clone> SharedMap<K, V> {
         match place_of(chunk, &key) {
             Ok(place) => Some(std::mem::replace(&mut chunk[place].1, value)),
             Err(place) => {
-                chunk.insert(place, (key, value));
                 self.len += 1;
-                if chunk.len() > CHUNK_MAX {
-                    let rest = chunk.split_off(CHUNK_MAX / 2);
-                    chunks.insert(at + 1, Arc::new(rest));
+                if chunk.len() < CHUNK_MAX {
+                    chunk.insert(place, (key, value));
+                    return None;
                 }
+                // Keys that come in order leave full chunks behind them.
+                let kept = if place == CHUNK_MAX {
+                    CHUNK_MAX
+                } else {
+                    CHUNK_MAX / 2
+                };
+                let mut rest = chunk.split_off(kept);
+                match place.checked_sub(kept) {
+                    Some(place) => rest.insert(place, (key, value)),
+                    None => chunk.insert(place, (key, value)),
+                }
+                chunks.insert(at + 1, Arc::new(rest));
                 None
             }
+        }
+    }
+
+    /// Puts these entries, which come in the order of keys, in the place of all that it holds. What stays as it was goes on being
+    /// shared with copies.
+    pub fn replace<'k>(&mut self, entries: impl Iterator<Item = (&'k K, V)>)
+    where
+        K: 'k,
+        V: PartialEq,
+    {
+        let (mut gone, mut news) = (Vec::new(), Vec::new());
+        let mut old = self.iter().peekable();
+        for (key, value) in entries {
+            let before = loop {
+                // One comparison for each key: names have long beginnings in common.
+                match old.peek().map(|(known, _)| (*known).cmp(key)) {
+                    Some(Ordering::Less) => gone.extend(old.next().map(|(known, _)| known.clone())),
+                    Some(Ordering::Equal) => break old.next().map(|(_, before)| before),
+                    Some(Ordering::Greater) | None => break None,
+                }
+            };
+            if before != Some(&value) {
+                news.push((key.clone(), value));
+            }
+        }
+        gone.extend(old.map(|(known, _)| known.clone()));
+        for key in &gone {
+            self.remove(key);
+        }
+        for (key, value) in news {
+            self.insert(key, value);
         }
     }
 
@@ -155,12 +197,15 @@ impl<K: Ord + Clone, V: Clone> SharedMap<K, V> {
             chunks.remove(at);
         } else if chunk.len() < CHUNK_MAX / 4 {
             join(chunks, at);
+            if let Some(before) = at.checked_sub(1) {
+                join(chunks, before);
+            }
         }
         Some(value)
     }
 }
 
-/// Joins a small chunk with the next one, if there is room: chunks that wither one by one would become many.
+/// Joins a chunk with the next one, if there is room: chunks that wither one by one would become many.
 fn join<K: Clone, V: Clone>(chunks: &mut Vec<Arc<Chunk<K, V>>>, at: usize) {
     let has_room = |next: &Arc<Chunk<K, V>>| chunks[at].len() + next.len() <= CHUNK_MAX;
     if chunks.get(at + 1).is_some_and(has_room) {
@@ -316,6 +361,18 @@ mod tests {
         }
 
         #[test]
+        fn what_is_put_in_the_place_of_all_is_all_that_there_is(before in changes(), after in changes()) {
+            let mut map = shared(before.iter().map(|(key, _)| *key));
+            let old = map.clone();
+            let wanted: BTreeMap<u16, usize> = after.iter().map(|(key, _)| (*key, usize::from(key % 100))).collect();
+            map.replace(wanted.iter().map(|(key, value)| (key, *value)));
+            assert_lawful(&map);
+            prop_assert!(map.iter().eq(wanted.iter()));
+            map.replace(old.iter().map(|(key, value)| (key, *value)));
+            prop_assert_eq!(&map, &old);
+        }
+
+        #[test]
         fn a_copy_stays_as_it_was(before in changes(), after in changes()) {
             let mut map = shared(before.iter().map(|(key, _)| *key));
             let copy = map.clone();
@@ -367,6 +424,21 @@ mod tests {
             after.chunks.iter().filter(kept).count(),
             before.chunks.len() - 1
         );
+    }
+
+    #[test]
+    fn what_is_replaced_by_the_same_stays_the_same_version() {
+        let before = shared(0..2_000);
+        let mut after = before.clone();
+        after.replace(before.iter().map(|(key, value)| (key, *value)));
+        assert!(after.is_same_version(&before));
+    }
+
+    #[test]
+    fn entries_that_come_in_order_leave_no_room_behind() {
+        let map = shared(0..2_000);
+        let room: usize = map.chunks.iter().map(|chunk| chunk.capacity()).sum();
+        assert!(room < 2_000 + CHUNK_MAX, "{room}");
     }
 
     #[test]

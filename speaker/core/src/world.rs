@@ -111,8 +111,10 @@ impl World {
             return false;
         }
         self.remove_slice(&key);
-        let mut siblings = self.slices_of(&slice.service).to_vec();
-        let at = siblings.partition_point(|s| s.name < slice.name);
+        let others = self.slices_of(&slice.service);
+        let at = others.partition_point(|s| s.name < slice.name);
+        let mut siblings = Vec::with_capacity(others.len() + 1);
+        siblings.extend_from_slice(others);
         self.slice_owners.insert(key, slice.service.clone());
         let service = slice.service.clone();
         siblings.insert(at, Arc::new(slice));

@@ -16,6 +16,7 @@ use speaker_core::manifest;
 use speaker_core::{Kind, ObjectKey, Problem};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
@@ -75,7 +76,7 @@ struct Source {
     /// Paths that could not be looked at, and were told.
     faults: BTreeSet<String>,
     /// The addresses that were told last; `None`: none could be read yet.
-    assignments: Option<Assignments>,
+    assignments: Option<Arc<Assignments>>,
     has_lock: bool,
     /// What was told of that.
     allocates: bool,
@@ -111,7 +112,7 @@ impl Source {
         let is_there = self.root.is_dir();
         self.tell_faults(&tree, is_there).await;
         if is_there {
-            let known = self.folder.paths().cloned();
+            let known = self.folder.paths().map(|path| path.as_ref().to_owned());
             let files = known
                 .chain(tree.files.into_keys())
                 .chain([ALLOCATIONS.to_owned()]);
@@ -155,19 +156,15 @@ impl Source {
     /// Reads some files and tells what that changes.
     async fn read(&mut self, mut files: BTreeSet<String>) {
         let has_addresses = files.remove(ALLOCATIONS);
-        while !files.is_empty() {
-            let found: BTreeMap<String, Content> = files
-                .into_iter()
-                .map(|path| {
-                    let content = self.content(&path);
-                    (path, content)
-                })
-                .collect();
-            let change = self.folder.take(found);
-            for event in change.events {
-                self.tell(event).await;
+        if self.folder.is_empty() {
+            // Nothing can move from one file to another yet: what stands in one is told before the next is read, so that
+            // all of it is never there twice.
+            for file in std::mem::take(&mut files) {
+                files.extend(self.read_together(BTreeSet::from([file])).await);
             }
-            files = change.reread;
+        }
+        while !files.is_empty() {
+            files = self.read_together(files).await;
         }
         if has_addresses {
             self.read_addresses().await;
@@ -178,6 +175,18 @@ impl Source {
                 self.tell(Event::Synced(kind)).await;
             }
         }
+    }
+
+    /// Reads some files as one and tells what that changes; which files must be read again.
+    async fn read_together(&mut self, files: BTreeSet<String>) -> BTreeSet<String> {
+        let content = |path: String| (path.as_str().into(), self.content(&path));
+        let found: BTreeMap<_, Content> = files.into_iter().map(content).collect();
+        let change = self.folder.take(found);
+        for event in change.events {
+            self.tell(event).await;
+        }
+        let reread = change.reread.iter();
+        reread.map(|path| path.as_ref().to_owned()).collect()
     }
 
     fn content(&self, path: &str) -> Content {
@@ -192,7 +201,7 @@ impl Source {
     /// nothing is synced, so that nothing is withdrawn for want of it.
     async fn read_addresses(&mut self) {
         let read = match tree::text(&self.root.join(ALLOCATIONS)) {
-            Ok(Some(text)) => text::parse(ALLOCATIONS, &text),
+            Ok(Some(text)) => text::parse(ALLOCATIONS, &text).map(Arc::new),
             Ok(None) => Ok(self.lost_addresses()),
             Err(why) => Err(unreadable(ALLOCATIONS, &why)),
         };
@@ -200,7 +209,7 @@ impl Source {
             Ok(assignments) => {
                 let healed = ObjectKey::new(Kind::Document, "", ALLOCATIONS);
                 self.tell(Event::Gone(healed)).await;
-                self.assignments = Some(assignments.clone());
+                self.assignments = Some(Arc::clone(&assignments));
                 self.tell(Event::Assignments(assignments)).await;
                 self.tell_lock().await;
             }
@@ -209,12 +218,12 @@ impl Source {
     }
 
     /// What is in force without a file: its writer puts it back.
-    fn lost_addresses(&self) -> Assignments {
+    fn lost_addresses(&self) -> Arc<Assignments> {
         let Some(known) = &self.assignments else {
-            return Assignments::new();
+            return Arc::default();
         };
-        self.allocations.write(known.clone());
-        known.clone()
+        self.allocations.write(Assignments::clone(known));
+        Arc::clone(known)
     }
 
     async fn hear(&mut self, told: Told) {

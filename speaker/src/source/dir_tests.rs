@@ -83,7 +83,7 @@ impl Bench {
                 self.world.gone(&key);
             }
             Event::Synced(kind) => drop(self.world.synced(kind)),
-            Event::Assignments(assignments) => self.world.assignments = Some(assignments.into()),
+            Event::Assignments(assignments) => self.world.assignments = Some(assignments),
             Event::Allocates(allocates) => self.allocates = allocates,
             Event::Note(_) => {}
         }

@@ -9,9 +9,10 @@ use super::Event;
 use speaker_core::manifest::{Manifests, Note};
 use speaker_core::{Kind, Object, ObjectKey, Problem};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// The path of a file within the folder.
-pub(super) type Path = String;
+pub(super) type Path = Arc<str>;
 
 /// What was found at a path.
 #[derive(Clone, PartialEq, Debug)]
@@ -24,19 +25,20 @@ pub(super) enum Content {
     Absent,
 }
 
-/// Keys of the objects in each file.
+/// Keys of the objects in each file. With thousands of objects they weigh as much as these: each key is there once.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub(super) struct Folder {
     files: BTreeMap<Path, Keys>,
-    holders: BTreeMap<ObjectKey, BTreeSet<Path>>,
+    /// The files of each object, in the order of their paths.
+    holders: BTreeMap<Arc<ObjectKey>, Vec<Path>>,
 }
 
 #[derive(Clone, PartialEq, Debug, Default)]
 struct Keys {
     /// What the file holds now, also as a problem.
-    fresh: BTreeSet<ObjectKey>,
+    fresh: BTreeSet<Arc<ObjectKey>>,
     /// What it held before a document of it became unreadable.
-    kept: BTreeSet<ObjectKey>,
+    kept: BTreeSet<Arc<ObjectKey>>,
     /// What was left aside and told.
     notes: BTreeSet<Note>,
 }
@@ -51,6 +53,11 @@ pub(super) struct Change {
 }
 
 impl Folder {
+    /// Whether no file holds anything, as before the first was read.
+    pub(super) fn is_empty(&self) -> bool {
+        self.files.is_empty()
+    }
+
     /// Every path that held something.
     pub(super) fn paths(&self) -> impl Iterator<Item = &Path> {
         self.files.keys()
@@ -63,25 +70,31 @@ impl Folder {
         for (path, content) in &found {
             left.extend(self.index(path, content, &mut change.events));
         }
-        for (path, content) in found.iter() {
-            self.tell(path, content, &mut change.events);
+        let paths: BTreeSet<Path> = found.keys().cloned().collect();
+        for (path, content) in found {
+            self.tell(&path, content, &mut change.events);
         }
         let kept = self.kept(left.is_empty());
         for key in left {
-            match self.holders.get(&key).and_then(BTreeSet::first) {
-                Some(first) if found.contains_key(first) => {}
+            match self.first(&key) {
+                Some(first) if paths.contains(first) => {}
                 Some(first) => {
                     change.reread.insert(first.clone());
                 }
                 None if kept.contains(&key) => {}
-                None => change.events.push(Event::Gone(key)),
+                None => change.events.push(Event::Gone(ObjectKey::clone(&key))),
             }
         }
         change
     }
 
+    /// The file of which an object counts.
+    fn first(&self, key: &ObjectKey) -> Option<&Path> {
+        self.holders.get(key)?.first()
+    }
+
     /// Every object that stays in force although no file shows it; not asked for if nothing has left.
-    fn kept(&self, is_idle: bool) -> BTreeSet<ObjectKey> {
+    fn kept(&self, is_idle: bool) -> BTreeSet<Arc<ObjectKey>> {
         if is_idle {
             return BTreeSet::new();
         }
@@ -98,16 +111,17 @@ impl Folder {
         path: &Path,
         content: &Content,
         events: &mut Vec<Event>,
-    ) -> BTreeSet<ObjectKey> {
+    ) -> BTreeSet<Arc<ObjectKey>> {
         let old = self.files.remove(path).unwrap_or_default();
+        let fresh = keys(path, content).into_iter();
         let mut new = Keys {
-            fresh: keys(path, content),
+            fresh: fresh.map(|key| self.shared(key)).collect(),
             ..Keys::default()
         };
         let lost = old
             .fresh
             .union(&old.kept)
-            .filter(|key| !new.fresh.contains(key));
+            .filter(|key| !new.fresh.contains(*key));
         let (kept, left): (BTreeSet<_>, BTreeSet<_>) = lost
             .cloned()
             .partition(|key| is_veiled(content) && key.kind != Kind::Document);
@@ -121,18 +135,27 @@ impl Folder {
             self.release(key, path);
         }
         for key in &new.fresh {
-            let holders = self.holders.entry(key.clone()).or_default();
-            holders.insert(path.clone());
+            let holders = self.holders.entry(Arc::clone(key));
+            let holders = holders.or_insert_with(|| Vec::with_capacity(1));
+            if let Err(place) = holders.binary_search(path) {
+                holders.insert(place, Arc::clone(path));
+            }
         }
         if new != Keys::default() {
-            self.files.insert(path.clone(), new);
+            self.files.insert(Arc::clone(path), new);
         }
         left
     }
 
+    /// The key as it is there already, if some file holds the object.
+    fn shared(&self, key: ObjectKey) -> Arc<ObjectKey> {
+        let known = self.holders.get_key_value(&key);
+        known.map_or_else(|| Arc::new(key), |(known, _)| Arc::clone(known))
+    }
+
     fn release(&mut self, key: &ObjectKey, path: &Path) {
         if let Some(holders) = self.holders.get_mut(key) {
-            holders.remove(path);
+            holders.retain(|holder| holder != path);
             if holders.is_empty() {
                 self.holders.remove(key);
             }
@@ -140,38 +163,38 @@ impl Folder {
     }
 
     /// Tells what of a file counts.
-    fn tell(&self, path: &Path, content: &Content, events: &mut Vec<Event>) {
+    fn tell(&self, path: &Path, content: Content, events: &mut Vec<Event>) {
         let manifests = match content {
             Content::Read(manifests) => manifests,
             Content::Unreadable(why) => {
-                events.push(Event::Put(Err(unreadable(path, why))));
+                events.push(Event::Put(Err(unreadable(path, &why))));
                 return;
             }
             Content::Absent => return,
         };
         let mut defined = BTreeSet::new();
         let mut twice = BTreeSet::new();
-        for object in &manifests.objects {
-            let key = key(object);
-            let counts = self.holders.get(&key).and_then(BTreeSet::first) == Some(path);
+        for object in manifests.objects {
+            let key = key(&object);
+            let counts = self.first(&key) == Some(path);
             let is_repeated = object.is_ok() && !defined.insert(key.clone());
             if is_repeated {
                 twice.insert(key);
             } else if counts {
-                events.push(Event::Put(object.clone()));
+                events.push(Event::Put(object));
             }
         }
-        let duplicates = keys(path, content).into_iter().filter_map(|key| {
-            let first = self.holders.get(&key)?.first()?;
-            let is_twice = twice.contains(&key);
-            self.duplicate(&key, first, is_twice)
+        let held = self.files.get(path).into_iter();
+        let duplicates = held.flat_map(|file| &file.fresh).filter_map(|key| {
+            let first = self.first(key)?;
+            self.duplicate(key, first, twice.contains(&**key))
         });
         events.extend(duplicates.map(|problem| Event::Put(Err(problem))));
     }
 
     /// What is wrong with an object that stands twice; `None` if it does not.
     fn duplicate(&self, key: &ObjectKey, first: &Path, is_twice_there: bool) -> Option<Problem> {
-        let other = self.holders.get(key)?.iter().nth(1);
+        let other = self.holders.get(key)?.get(1);
         let (origin, why) = match other {
             Some(other) => (other, format!("is also in {first}, and that one counts")),
             None if is_twice_there => {
@@ -181,7 +204,7 @@ impl Folder {
         };
         Some(Problem {
             object: key.clone(),
-            origin: origin.clone(),
+            origin: origin.to_string(),
             field: String::new(),
             why,
         })

@@ -18,7 +18,7 @@ impl Bench {
                 Some(text) => Content::Read(manifest::read(path, text, "metallb-system")),
                 None => Content::Absent,
             };
-            ((*path).to_owned(), content)
+            ((*path).into(), content)
         });
         let change = self.folder.take(found.collect());
         let reread = change.reread.iter().map(|path| format!("reread {path}"));

@@ -18,6 +18,7 @@ mod watch;
 use speaker_core::allocator::Assignments;
 use speaker_core::manifest::Note;
 use speaker_core::{Kind, Object, ObjectKey, Problem};
+use std::sync::Arc;
 
 pub(crate) use allocations::Allocations;
 pub(crate) use dir::spawn;
@@ -39,7 +40,7 @@ pub(crate) enum Event {
     /// Every object of this kind has been told.
     Synced(Kind),
     /// The addresses in force.
-    Assignments(Assignments),
+    Assignments(Arc<Assignments>),
     /// Whether this process holds the lock on the addresses; they have been told before it does.
     Allocates(bool),
     /// Something was left aside.

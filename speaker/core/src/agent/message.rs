@@ -29,7 +29,7 @@ pub enum Input {
     /// Every object of this kind has been seen.
     Synced(Kind),
     /// The addresses in force, in directory mode.
-    Assignments(Assignments),
+    Assignments(Arc<Assignments>),
     /// The links of this node.
     Links {
         /// Those that may announce.

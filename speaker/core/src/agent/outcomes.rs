@@ -2,22 +2,16 @@
 
 use super::{Agent, Event};
 use crate::crd::Pool;
-use crate::diff::{Change, diff};
 use crate::plan::{BgpOutcome, Plan, Reason, Unrouted};
 use crate::service::ServiceId;
+use crate::shared_map::SharedMap;
 use std::sync::Arc;
 
 impl Agent {
     /// Tells what another plan changes.
     pub(super) fn tell(&mut self, plan: &Plan) {
         let before = Arc::clone(&self.plan);
-        let differing = plan
-            .outcomes
-            .differing(&before.outcomes, PartialEq::eq)
-            .into_iter();
-        let (there, gone): (Vec<_>, Vec<_>) =
-            differing.partition(|service| plan.outcomes.contains_key(*service));
-        for service in there.into_iter().chain(gone).cloned() {
+        for service in differing(&before.outcomes, &plan.outcomes) {
             self.event(Event::Outcome {
                 before: before.outcomes.get(&service).cloned(),
                 pool: self.pool(&service),
@@ -26,7 +20,7 @@ impl Agent {
                 service,
             });
         }
-        for (service, after) in changes(diff(&before.bgp_outcomes, &plan.bgp_outcomes)) {
+        for service in differing(&before.bgp_outcomes, &plan.bgp_outcomes) {
             let pool = self.pool(&service);
             // Without any BGPAdvertisement there are no outcomes, and yet the service may be there.
             let is_left = plan.outcomes.contains_key(&service);
@@ -34,6 +28,7 @@ impl Agent {
                 let pool = pool.clone().unwrap_or_default();
                 BgpOutcome::Silent(Reason::NoRoute(Unrouted::NoAdvertisement { pool }))
             };
+            let after = plan.bgp_outcomes.get(&service).cloned();
             self.event(Event::BgpOutcome {
                 before: before.bgp_outcomes.get(&service).cloned(),
                 after: after.or_else(|| is_left.then(unadvertised)),
@@ -62,10 +57,14 @@ impl Agent {
     }
 }
 
-/// Services with what became of them; `None`: they are gone.
-fn changes<O>(changes: Vec<Change<ServiceId, O>>) -> impl Iterator<Item = (ServiceId, Option<O>)> {
-    changes.into_iter().map(|change| match change {
-        Change::Put(service, outcome) => (service, Some(outcome)),
-        Change::Remove(service) => (service, None),
-    })
+/// Services of which something else became, and after them those that are gone.
+fn differing<O: PartialEq>(
+    before: &SharedMap<ServiceId, O>,
+    after: &SharedMap<ServiceId, O>,
+) -> impl Iterator<Item = ServiceId> {
+    let differing = after.differing(before, PartialEq::eq).into_iter();
+    let (there, gone): (Vec<_>, Vec<_>) = differing
+        .cloned()
+        .partition(|service| after.contains_key(service));
+    there.into_iter().chain(gone)
 }

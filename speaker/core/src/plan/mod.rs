@@ -92,7 +92,7 @@ pub struct Plan {
     /// The BGP peers of this node: what their sessions are to be like and what they are to be told.
     pub bgp: BTreeMap<PeerName, PeerPlan>,
     /// What became of every service in BGP and why; empty while there is no BGPAdvertisement.
-    pub bgp_outcomes: BTreeMap<ServiceId, BgpOutcome>,
+    pub bgp_outcomes: SharedMap<ServiceId, BgpOutcome>,
     /// What is wrong between objects that are each sound.
     pub problems: BTreeSet<Problem>,
 }

@@ -10,6 +10,7 @@ use super::group::Group;
 use super::{BgpOutcome, L2Entry, Memo, Reason, Survey, l2};
 use crate::local::{Link, LinkName, Local};
 use crate::service::ServiceId;
+use crate::shared_map::SharedMap;
 use crate::steering::Place;
 use speaker_ebpf::abi::Mode;
 use speaker_proto::{Epoch, NodeName, Vip};
@@ -30,7 +31,7 @@ pub(super) struct Routed {
 pub fn routes(
     memo: &Memo,
     local: &Local,
-    outcomes: &BTreeMap<ServiceId, BgpOutcome>,
+    outcomes: &SharedMap<ServiceId, BgpOutcome>,
     followed: &BTreeSet<Vip>,
     entries: &mut BTreeMap<Place, L2Entry>,
 ) {
@@ -87,7 +88,7 @@ impl Demand {
 }
 
 /// Every VIP that some peer is to be told of.
-pub fn routed_vips(outcomes: &BTreeMap<ServiceId, BgpOutcome>) -> BTreeSet<Vip> {
+pub fn routed_vips(outcomes: &SharedMap<ServiceId, BgpOutcome>) -> BTreeSet<Vip> {
     outcomes.values().flat_map(vips_told).copied().collect()
 }
 
@@ -102,7 +103,7 @@ fn vips_told(outcome: &BgpOutcome) -> &[Vip] {
 fn brought(
     survey: &Survey<'_>,
     group: &Group,
-    outcomes: &BTreeMap<ServiceId, BgpOutcome>,
+    outcomes: &SharedMap<ServiceId, BgpOutcome>,
     followed: &BTreeSet<Vip>,
 ) -> BTreeSet<Vip> {
     let asked: BTreeSet<Vip> = members(survey, group)

@@ -226,6 +226,8 @@ impl Sent {
         self.pass = Pass::Done;
         self.base = Arc::clone(&self.want);
         self.over.clear();
+        // Its room too: there may be many peers, and each is at rest nearly always.
+        self.batch = VecDeque::new();
     }
 
     /// RFC 4271 §9.2.1.1: the interval between announcements holds no withdrawal up. We have no such interval.

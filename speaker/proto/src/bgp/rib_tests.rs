@@ -42,6 +42,17 @@ fn say_all(sent: &mut Sent) -> Vec<(Step, Vec<Prefix>)> {
 }
 
 #[test]
+fn a_peer_at_rest_keeps_no_room_for_what_it_was_told() {
+    let mut sent = Sent::new(both());
+    sent.want(&table((0..3_000).map(|number| (v4(number), 7))));
+    assert_eq!(say_all(&mut sent).len(), 1);
+    assert_eq!(sent.batch.capacity(), 0, "after announcements");
+    sent.want(&table([]));
+    assert_eq!(say_all(&mut sent).len(), 1);
+    assert_eq!(sent.batch.capacity(), 0, "after withdrawals");
+}
+
+#[test]
 fn a_peer_is_told_withdrawals_first_and_then_what_is_new_by_attributes() {
     let mut sent = Sent::new(both());
     sent.want(&table([(v4(1), 7), (v4(2), 8), (v4(3), 7)]));

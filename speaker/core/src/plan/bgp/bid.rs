@@ -229,12 +229,12 @@ impl Drawn {
         let told = told.filter(|vip| !self.left_out.contains(vip));
         Ok(Offer {
             announced: Arc::new(BgpAnnounced {
-                vips: told.collect(),
+                vips: fitted(told.collect()),
                 prefixes: prefixes.into_iter().collect(),
                 peers: setting.told(audiences),
                 left_out: self.left_out,
             }),
-            routes: self.routes,
+            routes: fitted(self.routes),
             endpoints,
         })
     }
@@ -248,6 +248,12 @@ impl Drawn {
             (None, _) => Unrouted::OtherPeers,
         }
     }
+}
+
+/// Without room for more: there is one of these for each of thousands of services.
+fn fitted<T>(mut list: Vec<T>) -> Vec<T> {
+    list.shrink_to_fit();
+    list
 }
 
 /// Why advertisements cannot make a route together; `with`: the older service that has the route.

@@ -30,6 +30,7 @@ use super::{BgpOutcome, Reason};
 use crate::local::Local;
 use crate::problem::Problem;
 use crate::service::ServiceId;
+use crate::shared_map::SharedMap;
 use crate::world::World;
 use bid::{Bid, bid};
 use setting::{Setting, Store};
@@ -48,13 +49,15 @@ pub(super) struct Memory {
     /// What each service asks for, in the order of demands.
     bids: Vec<Placed>,
     routes: BTreeMap<PeerName, Arc<Routes>>,
+    /// As the last plan had them: nearly all stay, and cost little to compare if they are shared.
+    outcomes: SharedMap<ServiceId, BgpOutcome>,
 }
 
 /// The part of the plan that is about BGP.
 #[derive(Debug, Default)]
 pub(super) struct BgpPlan {
     pub(super) peers: BTreeMap<PeerName, PeerPlan>,
-    pub(super) outcomes: BTreeMap<ServiceId, BgpOutcome>,
+    pub(super) outcomes: SharedMap<ServiceId, BgpOutcome>,
     pub(super) problems: Vec<Problem>,
 }
 
@@ -117,13 +120,12 @@ impl Memory {
             }
         };
         let outcomes = self.bids.iter().enumerate();
-        let outcomes = outcomes
-            .map(|(i, (d, bid))| (d.id().clone(), outcome(i, bid)))
-            .collect();
+        let outcomes = outcomes.map(|(i, (d, bid))| (d.id(), outcome(i, bid)));
+        self.outcomes.replace(outcomes);
         let problems = setting.problems.clone();
         BgpPlan {
             peers: self.peers(table.routes),
-            outcomes,
+            outcomes: self.outcomes.clone(),
             problems,
         }
     }
