@@ -23,6 +23,7 @@ pub mod router;
 mod show;
 pub mod speaker;
 pub mod topology;
+pub mod traffic;
 
 pub use command::build;
 pub use place::Options;

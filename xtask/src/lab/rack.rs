@@ -3,7 +3,6 @@
 //! What the nodes announce is theirs to decide; here it is only seen which ways the router has.
 
 mod tour;
-mod traffic;
 
 pub(super) use tour::tour;
 

@@ -28,6 +28,8 @@ mod restarts;
 mod secrets;
 #[path = "interop/sight.rs"]
 mod sight;
+#[path = "interop/signed.rs"]
+mod signed;
 #[path = "interop/steered.rs"]
 mod steered;
 #[path = "interop/stops.rs"]

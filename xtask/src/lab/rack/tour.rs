@@ -2,10 +2,10 @@
 //! behind the router.
 
 use super::Rack;
-use super::traffic::{Tally, Traffic};
 use crate::lab::Lab;
 use crate::lab::proxy::Protocol;
 use crate::lab::show::out;
+use crate::lab::traffic::{Tally, Traffic};
 use crate::tools::within;
 use anyhow::{Context, Result, bail};
 use std::net::IpAddr;

@@ -193,7 +193,8 @@ fn until(lab: &TestLab, ways: impl Fn(&str) -> usize, prefix: &str, wanted: usiz
     });
 }
 
-fn leave(lab: &mut TestLab, is_crash: bool) {
+/// Ends the speaker of `n1`, in order or by a crash.
+pub(super) fn leave(lab: &mut TestLab, is_crash: bool) {
     let speaker = lab.speaker("n1").unwrap();
     if is_crash {
         speaker.signal(rustix::process::Signal::KILL);
@@ -203,7 +204,7 @@ fn leave(lab: &mut TestLab, is_crash: bool) {
 
 /// Starts the speaker again, and sees that it is up and has told everything, while nothing is missed.
 #[track_caller]
-fn back(lab: &mut TestLab, look: impl Fn()) {
+pub(super) fn back(lab: &mut TestLab, look: impl Fn()) {
     lab.start_speaker("n1").unwrap();
     lab.speaker("n1").unwrap().wait_until_ready().unwrap();
     lab.eventually("the session is up again, and everything told", || {

@@ -1,7 +1,7 @@
-//! What a drain and a crash are to a router that keeps routes over one session (RFC 4724, asked for over IPv4) and does not over the other
-//! (over IPv6), with BFD on both. What a restart is stands in `restarts` and `frr`.
+//! What a restart, a drain and a crash are to a router that keeps routes over one session (RFC 4724, asked for over IPv4) and does not over the
+//! other (over IPv6), with BFD on both: what it does with the routes, and what it says it was told. How long it keeps them stands in `restarts`.
 
-use super::frr::{BFD_NEIGHBOUR, BFDD, announced_by_all, bgpd, established, next_hops, watched};
+use super::frr::{BFD_NEIGHBOUR, BFDD, announced_by_all, bgpd, next_hops, watched};
 use super::{bfd_settled, peer, routed};
 use rustix::process::Signal;
 use serde_json::Value;
@@ -11,7 +11,7 @@ use xtask::lab::router::frr::Frr;
 use xtask::lab::topology::{ROUTER_V4, ROUTER_V6};
 
 #[test]
-fn a_drain_ends_for_good_what_a_crash_leaves_to_the_router_that_keeps_routes() {
+fn a_drain_ends_for_good_what_a_restart_and_a_crash_leave_to_the_router_that_keeps_routes() {
     let keeps = "  enableGracefulRestart: true\n  bfdProfile: fast\n";
     let peers = [
         peer("router-v4", &ROUTER_V4.to_string(), keeps),
@@ -35,10 +35,52 @@ fn a_drain_ends_for_good_what_a_crash_leaves_to_the_router_that_keeps_routes() {
         watched(lab, &frr, unkept);
     };
     all_up(&lab);
+    let heard = frr.neighbour(NODE_V4).unwrap();
+    assert_eq!(heard["gracefulRestartInfo"]["rBit"], false, "{heard}");
+    restarted(&mut lab, &frr, kept, unkept);
+    all_up(&lab);
     drained(&lab, &frr, [kept, unkept]);
     lab.speakers()["n1"].ctl(&["drain", "--undo"]).unwrap();
     all_up(&lab);
     crashed(&mut lab, &frr, kept, unkept);
+}
+
+/// The router keeps the routes of the session that ends without a word, and loses those of the other one, which is reset.
+#[track_caller]
+fn restarted(lab: &mut TestLab, frr: &Frr, kept: IpAddr, unkept: IpAddr) {
+    lab.speaker("n1").unwrap().stop().unwrap();
+    let heard = lab.eventually("the session that keeps nothing is over", || {
+        assert_eq!(next_hops(frr, kept).len(), 3, "a way is gone that is kept");
+        let (hops, heard) = (next_hops(frr, unkept), frr.neighbour(NODE_V6).unwrap());
+        match hops.len() == 2 && heard["bgpState"] != "Established" {
+            true => Ok(heard),
+            false => Err(heard),
+        }
+    });
+    assert_eq!(
+        heard["lastNotificationReason"], "Cease/Administrative Reset",
+        "{heard}"
+    );
+    let heard = frr.neighbour(NODE_V4).unwrap();
+    assert_ne!(heard["bgpState"], "Established", "{heard}");
+    assert!(heard["lastNotificationReason"].is_null(), "{heard}");
+    lab.start_speaker("n1").unwrap();
+    lab.speaker("n1").unwrap().wait_until_ready().unwrap();
+    told_of_restart(lab, frr);
+}
+
+/// Waits until the router has a session with `n1` whose OPEN says that it restarted, and that it forwarded meanwhile.
+#[track_caller]
+fn told_of_restart(lab: &TestLab, frr: &Frr) {
+    lab.eventually("the router is told of a restart", || {
+        let heard = frr.neighbour(NODE_V4).unwrap();
+        let said = &heard["gracefulRestartInfo"];
+        let is_told = said["rBit"] == true && said["ipv4Unicast"]["fBit"] == true;
+        match is_told && heard["bgpState"] == "Established" {
+            true => Ok(()),
+            false => Err(heard),
+        }
+    });
 }
 
 /// Nothing is kept of who says that it goes, and BGP is over before BFD is switched off: a router like BIRD ends BGP for that.
@@ -101,7 +143,7 @@ fn crashed(lab: &mut TestLab, frr: &Frr, kept: IpAddr, unkept: IpAddr) {
         let hops = next_hops(frr, unkept);
         if hops.len() == 3 { Ok(()) } else { Err(hops) }
     });
-    established(lab, frr, NODE_V4);
+    told_of_restart(lab, frr);
     let has = bfd_settled(lab, "router-v4", keeps);
     let number = |session: &Value| session["ours"]["discriminator"].clone();
     assert_ne!(number(&has), number(&had), "it is another session");

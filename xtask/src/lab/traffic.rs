@@ -12,14 +12,18 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// The client's ends of the flows to one address.
-pub(super) struct Traffic(Vec<UdpSocket>);
+#[derive(Debug)]
+pub struct Traffic(Vec<UdpSocket>);
 
 /// What came of it.
 #[derive(Debug)]
-pub(super) struct Tally {
-    pub(super) sent: usize,
+pub struct Tally {
+    /// When the first was sent.
+    pub begun: Instant,
+    /// How many there were.
+    pub sent: usize,
     /// When each of those was sent that did not come back, since the first was.
-    pub(super) lost: Vec<Duration>,
+    pub lost: Vec<Duration>,
 }
 
 impl Traffic {
@@ -27,7 +31,7 @@ impl Traffic {
     ///
     /// # Errors
     /// When there is no way to the address.
-    pub(super) fn open(from: &Netns, to: SocketAddr) -> Result<Self> {
+    pub fn open(from: &Netns, to: SocketAddr) -> Result<Self> {
         let flows = from.enter(|| (0..FLOWS).map(|_| flow(to)).collect::<Result<_>>())?;
         Ok(Self(flows?))
     }
@@ -36,7 +40,7 @@ impl Traffic {
     ///
     /// # Errors
     /// When there are too many open files.
-    pub(super) fn try_clone(&self) -> Result<Self> {
+    pub fn try_clone(&self) -> Result<Self> {
         let flows = self.0.iter().map(UdpSocket::try_clone);
         Ok(Self(flows.collect::<Result<_, _>>()?))
     }
@@ -45,7 +49,7 @@ impl Traffic {
     ///
     /// # Errors
     /// When one gets no answer in time.
-    pub(super) fn by_node(&self) -> Result<BTreeMap<String, usize>> {
+    pub fn by_node(&self) -> Result<BTreeMap<String, usize>> {
         let mut nodes = BTreeMap::new();
         for flow in &self.0 {
             let answer = who(flow)?;
@@ -59,7 +63,7 @@ impl Traffic {
     }
 
     /// Sends until it is to stop, on each flow in turn, and waits for the last answers.
-    pub(super) fn run(&self, stop: &AtomicBool) -> Tally {
+    pub fn run(&self, stop: &AtomicBool) -> Tally {
         let start = Instant::now();
         let mut sent: Vec<(Duration, bool)> = Vec::new();
         let mut flows = self.0.iter().cycle();
@@ -81,6 +85,7 @@ impl Traffic {
         }
         let lost = sent.iter().filter(|(_, is_back)| !is_back);
         Tally {
+            begun: start,
             sent: sent.len(),
             lost: lost.map(|(at, _)| *at).collect(),
         }
@@ -89,7 +94,7 @@ impl Traffic {
 
 impl Tally {
     /// From the first that was lost to the last, if any was.
-    pub(super) fn gap(&self) -> Option<Duration> {
+    pub fn gap(&self) -> Option<Duration> {
         Some(*self.lost.last()? - *self.lost.first()? + INTERVAL)
     }
 }
