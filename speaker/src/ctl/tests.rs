@@ -834,6 +834,27 @@ fn a_plan_is_shown_in_its_one_text_form() {
 }
 
 #[test]
+fn a_plan_says_which_entries_routes_bring_packets_for_too() {
+    for (is_routed, mode) in [(false, "answer"), (true, "answer, routed")] {
+        let states = move || {
+            let mut snapshot = snapshot();
+            let entries = Arc::make_mut(&mut snapshot.plan).l2.values_mut();
+            entries.for_each(|entry| entry.is_routed = is_routed);
+            Some(snapshot)
+        };
+        let bench = Bench::with(Arc::new(states));
+        let text = bench.ask(Question::Plan, Form::Table).unwrap();
+        let row = text.lines().find(|line| line.starts_with("192.0.2.10 "));
+        let cells: Vec<&str> = row.unwrap().split("  ").map(str::trim).collect();
+        assert!(cells.contains(&mode), "{text}");
+        let json = bench.ask(Question::Plan, Form::Json).unwrap();
+        let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(json["entries"][0]["mode"], "answer");
+        assert_eq!(json["entries"][0]["is_routed"], is_routed);
+    }
+}
+
+#[test]
 fn a_plan_as_data_has_peers_routes_and_what_became_of_services_in_bgp() {
     const BGP: &str = "---
 apiVersion: metallb.io/v1beta2

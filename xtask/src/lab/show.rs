@@ -3,6 +3,7 @@
 mod evidence;
 mod picture;
 pub(super) mod routed;
+mod shares;
 
 use super::Lab;
 use super::client::ask;

@@ -1,5 +1,5 @@
-//! What `docs/security.md`, `docs/compatibility.md`, `docs/layer2-proof.md` and `docs/bgp-proof.md` claim is shown by tests that are there, or called
-//! a limit; and every rule of layer 2 has tests of its number.
+//! What `docs/security.md`, `docs/compatibility.md`, `docs/layer2-proof.md`, `docs/bgp-proof.md` and `docs/steering-proof.md` claim is shown
+//! by tests that are there, or called a limit; and every rule of layer 2 has tests of its number.
 
 use super::compat::Known;
 use super::{Finding, Tree};
@@ -73,11 +73,12 @@ fn rule(after: &str) -> Option<String> {
 }
 
 const LAYER2: &str = "docs/layer2.md";
-const FILES: [&str; 4] = [
+const FILES: [&str; 5] = [
     "docs/security.md",
     "docs/compatibility.md",
     "docs/layer2-proof.md",
     "docs/bgp-proof.md",
+    "docs/steering-proof.md",
 ];
 const HEAD: &str = "shown by";
 const LIMIT: &str = "limit: ";

@@ -1,18 +1,20 @@
 //! The one text form of a plan: golden tests, `ctl plan` and failures of a simulator show it alike.
 
-use super::{Announced, Outcome, Plan, bgp};
+use super::{Announced, L2Entry, Outcome, Plan, bgp};
 use crate::local::LinkName;
 use crate::steering::Place;
 use speaker_ebpf::abi::Mode;
 use std::fmt;
 
-/// The word for a mode.
-const fn mode(mode: Mode) -> &'static str {
-    match mode {
-        Mode::Answer => "answer",
-        Mode::Draining => "draining",
-        Mode::Known => "known",
-        Mode::Passive => "passive",
+impl L2Entry {
+    /// The word for its mode.
+    pub const fn mode_word(&self) -> &'static str {
+        match self.mode {
+            Mode::Answer => "answer",
+            Mode::Draining => "draining",
+            Mode::Known => "known",
+            Mode::Passive => "passive",
+        }
     }
 }
 
@@ -22,10 +24,11 @@ impl fmt::Display for Plan {
             f.write_str("incomplete: what was in force stays in force\n")?;
         }
         let entries = self.l2.iter().map(|((vip, link), entry)| {
+            let routed = if entry.is_routed { ", routed" } else { "" };
             [
                 vip.to_string(),
                 link.to_string(),
-                mode(entry.mode).to_owned(),
+                format!("{}{routed}", entry.mode_word()),
                 entry.epoch.to_string(),
                 entry.group.to_string(),
             ]

@@ -5,7 +5,6 @@ use serde::Serialize;
 use speaker_core::Problem;
 use speaker_core::plan::{BgpOutcome, Outcome, PeerName, PeerPlan, Reason};
 use speaker_core::service::ServiceId;
-use speaker_ebpf::abi::Mode;
 use speaker_proto::bgp::{Attributes, Prefix};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -26,6 +25,8 @@ struct Entry {
     vip: String,
     link: String,
     mode: &'static str,
+    /// Routes of BGP bring its packets here too, whatever the mode, and something is asked of them.
+    is_routed: bool,
     epoch: u64,
     group: String,
 }
@@ -80,21 +81,13 @@ impl Peer {
     }
 }
 
-const fn mode(mode: Mode) -> &'static str {
-    match mode {
-        Mode::Answer => "answer",
-        Mode::Draining => "draining",
-        Mode::Known => "known",
-        Mode::Passive => "passive",
-    }
-}
-
 pub(super) fn show<'a>(known: &Known<'a>) -> Shown<PlanData<'a>> {
     let plan = &known.snapshot.plan;
     let entries = plan.l2.iter().map(|((vip, link), entry)| Entry {
         vip: vip.to_string(),
         link: link.to_string(),
-        mode: mode(entry.mode),
+        mode: entry.mode_word(),
+        is_routed: entry.is_routed,
         epoch: entry.epoch.0,
         group: entry.group.to_string(),
     });

@@ -290,7 +290,7 @@ fn text(mac: [u8; 6]) -> String {
 }
 
 pub(crate) const A: usize = 0;
-const B: usize = 1;
+pub(crate) const B: usize = 1;
 pub(crate) const LINK: u32 = 42;
 pub(crate) const MACS: [[u8; 6]; 3] = [
     [2, 0, 0, 0, 0, 0x0a],

@@ -4,13 +4,15 @@
 
 use crate::answers::Hook;
 use crate::moves::{
-    A, LINK, MACS, NAMES, PORT, SECOND, Segment, Stream, VIP4, VIP6, ask_by_datagram, tables,
+    A, B, LINK, MACS, NAMES, PORT, SECOND, Segment, Stream, VIP4, VIP6, ask_by_datagram, tables,
 };
-use crate::program::boot_ns;
+use crate::program::{boot_ns, clear};
 use crate::spread::way;
+use speaker_ebpf::abi::steer::OWN_NODE;
 use speaker_ebpf::abi::{
     Addr, Bucket, MacAddr, Mode, SteerValue, Steered, TargetKey, TargetValue, VipKey, hash,
 };
+use speaker_ebpf::model::Tables;
 use std::net::{SocketAddr, UdpSocket};
 
 #[test]
@@ -31,6 +33,30 @@ fn a_vip_is_spread_over_three_nodes_at_xdp() {
 #[test]
 fn a_vip_is_spread_over_three_nodes_at_xdp_ipv6() {
     is_spread(Hook::GenericXdp, VIP6);
+}
+
+#[test]
+fn a_packet_between_two_holders_that_do_not_know_each_other_dies_with_its_hops() {
+    for (hook, vip) in [(Hook::Tcx, VIP4), (Hook::GenericXdp, VIP6)] {
+        let mut segment = Segment::new(hook, vip, 2);
+        segment.point(A);
+        let row = SteerValue::new(0, boot_ns());
+        for (own, other) in [(A, B), (B, A)] {
+            let mut tables = spread_at(own, &segment, row, |_| [other, other]);
+            tables.members.clear();
+            let program = &mut segment.nodes[own].program;
+            clear(program, &tables, &[1]);
+            program.write(&tables, 0);
+        }
+        // A sends it on first and B last but one, so that B's stack gets what has one hop left.
+        assert_eq!(ask_by_datagram(&segment.datagrams()), Some(NAMES[B]));
+        let mut sum = |steered| -> u64 {
+            let nodes = segment.nodes.iter_mut();
+            nodes.map(|node| way(&mut node.program, steered)).sum()
+        };
+        assert_eq!(sum(Steered::Sent), HOPS - 1, "{hook:?}");
+        assert_eq!(sum(Steered::NoHops), 1, "{hook:?}");
+    }
 }
 
 /// Connections and flows of datagrams while the VIP begins to be spread, while every slot changes its node, and after the window.
@@ -110,21 +136,40 @@ impl Flows {
 
 /// Spreads the VIP at A; `nodes` are the current and the previous one of a slot.
 fn spread(segment: &mut Segment, row: SteerValue, nodes: impl Fn(u32) -> [usize; 2]) {
-    let mut tables = tables(A, segment.vip, Mode::Answer);
+    let tables = spread_at(A, segment, row, nodes);
+    segment.nodes[A].program.write(&tables, 0);
+}
+
+/// The tables by which a node spreads the VIP, to itself by the number 0.
+fn spread_at(
+    own: usize,
+    segment: &Segment,
+    row: SteerValue,
+    nodes: impl Fn(u32) -> [usize; 2],
+) -> Tables {
+    let number = |node: usize| match node {
+        node if node == own => OWN_NODE,
+        A => own as u16,
+        other => other as u16,
+    };
+    let mut tables = tables(own, segment.vip, Mode::Answer);
     tables.put_steering(VipKey::new(Addr::from(segment.vip), LINK), row);
     tables.put_table(row.table(), |slot| {
-        let [current, previous] = nodes(slot).map(|node| node as u16);
+        let [current, previous] = nodes(slot).map(number);
         Bucket { current, previous }
     });
-    for (node, mac) in (0..).zip(MACS).skip(1) {
+    let others = MACS.into_iter().enumerate();
+    for (node, mac) in others.filter(|(node, _)| *node != own) {
         let key = TargetKey {
             ifindex: LINK,
-            node,
+            node: number(node).into(),
         };
         let (mac, pad) = (MacAddr(mac), [0; 2]);
         tables.targets.insert(key, TargetValue { mac, pad });
     }
-    segment.nodes[A].program.write(&tables, 0);
+    tables
 }
 
 const STREAMS: usize = 60;
+/// That a client gives its packets.
+const HOPS: u64 = 64;

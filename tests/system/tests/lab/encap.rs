@@ -30,8 +30,8 @@ const BEYOND: [(&str, &str, &str); 2] = [
 ];
 
 /// The node behind the router has other addresses.
-const ELSEWHERE: [(&str, &str, &str); 2] = [
-    ("node-n2.yaml", "192.0.2.12", "198.51.100.12"),
+pub(super) const ELSEWHERE: [(&str, &str, &str); 2] = [
+    ("node-n2.yaml", "192.0.2.12", "198.18.0.12"),
     ("node-n2.yaml", "2001:db8::12", "2001:db8:2::12"),
 ];
 
@@ -58,6 +58,13 @@ fn two_segments(changes: &[(&str, &str, &str)]) -> TestLab {
         .copied()
         .collect();
     let mut lab = TestLab::routed(&all);
+    behind_the_router(&lab);
+    lab.start_speakers().expect("the speakers come up");
+    lab
+}
+
+/// Takes the second node off the switch, and gives it a link of its own to the router.
+pub(super) fn behind_the_router(lab: &TestLab) {
     let topology = lab.topology();
     let router = topology.router.as_ref().unwrap();
     let far = lab.netns("n2");
@@ -66,7 +73,7 @@ fn two_segments(changes: &[(&str, &str, &str)]) -> TestLab {
         .ip(&format!(
             "link add eth2 type veth peer name eth0 netns {}\n\
              link set eth2 up\n\
-             address add 198.51.100.1/24 dev eth2\n\
+             address add 198.18.0.1/24 dev eth2\n\
              address add 2001:db8:2::1/64 dev eth2 nodad\n\
              route add 10.244.1.0/24 via 192.0.2.11\n\
              route add 10.244.3.0/24 via 192.0.2.13\n\
@@ -76,13 +83,13 @@ fn two_segments(changes: &[(&str, &str, &str)]) -> TestLab {
         ))
         .unwrap();
     far.ip("link set eth0 up\n\
-         address add 198.51.100.12/24 dev eth0\n\
+         address add 198.18.0.12/24 dev eth0\n\
          address add 2001:db8:2::12/64 dev eth0 nodad\n\
-         route add default via 198.51.100.1\n\
+         route add default via 198.18.0.1\n\
          route add default via 2001:db8:2::1")
         .unwrap();
     router
-        .ip("route add 10.244.2.0/24 via 198.51.100.12\n\
+        .ip("route add 10.244.2.0/24 via 198.18.0.12\n\
              route add fd00:10:244:2::/64 via 2001:db8:2::12")
         .unwrap();
     for near in ["n1", "n3"] {
@@ -91,8 +98,6 @@ fn two_segments(changes: &[(&str, &str, &str)]) -> TestLab {
                  route replace fd00:10:244:2::/64 via 2001:db8::1")
             .unwrap();
     }
-    lab.start_speakers().expect("the speakers come up");
-    lab
 }
 
 /// What the node tells of a VIP on its one link.
@@ -120,7 +125,7 @@ fn until_spread(lab: &TestLab, vip: IpAddr, nodes: &[&str]) -> String {
 }
 
 /// What a node counts of packets to and from other segments.
-fn tunnelled(lab: &TestLab, node: &str) -> BTreeMap<String, u64> {
+pub(super) fn tunnelled(lab: &TestLab, node: &str) -> BTreeMap<String, u64> {
     let told = lab.speakers()[node].ctl_json(&["counters"]).unwrap();
     let counts = told["tunnelled"].as_object().cloned().unwrap_or_default();
     let counts = counts.into_iter();
@@ -151,7 +156,7 @@ fn a_node_behind_a_router_serves_and_sees_the_client() {
         let rows = told["nodes"].as_array().unwrap().iter();
         let far = rows.clone().find(|row| row["node"] == "n2").unwrap();
         let address = if frontend.vip.is_ipv4() {
-            "198.51.100.12"
+            "198.18.0.12"
         } else {
             "2001:db8:2::12"
         };

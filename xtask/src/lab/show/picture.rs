@@ -1,6 +1,6 @@
-//! The small picture: which node the client found for each VIP.
+//! The small picture: which node the client found for each VIP, and who has which share of those that are spread.
 
-use super::{Frontend, out};
+use super::{Frontend, out, shares};
 use crate::lab::Lab;
 use crate::lab::topology::{CLIENT_V4, CLIENT_V6};
 use anyhow::Result;
@@ -10,7 +10,7 @@ use std::net::IpAddr;
 /// Draws it.
 ///
 /// # Errors
-/// When the client's neighbours cannot be listed.
+/// When the client's neighbours cannot be listed, or a speaker does not tell of its VIPs.
 pub(super) fn show(lab: &Lab, frontends: &[Frontend]) -> Result<()> {
     let answerers = answerers(lab)?;
     out(&format!(
@@ -46,6 +46,9 @@ pub(super) fn show(lab: &Lab, frontends: &[Frontend]) -> Result<()> {
                 "    {trunk}     answers for {vip} ({})",
                 names.join(", ")
             ));
+            for share in shares::of(lab, &node.name, vip)? {
+                out(&format!("    {trunk}       {share}"));
+            }
         }
     }
     Ok(())

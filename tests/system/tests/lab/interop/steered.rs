@@ -5,6 +5,9 @@
 //! service proxy of each node translates addresses by tables of its own, so that a packet of a connection that reaches another node than
 //! before is reset.
 
+#[path = "steered/lives.rs"]
+mod lives;
+
 use super::frr::bgpd;
 use super::{POOL, peer};
 use crate::moves::{open, open_until, talk_until};
@@ -19,7 +22,7 @@ use system_tests::lab::{TestLab, tell, within};
 use xtask::lab::client::ask;
 use xtask::lab::net::Netns;
 use xtask::lab::router::frr::Frr;
-use xtask::lab::topology::{ROUTER_V4, VISITOR_V4};
+use xtask::lab::topology::{Node, ROUTER_V4, ROUTER_V6, VISITOR_V4};
 
 /// A lab with FRR whose BGPAdvertisement has these lines more, and `service` in its pool; no speaker runs yet.
 fn lab(metadata: &str, spec: &str, changes: &[(&str, &str, &str)]) -> (TestLab, Frr) {
@@ -27,14 +30,29 @@ fn lab(metadata: &str, spec: &str, changes: &[(&str, &str, &str)]) -> (TestLab, 
     let pool = POOL.replace(head, &format!("{head}  annotations: {{{metadata}}}\n"));
     let pools = "  ipAddressPools: [routed]\n";
     let pool = pool.replace(pools, &format!("{pools}{spec}"));
-    let router = peer("router", &ROUTER_V4.to_string(), "");
-    let manifest = format!("{pool}{router}");
+    let graceful = "  enableGracefulRestart: true\n";
+    let by_v4 = peer("router-v4", &ROUTER_V4.to_string(), graceful);
+    let by_v6 = peer("router-v6", &ROUTER_V6.to_string(), graceful);
+    let manifest = format!("{pool}{by_v4}{by_v6}");
     let mut all = vec![("bgp.yaml", "", manifest.as_str())];
     all.extend(changes);
     let mut lab = TestLab::routed(&all);
     let config = bgpd(&lab, "");
     let frr = Frr::start(&mut lab, &config, "").unwrap();
     (lab, frr)
+}
+
+/// A lab whose echo has addresses of the pool and is spread.
+fn with_echo(how: &str, changes: &[(&str, &str, &str)]) -> (TestLab, Frr) {
+    let of = |name: &str| format!("  name: {name}\n  namespace: default\n  annotations:\n");
+    let into = |name: &str| format!("{}    metallb.io/address-pool: routed\n", of(name));
+    let [tcp, udp] = ["echo-tcp", "echo-udp"].map(|name| (of(name), into(name)));
+    let mut all = vec![
+        ("echo.yaml", tcp.0.as_str(), tcp.1.as_str()),
+        ("echo.yaml", udp.0.as_str(), udp.1.as_str()),
+    ];
+    all.extend(changes);
+    lab(&format!("heliograph.io/steering: {how}"), "", &all)
 }
 
 fn visitor(lab: &TestLab) -> Netns {
@@ -48,24 +66,29 @@ fn steer(lab: &TestLab, node: &str, vip: IpAddr) -> Value {
     told.map_or(Value::Null, |mut told| told["vips"][0].take())
 }
 
-/// The ways to an address that the router's kernel has. What BGP says comes a little earlier, and a connection that is opened in between is sent
-/// to another node right after.
+/// The nodes that the router's kernel sends packets for an address to. What BGP says comes a little earlier, and a connection that is opened in
+/// between is sent to another node right after.
 fn ways(lab: &TestLab, vip: IpAddr) -> BTreeSet<String> {
     let router = lab.topology().router.clone().expect("there is one");
-    let told = router.output("ip", &["route", "show", &vip.to_string()]);
+    let family = if vip.is_ipv4() { "-4" } else { "-6" };
+    let told = router.output("ip", &[family, "route", "show", &vip.to_string()]);
     let told = told.unwrap_or_default();
     let words: Vec<&str> = told.split_whitespace().collect();
-    let ways = words.windows(2).filter(|pair| pair[0] == "via");
-    ways.map(|pair| pair[1].to_owned()).collect()
+    let hops = words.windows(2).filter(|pair| pair[0] == "via");
+    let hops: BTreeSet<IpAddr> = hops.filter_map(|pair| pair[1].parse().ok()).collect();
+    let nodes = lab.topology().nodes.iter();
+    let is_hop = |node: &&Node| {
+        let own = node.netns.addresses().unwrap_or_default();
+        own.iter().any(|address| hops.contains(address))
+    };
+    nodes.filter(is_hop).map(|node| node.name.clone()).collect()
 }
 
 /// Waits until exactly these nodes announce an address, and each spreads it over these.
 #[track_caller]
 fn until_spread(lab: &TestLab, vip: IpAddr, announcing: &[&str], over: &[&str]) {
     let over: BTreeSet<&str> = over.iter().copied().collect();
-    let nodes = lab.topology().nodes.iter();
-    let nodes = nodes.filter(|node| announcing.contains(&node.name.as_str()));
-    let hops: BTreeSet<String> = nodes.map(|node| node.v4().to_string()).collect();
+    let nodes: BTreeSet<String> = announcing.iter().map(ToString::to_string).collect();
     // A node that comes announces it when it has been there for ten seconds.
     let settled = within(PATIENCE, || {
         let seen = ways(lab, vip);
@@ -77,7 +100,7 @@ fn until_spread(lab: &TestLab, vip: IpAddr, announcing: &[&str], over: &[&str]) 
             let sharing: BTreeSet<_> = sharing.filter_map(|row| row["node"].as_str()).collect();
             told["is_spread"] == true && sharing == over
         };
-        match seen == hops && told.iter().all(is_spread) {
+        match seen == nodes && told.iter().all(is_spread) {
             true => Ok(()),
             false => Err(format!("{seen:?} {told:?}")),
         }
@@ -159,14 +182,7 @@ fn what_a_route_brings_reaches_nodes_that_have_none_and_pods_see_the_client() {
 /// Without it the router's new choice of ways breaks two of three connections or so.
 #[test]
 fn connections_outlive_that_a_node_comes_and_the_router_chooses_ways_anew() {
-    let of = |name: &str| format!("  name: {name}\n  namespace: default\n  annotations:\n");
-    let into = |name: &str| format!("{}    metallb.io/address-pool: routed\n", of(name));
-    let [tcp, udp] = ["echo-tcp", "echo-udp"].map(|name| (of(name), into(name)));
-    let (mut lab, _frr) = lab(
-        "heliograph.io/steering: spread",
-        "",
-        &[("echo.yaml", &tcp.0, &tcp.1), ("echo.yaml", &udp.0, &udp.1)],
-    );
+    let (mut lab, _frr) = with_echo("spread", &[]);
     for node in ["n1", "n2"] {
         lab.start_speaker(node).unwrap();
     }
