@@ -32,7 +32,11 @@ fn l6_7_what_a_forger_at_a_switch_that_learns_silences_moves_to_an_heir() {
     let lab = TestLab::sample();
     let web = lab.frontends_of("default/web").remove(0);
     let holder = lab.holder_of(web.vip);
-    let silent = flooded(&lab, (lab.client(), "eth0"), &holder, web.vip);
+    let switch = &lab.topology().switch;
+    switch
+        .ip("link add port type veth peer name forger\nlink set port master br0 up\nlink set forger up")
+        .unwrap();
+    let silent = flooded(&lab, (switch, "forger"), &holder, web.vip);
     assert!(silent.rate >= CLAIMS_MIN, "{silent:?}");
     assert!(silent.others > 0, "{silent:?}");
     lab.settle();
