@@ -43,6 +43,8 @@ mod image;
 mod interop;
 #[path = "lab/links.rs"]
 mod links;
+#[path = "lab/migration.rs"]
+mod migration;
 #[path = "lab/moves.rs"]
 mod moves;
 #[path = "lab/neighbour.rs"]
@@ -63,6 +65,8 @@ mod restart;
 mod sight;
 #[path = "lab/socket.rs"]
 mod socket;
+#[path = "lab/spoof.rs"]
+mod spoof;
 #[path = "lab/spread.rs"]
 mod spread;
 #[path = "lab/traces.rs"]

@@ -16,7 +16,12 @@ const fn mode(hold: Hold) -> Mode {
     match hold {
         Hold::Holding => Mode::Answer,
         Hold::Draining => Mode::Draining,
-        Hold::Free | Hold::Asking | Hold::Preparing | Hold::Contested | Hold::Lapsed => Mode::Known,
+        Hold::Free
+        | Hold::Asking
+        | Hold::Preparing
+        | Hold::Occupied(_)
+        | Hold::Contested
+        | Hold::Lapsed => Mode::Known,
     }
 }
 

@@ -178,6 +178,9 @@ impl Reason {
             Self::WaitingForSecret => {
                 "make the Secret of --ml-secret-key-path, or start all speakers with --insecure-gossip".into()
             }
+            Self::NotHeld(Hold::Occupied(_)) => {
+                "let the other one stop, or annotate the pool with heliograph.io/announce-anyway: it is asked again every 5 s".into()
+            }
             Self::NotHeld(_) => "wait until the taking is over".into(),
             Self::NoUsableLink { .. } => {
                 "bring one of the links up, or let an advertisement select a link that is".into()
@@ -262,7 +265,7 @@ impl fmt::Display for Reason {
             Self::WaitingForSecret => {
                 f.write_str("elected, but waiting for the members' secret (WaitingForSecret)")
             }
-            Self::NotHeld(hold) => write!(f, "elected, but {}", hold.as_str()),
+            Self::NotHeld(hold) => write!(f, "elected, but {hold}"),
             Self::NoUsableLink { missing, unusable } => no_usable_link(f, missing, unusable),
             Self::NoRoute(unrouted) => unrouted.fmt(f),
         }

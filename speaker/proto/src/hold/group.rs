@@ -105,7 +105,10 @@ impl Group {
             State::Free => return None,
             State::Waiting => (Hold::Asking, Epoch(0)),
             State::Taking(taking) if taking.is_asking => (Hold::Asking, taking.epoch),
-            State::Taking(taking) => (Hold::Preparing, taking.epoch),
+            State::Taking(taking) => {
+                let hold = taking.stranger.map_or(Hold::Preparing, Hold::Occupied);
+                (hold, taking.epoch)
+            }
             State::Holding(own) => (Hold::Holding, own.epoch),
             State::Draining(draining) => (Hold::Draining, draining.epoch),
             State::Contested(contested) => (Hold::Contested, contested.epoch),

@@ -7,6 +7,7 @@
 use crate::member::{Directory, HeldSet, HeldVersion, NodeId, Roster};
 use crate::{Epoch, GroupKey, Mac, Span, Vip};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::Arc;
 
 mod asking;
@@ -42,6 +43,8 @@ pub enum Hold {
     Asking,
     /// About to take it: groups joined, the others know, probes are out.
     Preparing,
+    /// About to take it, but hardware that is no member's answers for it: asked again every 5 s, and taken when that stops (L3.3).
+    Occupied(Mac),
     /// Ours: answered for.
     Holding,
     /// Given away: silent, data still taken.
@@ -52,18 +55,21 @@ pub enum Hold {
     Lapsed,
 }
 
-impl Hold {
-    /// What this node is doing, as a fragment that continues "elected, but".
-    pub const fn as_str(self) -> &'static str {
-        match self {
+/// What this node is doing, as a fragment that continues "elected, but".
+impl fmt::Display for Hold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
             Self::Free => "not taken yet",
             Self::Asking => "its holder has not yielded it yet",
             Self::Preparing => "about to take it",
+            Self::Occupied(mac) => {
+                return write!(f, "{mac} answers for it and is no member's (vipStranger)");
+            }
             Self::Holding => "held",
             Self::Draining => "given away",
             Self::Contested => "another member claims it",
             Self::Lapsed => "its deadline passed",
-        }
+        })
     }
 }
 

@@ -38,7 +38,7 @@ impl Progress {
             match holding.hold {
                 Hold::Holding | Hold::Contested | Hold::Lapsed => held.push(group.to_string()),
                 Hold::Draining => given.push(group.to_string()),
-                Hold::Free | Hold::Asking | Hold::Preparing => {}
+                Hold::Free | Hold::Asking | Hold::Preparing | Hold::Occupied(_) => {}
             }
         }
         let is_draining = snapshot.local.is_draining;

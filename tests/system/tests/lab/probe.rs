@@ -4,10 +4,11 @@
 //! deleted, with which it would throw away the packets of others that wait for the answer. tcpdump notes the answers
 //! with the kernel's own time stamps, so that a slow test sees no late frame. It listens before the first question, and
 //! has noted all that came before a last frame of the client's own once that one is noted: no answer is missed at either end.
+//! Of an ARP reply (RFC 826) it is the hardware address in it that counts, of an advertisement (RFC 4861 §4.4) that of its frame's sender.
 
 use super::hang::now_ns;
 use std::io::{BufRead, BufReader, Write};
-use std::net::{Ipv4Addr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::process::{Child, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,7 +30,7 @@ pub(crate) struct Replies(pub(crate) Vec<Reply>);
 /// Asks and notes until it is stopped.
 pub(crate) struct Prober {
     client: Netns,
-    vip: Ipv4Addr,
+    vip: IpAddr,
     stop: Arc<AtomicBool>,
     asker: JoinHandle<()>,
     capture: Child,
@@ -38,13 +39,14 @@ pub(crate) struct Prober {
 
 impl Prober {
     /// Starts asking from the client's `eth0`, once answers are noted.
-    pub(crate) fn start(client: &Netns, vip: Ipv4Addr) -> Self {
+    pub(crate) fn start(client: &Netns, vip: impl Into<IpAddr>) -> Self {
+        let vip = vip.into();
         let mut capture = client
             .command("tcpdump")
-            .args(["--immediate-mode", "-lnttq", "-i", "eth0"])
+            .args(["--immediate-mode", "-lnttqe", "-i", "eth0"])
             .arg(format!(
-                "(arp[6:2] = 2 and arp[14:4] = {:#010x}) or (udp and dst host {})",
-                u32::from(vip),
+                "({}) or (udp and dst host {})",
+                answers(vip),
                 everyone(vip)
             ))
             .stdout(Stdio::piped())
@@ -85,7 +87,7 @@ impl Prober {
     }
 }
 
-fn ask(client: &Netns, vip: Ipv4Addr, stop: &AtomicBool) {
+fn ask(client: &Netns, vip: IpAddr, stop: &AtomicBool) {
     let mut ip = client
         .command("ip")
         .args(["-force", "-batch", "-"])
@@ -97,7 +99,7 @@ fn ask(client: &Netns, vip: Ipv4Addr, stop: &AtomicBool) {
     let mut orders = ip.stdin.take().unwrap();
     client
         .enter(|| {
-            let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+            let socket = socket(vip);
             while !stop.load(Ordering::Relaxed) {
                 writeln!(orders, "neigh replace {vip} dev eth0 nud none").unwrap();
                 thread::sleep(INTERVAL);
@@ -110,22 +112,54 @@ fn ask(client: &Netns, vip: Ipv4Addr, stop: &AtomicBool) {
     ip.wait().unwrap();
 }
 
+/// tcpdump's words for frames that say where the VIP is, asked for or not.
+fn answers(vip: IpAddr) -> String {
+    match vip {
+        IpAddr::V4(vip) => format!("arp[6:2] = 2 and arp[14:4] = {:#010x}", u32::from(vip)),
+        IpAddr::V6(vip) => {
+            let words = vip.octets();
+            let words = words.chunks(4).zip([48, 52, 56, 60]);
+            let target = words.map(|(word, at)| {
+                let word = u32::from_be_bytes(word.try_into().unwrap());
+                format!(" and ip6[{at}:4] = {word:#010x}")
+            });
+            let target: String = target.collect();
+            format!("ip6[6] = 58 and ip6[40] = 136{target}")
+        }
+    }
+}
+
+fn socket(vip: IpAddr) -> UdpSocket {
+    let any = if vip.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+    UdpSocket::bind(any).unwrap()
+}
+
 /// All of the VIP's segment, to which nobody but the prober's end sends.
-fn everyone(vip: Ipv4Addr) -> Ipv4Addr {
-    Ipv4Addr::from(u32::from(vip) | 0xff)
+fn everyone(vip: IpAddr) -> IpAddr {
+    match vip {
+        IpAddr::V4(vip) => Ipv4Addr::from(u32::from(vip) | 0xff).into(),
+        // Of global scope, so that it needs no link's number.
+        IpAddr::V6(_) => Ipv6Addr::new(0xff0e, 0, 0, 0, 0, 0, 0, 1).into(),
+    }
 }
 
 /// A frame that is noted after every answer that came before it.
-fn send_last(vip: Ipv4Addr) {
-    let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
-    socket.set_broadcast(true).unwrap();
+fn send_last(vip: IpAddr) {
+    let socket = socket(vip);
+    if vip.is_ipv4() {
+        socket.set_broadcast(true).unwrap();
+    }
     // The next one is as good, should there be no room for this one.
     let _ = socket.send_to(b"", (everyone(vip), 9));
 }
 
 /// None for the last frame.
 fn reply(line: &str) -> Option<Reply> {
-    let mac = line.split_once(" is-at ")?.1;
+    let mac = if line.contains(" IPv6, ") {
+        (!line.contains("UDP")).then(|| line.split_whitespace().nth(1))??
+    } else {
+        line.split_once(" is-at ")?.1
+    };
     Some(Reply {
         at: boottime_ns(line),
         mac: mac.split([',', ' ']).next().unwrap().to_owned(),

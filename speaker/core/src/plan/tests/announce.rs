@@ -481,6 +481,7 @@ fn the_hold_decides_and_the_election_does_not() {
         (Hold::Free, Mode::Known),
         (Hold::Asking, Mode::Known),
         (Hold::Preparing, Mode::Known),
+        (Hold::Occupied(Mac([2, 9, 9, 9, 9, 9])), Mode::Known),
         (Hold::Holding, Mode::Answer),
         (Hold::Draining, Mode::Draining),
         (Hold::Contested, Mode::Known),

@@ -55,6 +55,7 @@ fn all() -> Vec<Reason> {
         Hold::Free,
         Hold::Asking,
         Hold::Preparing,
+        Hold::Occupied(Mac([2, 9, 9, 9, 9, 9])),
         Hold::Holding,
         Hold::Draining,
         Hold::Contested,

@@ -162,6 +162,7 @@ fn l3_3_a_stranger_is_reported_and_its_vip_is_not_taken() {
         mac: stranger,
     };
     assert_eq!(world.events, [(1, event)], "once");
+    assert_eq!(world.hold(1, 1), Hold::Occupied(stranger));
     world.strangers.clear();
     world.until_answered(1, 1, 5_200);
 }
