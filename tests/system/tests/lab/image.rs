@@ -38,34 +38,6 @@ fn the_image_starts_and_says_what_it_is() {
     assert!(licence.contains("Apache License"));
 }
 
-/// One for another processor by an emulator. The output says which is not in the image, and which could not be started.
-#[test]
-fn every_program_of_an_image_starts_and_brings_one_kernel_object() {
-    let image = Image::unpacked();
-    let mut objects = Vec::new();
-    for architecture in Architecture::ALL {
-        let name = architecture.as_str();
-        let Some(manifest) = manifest(&image.layout, architecture) else {
-            tools::say(&format!("SKIPPED: this image has no program for {name}"));
-            continue;
-        };
-        let root = image.home.path().join(name);
-        unpack(&image.layout, &manifest, &root);
-        let program = root.join("speaker");
-        let bytes = fs::read(&program).unwrap();
-        let [object] = image::kernel_objects(&bytes)[..] else {
-            panic!("the program for {name} has not one kernel object");
-        };
-        objects.push(object.to_vec());
-        if let Some(version) = image::starts(&program, architecture).unwrap() {
-            let config = followed(&image.layout, &manifest["config"]);
-            let version_of = &config["config"]["Labels"]["org.opencontainers.image.version"];
-            assert!(version.contains(version_of.as_str().unwrap()), "{version}");
-        }
-    }
-    assert!(objects.iter().all(|one| *one == objects[0]));
-}
-
 /// With what a pod has: the node's network, a bpf file system, a run directory and the objects.
 #[test]
 fn a_speaker_from_the_image_answers_for_addresses() {
@@ -124,9 +96,27 @@ impl Image {
             None => packed(),
         };
         let root = home.path().join("root");
-        let manifest = manifest(&layout, Architecture::own().unwrap());
-        let manifest = manifest.expect("there is an image for this machine");
-        unpack(&layout, &manifest, &root);
+        fs::create_dir(&root).unwrap();
+        let index = followed(&layout, &read(&layout.join("index.json"))["manifests"][0]);
+        let machine = match Architecture::own().unwrap() {
+            Architecture::X86_64 => "amd64",
+            Architecture::Aarch64 => "arm64",
+        };
+        let manifest = index["manifests"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|one| one["platform"]["architecture"] == machine)
+            .expect("there is an image for this machine");
+        let manifest = followed(&layout, manifest);
+        for layer in manifest["layers"].as_array().unwrap() {
+            let mut tar = Command::new("tar");
+            tar.arg("-xzf")
+                .arg(blob(&layout, layer))
+                .arg("-C")
+                .arg(&root);
+            run(&mut tar).unwrap();
+        }
         borrow_libraries(&root);
         Self {
             config: followed(&layout, &manifest["config"]),
@@ -148,28 +138,6 @@ impl Image {
         chroot.env_clear().env("PATH", PATH);
         chroot.arg(self.root()).arg(entry).args(args);
         chroot
-    }
-}
-
-/// That of an architecture, if the image is made for it.
-fn manifest(layout: &Path, architecture: Architecture) -> Option<Value> {
-    let machine = match architecture {
-        Architecture::X86_64 => "amd64",
-        Architecture::Aarch64 => "arm64",
-    };
-    let index = followed(layout, &read(&layout.join("index.json"))["manifests"][0]);
-    let mut listed = index["manifests"].as_array().unwrap().iter();
-    let one = listed.find(|one| one["platform"]["architecture"] == machine)?;
-    Some(followed(layout, one))
-}
-
-/// Makes the folder `root` of a manifest's layers.
-fn unpack(layout: &Path, manifest: &Value, root: &Path) {
-    fs::create_dir(root).unwrap();
-    for layer in manifest["layers"].as_array().unwrap() {
-        let mut tar = Command::new("tar");
-        let blob = blob(layout, layer);
-        run(tar.arg("-xzf").arg(blob).arg("-C").arg(root)).unwrap();
     }
 }
 
