@@ -2,10 +2,10 @@
 //!
 //! Lists, sources and packages live under `target/apt`; the machine's package manager never learns of them.
 
-use crate::tools::{output, run, target};
+use crate::tools::{output, run, say, target};
 use anyhow::{Context, Result, bail};
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -18,6 +18,9 @@ pub const RUST_SUITES: [&str; 6] = [
     "testing",
     "sid",
 ];
+
+/// The suite of what tests meet in one version everywhere.
+pub const DEBIAN_12: &str = "bookworm";
 
 /// One set of suites with package lists of its own.
 pub struct Archive {
@@ -131,6 +134,43 @@ impl Archive {
         }
         command
     }
+}
+
+/// Waits until nobody else takes packages apart, and keeps others waiting for as long as it lives.
+///
+/// # Errors
+/// When the file by which they agree cannot be made.
+pub fn alone() -> Result<File> {
+    let folder = target().join("apt");
+    fs::create_dir_all(&folder).with_context(|| format!("failed to make {}", folder.display()))?;
+    let path = folder.join("lock");
+    let file = File::create(&path).with_context(|| format!("failed to make {}", path.display()))?;
+    file.lock()
+        .with_context(|| format!("failed to lock {}", path.display()))?;
+    Ok(file)
+}
+
+/// Packages of Debian 12, whatever the machine runs, taken apart in `target/<folder>`, and where that is. `what` they are is said the first time.
+///
+/// # Errors
+/// When the mirror does not have one.
+pub fn taken_apart(folder: &str, what: &str, packages: &[&str]) -> Result<PathBuf> {
+    let _alone = alone()?;
+    let root = target().join(folder);
+    let done = root.join("packages");
+    let list = packages.join("\n");
+    if fs::read_to_string(&done).is_ok_and(|have| have == list) {
+        return Ok(root);
+    }
+    say(&format!(
+        "taking {what} of Debian 12 apart under target/{folder} (once)"
+    ));
+    let archive = Archive::open("routers", &[DEBIAN_12])?;
+    for package in packages {
+        archive.unpack(&format!("{package}/{DEBIAN_12}"), &root)?;
+    }
+    fs::write(&done, list).with_context(|| format!("failed to write {}", done.display()))?;
+    Ok(root)
 }
 
 fn downloaded(store: &Path) -> Result<Option<PathBuf>> {

@@ -1,11 +1,9 @@
 //! HAProxy of Debian 12, taken apart under `target/haproxy` like [the routers](super::routers): a service proxy in userspace that knows nothing of
 //! Heliograph, for tests of the steering mode `socket`.
 
-use crate::apt::Archive;
+use crate::apt::taken_apart;
 use crate::lab::net::Netns;
-use crate::tools::{say, target};
-use anyhow::{Context, Result};
-use std::fs;
+use anyhow::Result;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -21,18 +19,7 @@ impl HaProxy {
     /// # Errors
     /// When the mirror does not have a package of that suite.
     pub fn ensure() -> Result<Self> {
-        let root = target().join("haproxy");
-        let done = root.join("packages");
-        let list = PACKAGES.join("\n");
-        if fs::read_to_string(&done).is_ok_and(|have| have == list) {
-            return Ok(Self { root });
-        }
-        say("taking HAProxy of Debian 12 apart under target/haproxy (once)");
-        let archive = Archive::open("routers", &[SUITE])?;
-        for package in PACKAGES {
-            archive.unpack(&format!("{package}/{SUITE}"), &root)?;
-        }
-        fs::write(&done, list).with_context(|| format!("failed to write {}", done.display()))?;
+        let root = taken_apart("haproxy", "HAProxy", PACKAGES)?;
         Ok(Self { root })
     }
 
@@ -50,8 +37,6 @@ impl HaProxy {
     }
 }
 
-/// Debian 12, whatever the machine runs.
-const SUITE: &str = "bookworm";
 /// HAProxy, and the libraries that a machine may lack.
 const PACKAGES: &[&str] = &[
     "haproxy",

@@ -4,13 +4,17 @@
 //! list of what is linked into it. Publishing it is somebody else's, as is running it.
 
 mod compile;
+mod elf;
 mod layout;
 mod sbom;
 mod source;
+mod start;
 mod tar;
 
+pub use elf::kernel_objects;
 pub use layout::{Layout, Program};
 pub use source::Source;
+pub use start::{emulator, starts};
 
 use crate::tools::{root, say, target};
 use anyhow::{Context, Result, ensure};
@@ -217,17 +221,6 @@ pub fn quick(architecture: Architecture, source: &Source) -> Result<Program> {
         architecture,
         bytes,
     })
-}
-
-/// Gets what it takes to start programs for all architectures, if it is missing.
-///
-/// # Errors
-/// When it cannot be had, with the command that would get it.
-pub fn ensure_emulators() -> Result<()> {
-    crate::tools::ensure_packages(
-        &[compile::EMULATORS],
-        "starting what is for other processors",
-    )
 }
 
 /// Gets what it takes to compile for an architecture, if it is missing.

@@ -18,6 +18,7 @@ pub mod machine;
 mod packages;
 pub mod release;
 pub mod routers;
+pub mod shells;
 pub mod sim;
 pub mod test;
 mod tidy;

@@ -62,7 +62,10 @@ impl Request {
             [] => Architecture::ALL.as_slice(),
             some => some,
         };
-        image::ensure_emulators()?;
+        for architecture in architectures {
+            image::emulator(*architecture)
+                .context("nothing is released that was not started for its processor")?;
+        }
         let dist = target().join("dist");
         if dist.exists() {
             fs::remove_dir_all(&dist).context("failed to empty target/dist")?;

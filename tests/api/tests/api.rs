@@ -10,6 +10,8 @@ mod apply_story;
 mod chart;
 #[path = "api/cluster.rs"]
 mod cluster;
+#[path = "api/completion.rs"]
+mod completion;
 #[path = "api/controller/mod.rs"]
 mod controller;
 #[path = "api/documents.rs"]

@@ -4,7 +4,9 @@
 //! architecture: its code is that of the kernel's own machine.
 
 use super::Architecture;
+use super::elf::{Elf, kernel_objects};
 use super::source::Source;
+use super::start::starts;
 use crate::ebpf::{self, Object};
 use crate::tools::{self, Place, output, root, say, target};
 use anyhow::{Context, Result, bail};
@@ -53,40 +55,6 @@ pub(super) fn build(architecture: Architecture, source: &Source, pace: Pace) -> 
     }
     Ok(bytes)
 }
-
-/// Starts a program for its version: here if it is for this machine, else by the emulator of Debian's qemu-user-static, if that is there.
-fn starts(program: &Path, architecture: Architecture) -> Result<()> {
-    let emulator = format!("qemu-{}-static", architecture.as_str());
-    let mut start = match Architecture::own() == Some(architecture) {
-        true => Command::new(program),
-        false if output(Command::new(&emulator).arg("--version")).is_ok() => {
-            let mut start = Command::new(&emulator);
-            start.arg(program);
-            start
-        }
-        false => {
-            say(&format!(
-                "NOT STARTED: the program for {} takes {emulator} (package {EMULATORS})",
-                architecture.as_str()
-            ));
-            return Ok(());
-        }
-    };
-    let said = output(start.arg("--version"))
-        .with_context(|| format!("{} does not start", program.display()))?;
-    if !said.contains(env!("CARGO_PKG_VERSION")) {
-        bail!("{} says of its version: {said:?}", program.display());
-    }
-    say(&format!(
-        "started for {}: {}",
-        architecture.as_str(),
-        said.trim()
-    ));
-    Ok(())
-}
-
-/// Debian's package of programs that run those of other architectures.
-pub(super) const EMULATORS: &str = "qemu-user-static";
 
 /// The speaker as [`build`] makes it, made anew from nothing and from a copy of the tree in `folder`, which is empty. The kernel object is the
 /// same: it is built in one place.
@@ -198,58 +166,29 @@ fn cargo(architecture: Architecture, source: &Source, tree: &Path) -> Result<Com
 /// Refuses a program that an empty image cannot start, or that has not the kernel object in it.
 fn fit(program: &[u8], architecture: Architecture, object: &[u8]) -> Result<()> {
     let elf = Elf(program);
-    if !program.starts_with(b"\x7fELF\x02\x01") {
+    if !elf.is_little_endian() {
         bail!("it is no 64-bit program of a little-endian machine");
     }
-    let machine = match architecture {
-        Architecture::X86_64 => 62,
-        Architecture::Aarch64 => 183,
-    };
-    if elf.number(18, 2) != Some(machine) {
+    if !elf.is_for(architecture) {
         bail!("it is not for {}", architecture.as_str());
     }
-    if elf.segments().any(|kind| kind == INTERPRETER) {
+    if elf.asks_for_loader() {
         bail!("it is not static: it asks for a loader");
     }
-    if object.is_empty() || !program.windows(object.len()).any(|part| part == object) {
-        bail!("the kernel object is not in it");
+    if !kernel_objects(program).contains(&object) {
+        bail!("the kernel object is not in it as it was built, whole and little-endian");
     }
     Ok(())
 }
 
-/// A program's headers, by the System V ABI.
-struct Elf<'a>(&'a [u8]);
-
-impl Elf<'_> {
-    fn number(&self, at: usize, bytes: usize) -> Option<u64> {
-        let field = self.0.get(at..at.checked_add(bytes)?)?;
-        Some(
-            field
-                .iter()
-                .rev()
-                .fold(0, |number, byte| number << 8 | u64::from(*byte)),
-        )
-    }
-
-    /// The kinds of its segments.
-    fn segments(&self) -> impl Iterator<Item = u64> {
-        let number = |at, bytes| self.number(at, bytes).and_then(|n| usize::try_from(n).ok());
-        let first = number(32, 8).unwrap_or(0);
-        let size = number(54, 2).unwrap_or(0);
-        let count = number(56, 2).unwrap_or(0);
-        (0..count).filter_map(move |at| self.number(first.checked_add(at * size)?, 4))
-    }
-}
-
-const INTERPRETER: u64 = 3;
 /// What git knows of, as it stands there.
 const COPY: &str =
     "git ls-files -z | tar --create --null --files-from=- | tar --extract --directory=\"$1\"";
 
 #[cfg(test)]
 mod tests {
+    use super::super::elf::tests::object;
     use super::*;
-    use std::os::unix::fs::PermissionsExt as _;
 
     fn refusal(program: &[u8], architecture: Architecture, object: &[u8]) -> String {
         fit(program, architecture, object).unwrap_err().to_string()
@@ -264,41 +203,20 @@ mod tests {
         program[54] = 56;
         program[56] = 1;
         program[64] = segment;
-        program.extend(b"kernel object");
+        program.extend(object(247, 1));
         program
     }
 
     #[test]
-    fn a_program_that_does_not_start_or_is_of_another_version_is_refused() {
-        let own = Architecture::own().unwrap();
-        let folder = format!("heliograph-starts-{}", std::process::id());
-        let folder = std::env::temp_dir().join(folder);
-        fs::create_dir_all(&folder).unwrap();
-        let (text, program) = (folder.join("text"), folder.join("program"));
-        let refusal = |script: &str| {
-            fs::write(&text, format!("#!/bin/sh\n{script}\n")).unwrap();
-            fs::set_permissions(&text, fs::Permissions::from_mode(0o755)).unwrap();
-            // By another process: a child of another thread may hold open what this one wrote, and then it cannot be started.
-            tools::run(Command::new("cp").arg(&text).arg(&program)).unwrap();
-            starts(&program, own).err().map(|why| format!("{why:#}"))
-        };
-        let good = concat!("echo speaker ", env!("CARGO_PKG_VERSION"));
-        assert_eq!(refusal(good), None);
-        assert!(refusal("exit 1").unwrap().contains("does not start"));
-        assert!(refusal("echo speaker 0.0.0").unwrap().contains("0.0.0"));
-        fs::remove_dir_all(&folder).unwrap();
-    }
-
-    #[test]
     fn a_static_program_with_the_object_in_it_is_fit() {
-        let object = b"kernel object".as_slice();
-        fit(&program(62, 1), Architecture::X86_64, object).unwrap();
-        fit(&program(183, 1), Architecture::Aarch64, object).unwrap();
+        let object = object(247, 1);
+        fit(&program(62, 1), Architecture::X86_64, &object).unwrap();
+        fit(&program(183, 1), Architecture::Aarch64, &object).unwrap();
     }
 
     #[test]
     fn what_an_empty_image_cannot_start_is_refused() {
-        let object = b"kernel object".as_slice();
+        let object = &object(247, 1);
         let dynamic = refusal(&program(62, 3), Architecture::X86_64, object);
         assert!(dynamic.contains("not static"), "{dynamic}");
         let foreign = refusal(&program(62, 1), Architecture::Aarch64, object);

@@ -44,7 +44,7 @@ pub fn pack(image: &Image, notes: &str, dist: &Path) -> Result<Vec<String>> {
     };
     write("heliograph.yaml", &joined(image, &PLAIN)?)?;
     write("heliograph-operator.yaml", &joined(image, &OPERATOR)?)?;
-    write("notes.md", &format!("{notes}\n"))?;
+    write("notes.md", &with_ways_in(notes, image))?;
     chart(image, dist)?;
     let mut names = names(dist)?;
     let mut sums = String::new();
@@ -55,6 +55,34 @@ pub fn pack(image: &Image, notes: &str, dist: &Path) -> Result<Vec<String>> {
     write(SUMS, &sums)?;
     names.push(SUMS.to_owned());
     Ok(names)
+}
+
+/// The notes as they stand beside the files: links lead to the tree of this version, and the ways to install it come after.
+fn with_ways_in(notes: &str, image: &Image) -> String {
+    let Image { version, .. } = image;
+    let there = format!("]({REPOSITORY}/blob/v{version}/");
+    let notes = notes.replace("](docs/", &format!("{there}docs/"));
+    format!(
+        "{notes}
+
+### Install it
+
+The image is `{name}:{tag}`, which all of these name. How, and in MetalLB's place: [docs/kubernetes.md{there}docs/kubernetes.md).
+
+```
+sha256sum --check --ignore-missing SHA256SUMS
+kubectl apply --server-side -f heliograph.yaml
+```
+
+In place of the last, the operator by `kubectl apply --server-side -f heliograph-operator.yaml`, or the chart:
+
+```
+helm install metallb metallb-{version}.tgz --namespace metallb-system
+```
+",
+        name = image.name,
+        tag = image.tag(),
+    )
 }
 
 /// Manifests one after the other, with this image.
@@ -140,6 +168,7 @@ fn names(folder: &Path) -> Result<Vec<String>> {
 const DEFAULT: &str =
     "    repository: heliograph\n    # The chart's appVersion, if empty.\n    tag: \"\"\n";
 const SUMS: &str = "SHA256SUMS";
+const REPOSITORY: &str = env!("CARGO_PKG_REPOSITORY");
 const PLAIN: [&str; 2] = ["deploy/crds", "deploy/manifests"];
 /// The operator brings the rest itself.
 const OPERATOR: [&str; 5] = [

@@ -14,7 +14,8 @@ fn a_release_installs_one_image_by_its_digest_and_its_sums_are_right() {
     let folder = tempfile::tempdir().unwrap();
     let (image, expected) = image(folder.path());
     let dist = folder.path().join("dist");
-    let files = pack(&image, "New.", &dist).unwrap();
+    let notes = "New: see [docs/bgp.md](docs/bgp.md#graceful).";
+    let files = pack(&image, notes, &dist).unwrap();
     let listed: BTreeSet<&str> = files.iter().map(String::as_str).collect();
     let chart = format!("metallb-{VERSION}.tgz");
     let files = [
@@ -26,7 +27,18 @@ fn a_release_installs_one_image_by_its_digest_and_its_sums_are_right() {
         "notes.md",
     ];
     assert_eq!(listed, BTreeSet::from(files));
-    assert_eq!(fs::read_to_string(dist.join("notes.md")).unwrap(), "New.\n");
+    let told = fs::read_to_string(dist.join("notes.md")).unwrap();
+    let link = format!("/blob/v{VERSION}/docs/bgp.md#graceful).\n");
+    assert!(
+        told.starts_with("New: see [docs/bgp.md](https://"),
+        "{told}"
+    );
+    assert!(told.contains(&link) && told.contains(&expected), "{told}");
+    // Whatever a command of the notes reads is there.
+    for word in told.split_whitespace().map(|word| word.trim_matches('`')) {
+        let is_file = word.ends_with(".yaml") || word.ends_with(".tgz") || word == "SHA256SUMS";
+        assert!(!is_file || files.contains(&word), "{word}");
+    }
 
     let mut sums = Command::new("sha256sum");
     sums.args(["--check", "--strict", "SHA256SUMS"]);

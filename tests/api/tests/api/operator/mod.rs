@@ -11,7 +11,8 @@ use site::{CRD, DAEMON_SET, DEPLOYMENT, METALLBS, Site, WEBHOOKS};
 use speaker_core::crd::MetalLb;
 use speaker_core::deploy;
 use speaker_core::plan::Obstacle;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use xtask::tools::root;
 
 /// What the operator of a site makes of a spec.
 fn wanted(spec: &Value) -> Vec<deploy::Object> {
@@ -93,38 +94,30 @@ fn where_there_are_no_admission_policies_everything_else_is_made() {
     assert_eq!(operator.lines_of("notDeployed"), [Value::Null; 0]);
 }
 
+/// Each must change what is wanted, since one that was passed over would reach its object by reaching none.
 #[test]
 fn metallb_1_8_every_field_of_the_spec_reaches_its_object() {
     let site = Site::new();
     let _operator = site.operator(&[]);
-    let pods = json!({
-        "priorityClassName": "high", "runtimeClassName": "kata", "annotations": {"a": "b"},
-        "affinity": {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [
-            {"weight": 1, "preference": {"matchExpressions": [{"key": "k", "operator": "Exists"}]}},
-        ]}},
-        "resources": {"requests": {"cpu": "100m"}},
-    });
-    let tolerations = json!([{"key": "k", "operator": "Exists"}]);
-    let mut spec = json!({});
-    for (field, value) in [
-        ("nodeSelector", json!({"disk": "ssd"})),
-        ("controllerNodeSelector", json!({"disk": "hdd"})),
-        ("speakerTolerations", tolerations.clone()),
-        ("controllerTolerations", tolerations),
-        ("speakerConfig", pods.clone()),
-        ("controllerConfig", pods),
-        ("logLevel", json!("debug")),
-        ("loadBalancerClass", json!("example.com/lb")),
-        ("bgpBackend", json!("frr-k8s")),
-    ] {
-        spec[field] = value;
+    let mut spec = json!({"bgpBackend": "frr-k8s-external", "frrk8sConfig": {"namespace": "frr"}});
+    let values = values();
+    for (field, value) in &values {
+        let before = wanted(&spec);
+        match field.split_once('.') {
+            Some((settings, one)) => spec[settings][one] = value.clone(),
+            None => spec[field] = value.clone(),
+        }
+        let now = wanted(&spec);
+        assert_ne!(now, before, "{field} changes nothing");
         site.metallb("metallb", &spec);
         site.until(field, || {
-            let objects = wanted(&spec);
-            let mut objects = objects.iter();
+            let mut objects = now.iter();
             objects.all(|object| holds(&site.get(&object.path()), &object.body))
         });
     }
+    let reached: BTreeSet<String> = values.into_iter().map(|(field, _)| field).collect();
+    let idle = IDLE.map(str::to_owned);
+    assert_eq!(fields_of_the_schema(), &reached | &BTreeSet::from(idle));
     // And back: what is asked for no more goes.
     site.metallb("metallb", &json!({}));
     site.until("the usual", || {
@@ -132,6 +125,56 @@ fn metallb_1_8_every_field_of_the_spec_reaches_its_object() {
         pod["spec"]["affinity"].is_null() && pod["metadata"]["annotations"].is_null()
     });
 }
+
+/// One for each field that has an effect, and none is the default.
+fn values() -> Vec<(String, Value)> {
+    let tolerations = json!([{"key": "k", "operator": "Exists"}]);
+    let mut values = vec![
+        ("nodeSelector".to_owned(), json!({"disk": "ssd"})),
+        ("controllerNodeSelector".to_owned(), json!({"disk": "hdd"})),
+        ("speakerTolerations".to_owned(), tolerations.clone()),
+        ("controllerTolerations".to_owned(), tolerations),
+        ("logLevel".to_owned(), json!("debug")),
+        ("loadBalancerClass".to_owned(), json!("example.com/lb")),
+        ("frrk8sConfig.namespace".to_owned(), json!("other")),
+        ("bgpBackend".to_owned(), json!("frr-k8s")),
+    ];
+    for settings in ["speakerConfig", "controllerConfig"] {
+        let affinity = json!({"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [
+            {"weight": 1, "preference": {"matchExpressions": [{"key": "k", "operator": "Exists"}]}},
+        ]}});
+        let pods = [
+            ("priorityClassName", json!("high")),
+            ("runtimeClassName", json!("kata")),
+            ("annotations", json!({"a": "b"})),
+            ("affinity", affinity),
+            ("resources", json!({"requests": {"cpu": "100m"}})),
+        ];
+        values.extend(pods.map(|(one, value)| (format!("{settings}.{one}"), value)));
+    }
+    values
+}
+
+/// Those of a MetalLB's spec as MetalLB's schema has them; of settings that are grouped, each.
+fn fields_of_the_schema() -> BTreeSet<String> {
+    let path = root().join("deploy/crds/metallbs.yaml");
+    let text = std::fs::read_to_string(path).unwrap();
+    let definition: Value = serde_norway::from_str(&text).unwrap();
+    let schema = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+    let fields = schema["properties"]["spec"]["properties"].as_object();
+    let named = |(field, schema): (&String, &Value)| match schema["properties"].as_object() {
+        Some(inner) => inner.keys().map(|one| format!("{field}.{one}")).collect(),
+        None => vec![field.clone()],
+    };
+    fields.unwrap().iter().flat_map(named).collect()
+}
+
+/// What is checked and has no effect, as docs/operator.md says.
+const IDLE: [&str; 3] = [
+    "image",
+    "frrk8sConfig.alwaysBlock",
+    "frrk8sConfig.secretPassthrough",
+];
 
 #[test]
 fn metallb_1_8_a_change_by_hand_is_put_right() {
