@@ -6,20 +6,20 @@
 mod operated;
 mod priority;
 mod settled;
+mod turn;
 
-use priority::First;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
-use std::fs::{self, File};
+use std::fs;
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
+use turn::options_of;
 use xtask::lab::client::ask;
 use xtask::lab::net::{NETNS_DIR, Netns};
 use xtask::lab::proxy::Frontend;
@@ -381,6 +381,7 @@ pub fn tell(what: &str) {
     writeln!(std::io::stderr(), "{what}").expect("standard error can be written");
 }
 
+pub use turn::{Turn, turn};
 pub use xtask::tools::within;
 
 #[track_caller]
@@ -391,55 +392,6 @@ fn edit(dir: &Path, file: &str, from: &str, to: &str) {
     let draft = path.with_extension("draft");
     fs::write(&draft, text.replacen(from, to, 1)).expect("the lab's folder can be written");
     fs::rename(&draft, &path).expect("the lab's folder can be written");
-}
-
-/// The lab of one run of the suite: two runs, of two checkouts even, do not meet.
-fn options_of(process: u32) -> Options {
-    let name = format!("{PREFIX}{process}");
-    Options {
-        bpffs: Path::new("/sys/fs/bpf").join(&name),
-        run_dir: Path::new("/run").join(&name),
-        cluster: None,
-        prefix: name,
-        ..Options::sample()
-    }
-}
-
-/// Takes down what runs of this checkout's suite that were killed have left.
-fn sweep() {
-    let home = Options::sample().home;
-    let entries = fs::read_dir(home).into_iter().flatten().flatten();
-    let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
-    let processes = names.filter_map(|name| name.strip_prefix(PREFIX)?.parse::<u32>().ok());
-    for process in processes.filter(|process| !Path::new(&format!("/proc/{process}")).exists()) {
-        xtask::lab::down(&options_of(process)).expect("what a killed run left goes");
-    }
-}
-
-/// Of the namespaces of test labs; the process' number follows.
-const PREFIX: &str = "hgt";
-
-/// The right to have a lab, given up when dropped.
-pub struct Turn {
-    _first: First,
-    _here: MutexGuard<'static, ()>,
-    _elsewhere: File,
-}
-
-/// Waits until no other test has a lab, of this process or another.
-pub fn turn() -> Turn {
-    let here = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    built();
-    let home = Options::sample().home;
-    fs::create_dir_all(&home).expect("the target folder can be written");
-    let elsewhere =
-        File::create(home.join("suite.lock")).expect("the target folder can be written");
-    elsewhere.lock().expect("a file can be locked");
-    Turn {
-        _first: First::now(),
-        _here: here,
-        _elsewhere: elsewhere,
-    }
 }
 
 /// The built `xtask`.
@@ -485,21 +437,8 @@ fn processes() -> impl Iterator<Item = String> {
     })
 }
 
-/// Builds what the lab runs, once for a run of the suite.
-fn built() {
-    static BUILT: OnceLock<()> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        xtask::lab::build().expect("what the lab needs is there");
-        let mut cargo = tools::cargo();
-        tools::run(cargo.args(["build", "--quiet", "--package", "xtask"])).expect("xtask builds");
-        sweep();
-    });
-}
-
 /// The label that takes a node out of the election.
 pub const EXCLUDE_LABEL: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
-
-static TURN: Mutex<()> = Mutex::new(());
 
 /// No promise of anybody's: how long a test waits before it says that something never comes, on a machine that has other work. What must
 /// come in time is judged by time stamps.
