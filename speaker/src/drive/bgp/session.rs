@@ -279,10 +279,9 @@ impl Task {
         let target = self.ends.target.borrow_and_update().clone();
         self.feed(Input::Settings(Box::new(target.settings)));
         self.flush();
-        match &target.dial {
-            Ok(after) => self.redial(after),
-            // What was there and is not any more is no reason to end what stands.
-            Err(_) => {}
+        // What was there and is not any more is no reason to end what stands.
+        if let Ok(after) = &target.dial {
+            self.redial(after);
         }
         self.flush();
         self.tell_routes();
