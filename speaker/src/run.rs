@@ -171,9 +171,8 @@ fn start(settings: &Settings, kernel: Kernel) -> Result<(Speaker, Parts)> {
         arp_setting,
     } = kernel;
     let tables = dataplane.tables()?;
-    let mirror = tables
-        .read()
-        .context("failed to read the kernel's tables")?;
+    let mirror = tables.read();
+    let mirror = mirror.context("failed to read the kernel's tables")?;
     let decided = Stamp::default();
     let (say, said) = sync_channel(PULSE_WORDS);
     let (inbox, inputs) = sync_channel(INBOX);
@@ -181,9 +180,9 @@ fn start(settings: &Settings, kernel: Kernel) -> Result<(Speaker, Parts)> {
     let board = MembersBoard::default();
     let cell = dataplane.deadline()?;
     // Of a deadline that passed nothing is held, whatever the tables say.
-    let is_in_force = now() < Time::from_ns(cell.load());
-    let held = adopted.iter().filter(|_| is_in_force);
-    let members = membership::parts(settings, sockets, held, inbox.clone(), board.clone());
+    let last_deadline = Time::from_ns(cell.load());
+    let held = adopted.iter().filter(|_| now() < last_deadline);
+    let members = membership::parts(settings, sockets, held, inbox.clone(), board.clone())?;
     let keys = membership::keys(settings);
     let say = move |word| {
         // Two words at most are under way: a lapse, and the arming that answers it.
@@ -193,7 +192,8 @@ fn start(settings: &Settings, kernel: Kernel) -> Result<(Speaker, Parts)> {
     let pulse = pulse::spawn(cell, decided.clone(), members, keys, say)
         .context("failed to start the pulse thread")?;
     let listeners = sockets::found(&serving.0)?;
-    let agent = agent(settings, &mirror, listeners, pulse.is_adopted());
+    let deadline = (last_deadline, pulse.is_adopted());
+    let agent = agent(settings, &mirror, listeners, deadline);
     let (events_in, events) = mpsc::channel(EVENTS);
     let (views_in, views) = watch::channel(None);
     let (hands, ends) = Hands::new();

@@ -95,6 +95,8 @@ pub struct Start {
     pub adopted: BTreeMap<Vip, Epoch>,
     /// VIPs of which it was found to spread the packets.
     pub spread: BTreeSet<Vip>,
+    /// Until when the last process might speak for anything; `None`: there was none since the node booted.
+    pub last_deadline: Option<Time>,
     /// The deadline of the last process has not passed and was adopted: the VIPs are held without a gap.
     pub is_armed: bool,
     /// How long a group that was given away is still said to be (L6.2).
@@ -110,6 +112,7 @@ impl Agent {
             local,
             adopted,
             spread,
+            last_deadline,
             is_armed,
             drain_window,
             seed,
@@ -136,7 +139,7 @@ impl Agent {
             cut_off: None,
             goes_by_holders: false,
             watching: Watching::default(),
-            spreading: Spreading::new(spread, now),
+            spreading: Spreading::new(spread, last_deadline, now),
             holds,
             wishes: Arc::default(),
             memo: Memo::default(),

@@ -98,6 +98,7 @@ fn agent_with(
         adopted,
         is_armed,
         spread: BTreeSet::new(),
+        last_deadline: None,
         drain_window: Span::s(30),
         seed: 1,
     };

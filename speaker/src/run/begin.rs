@@ -8,16 +8,16 @@ use speaker_core::agent::{self, Agent};
 use speaker_core::steering::socket::Listeners;
 use speaker_core::tables::Tables;
 use speaker_ebpf::abi::{Entry, Mode, VipKey};
-use speaker_proto::{Epoch, Vip};
+use speaker_proto::{Epoch, Time, Vip};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// The machine that decides, beginning with what was found.
+/// The machine that decides, beginning with what was found: also the last deadline, zero where there was none, and whether it is in force.
 pub(super) fn agent(
     settings: &Settings,
     tables: &Tables,
     listeners: Listeners,
-    is_armed: bool,
+    (last_deadline, is_armed): (Time, bool),
 ) -> Agent {
     let adopted = adopted(tables);
     let deadline = ["passed", "in force"][usize::from(is_armed)];
@@ -33,6 +33,7 @@ pub(super) fn agent(
         local,
         adopted,
         spread: spread(tables),
+        last_deadline: (last_deadline > Time::default()).then_some(last_deadline),
         is_armed,
         drain_window: settings.drain_window,
         seed: u64::from_le_bytes(chance::bytes()),

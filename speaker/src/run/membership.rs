@@ -10,11 +10,11 @@ use crate::drive::decide::View;
 use crate::drive::members_board::MembersBoard;
 use crate::drive::membership::{Heard, Parts};
 use crate::drive::pulse::PulseHandle;
-use crate::edge::Links;
 use crate::edge::gossip::{Keys, SecretPlace, Sockets, follow_secret};
+use crate::edge::{Links, links_now};
 use crate::settings::Settings;
 use crate::settings::members::MemberSettings;
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use speaker_core::agent::Input;
 use speaker_core::members::node_id;
 use speaker_core::{Kind, Local, World, meeting};
@@ -29,16 +29,21 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// What the thread begins with.
+/// What the thread begins with. Others hear at once by which hardware this node goes on: to whom a restart is none, its links are none that went.
+///
+/// # Errors
+/// When the kernel does not tell the links.
 pub(super) fn parts<'a>(
     settings: &Settings,
     sockets: Sockets,
     held: impl Iterator<Item = (&'a Vip, &'a Epoch)>,
     inbox: SyncSender<Input>,
     board: MembersBoard,
-) -> Parts {
+) -> Result<Parts> {
+    let links = links_now(&settings.excluded).context("failed to read the links")?;
     let local = Local {
         rules: settings.rules.clone(),
+        links: links.announcing,
         ..Local::new(settings.node.clone())
     };
     let addresses = own_addresses(&settings.members, &World::default(), &local);
@@ -55,7 +60,7 @@ pub(super) fn parts<'a>(
     let start = Start {
         me: node_id(&settings.node),
         boot: Boot(chance::bytes()),
-        profile: Arc::new(meeting::profile(&local, addresses, &BTreeSet::new(), false)),
+        profile: Arc::new(meeting::profile(&local, addresses, &links.macs, false)),
         held: Arc::new(held.map(holding).collect()),
         seed: u64::from_ne_bytes(chance::bytes()),
         now: now(),
@@ -67,12 +72,12 @@ pub(super) fn parts<'a>(
         };
         inbox.try_send(input).is_ok()
     };
-    Parts {
+    Ok(Parts {
         start,
         sockets,
         hear: Box::new(hear),
         board,
-    }
+    })
 }
 
 /// The keys, if they are there already: a deadline that is adopted lasts half a second.

@@ -111,6 +111,7 @@ fn node_with_services() -> Agent {
     let start = agent::Start {
         local: Local::new("n1".parse().unwrap()),
         adopted: BTreeMap::new(),
+        last_deadline: None,
         spread: BTreeSet::new(),
         is_armed: true,
         drain_window: Span::s(30),

@@ -43,6 +43,7 @@ impl World {
             adopted,
             is_armed,
             spread: BTreeSet::new(),
+            last_deadline: None,
             drain_window: DRAIN_WINDOW,
             seed: self.chance.any(),
         };

@@ -72,8 +72,12 @@ impl Agent {
     }
 
     pub(super) fn roster_changed(&mut self, now: Time, roster: Arc<Roster>) {
-        let was_taken = std::mem::replace(&mut self.roster, roster).is_name_taken;
-        if was_taken != self.roster.is_name_taken {
+        let before = std::mem::replace(&mut self.roster, roster);
+        // What is spread, and routes of that, may wait for it.
+        if before.is_settled != self.roster.is_settled {
+            self.due = Some(now);
+        }
+        if before.is_name_taken != self.roster.is_name_taken {
             self.event(Event::NameTaken(self.roster.is_name_taken));
             self.put_wishes(now);
         }

@@ -26,6 +26,11 @@ pub(super) struct Spreading {
     /// VIPs that were to be spread over segments, and when that was so last: connections go on for a while.
     beyond: BTreeMap<IpAddr, Time>,
     newcomers: Newcomers,
+    /// Its kernel was there all along, as the last process left it, which was heard so lately that connections from then count. To others it
+    /// may have been dead.
+    was_there: bool,
+    /// Until then, at most, all is left as the last process left it, for want of knowing who else is there.
+    left_until: Option<Time>,
     /// Until then, at most, routes of what is spread wait for it to be known who else is there; `None`: they do not, since a former process
     /// left everything as it must be.
     held_back: Option<Time>,
@@ -36,8 +41,11 @@ pub(super) struct Spreading {
 }
 
 impl Spreading {
-    pub(super) fn new(adopted: BTreeSet<Vip>, now: Time) -> Self {
+    pub(super) fn new(adopted: BTreeSet<Vip>, last_deadline: Option<Time>, now: Time) -> Self {
+        let is_lately = last_deadline.is_some_and(|last| now < last + WINDOW);
         Self {
+            was_there: is_lately && !adopted.is_empty(),
+            left_until: (!adopted.is_empty()).then_some(now + HELD_BACK_MAX),
             held_back: adopted.is_empty().then_some(now + HELD_BACK_MAX),
             adopted,
             ..Self::default()
@@ -112,6 +120,14 @@ impl Agent {
         came.see(now, &self.roster);
         self.local.newcomers = came.lately();
         self.spreading.told = newcomers::told(&self.roster);
+        self.spreading
+            .left_until
+            .take_if(|until| self.roster.is_settled || *until <= now);
+        if self.spreading.left_until.is_some() {
+            // Who has not been heard yet would lose its share, and its connections with that.
+            self.spreading.due = self.spreading.left_until;
+            return None;
+        }
         // Whoever may still have connections is looked for as well.
         let is_followed = !self.spreading.history.rows().is_empty();
         self.look_for(plan::prospects(
@@ -134,10 +150,7 @@ impl Agent {
             adopted: &self.spreading.adopted,
             unspread: &unspread,
             own: Arc::new(Weights::from([(self.local.node.clone(), 1)])),
-            newcomers: match self.spreading.newcomers.is_finding(now) {
-                true => &self.spreading.told,
-                false => &NOBODY,
-            },
+            newcomers: self.came_before_it_looked(now),
         };
         self.spreading.history.advance(now, shares, &ground);
         self.spreading.due = self.spreading.history.deadline(now);
@@ -148,6 +161,18 @@ impl Agent {
             neighbourhood: hood,
             overlay,
         })
+    }
+
+    /// Who came when this node was not there to see it, as others say.
+    fn came_before_it_looked(&self, now: Time) -> BTreeSet<NodeId> {
+        if !self.spreading.newcomers.is_finding(now) {
+            return BTreeSet::new();
+        }
+        let mut came = self.spreading.told.clone();
+        if self.spreading.was_there {
+            came.remove(&node_id(&self.local.node));
+        }
+        came
     }
 
     /// How other segments are reached, if anything is spread over them or was until lately.
@@ -178,13 +203,12 @@ struct Ground<'g> {
     unspread: &'g BTreeMap<Place, Unspread>,
     own: Arc<Weights>,
     /// As others say, where this node was not there.
-    newcomers: &'g BTreeSet<NodeId>,
+    newcomers: BTreeSet<NodeId>,
 }
 
-/// A node that cannot find out who else is there, since it has no secret for example, announces what it has after this long.
+/// A node that cannot find out who else is there, since it has no secret for example, announces what it has, and spreads over those that it
+/// knows, after this long.
 const HELD_BACK_MAX: Span = Span::s(30);
-
-static NOBODY: BTreeSet<NodeId> = BTreeSet::new();
 
 impl Facts for Ground<'_> {
     fn is_stack(&self, place: &Place) -> bool {

@@ -155,7 +155,10 @@ fn what_goes_to_other_segments_is_taken_in_for_as_long_as_connections_are_follow
 
 /// An agent that began a moment ago and is told by `n2` and `n3` that these came.
 fn told(came: &[&str], now: Time) -> Agent {
-    let (mut agent, _) = spreading(now);
+    tell(spreading(now).0, came, now)
+}
+
+fn tell(mut agent: Agent, came: &[&str], now: Time) -> Agent {
     let tells = |name: &str| {
         let mut member = member(&name.parse().unwrap());
         let came = came.iter().map(|node| node_id(&node.parse().unwrap()));
@@ -185,6 +188,62 @@ fn who_came_learns_from_those_that_were_there_who_had_shares_before() {
     assert_eq!(before(&told(&["n1"], now)), [Before::Nodes(Arc::new(n2))]);
     assert_eq!(before(&told(&["n1", "n2"], now)), [Before::Stack]);
     assert_eq!(before(&told(&[], now)), [Before::Stack]);
+}
+
+#[test]
+fn what_the_last_process_left_stays_until_it_is_known_who_there_is() {
+    let now = Time::ms(1_000);
+    let rows = |is_settled, later: Span| {
+        let (mut agent, _) = spreading(now);
+        agent.spreading = Spreading::new([vip()].into(), Some(now), now);
+        let roster = Roster {
+            is_settled,
+            ..Roster::clone(agent.roster())
+        };
+        agent.input(now + Span::s(2), Input::Roster(Arc::new(roster)));
+        agent.input(now + Span::s(2), hood(&["n2"]));
+        settle(&mut agent, now + later);
+        let steering = agent.plan().steering.as_ref();
+        steering.map(|steering| steering.rows.len())
+    };
+    assert_eq!(rows(false, Span::s(3)), None);
+    assert_eq!(rows(false, HELD_BACK_MAX), Some(1));
+    assert_eq!(rows(true, Span::s(3)), Some(1));
+}
+
+#[test]
+fn that_it_is_known_who_there_is_is_news_by_itself() {
+    let now = Time::ms(1_000);
+    let (mut agent, _) = spreading(now);
+    agent.spreading = Spreading::new([vip()].into(), Some(now), now);
+    let roster = |is_settled| Roster {
+        is_settled,
+        members: [].into(),
+        is_name_taken: false,
+    };
+    agent.input(now + Span::s(2), Input::Roster(Arc::new(roster(false))));
+    settle(&mut agent, now + Span::s(2));
+    assert!(!agent.is_settling());
+    agent.input(now + Span::s(3), Input::Roster(Arc::new(roster(true))));
+    assert!(agent.is_settling());
+}
+
+/// To others it was dead; its kernel went on with what it had.
+#[test]
+fn whose_speaker_alone_was_away_had_its_share_all_along() {
+    let last = Time::ms(1_000_000);
+    let before = |away: Span| {
+        let now = last + away;
+        let (mut agent, _) = spreading(now);
+        agent.spreading = Spreading::new([vip()].into(), Some(last), now);
+        let agent = tell(agent, &["n1"], now);
+        let steering = agent.plan().steering.as_ref().unwrap();
+        Vec::clone(&steering.rows[&place()].before)
+    };
+    let n2 = Weights::from([("n2".parse().unwrap(), 1)]);
+    assert_eq!(before(Span::s(5)), []);
+    let came = [Before::Nodes(Arc::new(n2))];
+    assert_eq!(before(WINDOW), came, "what it had is over");
 }
 
 #[test]
@@ -256,7 +315,7 @@ fn a_node_that_cannot_find_out_who_is_there_announces_after_half_a_minute() {
 fn a_process_that_goes_on_with_what_was_spread_announces_at_once() {
     let now = Time::ms(1000);
     let mut agent = holding(now);
-    agent.spreading = Spreading::new([vip()].into(), now);
+    agent.spreading = Spreading::new([vip()].into(), None, now);
     put(&mut agent, now + Span::s(1), ROUTED);
     assert!(is_announced(&agent));
 }

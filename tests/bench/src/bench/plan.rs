@@ -220,6 +220,7 @@ impl Node {
             adopted: BTreeMap::new(),
             is_armed: true,
             spread: BTreeSet::new(),
+            last_deadline: None,
             drain_window: Span::s(30),
             seed: 1,
         };
