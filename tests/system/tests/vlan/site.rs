@@ -431,7 +431,7 @@ pub(crate) const VLAN_MAC: &str = "02:00:00:00:00:64";
 pub(crate) const BRIDGE_MAC: &str = "02:00:00:00:00:b0";
 
 /// An emulated machine is slow.
-const WAIT_MAX: Duration = Duration::from_secs(20);
+const WAIT_MAX: Duration = Duration::from_secs(120);
 /// What was sent is written down by then.
 const SETTLE: Duration = Duration::from_millis(200);
 
