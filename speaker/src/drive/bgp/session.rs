@@ -156,6 +156,8 @@ impl Task {
         for side in [Side::Dialled, Side::Accepted] {
             if let Some(happened) = self.lines.get(side).and_then(Line::read) {
                 self.happened(side, happened);
+                // What came on one may be the end of the other.
+                self.flush();
             }
         }
         self.machine.expire(now());
