@@ -86,6 +86,8 @@ pub(crate) struct Figures {
     pub(crate) api: Option<ApiFigures>,
     /// BGP peers.
     pub(crate) bgp: Vec<BgpFigures>,
+    /// Connections that no BGP peer dialled or that too many did, by cause; none where nobody may dial.
+    pub(crate) bgp_unwelcome: BTreeMap<&'static str, u64>,
     /// BFD sessions.
     pub(crate) bfd: Vec<BfdFigures>,
     /// Packets of BFD that were not taken, by cause.

@@ -130,6 +130,7 @@ fn routers() -> Figures {
             downs: 1,
         }],
         bfd_discarded: BTreeMap::from([("ttl", 4), ("version", 0)]),
+        bgp_unwelcome: BTreeMap::from([("stranger", 2)]),
         ..Figures::default()
     }
 }
@@ -197,6 +198,7 @@ fn metallb_5_3_names_labels_and_values() {
         r#"metallb_bfd_echo_packet_output{peer="192.0.2.1",vrf="default"} 0"#,
         r#"metallb_bfd_zebra_notifications{peer="192.0.2.1",vrf="default"} 3"#,
         r#"heliograph_bfd_discarded_packets_total{cause="ttl"} 4"#,
+        r#"heliograph_bgp_unwelcome_connections_total{cause="stranger"} 2"#,
         r#"heliograph_bfd_discarded_packets_total{cause="version"} 0"#,
         r#"heliograph_bgp_session_paused{peer="192.0.2.1:179",vrf="default"} 1"#,
         r#"heliograph_bgp_session_losses_total{peer="192.0.2.1:179",vrf="default"} 6"#,

@@ -5,7 +5,7 @@ use super::{bfd_keep, bgp_keys};
 use crate::api::Api;
 use crate::ctl::{self, PeerOrder, PeerOrders};
 use crate::drive::bfd;
-use crate::drive::bgp::{Command, Finder, Keys, Means, Places, Sessions, Sights, Told};
+use crate::drive::bgp::{Command, Finder, Keys, Means, Places, Sessions, Sights, Told, Unwelcome};
 use crate::drive::clock::pause;
 use crate::drive::decide::View;
 use crate::edge::Links;
@@ -36,6 +36,8 @@ pub(super) struct Bgp {
     /// Where BFD sessions are kept for the next process, and for how long it may take.
     keeping: (PathBuf, Span),
     watcher: bfd::Handle,
+    /// Who dialled in vain; `None`: nobody may dial.
+    pub(super) unwelcome: Option<Arc<Unwelcome>>,
     /// Where orders go.
     pub(super) commands: mpsc::Sender<Command>,
 }
@@ -70,6 +72,7 @@ impl Bgp {
         let started = bfd::start(kept).context("failed to start the BFD thread")?;
         let (watcher, lost) = started;
         let (bfd_in, bfd) = watch::channel(bfd::Figures::default());
+        let unwelcome = Arc::new(Unwelcome::default());
         let means = Means {
             views: views.clone(),
             keys: keys.clone(),
@@ -79,6 +82,7 @@ impl Bgp {
             told: told_in,
             bfd: (watcher.clone(), lost),
             port: settings.bgp_listen_port,
+            unwelcome: Arc::clone(&unwelcome),
             is_successor,
         };
         tasks.spawn(Sessions::new(means).run());
@@ -90,6 +94,7 @@ impl Bgp {
             bfd,
             keeping: (settings.run_dir.clone(), settings.restart_grace),
             watcher,
+            unwelcome: settings.bgp_listen_port.map(|_| unwelcome),
             commands: commands_in,
         })
     }

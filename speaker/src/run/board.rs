@@ -148,6 +148,8 @@ impl Board {
             members: members::figures(&self.members.read()),
             api: self.link.as_ref().map(|link| self.api(link)),
             bgp: self.bgp.figures(),
+            bgp_unwelcome: (self.bgp.unwelcome.as_ref())
+                .map_or_else(BTreeMap::new, |unwelcome| unwelcome.counts()),
             bfd: self.bgp.bfd_figures(),
             bfd_discarded: self.bgp.bfd_discarded(),
             ..Figures::default()

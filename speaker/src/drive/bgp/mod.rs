@@ -15,6 +15,7 @@ mod sight;
 mod target;
 
 pub(crate) use finder::Finder;
+pub(crate) use posts::Unwelcome;
 pub(crate) use sessions::{Command, DRAIN_TEXT, Means, Sessions};
 pub(crate) use sight::{PeerSight, Sights, Told};
 pub(crate) use target::{Keyless, Keys, Places, label};

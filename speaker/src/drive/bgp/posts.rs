@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 use std::future::pending;
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
@@ -23,9 +25,33 @@ pub(super) struct Guest {
     pub(super) from: SocketAddr,
 }
 
+/// Connections that were closed without a word, since the start.
+#[derive(Debug, Default)]
+pub(crate) struct Unwelcome {
+    stranger: AtomicU64,
+    overload: AtomicU64,
+}
+
+impl Unwelcome {
+    /// One that no peer dialled.
+    pub(super) fn is_stranger(&self) {
+        self.stranger.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many, by cause.
+    pub(crate) fn counts(&self) -> BTreeMap<&'static str, u64> {
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        BTreeMap::from([
+            ("overload", count(&self.overload)),
+            ("stranger", count(&self.stranger)),
+        ])
+    }
+}
+
 /// All listeners.
 pub(super) struct Posts {
     port: Option<NonZeroU16>,
+    unwelcome: Arc<Unwelcome>,
     /// What each is told; it ends with this.
     open: BTreeMap<Post, watch::Sender<PeerKeys>>,
     /// Why others are not.
@@ -36,10 +62,11 @@ pub(super) struct Posts {
 
 impl Posts {
     /// On this port, or on none.
-    pub(super) fn new(port: Option<NonZeroU16>) -> Self {
+    pub(super) fn new(port: Option<NonZeroU16>, unwelcome: Arc<Unwelcome>) -> Self {
         let (came_in, came) = mpsc::channel(GUESTS_MAX);
         Self {
             port,
+            unwelcome,
             open: BTreeMap::new(),
             shut: BTreeMap::new(),
             came_in,
@@ -77,6 +104,7 @@ impl Posts {
                     post: post.clone(),
                     listener,
                     came: self.came_in.clone(),
+                    unwelcome: Arc::clone(&self.unwelcome),
                 };
                 tokio::spawn(served.run(told));
                 self.open.insert(post.clone(), told_in);
@@ -122,6 +150,7 @@ struct Served {
     post: Post,
     listener: Listener,
     came: mpsc::Sender<Guest>,
+    unwelcome: Arc<Unwelcome>,
 }
 
 impl Served {
@@ -145,7 +174,9 @@ impl Served {
                     Ok((stream, from)) => {
                         let guest = Guest { post: self.post.clone(), stream, from };
                         // One that finds no room is closed, and may dial again.
-                        drop(self.came.try_send(guest));
+                        if self.came.try_send(guest).is_err() {
+                            self.unwelcome.overload.fetch_add(1, Ordering::Relaxed);
+                        }
                     }
                     Err(error) => {
                         tracing::debug!(%error, "failed to accept a connection");
@@ -161,3 +192,39 @@ impl Served {
 const GUESTS_MAX: usize = 64;
 /// A pause where there are no descriptors.
 const BREATH: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testnet::TestNet;
+    use std::net::TcpStream as Dialled;
+    use tokio::runtime::Builder;
+
+    #[test]
+    fn connections_beyond_those_that_may_wait_are_closed_and_counted() {
+        let net = TestNet::new();
+        net.here.run("ip link set lo up");
+        let unwelcome = Arc::new(Unwelcome::default());
+        let mut posts = Posts::new(NonZeroU16::new(1179), Arc::clone(&unwelcome));
+        let post = Post {
+            vrf: None,
+            is_v6: false,
+        };
+        net.here.enter(|| {
+            let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                posts.want(&BTreeMap::from([(post, PeerKeys::new())]));
+                let dial = || Dialled::connect("127.0.0.1:1179").unwrap();
+                let dialled: Vec<Dialled> = (0..GUESTS_MAX + 3).map(|_| dial()).collect();
+                while unwelcome.counts()["overload"] < 3 {
+                    sleep(Duration::from_millis(5)).await;
+                }
+                assert_eq!(dialled.len(), GUESTS_MAX + 3);
+                for _ in 0..GUESTS_MAX {
+                    posts.next().await;
+                }
+            });
+        });
+        assert_eq!(unwelcome.counts()["overload"], 3);
+    }
+}

@@ -4,7 +4,7 @@
 //! had, with the routes of now. While the node is drained no session is started, and those that stand are drained.
 
 use super::liveness::Watched;
-use super::posts::{Guest, Posts};
+use super::posts::{Guest, Posts, Unwelcome};
 use super::session::{Birth, Ends, Order, Task};
 use super::sight::{PeerSight, Sights, Told};
 use super::target::{Keys, Places, Target};
@@ -41,6 +41,8 @@ pub(crate) struct Means {
     pub(crate) bfd: (bfd::Handle, mpsc::Receiver<bfd::Event>),
     /// The port of TCP on which peers may dial; `None`: we dial only.
     pub(crate) port: Option<NonZeroU16>,
+    /// Where those are counted that dialled there in vain.
+    pub(crate) unwelcome: Arc<Unwelcome>,
     /// A process before this one announced from this node, and what it left in the kernel was adopted.
     pub(crate) is_successor: bool,
 }
@@ -96,7 +98,7 @@ struct Running {
 
 impl Sessions {
     pub(crate) fn new(means: Means) -> Self {
-        let posts = Posts::new(means.port);
+        let posts = Posts::new(means.port, Arc::clone(&means.unwelcome));
         Self {
             means,
             posts,
@@ -237,6 +239,7 @@ impl Sessions {
         match self.peers.values().find(is_theirs) {
             Some(peer) => peer.order(Order::Accepted(guest.stream)).await,
             None => {
+                self.means.unwelcome.is_stranger();
                 tracing::debug!(from = %guest.from, "a connection of no BGP peer is closed");
             }
         }

@@ -25,6 +25,14 @@ impl Page {
         for (cause, count) in &figures.bfd_discarded {
             discarded.with_label_values(&[*cause]).inc_by(*count);
         }
+        let unwelcome = self.counters(
+            "heliograph_bgp_unwelcome_connections_total",
+            "Connections to the port for BGP peers that were closed at once, by cause",
+            &["cause"],
+        )?;
+        for (cause, count) in &figures.bgp_unwelcome {
+            unwelcome.with_label_values(&[*cause]).inc_by(*count);
+        }
         self.gauged(own, OWN_GAUGES, bgp, |peer| &peer.peer)?;
         self.counted(own, OWN, bgp, |peer| &peer.peer)
     }

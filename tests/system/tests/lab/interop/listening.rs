@@ -3,7 +3,8 @@
 use super::frr::{announced_by_all, bgpd};
 use super::{peer, routed_with};
 use serde_json::Value;
-use std::net::TcpListener;
+use std::io::Read;
+use std::net::{TcpListener, TcpStream};
 use system_tests::lab::{TestLab, tell};
 use xtask::lab::router::frr::Frr;
 use xtask::lab::topology::{ROUTER_V4, ROUTER_V6};
@@ -33,6 +34,7 @@ fn a_router_that_dials_is_let_in_by_its_password_and_after_a_restart_too() {
         frr.configure(&["router bgp 64513", &password]).unwrap();
     }
     announced_by_all(&lab, &frr, web);
+    stranger_is_closed_and_counted(&lab);
     lab.speaker("n1").unwrap().stop().unwrap();
     lab.start_speaker("n1").unwrap();
     announced_by_all(&lab, &frr, web);
@@ -106,6 +108,23 @@ fn who_cannot_listen_says_so_and_dials_all_the_same() {
             Ok(())
         }
     });
+}
+
+/// The client is nobody's peer.
+fn stranger_is_closed_and_counted(lab: &TestLab) {
+    let [v4, _] = lab.topology().nodes[0].addresses();
+    let heard = lab.client().enter(|| {
+        let mut stream = TcpStream::connect((v4, 1179)).unwrap();
+        let mut heard = Vec::new();
+        // It may be closed by a reset.
+        let _end = stream.read_to_end(&mut heard);
+        heard
+    });
+    assert_eq!(heard.unwrap(), b"", "nothing is said to it");
+    let counted = r#"heliograph_bgp_unwelcome_connections_total{cause="stranger"} 1"#;
+    let page = lab.netns("n1");
+    let page = page.output("curl", &["-sS", "http://127.0.0.1:7472/metrics"]);
+    assert!(page.unwrap().contains(counted));
 }
 
 /// FRR, and speakers that listen on port 1179, with a peer of each family.
