@@ -46,7 +46,10 @@ fn an_address_that_two_services_say_they_hold_is_announced_for_the_older_alone()
     let web = lab.frontends_of("default/web").remove(0);
     lab.answer(&web);
     lab.kill_controller().unwrap();
-    make(&lab, &service("young"));
+    // With a port of its own: of two services with one address and port the service proxies serve either.
+    let mut young = service("young");
+    young["spec"]["ports"][0]["port"] = json!(81);
+    make(&lab, &young);
     let status = json!({"status": {"loadBalancer": {"ingress": [{"ip": web.vip.to_string()}]}}});
     lab.kubectl(&[
         "patch",
