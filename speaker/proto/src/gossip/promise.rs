@@ -53,8 +53,11 @@ impl Gossip {
         });
     }
 
-    pub(super) fn promise_acked(&mut self, node: NodeId) {
-        if let Some(promise) = &mut self.promise {
+    /// What comes late for an earlier promise, perhaps one of the process before, says nothing of this one.
+    pub(super) fn promise_acked(&mut self, node: NodeId, until: u64) {
+        if let Some(promise) = &mut self.promise
+            && promise.until.ns() == until
+        {
             promise.waiting.remove(&node);
         }
     }
@@ -90,7 +93,10 @@ impl Gossip {
             return;
         }
         promise.due = now + ASK_AGAIN;
-        let message = Message::PromiseAsk(ms(promise.until.since(now)).saturating_add(1));
+        let message = Message::PromiseAsk {
+            ms: ms(promise.until.since(now)).saturating_add(1),
+            until: promise.until.ns(),
+        };
         // All are told, since anyone may become an observer in the meantime; the observers must answer.
         let is_first = promise.begun == now;
         let waiting = promise.waiting.clone();

@@ -49,7 +49,7 @@ impl Gossip {
         };
         let promise_ms = match message {
             Message::Heartbeat(beat) => Some(beat.promise_ms),
-            Message::PromiseAsk(ms) => Some(*ms),
+            Message::PromiseAsk { ms, .. } => Some(*ms),
             _ => None,
         };
         // Of those that say how long only the newest counts: an older one may come late, and so may this one after something else.
@@ -98,8 +98,10 @@ impl Gossip {
             Message::Challenge(nonce) => self.respond(received, nonce),
             Message::Response { .. } => {}
             Message::Tell(message) => self.push_output(Output::Told(sender, message)),
-            Message::PromiseAsk(_) => self.send(now, sender, &Message::PromiseAck),
-            Message::PromiseAck => self.promise_acked(sender),
+            Message::PromiseAsk { until, .. } => {
+                self.send(now, sender, &Message::PromiseAck(until));
+            }
+            Message::PromiseAck(until) => self.promise_acked(sender, until),
             Message::Leave => self.left(now, sender),
         }
     }

@@ -9,6 +9,11 @@ use crate::{Mac, Machine};
 const ME: NodeId = NodeId(1);
 const OTHER: NodeId = NodeId(2);
 const BOOT: Boot = Boot([7; 16]);
+/// The other's kernel may answer for ten seconds more.
+const PROMISE: Message = Message::PromiseAsk {
+    ms: 10_000,
+    until: 7,
+};
 
 /// A machine, and one other node that it knows.
 struct Pair {
@@ -66,6 +71,17 @@ impl Pair {
     }
 
     fn say_numbered(&mut self, message: &Message, number: u64) -> Vec<Message> {
+        self.hear_numbered(message, number);
+        self.said()
+    }
+
+    /// The other says something, and what comes of it is left to be read.
+    fn hear(&mut self, message: &Message) {
+        self.number += 1;
+        self.hear_numbered(message, self.number);
+    }
+
+    fn hear_numbered(&mut self, message: &Message, number: u64) {
         let received = Received {
             from: ([10, 0, 0, 2], 7946).into(),
             sender: OTHER,
@@ -75,7 +91,16 @@ impl Pair {
             body: message.encode(ME),
         };
         self.gossip.input(self.now, Input::Received(received));
-        self.said()
+    }
+
+    /// What this node was told of its own promises.
+    fn promised(&mut self) -> Vec<bool> {
+        let outputs = std::iter::from_fn(|| self.gossip.output());
+        let promised = outputs.filter_map(|output| match output {
+            Output::Promised(is_noted) => Some(is_noted),
+            _ => None,
+        });
+        promised.collect()
     }
 
     fn said(&mut self) -> Vec<Message> {
@@ -183,7 +208,7 @@ fn the_dead_are_forgotten_after_a_day() {
 fn l6_3_an_older_heartbeat_that_comes_late_takes_no_promise_back() {
     let mut pair = Pair::new();
     pair.number += 10;
-    pair.say(&Message::PromiseAsk(10_000));
+    pair.say(&PROMISE);
     let beat = Message::Heartbeat(Heartbeat {
         promise_ms: 500,
         profile_version: 0,
@@ -201,15 +226,40 @@ fn l6_3_a_promise_that_something_later_overtook_is_noted_all_the_same() {
     let mut pair = Pair::new();
     pair.number += 10;
     pair.say(&Message::Probe);
-    let said = pair.say_numbered(&Message::PromiseAsk(10_000), pair.number - 1);
-    assert_eq!(said, [Message::PromiseAck]);
+    let said = pair.say_numbered(&PROMISE, pair.number - 1);
+    assert_eq!(said, [Message::PromiseAck(7)]);
     assert_eq!(pair.gossip.peers[&OTHER].life.promise, Span::s(10));
+}
+
+/// The observer noted a promise that was taken back since, and its word came late; of the next one it knows nothing.
+#[test]
+fn l6_3_what_acknowledges_an_earlier_promise_is_none_of_the_next() {
+    let mut pair = Pair::new();
+    let promise = |pair: &mut Pair| {
+        pair.gossip.input(pair.now, Input::Promise(Span::s(10)));
+        let asked = pair.said().into_iter().find_map(|message| match message {
+            Message::PromiseAsk { until, .. } => Some(until),
+            _ => None,
+        });
+        asked.expect("its observer is asked")
+    };
+    let first = promise(&mut pair);
+    pair.now += PROMISE_WAIT;
+    pair.gossip.expire(pair.now);
+    assert_eq!(pair.promised(), [false], "nobody noted it");
+    let second = promise(&mut pair);
+    pair.hear(&Message::PromiseAck(first));
+    pair.gossip.expire(pair.now);
+    assert_eq!(pair.promised(), []);
+    pair.hear(&Message::PromiseAck(second));
+    pair.gossip.expire(pair.now);
+    assert_eq!(pair.promised(), [true]);
 }
 
 #[test]
 fn l6_3_a_promise_that_was_noted_is_not_forgotten_for_one_that_another_missed() {
     let mut pair = Pair::new();
-    pair.say(&Message::PromiseAsk(10_000));
+    pair.say(&PROMISE);
     let heard_later = Life {
         number: pair.number + 5,
         at: pair.now,

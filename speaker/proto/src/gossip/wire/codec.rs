@@ -67,10 +67,13 @@ impl Message {
             Self::Tell(payload) => {
                 w.bytes(payload);
             }
-            Self::PromiseAsk(ms) => {
+            Self::PromiseAsk { ms, until } => {
                 w.u32(*ms);
+                w.u64(*until);
             }
-            Self::PromiseAck => {}
+            Self::PromiseAck(until) => {
+                w.u64(*until);
+            }
             Self::Leave => {}
         }
         w.into_bytes()
@@ -97,7 +100,7 @@ impl Message {
             | Self::Pull(_)
             | Self::Delta(_)
             | Self::Join
-            | Self::PromiseAsk(_) => true,
+            | Self::PromiseAsk { .. } => true,
             Self::Heartbeat(_)
             | Self::Vote(_)
             | Self::Ask(_)
@@ -106,7 +109,7 @@ impl Message {
             | Self::Challenge(_)
             | Self::Response { .. }
             | Self::Tell(_)
-            | Self::PromiseAck
+            | Self::PromiseAck(_)
             | Self::Leave => false,
         }
     }
@@ -127,8 +130,8 @@ impl Message {
             Self::Challenge(_) => kind::CHALLENGE,
             Self::Response { .. } => kind::RESPONSE,
             Self::Tell(_) => kind::TELL,
-            Self::PromiseAsk(_) => kind::PROMISE_ASK,
-            Self::PromiseAck => kind::PROMISE_ACK,
+            Self::PromiseAsk { .. } => kind::PROMISE_ASK,
+            Self::PromiseAck(_) => kind::PROMISE_ACK,
             Self::Leave => kind::LEAVE,
         }
     }
@@ -172,8 +175,11 @@ impl Message {
                 generation: r.u64()?,
             },
             kind::TELL => Self::Tell(r.rest().to_vec()),
-            kind::PROMISE_ASK => Self::PromiseAsk(r.u32()?),
-            kind::PROMISE_ACK => Self::PromiseAck,
+            kind::PROMISE_ASK => Self::PromiseAsk {
+                ms: r.u32()?,
+                until: r.u64()?,
+            },
+            kind::PROMISE_ACK => Self::PromiseAck(r.u64()?),
             kind::LEAVE => Self::Leave,
             other => return Err(Malformed::Kind(other)),
         })

@@ -75,10 +75,15 @@ pub(super) enum Message {
     },
     /// From deciding to deciding.
     Tell(Vec<u8>),
-    /// The sender's kernel may answer this long, in ms, though its process stops: wait so long before voting.
-    PromiseAsk(u32),
-    /// The promise was noted.
-    PromiseAck,
+    /// The sender's kernel may answer this long, though its process stops: wait so long before voting.
+    PromiseAsk {
+        /// How long, in ms.
+        ms: u32,
+        /// When that ends by the sender's clock, in ns: it tells its promises apart and is to be returned.
+        until: u64,
+    },
+    /// The promise that ends then by the receiver's clock was noted.
+    PromiseAck(u64),
     /// The sender goes and holds nothing any more.
     Leave,
 }

@@ -146,10 +146,10 @@ fn message() -> impl Strategy<Value = Message> {
         any::<([u8; 16], u64)>()
             .prop_map(|(nonce, generation)| Message::Response { nonce, generation }),
         vec(any::<u8>(), 0..1024).prop_map(Message::Tell),
-        any::<u32>().prop_map(Message::PromiseAsk),
+        any::<(u32, u64)>().prop_map(|(ms, until)| Message::PromiseAsk { ms, until }),
         Just(Message::Probe),
         Just(Message::Join),
-        Just(Message::PromiseAck),
+        any::<u64>().prop_map(Message::PromiseAck),
         Just(Message::Leave),
     ]
 }

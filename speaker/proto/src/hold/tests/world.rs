@@ -40,7 +40,8 @@ pub(super) const CALM: Weather = Weather {
 enum Body {
     Heartbeat,
     Held(HeldVersion, Arc<HeldSet>),
-    Ack(HeldVersion, HeldVersion),
+    /// What is known of this boot's held sets, and the sender's own that this was known with.
+    Ack(u64, HeldVersion, HeldVersion),
     Tell(Vec<u8>),
 }
 
@@ -454,6 +455,7 @@ impl World {
 
     fn receive(&mut self, node: usize, from: usize, boot: u64, body: Body) {
         let now = self.now;
+        let mine = self.nodes[node].boot;
         let process = self.nodes[node].process.as_mut().unwrap();
         let peer = process.peers.entry(from).or_insert_with(|| Peer {
             boot,
@@ -484,9 +486,11 @@ impl World {
                 }
                 ack = Some(peer.version);
             }
-            Body::Ack(version, theirs) => {
+            Body::Ack(acked, version, theirs) if acked == mine => {
                 peer.early = peer.early.max(Some((version, theirs)));
             }
+            // It was meant for the process before this one.
+            Body::Ack(..) => {}
             Body::Tell(payload) => told = Some(Input::Told(id(from), payload)),
         }
         if let Some((version, theirs)) = peer.early
@@ -501,7 +505,7 @@ impl World {
         }
         if let Some(version) = ack {
             let mine = self.process(node).mine.0;
-            self.send(node, from, Body::Ack(version, mine));
+            self.send(node, from, Body::Ack(boot, version, mine));
         }
     }
 
