@@ -3,18 +3,18 @@
 //! A suite counts its own tests; this reads the counts, adds a failure where a suite ended badly without one, and treats
 //! an ignored test as failed: what was not run was not shown. What the suites test it does not know.
 
+mod course;
 mod follow;
 mod suite;
 mod tally;
 
 pub use tally::Tally;
 
-use crate::tools::say;
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
-use suite::{SUITES, Suite, prepare};
+use suite::{SUITES, Suite};
 
 /// Run the test suites; the last line is `N passed, N failed`.
 ///
@@ -55,7 +55,7 @@ impl Request {
             [] => SUITES.iter().collect(),
             some => some.to_vec(),
         };
-        let results = self.run_suites(&suites);
+        let results = course::run(&suites, self.output);
         let tally = results
             .iter()
             .fold(Tally::default(), |sum, result| sum + result.tally);
@@ -68,47 +68,6 @@ impl Request {
         }
         Ok(tally.exit_code())
     }
-
-    fn run_suites(&self, suites: &[&'static Suite]) -> Vec<Ended> {
-        let mut results = Vec::new();
-        let mut built = Tally::default();
-        let begun = Instant::now();
-        if let Err(why) = prepare(suites) {
-            built.count("build", Err(why));
-            results.push(Ended {
-                name: "build",
-                tally: built,
-                took: begun.elapsed(),
-            });
-            return results;
-        }
-        for (at, suite) in suites.iter().enumerate() {
-            say(&format!(
-                "[{}/{}] {}: {}",
-                at + 1,
-                suites.len(),
-                suite.name,
-                suite.about
-            ));
-            let begun = Instant::now();
-            let tally = suite.run(self.output == Form::Text);
-            let ended = Ended {
-                name: suite.name,
-                tally,
-                took: begun.elapsed(),
-            };
-            say(&format!(
-                "{}: {tally} in {:.1} s",
-                ended.name,
-                ended.took.as_secs_f64()
-            ));
-            if self.output == Form::Json {
-                println!("{}", ended.json());
-            }
-            results.push(ended);
-        }
-        results
-    }
 }
 
 /// How a suite ended.
@@ -119,6 +78,14 @@ struct Ended {
 }
 
 impl Ended {
+    fn new(name: &'static str, tally: Tally, begun: Instant) -> Self {
+        Self {
+            name,
+            tally,
+            took: begun.elapsed(),
+        }
+    }
+
     fn json(&self) -> serde_json::Value {
         serde_json::json!({
             "suite": self.name,

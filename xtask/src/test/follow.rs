@@ -6,22 +6,17 @@ use super::Tally;
 use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
-use std::io::{BufRead, BufReader, Write, stderr, stdout};
+use std::io::{BufRead, BufReader, Write};
 use std::process::{ChildStdout, Command, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
 /// Where the command's words go.
-type Sink = Box<dyn Write + Send>;
+pub(super) type Sink = Box<dyn Write + Send>;
 
 /// Runs the command and adds what it counted; one failure more where it ended badly without counting one.
-pub(super) fn follow(tally: &mut Tally, name: &str, command: &mut Command, is_shown: bool) {
-    let to: Sink = if is_shown {
-        Box::new(stdout())
-    } else {
-        Box::new(stderr())
-    };
+pub(super) fn follow(tally: &mut Tally, name: &str, command: &mut Command, to: Sink) {
     let (counted, ended) = within(command, to, TIME_MAX);
     *tally = *tally + counted;
     if let Err(why) = verdict(counted, ended) {
@@ -132,7 +127,7 @@ fn family(id: u32) -> Vec<u32> {
 }
 
 /// Longer than any suite takes from nothing on two slow cores.
-const TIME_MAX: Duration = Duration::from_secs(25 * 60);
+const TIME_MAX: Duration = Duration::from_secs(40 * 60);
 
 #[cfg(test)]
 mod tests {

@@ -1,7 +1,7 @@
 //! The suites and what each runs. How its words become numbers is up to [`super::follow`].
 
 use super::Tally;
-use super::follow::follow;
+use super::follow::{Sink, follow};
 use crate::{check, ebpf, fuzz, lab, tools, verifier, vlan};
 use anyhow::Result;
 use clap::ValueEnum;
@@ -18,6 +18,19 @@ pub(super) struct Suite {
     needs_speaker: bool,
     /// It talks to other BGP and BFD speakers, so they must be installed.
     needs_routers: bool,
+    /// What it leaves of the processors, and whether it minds others.
+    pub(super) pace: Pace,
+}
+
+/// How a suite gets on with others at the same time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Pace {
+    /// It wants the machine for itself.
+    Alone,
+    /// It mostly waits, and what it runs goes before whatever is idle.
+    Waits,
+    /// It needs nothing but processor time, and judges nothing by the clock.
+    Computes,
 }
 
 /// How a suite is run.
@@ -42,6 +55,7 @@ pub(super) const SUITES: &[Suite] = &[
         work: Work::Check,
         needs_speaker: true,
         needs_routers: false,
+        pace: Pace::Alone,
     },
     Suite {
         name: "unit",
@@ -62,6 +76,7 @@ pub(super) const SUITES: &[Suite] = &[
         ]),
         needs_speaker: true,
         needs_routers: true,
+        pace: Pace::Alone,
     },
     Suite {
         name: "model",
@@ -69,6 +84,7 @@ pub(super) const SUITES: &[Suite] = &[
         work: Work::Cargo(&["-p", "model-tests"]),
         needs_speaker: false,
         needs_routers: false,
+        pace: Pace::Alone,
     },
     Suite {
         name: "sim",
@@ -76,6 +92,7 @@ pub(super) const SUITES: &[Suite] = &[
         work: Work::Cargo(&["--profile", "sim", "-p", "sim"]),
         needs_speaker: false,
         needs_routers: false,
+        pace: Pace::Computes,
     },
     Suite {
         name: "api",
@@ -83,6 +100,7 @@ pub(super) const SUITES: &[Suite] = &[
         work: Work::Cargo(&["-p", "api-tests"]),
         needs_speaker: true,
         needs_routers: false,
+        pace: Pace::Alone,
     },
     Suite {
         name: "ebpf-asan",
@@ -90,6 +108,7 @@ pub(super) const SUITES: &[Suite] = &[
         work: Work::Sanitizer,
         needs_speaker: false,
         needs_routers: false,
+        pace: Pace::Alone,
     },
     Suite {
         name: "kernel",
@@ -104,6 +123,7 @@ pub(super) const SUITES: &[Suite] = &[
         ]),
         needs_speaker: true,
         needs_routers: false,
+        pace: Pace::Alone,
     },
     Suite {
         name: "verifier",
@@ -111,6 +131,7 @@ pub(super) const SUITES: &[Suite] = &[
         work: Work::Verifier,
         needs_speaker: false,
         needs_routers: false,
+        pace: Pace::Alone,
     },
     Suite {
         name: "vlan",
@@ -118,6 +139,7 @@ pub(super) const SUITES: &[Suite] = &[
         work: Work::Vlan,
         needs_speaker: true,
         needs_routers: false,
+        pace: Pace::Alone,
     },
     Suite {
         name: "lab",
@@ -133,6 +155,7 @@ pub(super) const SUITES: &[Suite] = &[
         ]),
         needs_speaker: true,
         needs_routers: false,
+        pace: Pace::Waits,
     },
     Suite {
         name: "interop",
@@ -149,6 +172,7 @@ pub(super) const SUITES: &[Suite] = &[
         needs_speaker: true,
         // The lab takes its own apart and installs none.
         needs_routers: false,
+        pace: Pace::Waits,
     },
 ];
 
@@ -167,8 +191,8 @@ pub(super) fn prepare(suites: &[&Suite]) -> Result<()> {
 }
 
 impl Suite {
-    /// Runs it; what it prints goes to standard output if `is_shown` there, else to standard error.
-    pub(super) fn run(&self, is_shown: bool) -> Tally {
+    /// Runs it; what it prints goes to `sink`.
+    pub(super) fn run(&self, sink: Sink) -> Tally {
         let mut tally = Tally::default();
         match self.work {
             Work::Check => return check::run(check::Step::value_variants()),
@@ -177,7 +201,7 @@ impl Suite {
                 cargo
                     .args(["test", "--quiet", "--no-fail-fast", "--locked"])
                     .args(arguments);
-                follow(&mut tally, self.name, &mut cargo, is_shown);
+                follow(&mut tally, self.name, &mut cargo, sink);
             }
             Work::Verifier => {
                 for (kernel, result) in verifier::verify() {
@@ -191,7 +215,7 @@ impl Suite {
             }
             Work::Sanitizer => {
                 let mut tests = ebpf::sanitized_tests();
-                follow(&mut tally, self.name, &mut tests, is_shown);
+                follow(&mut tally, self.name, &mut tests, sink);
                 for (target, result) in fuzz::fuzz() {
                     tally.count(&target, result);
                 }
