@@ -13,6 +13,7 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -97,6 +98,30 @@ pub fn prepare() -> Result<()> {
 pub fn program(name: &str) -> Result<PathBuf> {
     let found = output(Command::new("which").arg(name))?;
     Ok(PathBuf::from(found.trim()))
+}
+
+/// Does something for each of several machines, as many at a time as there are processors, since a machine has one; what came of each in
+/// their order.
+pub fn for_each<M: Sync, R: Send>(machines: &[M], run: impl Fn(&M) -> R + Sync) -> Vec<R> {
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let turns = std::iter::from_fn(|| {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            machines.get(at).map(|machine| (at, run(machine)))
+        });
+        turns.collect::<Vec<_>>()
+    };
+    let workers = thread::available_parallelism().map_or(1, usize::from);
+    let mut results: Vec<_> = thread::scope(|scope| {
+        let workers: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
+        let results = workers.into_iter().map(|worker| match worker.join() {
+            Ok(results) => results,
+            Err(panic) => std::panic::resume_unwind(panic),
+        });
+        results.flatten().collect()
+    });
+    results.sort_unstable_by_key(|(at, _)| *at);
+    results.into_iter().map(|(_, result)| result).collect()
 }
 
 impl Kernel {
@@ -318,5 +343,23 @@ fn unpacked(module: &Path, to: &Path) -> Result<()> {
 }
 
 const RELEASE: &str = "heliograph-kernel: ";
-const BOOT_TIME_MAX: Duration = Duration::from_secs(480);
+const BOOT_TIME_MAX: Duration = Duration::from_secs(1_200);
 const LINES_SHOWN: usize = 60;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_machine_has_one_turn_and_results_keep_their_order() {
+        let machines: Vec<u64> = (0..20).collect();
+        let results = for_each(&machines, |machine| {
+            // The first are done last.
+            thread::sleep(Duration::from_millis(20 - machine));
+            machine * 2
+        });
+        let expected: Vec<u64> = machines.iter().map(|machine| machine * 2).collect();
+        assert_eq!(results, expected);
+        assert_eq!(for_each(&[0_u8; 0], |_| ()), []);
+    }
+}

@@ -18,24 +18,23 @@ const KERNELS: [(Kernel, &str); 3] = [
     (TRIXIE, "load:: frames::"),
 ];
 
-/// Boots each kernel in turn: what each is called, and why it failed if it did. One that the mirror does not have and that may
+/// Boots each kernel: what each is called, and why it failed if it did. One that the mirror does not have and that may
 /// be missing is only spoken of.
 pub fn verify() -> Vec<(String, Result<()>)> {
     let (object, suite) = match parts() {
         Ok(parts) => parts,
         Err(why) => return vec![("other kernels".to_owned(), Err(why))],
     };
-    let mut results = Vec::new();
-    for (kernel, filters) in &KERNELS {
+    let results = machine::for_each(&KERNELS, |(kernel, filters)| {
         let name = format!("kernel {}", kernel.name);
         let guest = guest(&object, &suite, filters);
         match guest.and_then(|guest| kernel.boot(&guest)) {
-            Ok(Some(console)) => results.push((name, verdict(&console))),
-            Ok(None) => {}
-            Err(why) => results.push((name, Err(why))),
+            Ok(Some(console)) => Some((name, verdict(&console))),
+            Ok(None) => None,
+            Err(why) => Some((name, Err(why))),
         }
-    }
-    results
+    });
+    results.into_iter().flatten().collect()
 }
 
 fn parts() -> Result<(PathBuf, PathBuf)> {

@@ -11,17 +11,15 @@ use anyhow::{Result, anyhow};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-/// Boots each kernel in turn: every check by the kernel's name and its own, and why it failed if it did.
+/// Boots each kernel: every check by the kernel's name and its own, and why it failed if it did.
 pub fn test() -> Vec<(String, Result<()>)> {
     let parts = parts();
     let (suite, programs) = match parts {
         Ok(parts) => parts,
         Err(why) => return vec![("vlan machines".to_owned(), Err(why))],
     };
-    KERNELS
-        .iter()
-        .flat_map(|kernel| on(kernel, &suite, &programs))
-        .collect()
+    let results = machine::for_each(&KERNELS, |kernel| on(kernel, &suite, &programs));
+    results.into_iter().flatten().collect()
 }
 
 fn parts() -> Result<(PathBuf, Vec<(PathBuf, String)>)> {
