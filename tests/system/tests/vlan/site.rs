@@ -1,9 +1,9 @@
 //! A node and a client with a wire and a VLAN between them, and a speaker on the node.
 
+use super::frames::Questions;
 use rustix::process::{Pid, Signal, kill_process};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -23,7 +23,7 @@ pub(crate) struct Wiring {
 }
 
 /// A network namespace with the commands of tests.
-pub(crate) struct Namespace(Netns);
+pub(crate) struct Namespace(pub(crate) Netns);
 
 /// The node, the client, and the speaker if it runs.
 pub(crate) struct Site {
@@ -33,6 +33,7 @@ pub(crate) struct Site {
     folder: PathBuf,
     options: Vec<String>,
     speaker: Option<Child>,
+    open: Questions,
 }
 
 impl Site {
@@ -76,6 +77,7 @@ impl Site {
             name,
             options: Vec::new(),
             speaker: None,
+            open: Questions::default(),
         };
         fs::create_dir_all(&site.folder).unwrap();
         fs::create_dir_all(site.bpffs()).unwrap();
@@ -213,10 +215,20 @@ impl Site {
     #[track_caller]
     pub(crate) fn held_on(&self, device: &str) {
         for vip in [VIP4, VIP6] {
-            self.eventually(&format!("{vip} answered on {device}"), || {
-                self.asked(vip, device).is_some()
-            });
+            self.answer(vip, device);
         }
+    }
+
+    /// Asks until somebody answers: with which hardware address. An emulated machine with much to do may keep the speaker from renewing its deadline in
+    /// time, and tools from hearing an answer in theirs.
+    #[track_caller]
+    pub(crate) fn answer(&self, vip: &str, device: &str) -> String {
+        let mut answer = None;
+        self.eventually(&format!("{vip} answered on {device}"), || {
+            answer = self.asked(vip, device);
+            answer.is_some()
+        });
+        answer.unwrap()
     }
 
     /// Asks once, by the client's tools: the hardware address that was answered with. What counts is what came over the wire,
@@ -232,12 +244,11 @@ impl Site {
         let seen = self.client.while_watching("eth0", || {
             output = self.client.attempt(&question).1;
         });
-        let answer = seen.lines().find(|line| is_answer(line, vip))?;
-        let has_tag = answer.contains("vlan 100, p 0");
-        assert_eq!(has_tag, device == "eth0.100", "asked on {device}: {answer}");
-        let mac = answer.split(' ').nth(1).unwrap();
-        assert!(output.to_lowercase().contains(mac), "{answer}\n{output}");
-        Some(mac.to_owned())
+        let mut answers = self.open.answers(&seen, vip).into_iter();
+        let answer = answers.find(|answer| answer.is_tagged == (device == "eth0.100"))?;
+        // What the tool did not wait for comes too late.
+        let is_in_time = output.to_lowercase().contains(&answer.mac);
+        is_in_time.then_some(answer.mac)
     }
 
     /// What `speaker ctl` prints for these words.
@@ -359,41 +370,6 @@ impl Namespace {
         let errors = String::from_utf8_lossy(&done.stderr);
         (done.status.success(), format!("{output}{errors}"))
     }
-
-    /// The frames of a device while something is done, one a line, with addresses and tags.
-    pub(crate) fn while_watching(&self, device: &str, work: impl FnOnce()) -> String {
-        let mut watching = self
-            .0
-            .command("tcpdump")
-            .args([
-                "--immediate-mode",
-                "-lenv",
-                "-nn",
-                "-Z",
-                "root",
-                "-i",
-                device,
-            ])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut says = BufReader::new(watching.stderr.take().unwrap());
-        let mut line = String::new();
-        while !line.contains("listening on") {
-            line.clear();
-            let read = says.read_line(&mut line).unwrap();
-            assert!(read > 0, "tcpdump did not begin to listen on {device}");
-        }
-        work();
-        thread::sleep(SETTLE);
-        watching.kill().unwrap();
-        watching.wait().unwrap();
-        let mut seen = Vec::new();
-        let mut output = watching.stdout.take().unwrap();
-        output.read_to_end(&mut seen).unwrap();
-        String::from_utf8_lossy(&seen).into_owned()
-    }
 }
 
 impl Drop for Namespace {
@@ -401,15 +377,6 @@ impl Drop for Namespace {
         let gone = self.0.delete();
         assert!(gone.is_ok() || thread::panicking(), "{gone:?}");
     }
-}
-
-/// Whether a frame answers for this address to one who asked, not to all.
-fn is_answer(line: &str, vip: &str) -> bool {
-    let is_advertisement =
-        line.contains("neighbor advertisement") && line.contains(&format!("tgt is {vip}"));
-    (is_advertisement || line.contains(&format!("Reply {vip} is-at")))
-        && !line.contains("> ff:ff:ff:ff:ff:ff")
-        && !line.contains("> 33:33:")
 }
 
 /// The speaker under test; an emulated machine says where it has it.
@@ -431,9 +398,7 @@ pub(crate) const VLAN_MAC: &str = "02:00:00:00:00:64";
 pub(crate) const BRIDGE_MAC: &str = "02:00:00:00:00:b0";
 
 /// An emulated machine is slow.
-const WAIT_MAX: Duration = Duration::from_secs(120);
-/// What was sent is written down by then.
-const SETTLE: Duration = Duration::from_millis(200);
+pub(crate) const WAIT_MAX: Duration = Duration::from_secs(120);
 
 const MANIFESTS: &str = r#"
 apiVersion: v1
