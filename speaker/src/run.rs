@@ -171,8 +171,7 @@ fn start(settings: &Settings, kernel: Kernel) -> Result<(Speaker, Parts)> {
         arp_setting,
     } = kernel;
     let tables = dataplane.tables()?;
-    let mirror = tables.read();
-    let mirror = mirror.context("failed to read the kernel's tables")?;
+    let mirror = begin::found(&tables)?;
     let decided = Stamp::default();
     let (say, said) = sync_channel(PULSE_WORDS);
     let (inbox, inputs) = sync_channel(INBOX);
@@ -182,7 +181,8 @@ fn start(settings: &Settings, kernel: Kernel) -> Result<(Speaker, Parts)> {
     // Of a deadline that passed nothing is held, whatever the tables say.
     let last_deadline = Time::from_ns(cell.load());
     let held = adopted.iter().filter(|_| now() < last_deadline);
-    let members = membership::parts(settings, sockets, held, inbox.clone(), board.clone())?;
+    let itself = begin::itself(settings)?;
+    let members = membership::parts(settings, &itself, sockets, held, (&inbox, &board));
     let keys = membership::keys(settings);
     let say = move |word| {
         // Two words at most are under way: a lapse, and the arming that answers it.
@@ -193,7 +193,7 @@ fn start(settings: &Settings, kernel: Kernel) -> Result<(Speaker, Parts)> {
         .context("failed to start the pulse thread")?;
     let listeners = sockets::found(&serving.0)?;
     let deadline = (last_deadline, pulse.is_adopted());
-    let agent = agent(settings, &mirror, listeners, deadline);
+    let agent = agent(settings, itself.local, &mirror, listeners, deadline);
     let (events_in, events) = mpsc::channel(EVENTS);
     let (views_in, views) = watch::channel(None);
     let (hands, ends) = Hands::new();

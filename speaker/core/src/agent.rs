@@ -68,6 +68,9 @@ pub struct Agent {
     failures: Failures,
     /// When the next hold-down ends.
     failures_due: Option<Time>,
+    /// It was told of its links, and so the program is on them as far as it goes. Before that nothing is decided: a plan for no links takes away what
+    /// the last process left.
+    has_heard_of_links: bool,
     /// Since when no link is usable.
     cut_off: Option<Time>,
     /// Who holds a group has a say in where it should be.
@@ -89,7 +92,7 @@ pub struct Agent {
 /// Where an [`Agent`] begins.
 #[derive(Clone, Debug)]
 pub struct Start {
-    /// What is known of this node.
+    /// What is known of this node. Its links too, if they are known: others hear of them, but nothing is decided before [`Input::Links`].
     pub local: Local,
     /// VIPs that its kernel was found to answer for, by the epoch of their taking.
     pub adopted: BTreeMap<Vip, Epoch>,
@@ -136,6 +139,7 @@ impl Agent {
             published: Arc::default(),
             failures: Failures::default(),
             failures_due: None,
+            has_heard_of_links: false,
             cut_off: None,
             goes_by_holders: false,
             watching: Watching::default(),
@@ -274,7 +278,7 @@ impl Agent {
     fn decide(&mut self, now: Time) {
         self.due = None;
         self.decided = Some(now);
-        if !self.world.is_synced() {
+        if !self.world.is_synced() || !self.has_heard_of_links {
             return;
         }
         if !plan::prepare(

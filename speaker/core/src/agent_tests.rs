@@ -209,6 +209,27 @@ fn nothing_is_applied_before_every_kind_is_synced() {
     assert_eq!(plans(&settle(&mut agent, now + SETTLE)), 1);
 }
 
+/// A plan for no links would take away what the last process left.
+#[test]
+fn nothing_is_applied_before_it_is_told_of_its_links() {
+    let now = Time::ms(1_000);
+    let adopted = BTreeMap::from([(vip(), Epoch(7))]);
+    let mut agent = agent(now, adopted, true);
+    let Input::Links { announcing, others } = links() else {
+        unreachable!()
+    };
+    agent.local.links = announcing;
+    agent.local.other_links = others;
+    agent.input(now, assignments());
+    for object in manifest::read("all.yaml", MANIFESTS, "metallb-system").objects {
+        agent.input(now, Input::Object(object));
+    }
+    assert_eq!(plans(&sync(&mut agent, now)), 0);
+    agent.input(now + SETTLE, links());
+    assert_eq!(plans(&settle(&mut agent, now + SETTLE)), 1);
+    assert_eq!(answering(&agent), Some(Epoch(7)));
+}
+
 #[test]
 fn l5_1_a_fresh_node_is_armed_before_it_takes() {
     let now = Time::ms(1000);

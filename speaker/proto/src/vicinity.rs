@@ -16,12 +16,11 @@ use std::sync::Arc;
 pub const INTERVAL: Span = Span::s(3);
 /// How soon one that has not answered yet is asked again.
 pub const RETRY: Span = Span::ms(200);
-/// So often one that has not answered yet is asked that soon.
+/// So often one that has not answered yet is asked that soon. The first account waits for that, and not for a time: a process that gets no processor
+/// hears no answers either.
 pub const RETRIES: u8 = 5;
 /// An answer counts for so long.
 pub const PROOF: Span = Span::s(10);
-/// The first account is given at the latest so long after the first list of anybody.
-pub const FIRST_ACCOUNT: Span = Span::s(1);
 /// Questions on one link in any one second at most: a thousand nodes in three seconds.
 pub const QUESTIONS_PER_SECOND_MAX: u64 = 400;
 const BURST_QUESTIONS: u64 = 50;
@@ -76,7 +75,7 @@ pub enum Input {
 pub enum Output {
     /// Ask.
     Ask(Question),
-    /// These are there; told when it changes, and first when everybody of the first list answered, or had time to.
+    /// These are there; told when it changes, and first when everybody who is looked for answered, or had time to.
     Known(Arc<BTreeSet<Neighbour>>),
 }
 
@@ -99,8 +98,8 @@ pub struct Vicinity {
     states: BTreeMap<Neighbour, State>,
     by_place: BTreeMap<Place, Vec<Neighbour>>,
     lanes: Lanes<Neighbour>,
-    /// When the first account is due; `None`: it was given, or nobody was asked yet.
-    account_due: Option<Time>,
+    /// Somebody was looked for; before that there is no account.
+    is_used: bool,
     told: Option<Arc<BTreeSet<Neighbour>>>,
     counts: Counts,
     outputs: VecDeque<Output>,
@@ -118,6 +117,11 @@ impl State {
     fn is_proved(&self, now: Time) -> bool {
         self.answered.is_some_and(|at| now < at + PROOF)
     }
+
+    /// It answered, or had time to.
+    fn is_clear(&self, now: Time) -> bool {
+        self.is_proved(now) || self.tries > RETRIES
+    }
 }
 
 impl Default for Vicinity {
@@ -133,7 +137,7 @@ impl Vicinity {
             states: BTreeMap::new(),
             by_place: BTreeMap::new(),
             lanes: Lanes::new(Pace::new(QUESTIONS_PER_SECOND_MAX, BURST_QUESTIONS)),
-            account_due: None,
+            is_used: false,
             told: None,
             counts: Counts::default(),
             outputs: VecDeque::new(),
@@ -174,9 +178,7 @@ impl Vicinity {
         for (key, gone) in old {
             self.lanes.remove(key.ifindex, gone.due, key);
         }
-        if self.told.is_none() && self.account_due.is_none() {
-            self.account_due = Some(now + FIRST_ACCOUNT);
-        }
+        self.is_used = true;
         self.account(now);
     }
 
@@ -222,12 +224,8 @@ impl Vicinity {
     fn account(&mut self, now: Time) {
         let proved = self.states.iter().filter(|(_, state)| state.is_proved(now));
         let proved: BTreeSet<Neighbour> = proved.map(|(key, _)| *key).collect();
-        if let Some(due) = self.account_due {
-            if now < due && proved.len() < self.states.len() {
-                return;
-            }
-            self.account_due = None;
-        } else if self.told.is_none() {
+        let is_ready = || self.states.values().all(|state| state.is_clear(now));
+        if self.told.is_none() && !(self.is_used && is_ready()) {
             return;
         }
         if self.told.as_deref() == Some(&proved) {
@@ -273,7 +271,6 @@ impl Machine for Vicinity {
     fn deadline(&self) -> Option<(Time, &'static str)> {
         let all = [
             self.lanes.deadline().map(|due| (due, "question")),
-            self.account_due.map(|due| (due, "account")),
             self.runs_out().map(|due| (due, "proof")),
         ];
         all.into_iter().flatten().min_by_key(|(due, _)| *due)

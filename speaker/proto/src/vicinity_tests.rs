@@ -130,6 +130,31 @@ fn the_first_account_waits_for_the_silent_but_not_long() {
     assert_eq!(world.known(), [(1_000, vec![1])]);
 }
 
+/// What is late on a busy machine is this process, and the answers wait for it.
+#[test]
+fn who_was_not_asked_again_had_no_time_to_answer() {
+    let mut world = World::new(&[]);
+    world.input(Input::LookFor(targets(&[1])));
+    world.now = Time::ms(5_000);
+    world.machine.expire(world.now);
+    world.drain();
+    assert_eq!(world.known(), []);
+    world.input(Input::Heard((Vip(ip(1)), LINK), mac(1)));
+    assert_eq!(world.known(), [(5_000, vec![1])]);
+}
+
+#[test]
+fn who_is_added_before_the_first_account_is_in_it() {
+    let mut world = World::new(&[1]);
+    world.input(Input::LookFor(targets(&[2])));
+    world.pass(Span::ms(900));
+    world.input(Input::LookFor(targets(&[2, 3])));
+    world.pass(Span::ms(900));
+    assert_eq!(world.known(), []);
+    world.input(Input::Heard((Vip(ip(3)), LINK), mac(3)));
+    assert_eq!(world.known(), [(1_800, vec![3])]);
+}
+
 #[test]
 fn a_list_of_nobody_has_an_account_at_once() {
     let mut world = World::new(&[]);

@@ -67,6 +67,8 @@ impl Watcher {
             let due = self.machine.deadline().map(|(at, _)| at.since(now()));
             let is_used = self.known.is_some();
             tokio::select! {
+                // What was heard comes before what is due: on a busy machine both wait.
+                biased;
                 changed = self.means.orders.changed() => {
                     if changed.is_err() {
                         return Ok(());

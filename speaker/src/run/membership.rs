@@ -3,6 +3,7 @@
 //! Tasks that may hang without harm: without news the thread goes on with what it was last told.
 
 use super::Speaker;
+use super::begin::Itself;
 use super::cluster::Link;
 use crate::drive::chance;
 use crate::drive::clock::{now, pause};
@@ -10,11 +11,11 @@ use crate::drive::decide::View;
 use crate::drive::members_board::MembersBoard;
 use crate::drive::membership::{Heard, Parts};
 use crate::drive::pulse::PulseHandle;
+use crate::edge::Links;
 use crate::edge::gossip::{Keys, SecretPlace, Sockets, follow_secret};
-use crate::edge::{Links, links_now};
 use crate::settings::Settings;
 use crate::settings::members::MemberSettings;
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use speaker_core::agent::Input;
 use speaker_core::members::node_id;
 use speaker_core::{Kind, Local, World, meeting};
@@ -30,23 +31,15 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 /// What the thread begins with. Others hear at once by which hardware this node goes on: to whom a restart is none, its links are none that went.
-///
-/// # Errors
-/// When the kernel does not tell the links.
 pub(super) fn parts<'a>(
     settings: &Settings,
+    itself: &Itself,
     sockets: Sockets,
     held: impl Iterator<Item = (&'a Vip, &'a Epoch)>,
-    inbox: SyncSender<Input>,
-    board: MembersBoard,
-) -> Result<Parts> {
-    let links = links_now(&settings.excluded).context("failed to read the links")?;
-    let local = Local {
-        rules: settings.rules.clone(),
-        links: links.announcing,
-        ..Local::new(settings.node.clone())
-    };
-    let addresses = own_addresses(&settings.members, &World::default(), &local);
+    (inbox, board): (&SyncSender<Input>, &MembersBoard),
+) -> Parts {
+    let Itself { local, macs } = itself;
+    let addresses = own_addresses(&settings.members, &World::default(), local);
     let holding = |(vip, epoch): (&Vip, &Epoch)| {
         let state = HeldState::Holding;
         (
@@ -60,11 +53,12 @@ pub(super) fn parts<'a>(
     let start = Start {
         me: node_id(&settings.node),
         boot: Boot(chance::bytes()),
-        profile: Arc::new(meeting::profile(&local, addresses, &links.macs, false)),
+        profile: Arc::new(meeting::profile(local, addresses, macs, false)),
         held: Arc::new(held.map(holding).collect()),
         seed: u64::from_ne_bytes(chance::bytes()),
         now: now(),
     };
+    let inbox = inbox.clone();
     let hear = move |heard| {
         let input = match heard {
             Heard::Roster(roster) => Input::Roster(roster),
@@ -72,12 +66,12 @@ pub(super) fn parts<'a>(
         };
         inbox.try_send(input).is_ok()
     };
-    Ok(Parts {
+    Parts {
         start,
         sockets,
         hear: Box::new(hear),
-        board,
-    })
+        board: board.clone(),
+    }
 }
 
 /// The keys, if they are there already: a deadline that is adopted lasts half a second.

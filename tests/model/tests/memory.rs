@@ -123,6 +123,11 @@ fn node_with_services() -> Agent {
         ..Roster::default()
     };
     agent.input(NOW, agent::Input::Roster(Arc::new(alone)));
+    let links = agent::Input::Links {
+        announcing: BTreeMap::new(),
+        others: BTreeSet::new(),
+    };
+    agent.input(NOW, links);
     let texts = (0..SERVICES).map(service);
     for text in std::iter::once(SETTING.to_owned()).chain(texts) {
         for object in manifest::read("f", &text, manifest::DEFAULT_NAMESPACE).objects {

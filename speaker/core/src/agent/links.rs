@@ -17,7 +17,8 @@ impl Agent {
         announcing: BTreeMap<LinkName, Link>,
         others: BTreeSet<LinkName>,
     ) {
-        if self.local.links == announcing && self.local.other_links == others {
+        let is_first = !std::mem::replace(&mut self.has_heard_of_links, true);
+        if !is_first && self.local.links == announcing && self.local.other_links == others {
             return;
         }
         self.local.links = announcing;

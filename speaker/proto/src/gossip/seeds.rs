@@ -154,7 +154,10 @@ impl Gossip {
         }
         // Asked with every datagram of a start: what costs least comes first.
         let is_alone = self.live.len() == 1;
-        let is_held_known = |peer: &Peer| !peer.is_alive() || peer.held.version(peer.boot) > 0;
+        // Without its profile the roster does not name it, and what it holds neither.
+        let is_held_known = |peer: &Peer| {
+            !peer.is_alive() || (peer.held.version(peer.boot) > 0 && peer.profile.value.is_some())
+        };
         let is_quiet = || self.seeds.silent_until().is_some_and(|until| now >= until);
         (self.seeds.is_synced || is_alone) && self.peers.values().all(is_held_known) && is_quiet()
     }

@@ -105,6 +105,23 @@ fn l3_1c_a_newcomer_is_settled_when_it_knows_what_all_hold() {
     assert_eq!(held(&cluster, new, 1).as_deref(), Some(&holding(3_000, 1)));
 }
 
+/// What it says of itself may come later than what it holds.
+#[test]
+fn l3_1c_whose_profile_is_not_there_yet_is_waited_for() {
+    for seed in 0..40 {
+        let mut cluster = Cluster::settled(seed, Net::lan(0.0), 4);
+        let new = cluster.add();
+        cluster.nodes[new].seeds = cluster.nodes[..4].iter().map(|node| node.address).collect();
+        cluster.net.loss = 0.3;
+        cluster.start(new);
+        cluster.run_until(Span::s(9), "it is settled", |c| {
+            c.nodes[new].roster.is_settled
+        });
+        let known = cluster.nodes[new].roster.members.len();
+        assert_eq!(known, 4, "seed {seed}");
+    }
+}
+
 #[test]
 fn l3_1c_silent_seeds_are_waited_for() {
     let mut cluster = Cluster::new(4, Net::lan(0.0));

@@ -94,18 +94,20 @@ fn until_spread(lab: &TestLab, vip: IpAddr, announcing: &[&str], over: &[&str]) 
         let seen = ways(lab, vip);
         let told = announcing.iter().map(|node| steer(lab, node, vip));
         let told: Vec<Value> = told.collect();
-        let is_spread = |told: &Value| {
-            let rows = told["nodes"].as_array().cloned().unwrap_or_default();
-            let sharing = rows.iter().filter(|row| row["weight"] != 0);
-            let sharing: BTreeSet<_> = sharing.filter_map(|row| row["node"].as_str()).collect();
-            told["is_spread"] == true && sharing == over
-        };
-        match seen == nodes && told.iter().all(is_spread) {
+        match seen == nodes && told.iter().all(|told| is_spread(told, &over)) {
             true => Ok(()),
             false => Err(format!("{seen:?} {told:?}")),
         }
     });
     settled.unwrap_or_else(|why| panic!("they announce it and spread it: {why}"));
+}
+
+/// Whether it is spread over exactly these nodes, by what a node tells of it.
+fn is_spread(told: &Value, over: &BTreeSet<&str>) -> bool {
+    let rows = told["nodes"].as_array().cloned().unwrap_or_default();
+    let sharing = rows.iter().filter(|row| row["weight"] != 0);
+    let sharing: BTreeSet<_> = sharing.filter_map(|row| row["node"].as_str()).collect();
+    told["is_spread"] == true && sharing == *over
 }
 
 /// The words of an answer.

@@ -2,8 +2,9 @@
 
 use super::{until_spread, visitor, with_echo};
 use crate::encap::{ELSEWHERE, behind_the_router, tunnelled};
-use crate::moves::{Talk, open, talk_until};
+use crate::moves::{Talk, open, open_until, talk_until};
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::net::{IpAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -84,6 +85,60 @@ fn a_node_on_another_segment_serves_what_routes_bring_and_a_drain_breaks_nothing
     none_broke(&lab, "n3 was drained, n2 is elsewhere", &echoes, &talks);
 }
 
+/// To the others it is dead meanwhile, and they give its share away, but for the connections that it has.
+#[test]
+fn a_speaker_may_be_killed_and_be_back_and_no_connection_breaks() {
+    let (mut lab, _frr) = with_echo("spread", &[]);
+    lab.start_speakers().unwrap();
+    let echoes = spread(&lab);
+    let streams = opened(&lab, &echoes);
+    let visitor = visitor(&lab);
+    let rest = ["n2", "n3"];
+    let mut later = Vec::new();
+    let talks = under_traffic(streams, |stop| {
+        thread::sleep(WHILE);
+        lab.speaker("n1").unwrap().kill().unwrap();
+        for echo in &echoes {
+            until_shared(&lab, echo.vip, &rest, &rest);
+        }
+        later = thread::scope(|scope| {
+            let visitor = &visitor;
+            let open = move |at| visitor.enter(|| open_until(at, stop)).unwrap();
+            let fresh = echoes.iter().map(|echo| echo.address());
+            let fresh: Vec<_> = fresh.map(|at| scope.spawn(move || open(at))).collect();
+            let _ended = Ended(stop);
+            thread::sleep(WHILE);
+            lab.start_speaker("n1").unwrap();
+            for echo in &echoes {
+                until_spread(&lab, echo.vip, &NODES, &NODES);
+            }
+            thread::sleep(WHILE);
+            stop.store(true, Ordering::Relaxed);
+            let fresh = fresh.into_iter().map(|talk| talk.join().unwrap());
+            fresh.collect()
+        });
+    });
+    none_broke(&lab, "n1's speaker was killed", &echoes, &talks);
+    none_broke(&lab, "it was away and is back", &echoes, &later);
+    assert!(later.iter().all(|talk| talk.all > 20), "{later:?}");
+}
+
+/// Waits until each of these nodes spreads an address over exactly those.
+#[track_caller]
+fn until_shared(lab: &TestLab, vip: IpAddr, nodes: &[&str], over: &[&str]) {
+    let over: BTreeSet<&str> = over.iter().copied().collect();
+    lab.eventually("they spread it over those that are left", || {
+        let told: Vec<Value> = nodes
+            .iter()
+            .map(|node| super::steer(lab, node, vip))
+            .collect();
+        match told.iter().all(|told| super::is_spread(told, &over)) {
+            true => Ok(()),
+            false => Err(told),
+        }
+    });
+}
+
 /// The addresses of the echo, once all nodes announce them and spread them over each other.
 #[track_caller]
 fn spread(lab: &TestLab) -> Vec<Frontend> {
@@ -105,6 +160,15 @@ fn opened(lab: &TestLab, echoes: &[Frontend]) -> Vec<Vec<TcpStream>> {
     echoes.iter().map(open).collect()
 }
 
+/// Has the talking end also where a test fails, which would wait for it for ever.
+struct Ended<'a>(&'a AtomicBool);
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// What becomes of connections while `f` runs, which says when they have talked enough.
 fn under_traffic(streams: Vec<Vec<TcpStream>>, f: impl FnOnce(&AtomicBool)) -> Vec<Talk> {
     let stop = AtomicBool::new(false);
@@ -112,6 +176,7 @@ fn under_traffic(streams: Vec<Vec<TcpStream>>, f: impl FnOnce(&AtomicBool)) -> V
         let stop = &stop;
         let talk = |streams| scope.spawn(move || talk_until(streams, stop));
         let talks: Vec<_> = streams.into_iter().map(talk).collect();
+        let _ended = Ended(stop);
         f(stop);
         let talks = talks.into_iter().map(|talk| talk.join().unwrap());
         talks.collect()
