@@ -40,6 +40,7 @@ use rustix::process::Signal;
 use speaker::{Source, Speaker};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -329,6 +330,21 @@ impl Lab {
     /// The namespaces and addresses.
     pub fn topology(&self) -> &Topology {
         &self.topology
+    }
+
+    /// Puts one more host on the switch.
+    ///
+    /// # Errors
+    /// When its name is taken, or a link, an address or a setting is refused.
+    pub fn plug_in(&mut self, name: &str, v4: Ipv4Addr, v6: Ipv6Addr) -> Result<Netns> {
+        let netns = Netns::named(format!("{}-{name}", self.options.prefix));
+        self.note(|record| record.namespaces.push(netns.name().to_owned()))?;
+        netns.create()?;
+        netns.sysctl(topology::EVERYWHERE)?;
+        netns.ip("link set lo up")?;
+        self.topology.plug(&netns, name, "eth0")?;
+        netns.ip(&topology::addresses("eth0", v4, v6))?;
+        Ok(netns)
     }
 
     /// The lab's own folder.

@@ -340,20 +340,6 @@ fn station(netns: Netns, v4: Ipv4Addr, v6: Ipv6Addr) -> Result<(Netns, Asker)> {
     Ok((netns, Asker { mac, v4, v6 }))
 }
 
-impl Lab {
-    /// Puts one more host on the switch.
-    fn plug_in(&mut self, name: &str, v4: Ipv4Addr, v6: Ipv6Addr) -> Result<Netns> {
-        let netns = Netns::named(format!("{}-{name}", self.options.prefix));
-        self.note(|record| record.namespaces.push(netns.name().to_owned()))?;
-        netns.create()?;
-        netns.sysctl(super::topology::EVERYWHERE)?;
-        netns.ip("link set lo up")?;
-        self.topology.plug(&netns, name, "eth0")?;
-        netns.ip(&super::topology::addresses("eth0", v4, v6))?;
-        Ok(netns)
-    }
-}
-
 /// From what costs nothing to what costs most.
 const TOUR: &[&str] = &["restart", "drain", "kill", "cut-node"];
 const SECONDS: u64 = 3;

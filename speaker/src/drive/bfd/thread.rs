@@ -87,8 +87,13 @@ impl Thread {
         self.wake.wait(ears, due);
         let turn = now();
         self.late_turns += u64::from(turn.since(due) > LATE);
+        self.work(turn)
+    }
+
+    /// What there is to do in a turn that began then.
+    fn work(&mut self, turn: Time) -> bool {
         // What came meanwhile, before anybody is found late.
-        self.hear(turn);
+        self.hear();
         if !self.obey(turn) {
             return false;
         }
@@ -113,7 +118,7 @@ impl Thread {
     }
 
     /// Takes in packets, of each socket in turn, and not for ever.
-    fn hear(&mut self, turn: Time) {
+    fn hear(&mut self) {
         let mut buffer = [0; BUFFER_BYTES];
         let mut left = HEARD_PER_TURN;
         let ranges: Vec<Range> = self.ears.keys().cloned().collect();
@@ -136,8 +141,10 @@ impl Thread {
                     .and_then(|packet| Ok((self.table.whose(&heard, range, &packet)?, packet)));
                 match whose {
                     Ok((id, packet)) => {
-                        self.table.input(turn, id, Input::Packet(packet));
-                        self.drain(turn, id);
+                        // It may have come after the turn began, if the thread was held up since: by then its sender was alive.
+                        let heard = now();
+                        self.table.input(heard, id, Input::Packet(packet));
+                        self.drain(heard, id);
                     }
                     Err(why) => *self.discarded.entry(why).or_default() += 1,
                 }
@@ -344,3 +351,7 @@ const RETRY: Span = Span::s(1);
 const HEARD_PER_TURN: usize = 4096;
 /// No packet that is taken is longer than 24 bytes; those with authentication have up to 52.
 const BUFFER_BYTES: usize = 128;
+
+#[cfg(test)]
+#[path = "thread_tests.rs"]
+mod tests;

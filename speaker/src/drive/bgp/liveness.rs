@@ -41,6 +41,16 @@ impl Watched {
             .collect()
     }
 
+    /// The peer that is there by an event.
+    pub(super) fn found(&self, event: &Event) -> Option<&PeerName> {
+        match event {
+            Event::Changed(key, change) if change.state == State::Up => {
+                self.0.get(key).map(|(peer, _)| peer)
+            }
+            Event::Changed(..) | Event::Left(_) => None,
+        }
+    }
+
     /// The peer that an event is the loss of. One that says of itself that it is administratively down has not failed (RFC 5882 §3.2).
     pub(super) fn loss(&self, event: &Event) -> Option<Loss> {
         let Event::Changed(key, change) = event else {
@@ -110,17 +120,34 @@ mod tests {
     }
 
     fn loss(state: State, peer: State, is_new_peer: bool) -> Option<Loss> {
-        let watched = Watched(BTreeMap::from([(
-            key(),
-            (PeerName::from("router"), Settings::default()),
-        )]));
+        watched().loss(&changed(state, peer, is_new_peer))
+    }
+
+    fn watched() -> Watched {
+        let router = (PeerName::from("router"), Settings::default());
+        Watched(BTreeMap::from([(key(), router)]))
+    }
+
+    fn changed(state: State, peer: State, is_new_peer: bool) -> Event {
         let change = Change {
             state,
             diagnostic: Diagnostic::TIMED_OUT,
             peer,
             is_new_peer,
         };
-        watched.loss(&Event::Changed(key(), change))
+        Event::Changed(key(), change)
+    }
+
+    #[test]
+    fn a_peer_that_comes_up_is_found_and_no_other() {
+        let watched = watched();
+        let found = |event| watched.found(&event).map(|name| &*name.0);
+        assert_eq!(
+            found(changed(State::Up, State::Init, false)),
+            Some("router")
+        );
+        assert_eq!(found(changed(State::Down, State::Down, false)), None);
+        assert_eq!(found(Event::Left(key())), None);
     }
 
     #[test]

@@ -34,6 +34,8 @@ pub(super) enum Order {
     Resume(Done),
     /// The peer dialled this.
     Accepted(TcpStream),
+    /// BFD has the peer up.
+    BfdUp,
     /// BFD lost the peer.
     BfdDown {
         /// The peer's discriminator is another one than before.
@@ -339,6 +341,7 @@ impl Task {
             Some(Order::Pause(text, done)) => (Input::Pause(text), Some(done)),
             Some(Order::Resume(done)) => (Input::Resume, Some(done)),
             Some(Order::Accepted(stream)) => return self.accepted(stream),
+            Some(Order::BfdUp) => (Input::BfdUp, None),
             Some(Order::BfdDown {
                 is_peer_anew,
                 detection,

@@ -181,6 +181,10 @@ impl Sessions {
     }
 
     async fn heard(&mut self, event: &bfd::Event) {
+        let found = self.watched.found(event);
+        if let Some(peer) = found.and_then(|name| self.peers.get(name)) {
+            peer.order(Order::BfdUp).await;
+        }
         let Some(loss) = self.watched.loss(event) else {
             return;
         };

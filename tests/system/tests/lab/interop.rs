@@ -4,6 +4,8 @@
 
 #[path = "interop/apart.rs"]
 mod apart;
+#[path = "interop/dead_router.rs"]
+mod dead_router;
 #[path = "interop/fields.rs"]
 mod fields;
 #[path = "interop/flaps.rs"]
@@ -38,6 +40,8 @@ mod stops;
 mod traffic;
 #[path = "interop/unnumbered.rs"]
 mod unnumbered;
+#[path = "interop/wire.rs"]
+mod wire;
 
 use serde_json::Value;
 use system_tests::lab::TestLab;

@@ -32,10 +32,25 @@ impl Frr {
     /// When the lab has no router's namespace, or a daemon does not come up.
     pub fn start(lab: &mut Lab, bgpd: &str, bfdd: &str) -> Result<Self> {
         let netns = lab.topology().router.clone();
+        let netns = netns.context("the lab has no router")?;
+        Self::start_in(lab, netns, "frr", bgpd, bfdd)
+    }
+
+    /// The same in any namespace, under a name that no other router of the lab has.
+    ///
+    /// # Errors
+    /// When a daemon does not come up.
+    pub fn start_in(
+        lab: &mut Lab,
+        netns: Netns,
+        name: &str,
+        bgpd: &str,
+        bfdd: &str,
+    ) -> Result<Self> {
         let mut frr = Self {
             routers: Routers::ensure()?,
-            netns: netns.context("the lab has no router")?,
-            daemons: Daemons::new(lab, "frr")?,
+            daemons: Daemons::new(lab, name)?,
+            netns,
         };
         frr.daemons.write("vtysh.conf", VTYSH)?;
         // One before may have left it.

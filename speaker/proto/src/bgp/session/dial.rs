@@ -37,6 +37,13 @@ impl Session {
         self.wait = Some(Wait::Retry(self.now + retry));
     }
 
+    /// Who was waited for is there. A dial that is under way began before that, and its next packet may be long in coming.
+    pub(super) fn bfd_up(&mut self) {
+        if self.connections.is_empty() && matches!(self.wait, Some(Wait::Retry(_))) {
+            self.dial();
+        }
+    }
+
     /// Gives up a dial that is under way.
     pub(super) fn stop_dialling(&mut self) {
         if std::mem::take(&mut self.is_dialling) {

@@ -288,6 +288,7 @@ impl Machine for Session {
                 is_peer_anew,
                 detection,
             } => self.bfd_down(is_peer_anew, detection),
+            Input::BfdUp => self.bfd_up(),
             Input::Routes {
                 routes,
                 is_complete,

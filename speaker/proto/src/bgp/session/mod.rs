@@ -116,6 +116,8 @@ pub enum Input {
         /// The detection time of the BFD session.
         detection: Span,
     },
+    /// BFD has the peer up: where it is not connected it is dialled at once, whatever else was waited for.
+    BfdUp,
     /// What the peer is to be told.
     Routes {
         /// All of it.

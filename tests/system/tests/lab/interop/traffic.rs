@@ -63,21 +63,27 @@ fn a_restart_and_a_crash_of_the_only_speaker_cost_no_datagram_at_a_router_that_k
 /// FRR with a session to each node over IPv4, and the echo service in the routed pool.
 #[track_caller]
 fn up(spec: &str, neighbour: &str, bfdd: &str) -> (TestLab, Frr, Frontend) {
-    let manifest = format!("{POOL}{}", peer("router", "192.0.2.1", spec));
-    let into_pool = "  annotations:\n    metallb.io/address-pool: routed\n";
-    let of = |name: &str| format!("  name: {name}\n  namespace: default\n  annotations:\n");
-    let within = |name: &str| of(name).replace("  annotations:\n", into_pool);
-    let [tcp, udp] = ["echo-tcp", "echo-udp"].map(|name| (of(name), within(name)));
-    let mut lab = TestLab::routed(&[
-        ("bgp.yaml", "", &manifest),
-        ("echo.yaml", &tcp.0, &tcp.1),
-        ("echo.yaml", &udp.0, &udp.1),
-    ]);
+    let mut lab = routed_echo(&peer("router", "192.0.2.1", spec));
     let config = bgpd(&lab, neighbour);
     let frr = Frr::start(&mut lab, &config, bfdd).unwrap();
     lab.start_speakers().unwrap();
     let echo = lab.frontends_of("default/echo-udp").remove(0);
     (lab, frr, echo)
+}
+
+/// The lab with a router's namespace, these peers, and the echo service in the routed pool.
+#[track_caller]
+pub(super) fn routed_echo(peers: &str) -> TestLab {
+    let manifest = format!("{POOL}{peers}");
+    let into_pool = "  annotations:\n    metallb.io/address-pool: routed\n";
+    let of = |name: &str| format!("  name: {name}\n  namespace: default\n  annotations:\n");
+    let within = |name: &str| of(name).replace("  annotations:\n", into_pool);
+    let [tcp, udp] = ["echo-tcp", "echo-udp"].map(|name| (of(name), within(name)));
+    TestLab::routed(&[
+        ("bgp.yaml", "", &manifest),
+        ("echo.yaml", &tcp.0, &tcp.1),
+        ("echo.yaml", &udp.0, &udp.1),
+    ])
 }
 
 /// Flows from behind the router, each of which has been answered.
@@ -89,7 +95,7 @@ fn flowing(lab: &TestLab, echo: &Frontend) -> Traffic {
 }
 
 /// Does something while traffic runs, which also ends when that fails.
-fn under_load<T>(traffic: &Traffic, act: impl FnOnce() -> T) -> (T, Tally) {
+pub(super) fn under_load<T>(traffic: &Traffic, act: impl FnOnce() -> T) -> (T, Tally) {
     struct Ends<'a>(&'a AtomicBool);
     impl Drop for Ends<'_> {
         fn drop(&mut self) {

@@ -14,6 +14,7 @@ enum Event {
     Read(usize, bool),
     Kill(usize),
     Bfd(usize),
+    BfdUp(usize),
     Refresh(usize),
     Configure(usize, u8, u16, bool),
     Junk(usize, Vec<u8>),
@@ -31,6 +32,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => (end(), any::<bool>()).prop_map(|(end, is)| Event::Read(end, is)),
         1 => end().prop_map(Event::Kill),
         1 => end().prop_map(Event::Bfd),
+        1 => end().prop_map(Event::BfdUp),
         1 => end().prop_map(Event::Refresh),
         1 => (end(), 1..9_u8, 3..20_u16, any::<bool>())
             .prop_map(|(end, id, hold, is_graceful)| Event::Configure(end, id, hold, is_graceful)),
@@ -111,6 +113,7 @@ impl World {
                     detection: Span::ms(900),
                 },
             ),
+            Event::BfdUp(end) => pair.input(end, Input::BfdUp),
             Event::Refresh(end) => {
                 let mut bytes = Vec::new();
                 wire::route_refresh(&mut bytes, Family::V4, wire::Refresh::Request);

@@ -183,6 +183,34 @@ fn a_dial_that_fails_is_tried_often_at_first_and_then_at_growing_intervals() {
 }
 
 #[test]
+fn rfc5882_4_3_a_peer_that_bfd_has_up_is_dialled_at_once() {
+    let mut one = One::new(settings());
+    one.input(Input::Start);
+    while one.now < Time::ms(100_000) {
+        one.input(Input::ConnectFailed("no route".to_owned()));
+        one.wake();
+    }
+    one.input(Input::ConnectFailed("no route".to_owned()));
+    assert!(wait(&one) > Span::s(20), "it is dialled seldom");
+    assert_eq!(one.input(Input::BfdUp), [Did::Connect]);
+    // Nobody answered this dial, which was under way when the peer went and came again.
+    let anew = [Did::Closed(Side::Dialled), Did::Connect];
+    assert_eq!(one.input(Input::BfdUp), anew);
+    one.connect(Side::Dialled);
+    assert_eq!(one.input(Input::BfdUp), [], "it is connected");
+}
+
+#[test]
+fn a_paused_peer_and_one_that_a_session_just_failed_with_are_not_dialled_for_bfd() {
+    let mut paused = One::at(settings(), State::Active);
+    paused.input(Input::Pause("later".to_owned()));
+    assert_eq!(paused.input(Input::BfdUp), []);
+    let mut failed = One::at(settings(), State::Established);
+    failed.hear_notification(Side::Dialled, 6, 4);
+    assert_eq!(failed.input(Input::BfdUp), []);
+}
+
+#[test]
 fn a_connection_that_closes_before_open_goes_back_to_active() {
     let mut one = One::at(settings(), State::OpenSent);
     one.input(Input::Closed(Side::Dialled, "reset by peer".to_owned()));

@@ -37,6 +37,7 @@ fn event(name: &str, one: &mut One) -> Vec<Did> {
             is_peer_anew: false,
             detection: Span::ms(900),
         }),
+        "BFD up" => one.input(Input::BfdUp),
         "routes" => one.input(Input::Routes {
             routes: routes(2, 0),
             is_complete: true,
@@ -253,6 +254,13 @@ BFD down
   OpenSent    → OpenSent
   OpenConfirm → OpenConfirm
   Established → Idle        6/10, close
+BFD up
+  Idle        → Idle
+  Connect     → Connect     close, dial
+  Active      → Connect     dial
+  OpenSent    → OpenSent
+  OpenConfirm → OpenConfirm
+  Established → Established
 routes
   Idle        → Idle
   Connect     → Connect
