@@ -116,7 +116,7 @@ pub enum Input {
         /// The detection time of the BFD session.
         detection: Span,
     },
-    /// BFD has the peer up: where it is not connected it is dialled at once, whatever else was waited for.
+    /// BFD has the peer up (RFC 5882 §4.3): where the next dial is waited for, or one is under way, it is dialled at once.
     BfdUp,
     /// What the peer is to be told.
     Routes {
