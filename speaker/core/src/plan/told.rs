@@ -9,7 +9,7 @@ use super::group::Group;
 use super::{Held, Holding, Outcome, Survey, l2};
 use crate::local::Local;
 use crate::service::ServiceId;
-use crate::shared_map::SharedMap;
+use speaker_proto::shared_map::SharedMap;
 use speaker_proto::{GroupKey, NodeName};
 use std::sync::Arc;
 
