@@ -43,7 +43,7 @@ pub(crate) use setting::{places_otherwise, serves};
 use speaker_ebpf::abi::Mode;
 use speaker_ebpf::abi::options::Closed;
 use speaker_proto::bgp::Prefix;
-pub use speaker_proto::hold::{Hold, Holding};
+pub use speaker_proto::hold::{Hold, Holding, Wishes};
 use speaker_proto::shared_map::SharedMap;
 use speaker_proto::{Epoch, GroupKey, Vip};
 use std::collections::{BTreeMap, BTreeSet};
@@ -66,7 +66,7 @@ pub use reason::{Reason, Unfit, Unmatched};
 pub use routes::{routed_vips, routes};
 pub use socket::Served;
 pub use steering::{Shares, Steering, prospects, shares};
-pub use wishes::{Wishes, heirs, lines, places, wishes};
+pub use wishes::{heirs, lines, places, wishes};
 
 /// The facts about every group that this node has to do with; absent is `Free`.
 pub type Held = BTreeMap<GroupKey, Holding>;
@@ -163,7 +163,7 @@ pub struct Memo {
     demands: Demands,
     groups: Groups,
     ranks: Ranks,
-    wishes: Arc<Wishes>,
+    wished: wishes::Wished,
     told: Told,
     bgp: bgp::Memory,
 }
@@ -339,7 +339,7 @@ impl Memo {
         }
         self.demands = demand::demands(setting, world, demands);
         if is_new || self.demands.is_regrouped {
-            self.groups = Groups::new(&self.demands.list);
+            self.groups = self.groups.sorted(&self.demands.list);
             self.ranks
                 .keep(&self.groups.list.iter().map(|g| g.key).collect());
         }
