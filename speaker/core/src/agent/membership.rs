@@ -194,7 +194,7 @@ impl Agent {
             return Some(GroupKey(vip.0));
         }
         let first = (vip, LinkName::from(""));
-        let ((of, _), entry) = self.plan.l2.range(first..).next()?;
+        let ((of, _), entry) = self.plan.l2.iter_from(&first).next()?;
         (*of == vip).then_some(entry.group)
     }
 

@@ -36,7 +36,7 @@ use crate::service::ServiceId;
 use crate::world::World;
 use bgp::BgpPlan;
 use demand::Demands;
-use group::Groups;
+use group::{Group, Groups};
 use ranks::Ranks;
 use setting::Setting;
 pub(crate) use setting::{places_otherwise, serves};
@@ -71,6 +71,9 @@ pub use wishes::{heirs, lines, places, wishes};
 /// The facts about every group that this node has to do with; absent is `Free`.
 pub type Held = BTreeMap<GroupKey, Holding>;
 
+/// Entries of the VIP table.
+pub type Entries = SharedMap<(Vip, LinkName), L2Entry>;
+
 /// What should be true of this node.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Plan {
@@ -78,7 +81,7 @@ pub struct Plan {
     /// whatever was in force stays in force.
     pub is_complete: bool,
     /// Entries of the VIP table.
-    pub l2: BTreeMap<(Vip, LinkName), L2Entry>,
+    pub l2: Entries,
     /// Where packets of VIPs that move go; empty unless something moved lately.
     pub moves: L2Moves,
     /// How packets are spread over nodes. `None`: it is not known yet who can be reached; what was in force stays in force.
@@ -210,10 +213,11 @@ pub fn plan(world: &World, members: &Members, held: &Held, local: &Local, memo: 
     }
     let mut told = std::mem::take(&mut memo.told);
     let survey = memo.survey(world, members, local);
+    told.renew(&survey, held, local);
     let mut plan = Plan {
         is_complete: true,
-        l2: l2::entries(&survey, held, local),
-        outcomes: told.outcomes(&survey, held, local),
+        l2: told.entries.clone(),
+        outcomes: told.outcomes.clone(),
         served: socket::served(&survey, local, world.assignments.is_some()),
         options: options::options(&survey),
         problems: survey.problems(),
@@ -362,8 +366,16 @@ pub fn prepare(
 }
 
 impl Survey<'_> {
+    /// The groups of which some service asks for something that is done with packets, by key.
+    fn asking(&self) -> impl Iterator<Item = &Group> {
+        let asking = self.demands.asking.iter();
+        let groups: BTreeSet<usize> = asking.filter_map(|i| self.groups.of[*i]).collect();
+        groups.into_iter().map(|at| &self.groups.list[at])
+    }
+
     fn problems(&self) -> BTreeSet<Problem> {
-        let own = self.demands.list.iter().flat_map(|d| &d.problems).cloned();
+        let own = self.demands.troubled.iter();
+        let own = own.flat_map(|i| &self.demands.list[*i].problems).cloned();
         let duplicates = self.groups.duplicates.iter().map(|(i, reason)| {
             demand::problem(
                 &self.demands.list[*i].service,
