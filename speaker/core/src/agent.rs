@@ -78,7 +78,7 @@ pub struct Agent {
     watching: Watching,
     spreading: Spreading,
     holds: Holds,
-    wishes: Arc<Wishes>,
+    wishes: Wishes,
     memo: Memo,
     power: Power,
     plan: Arc<Plan>,
@@ -145,7 +145,7 @@ impl Agent {
             watching: Watching::default(),
             spreading: Spreading::new(spread, last_deadline, now),
             holds,
-            wishes: Arc::default(),
+            wishes: Wishes::default(),
             memo: Memo::default(),
             power: if is_armed {
                 Power::Armed

@@ -30,7 +30,6 @@ pub mod plan;
 pub mod problem;
 pub mod selector;
 pub mod service;
-pub mod shared_map;
 pub mod state;
 pub mod status_objects;
 pub mod steering;

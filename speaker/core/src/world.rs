@@ -13,8 +13,8 @@ use crate::node::{Namespace, Node};
 use crate::object::{Kind, Object, ObjectKey};
 use crate::problem::Problem;
 use crate::service::{Endpoint, EndpointSlice, Service, ServiceId};
-use crate::shared_map::SharedMap;
 use speaker_proto::NodeName;
+use speaker_proto::shared_map::SharedMap;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 

@@ -17,6 +17,7 @@ pub mod neighbour;
 mod pace;
 pub mod probe;
 pub mod pulse;
+pub mod shared_map;
 pub mod time;
 pub mod vicinity;
 pub mod watch;

@@ -3,7 +3,7 @@
 use super::{Agent, Event, Output};
 use crate::local::LinkName;
 use crate::members::{Members, member_macs, node_id};
-use crate::plan::{self, Passed};
+use crate::plan::{self, Passed, Wishes};
 use speaker_proto::hold::{self, Ground, Hold};
 use speaker_proto::member::{Directory, HeldState, Roster, Standing};
 use speaker_proto::{Epoch, GroupKey, Mac, Machine, NodeId, NodeName, Time, Vip};
@@ -54,7 +54,7 @@ impl Agent {
     /// What election wishes now.
     pub(super) fn wish(&mut self, now: Time) {
         let wishes = plan::wishes(&self.world, &self.members, &self.local, &mut self.memo);
-        if Arc::ptr_eq(&self.wishes, &wishes) {
+        if self.wishes.is_same_version(&wishes) {
             return;
         }
         self.wishes = wishes;
@@ -64,9 +64,9 @@ impl Agent {
     /// A node whose name another process uses has no wishes: both refuse.
     fn put_wishes(&mut self, now: Time) {
         let wishes = if self.roster.is_name_taken {
-            Arc::default()
+            Wishes::default()
         } else {
-            Arc::clone(&self.wishes)
+            self.wishes.clone()
         };
         self.hold(now, hold::Input::Wishes(wishes));
     }
@@ -194,7 +194,7 @@ impl Agent {
             return Some(GroupKey(vip.0));
         }
         let first = (vip, LinkName::from(""));
-        let ((of, _), entry) = self.plan.l2.range(first..).next()?;
+        let ((of, _), entry) = self.plan.l2.iter_from(&first).next()?;
         (*of == vip).then_some(entry.group)
     }
 

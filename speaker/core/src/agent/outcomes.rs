@@ -4,7 +4,7 @@ use super::{Agent, Event};
 use crate::crd::Pool;
 use crate::plan::{BgpOutcome, Plan, Reason, Unrouted};
 use crate::service::ServiceId;
-use crate::shared_map::SharedMap;
+use speaker_proto::shared_map::SharedMap;
 use std::sync::Arc;
 
 impl Agent {

@@ -5,7 +5,7 @@
 
 use super::{Agent, Output};
 use crate::members::node_id;
-use crate::plan::{self, BgpOutcome, L2Entry, Plan, Reason, Shares, Steering, Unrouted};
+use crate::plan::{self, BgpOutcome, Entries, L2Entry, Plan, Reason, Shares, Steering, Unrouted};
 use crate::steering::history::{Facts, History, WINDOW};
 use crate::steering::newcomers::{self, Newcomers};
 use crate::steering::socket::Listeners;
@@ -111,11 +111,7 @@ impl Agent {
     }
 
     /// How packets are spread from now on, for a plan with these entries that comes after the one in force.
-    pub(super) fn steer(
-        &mut self,
-        now: Time,
-        entries: &BTreeMap<Place, L2Entry>,
-    ) -> Option<Steering> {
+    pub(super) fn steer(&mut self, now: Time, entries: &Entries) -> Option<Steering> {
         let came = &mut self.spreading.newcomers;
         came.see(now, &self.roster);
         self.local.newcomers = came.lately();
@@ -195,7 +191,7 @@ impl Agent {
 
 /// What is true of places between the last plan and the next.
 struct Ground<'g> {
-    entries: &'g BTreeMap<Place, L2Entry>,
+    entries: &'g Entries,
     last: &'g Plan,
     /// VIPs whose packets routes brought here until now, whether or not they were spread.
     routed: BTreeSet<Vip>,

@@ -6,8 +6,8 @@ use super::shelf::Shelves;
 use super::*;
 use crate::crd::{AddressRange, Pool};
 use crate::service::{Family, FamilyPolicy, Protocol, ServicePort, TrafficPolicy};
-use crate::shared_map::SharedMap;
 use proptest::prelude::*;
+use speaker_proto::shared_map::SharedMap;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 

@@ -12,9 +12,9 @@ use crate::members::Families;
 use crate::object::{Kind, ObjectKey};
 use crate::problem::Problem;
 use crate::service::{Endpoint, EndpointSlice, Service, ServiceId, TrafficPolicy};
-use crate::shared_map::SharedMap;
 use crate::steering::Weights;
 use crate::world::World;
+use speaker_proto::shared_map::SharedMap;
 use speaker_proto::{GroupKey, NodeName, Vip};
 use std::collections::BTreeSet;
 use std::iter::Peekable;
@@ -181,13 +181,30 @@ pub(super) struct Demands {
     pub(super) fresh: BTreeSet<usize>,
     /// Whether services came, went, or changed what they share.
     pub(super) is_regrouped: bool,
+    /// Places of those that ask for something that is done with their packets.
+    pub(super) asking: BTreeSet<usize>,
+    /// Places of those that have problems.
+    pub(super) troubled: BTreeSet<usize>,
+}
+
+impl Demands {
+    /// Notes what is rare of the one at a place, so that it is found without a look at all.
+    fn note(&mut self, place: usize) {
+        let demand = &self.list[place];
+        let note = |places: &mut BTreeSet<usize>, is_so: bool| match is_so {
+            true => places.insert(place),
+            false => places.remove(&place),
+        };
+        note(&mut self.asking, demand.asks_for_something());
+        note(&mut self.troubled, !demand.problems.is_empty());
+    }
 }
 
 /// The demands of all services by name; those of `old` that still hold are kept.
 pub(super) fn demands(setting: &mut Setting, world: &World, old: Demands) -> Demands {
     let ids = old.origin.as_ref().and_then(|old| old.differing(world));
     match ids.and_then(|ids| places(&old.list, world, &ids)) {
-        Some(places) => renewed(setting, world, old.list, &places),
+        Some(places) => renewed(setting, world, old, &places),
         None => joined(setting, world, old.list),
     }
 }
@@ -221,10 +238,15 @@ const SEARCH_COSTS: usize = 16;
 fn renewed(
     setting: &mut Setting,
     world: &World,
-    mut list: Vec<Arc<Demand>>,
+    old: Demands,
     places: &[(usize, &Arc<Service>)],
 ) -> Demands {
-    let mut is_regrouped = false;
+    let mut new = Demands {
+        origin: Some(Origin::of(world)),
+        fresh: places.iter().map(|(place, _)| *place).collect(),
+        is_regrouped: false,
+        ..old
+    };
     for (place, service) in places {
         let raw = Raw {
             service,
@@ -233,15 +255,11 @@ fn renewed(
             is_assigned: world.assignments.is_some(),
         };
         let demand = demand(setting, &raw);
-        is_regrouped |= !demand.has_stake_of(&list[*place]);
-        list[*place] = Arc::new(demand);
+        new.is_regrouped |= !demand.has_stake_of(&new.list[*place]);
+        new.list[*place] = Arc::new(demand);
+        new.note(*place);
     }
-    Demands {
-        origin: Some(Origin::of(world)),
-        list,
-        fresh: places.iter().map(|(place, _)| *place).collect(),
-        is_regrouped,
-    }
+    new
 }
 
 /// With all services looked at, in step with what else there is of them and with `old`.
@@ -265,14 +283,16 @@ fn joined(setting: &mut Setting, world: &World, old: Vec<Arc<Demand>>) -> Demand
         };
         while old.next_if(|demand| demand.id() < id).is_some() {}
         let before = old.next_if(|demand| demand.id() == id);
+        let place = new.list.len();
         if let Some(before) = before.as_ref().filter(|demand| demand.is_of(&raw)) {
             new.list.push(Arc::clone(before));
-            continue;
+        } else {
+            let demand = demand(setting, &raw);
+            new.is_regrouped |= before.is_none_or(|before| !demand.has_stake_of(&before));
+            new.fresh.insert(place);
+            new.list.push(Arc::new(demand));
         }
-        let demand = demand(setting, &raw);
-        new.is_regrouped |= before.is_none_or(|before| !demand.has_stake_of(&before));
-        new.fresh.insert(new.list.len());
-        new.list.push(Arc::new(demand));
+        new.note(place);
     }
     new
 }

@@ -27,6 +27,8 @@ pub(super) struct Group {
     pub(super) line: Vec<NodeName>,
     /// Whether `line` is up to date.
     is_judged: bool,
+    /// The version of all groups in which a demand, the line or the owner last changed.
+    version: u64,
 }
 
 /// All groups, and who is in none.
@@ -40,11 +42,16 @@ pub(super) struct Groups {
     pub(super) duplicates: BTreeMap<usize, Reason>,
     /// Places of groups that are not where they would be, since their holder does not answer.
     pub(super) shunned: Vec<usize>,
+    /// Grows with every election; 0 before the first.
+    pub(super) version: u64,
+    /// That in which services were last sorted into groups.
+    sorted: u64,
 }
 
 impl Groups {
-    /// Sorts services into groups; nobody is elected yet.
-    pub(super) fn new(demands: &[Arc<Demand>]) -> Self {
+    /// Sorts services into groups anew; nobody is elected yet.
+    pub(super) fn sorted(&self, demands: &[Arc<Demand>]) -> Self {
+        let version = self.version + 1;
         let mut holders = Holders::of(demands);
         let mut sets: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
         for (i, demand) in demands.iter().enumerate() {
@@ -60,6 +67,7 @@ impl Groups {
                 owner: None,
                 line: Vec::new(),
                 is_judged: false,
+                version,
             })
         };
         let mut list: Vec<Group> = sets.into_values().filter_map(group).collect();
@@ -75,7 +83,16 @@ impl Groups {
             of,
             duplicates: holders.duplicates,
             shunned: Vec::new(),
+            version,
+            sorted: version,
         }
+    }
+
+    /// The groups of which something changed since this version; `None`: all may be others. Whatever else
+    /// a result about a group depends on is up to whoever asks.
+    pub(super) fn changed(&self, since: u64) -> Option<impl Iterator<Item = &Group>> {
+        let list = self.list.iter();
+        (self.sorted <= since).then(|| list.filter(move |group| group.version > since))
     }
 
     /// The group of a key.
@@ -95,9 +112,11 @@ impl Groups {
         ranks: &mut Ranks,
         hashes_max: usize,
     ) -> bool {
+        self.version += 1;
         for i in &demands.fresh {
             if let Some(at) = self.of[*i] {
                 self.list[at].is_judged = false;
+                self.list[at].version = self.version;
             }
         }
         let hashes_end = ranks.hashes.saturating_add(hashes_max);
@@ -106,6 +125,7 @@ impl Groups {
                 return false;
             }
             group.elect(&demands.list, ranks);
+            group.version = self.version;
         }
         true
     }
@@ -114,6 +134,16 @@ impl Groups {
     pub(super) fn elect_for(&mut self, i: usize, demands: &[Arc<Demand>], ranks: &mut Ranks) {
         if let Some(at) = self.of[i] {
             self.list[at].elect(demands, ranks);
+            self.list[at].version = self.version;
+        }
+    }
+
+    /// Says whose the group at a place is.
+    pub(super) fn give(&mut self, at: usize, owner: Option<NodeName>) {
+        let group = &mut self.list[at];
+        if group.owner != owner {
+            group.owner = owner;
+            group.version = self.version;
         }
     }
 }

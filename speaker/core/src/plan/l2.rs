@@ -5,6 +5,7 @@ use super::group::Group;
 use super::setting::LinkChoice;
 use super::{Announced, Held, Hold, Holding, L2Entry, Outcome, Reason, Survey, Unfit};
 use crate::local::{Link, LinkName, Local};
+use crate::steering::Place;
 use speaker_ebpf::abi::Mode;
 use speaker_proto::{Epoch, GroupKey, Vip};
 use std::borrow::Cow;
@@ -28,48 +29,55 @@ const fn mode(hold: Hold) -> Mode {
 /// The entries of all VIPs that layer 2 concerns, on all links of this node that may announce: those that it answers for on
 /// the links that are selected and can answer, everything else as known, so that no other part of this kernel answers. A link
 /// below one that answers has no entry: its program passes the request on.
-pub(super) fn entries(
-    survey: &Survey<'_>,
-    held: &Held,
-    local: &Local,
-) -> BTreeMap<(Vip, LinkName), L2Entry> {
+pub(super) fn entries(survey: &Survey<'_>, held: &Held, local: &Local) -> BTreeMap<Place, L2Entry> {
     // The two families apart: then each is in order nearly as it comes, and sorting costs little.
     let (mut entries, mut entries_v6) = (Vec::new(), Vec::new());
-    let links = local.links.iter();
-    let stacked: Vec<(&LinkName, &Link)> = links.filter(|(_, l)| l.below.is_some()).collect();
     for group in &survey.groups.list {
-        let holding = held.get(&group.key).filter(|_| group.owner.is_some());
-        let active = holding.filter(|holding| mode(holding.hold) != Mode::Known);
-        for vip in vips(survey, group).iter().copied() {
-            let entries = if vip.0.is_ipv4() {
-                &mut entries
-            } else {
-                &mut entries_v6
-            };
-            let is_near = !vip.0.is_ipv4() && group.is_near(&local.node);
-            let choice = (active.is_some() || is_near)
-                .then(|| choice(survey, group, vip))
-                .flatten();
-            let answers = |name: &LinkName, link: &Link| {
-                choice.as_ref().is_some_and(|c| c.has(name)) && can_answer(link, vip)
-            };
-            for (name, link) in &local.links {
-                let would_answer = answers(name, link);
-                let active = active.filter(|_| would_answer);
-                // What a link drops, the links on it never see.
-                let is_below = |(upper, on): &&(&LinkName, &Link)| {
-                    on.below == Some(link.ifindex) && answers(upper, on)
-                };
-                if active.is_some() || !stacked.iter().any(|upper| is_below(&upper)) {
-                    let entry = entry(group.key, active, is_near && would_answer);
-                    entries.push(((vip, name.clone()), entry));
-                }
+        for entry in of_group(survey, group, held, local) {
+            let (place, _) = &entry;
+            match place.0.0 {
+                IpAddr::V4(_) => entries.push(entry),
+                IpAddr::V6(_) => entries_v6.push(entry),
             }
         }
     }
     entries.append(&mut entries_v6);
     known_duplicates(survey, local, &mut entries);
     entries.into_iter().collect()
+}
+
+/// The entries of one group.
+pub(super) fn of_group(
+    survey: &Survey<'_>,
+    group: &Group,
+    held: &Held,
+    local: &Local,
+) -> Vec<(Place, L2Entry)> {
+    let mut entries = Vec::new();
+    let holding = held.get(&group.key).filter(|_| group.owner.is_some());
+    let active = holding.filter(|holding| mode(holding.hold) != Mode::Known);
+    for vip in vips(survey, group).iter().copied() {
+        let is_near = !vip.0.is_ipv4() && group.is_near(&local.node);
+        let choice = (active.is_some() || is_near)
+            .then(|| choice(survey, group, vip))
+            .flatten();
+        let answers = |name: &LinkName, link: &Link| {
+            choice.as_ref().is_some_and(|c| c.has(name)) && can_answer(link, vip)
+        };
+        for (name, link) in &local.links {
+            let would_answer = answers(name, link);
+            let active = active.filter(|_| would_answer);
+            // What a link drops, the links on it never see.
+            let is_below = |(upper, on): (&LinkName, &Link)| {
+                on.below == Some(link.ifindex) && answers(upper, on)
+            };
+            if active.is_some() || !local.links.iter().any(is_below) {
+                let entry = entry(group.key, active, is_near && would_answer);
+                entries.push(((vip, name.clone()), entry));
+            }
+        }
+    }
+    entries
 }
 
 fn entry(group: GroupKey, active: Option<&Holding>, is_near: bool) -> L2Entry {
@@ -83,11 +91,7 @@ fn entry(group: GroupKey, active: Option<&Holding>, is_near: bool) -> L2Entry {
 }
 
 /// VIPs of services that are left out because an older one holds another address of theirs.
-fn known_duplicates(
-    survey: &Survey<'_>,
-    local: &Local,
-    entries: &mut Vec<((Vip, LinkName), L2Entry)>,
-) {
+fn known_duplicates(survey: &Survey<'_>, local: &Local, entries: &mut Vec<(Place, L2Entry)>) {
     if survey.groups.duplicates.is_empty() {
         return;
     }

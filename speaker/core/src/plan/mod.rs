@@ -33,18 +33,18 @@ pub use crate::members::Members;
 use crate::object::Kind;
 use crate::problem::Problem;
 use crate::service::ServiceId;
-use crate::shared_map::SharedMap;
 use crate::world::World;
 use bgp::BgpPlan;
 use demand::Demands;
-use group::Groups;
+use group::{Group, Groups};
 use ranks::Ranks;
 use setting::Setting;
 pub(crate) use setting::{places_otherwise, serves};
 use speaker_ebpf::abi::Mode;
 use speaker_ebpf::abi::options::Closed;
 use speaker_proto::bgp::Prefix;
-pub use speaker_proto::hold::{Hold, Holding};
+pub use speaker_proto::hold::{Hold, Holding, Wishes};
+use speaker_proto::shared_map::SharedMap;
 use speaker_proto::{Epoch, GroupKey, Vip};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -66,10 +66,13 @@ pub use reason::{Reason, Unfit, Unmatched};
 pub use routes::{routed_vips, routes};
 pub use socket::Served;
 pub use steering::{Shares, Steering, prospects, shares};
-pub use wishes::{Wishes, heirs, lines, places, wishes};
+pub use wishes::{heirs, lines, places, wishes};
 
 /// The facts about every group that this node has to do with; absent is `Free`.
 pub type Held = BTreeMap<GroupKey, Holding>;
+
+/// Entries of the VIP table.
+pub type Entries = SharedMap<(Vip, LinkName), L2Entry>;
 
 /// What should be true of this node.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -78,7 +81,7 @@ pub struct Plan {
     /// whatever was in force stays in force.
     pub is_complete: bool,
     /// Entries of the VIP table.
-    pub l2: BTreeMap<(Vip, LinkName), L2Entry>,
+    pub l2: Entries,
     /// Where packets of VIPs that move go; empty unless something moved lately.
     pub moves: L2Moves,
     /// How packets are spread over nodes. `None`: it is not known yet who can be reached; what was in force stays in force.
@@ -163,7 +166,7 @@ pub struct Memo {
     demands: Demands,
     groups: Groups,
     ranks: Ranks,
-    wishes: Arc<Wishes>,
+    wished: wishes::Wished,
     told: Told,
     bgp: bgp::Memory,
 }
@@ -210,10 +213,11 @@ pub fn plan(world: &World, members: &Members, held: &Held, local: &Local, memo: 
     }
     let mut told = std::mem::take(&mut memo.told);
     let survey = memo.survey(world, members, local);
+    told.renew(&survey, held, local);
     let mut plan = Plan {
         is_complete: true,
-        l2: l2::entries(&survey, held, local),
-        outcomes: told.outcomes(&survey, held, local),
+        l2: told.entries.clone(),
+        outcomes: told.outcomes.clone(),
         served: socket::served(&survey, local, world.assignments.is_some()),
         options: options::options(&survey),
         problems: survey.problems(),
@@ -339,7 +343,7 @@ impl Memo {
         }
         self.demands = demand::demands(setting, world, demands);
         if is_new || self.demands.is_regrouped {
-            self.groups = Groups::new(&self.demands.list);
+            self.groups = self.groups.sorted(&self.demands.list);
             self.ranks
                 .keep(&self.groups.list.iter().map(|g| g.key).collect());
         }
@@ -362,8 +366,16 @@ pub fn prepare(
 }
 
 impl Survey<'_> {
+    /// The groups of which some service asks for something that is done with packets, by key.
+    fn asking(&self) -> impl Iterator<Item = &Group> {
+        let asking = self.demands.asking.iter();
+        let groups: BTreeSet<usize> = asking.filter_map(|i| self.groups.of[*i]).collect();
+        groups.into_iter().map(|at| &self.groups.list[at])
+    }
+
     fn problems(&self) -> BTreeSet<Problem> {
-        let own = self.demands.list.iter().flat_map(|d| &d.problems).cloned();
+        let own = self.demands.troubled.iter();
+        let own = own.flat_map(|i| &self.demands.list[*i].problems).cloned();
         let duplicates = self.groups.duplicates.iter().map(|(i, reason)| {
             demand::problem(
                 &self.demands.list[*i].service,

@@ -3,7 +3,7 @@
 //! A node is reached on the link that is called as here, or on its only one, if that is called like none here. Where it has neither nothing is sent to it, and a
 //! problem says so. It knows nothing of how long a move takes or who decides on it (L6.2).
 
-use super::{L2Entry, Memo, Survey, l2};
+use super::{Entries, Memo, Survey, l2};
 use crate::local::{LinkName, Local};
 use crate::object::{Kind, ObjectKey};
 use crate::problem::Problem;
@@ -33,7 +33,7 @@ pub fn moves(
     memo: &Memo,
     local: &Local,
     roster: &Roster,
-    entries: &BTreeMap<(Vip, LinkName), L2Entry>,
+    entries: &Entries,
     passing: &BTreeMap<Vip, Passing>,
 ) -> (L2Moves, BTreeSet<Problem>) {
     let (mut moves, mut problems) = (L2Moves::new(), BTreeSet::new());
@@ -42,7 +42,9 @@ pub fn moves(
     };
     for (vip, passing) in passing {
         let first = (*vip, LinkName::from(""));
-        let own = entries.range(first..).take_while(|((of, _), _)| of == vip);
+        let own = entries
+            .iter_from(&first)
+            .take_while(|((of, _), _)| of == vip);
         for (place @ (_, link), entry) in own {
             if !is_place(&survey, local, entry.group, *vip, link) {
                 continue;

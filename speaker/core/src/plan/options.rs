@@ -132,15 +132,16 @@ fn doubt(service: &Service, field: String, why: String) -> Problem {
 
 /// The options of every VIP of which some service asks for any.
 pub(super) fn options(survey: &Survey<'_>) -> BTreeMap<Vip, VipOptions> {
-    let demands = survey.demands.list.iter();
-    let asking = demands.clone().filter(|demand| demand.options.is_any());
+    let asking = survey.demands.asking.iter();
+    let asking = asking.map(|i| &survey.demands.list[*i]);
+    let asking = asking.filter(|demand| demand.options.is_any());
     let mut sharing: BTreeMap<Vip, Vec<&Demand>> = asking
         .flat_map(|demand| demand.vips.iter().map(|vip| (*vip, Vec::new())))
         .collect();
     if sharing.is_empty() {
         return BTreeMap::new();
     }
-    for demand in demands {
+    for demand in &survey.demands.list {
         for vip in &demand.vips {
             if let Some(sharing) = sharing.get_mut(vip) {
                 sharing.push(demand);

@@ -18,8 +18,8 @@ use std::net::IpAddr;
 
 /// The addresses of services that ask to be spread over segments, as of the last plan.
 pub fn beyond(memo: &Memo) -> BTreeSet<IpAddr> {
-    let survey = memo.survey_as_is();
-    let demands = survey.iter().flat_map(|survey| &survey.demands.list);
+    let demands = memo.demands.asking.iter();
+    let demands = demands.map(|i| &memo.demands.list[*i]);
     let asking = demands.filter(|demand| demand.is_beyond);
     asking
         .flat_map(|demand| demand.vips.iter().map(|vip| vip.0))

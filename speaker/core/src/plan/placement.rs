@@ -33,7 +33,7 @@ impl Groups {
         ranks: &mut Ranks,
     ) {
         for at in std::mem::take(&mut self.shunned) {
-            self.list[at].owner = self.list[at].first().cloned();
+            self.give(at, self.list[at].first().cloned());
         }
         if let Some(flag) = otherwise {
             let places = |wanted: Placement| {
@@ -56,15 +56,15 @@ impl Groups {
             let Ok(at) = self.list.binary_search_by_key(key, |group| group.key) else {
                 continue;
             };
-            let group = &mut self.list[at];
+            let group = &self.list[at];
             let next = group.line.iter().find(|node| !shunned.contains(*node));
             if group
                 .owner
                 .as_ref()
                 .is_some_and(|owner| shunned.contains(owner))
-                && let Some(next) = next
+                && let Some(next) = next.cloned()
             {
-                group.owner = Some(next.clone());
+                self.give(at, Some(next));
                 self.shunned.push(at);
             }
         }
@@ -81,16 +81,17 @@ impl Groups {
     ) -> Vec<usize> {
         let mut homeless = Vec::new();
         for at in places {
-            let group = &mut self.list[*at];
+            let group = &self.list[*at];
             let holder = members.holders.get(&group.key);
             let holder = holder.filter(|holder| group.best(demands).contains(*holder));
             match holder.filter(|holder| loads.take(holder)) {
-                Some(holder) => group.owner = Some(holder.clone()),
+                Some(holder) => self.give(*at, Some(holder.clone())),
                 None => {
-                    group.owner = group.first().cloned();
-                    if group.first().is_some() {
+                    let first = group.first().cloned();
+                    if first.is_some() {
                         homeless.push(*at);
                     }
+                    self.give(*at, first);
                 }
             }
         }
@@ -107,17 +108,18 @@ impl Groups {
         loads: &mut BTreeMap<NodeName, usize>,
     ) {
         for at in homeless {
-            let group = &mut self.list[*at];
+            let group = &self.list[*at];
             let best = group.best(demands);
             let load = |node: &NodeName| loads.get(node).copied().unwrap_or_default();
             let least = best.iter().map(load).min().unwrap_or_default();
             let room = least.max(share.saturating_sub(1));
             let roomy = best.iter().filter(|node| load(node) <= room);
             let roomy: BTreeSet<_> = roomy.cloned().collect();
-            group.owner = ranks.first_of(group.key, &roomy);
-            if let Some(owner) = &group.owner {
+            let owner = ranks.first_of(group.key, &roomy);
+            if let Some(owner) = &owner {
                 *loads.entry(owner.clone()).or_default() += 1;
             }
+            self.give(*at, owner);
         }
     }
 }

@@ -7,15 +7,14 @@
 
 use super::demand::Demand;
 use super::group::Group;
-use super::{BgpOutcome, L2Entry, Memo, Reason, Survey, l2};
+use super::{BgpOutcome, Entries, L2Entry, Memo, Reason, Survey, l2};
 use crate::local::{Link, LinkName, Local};
 use crate::service::ServiceId;
-use crate::shared_map::SharedMap;
-use crate::steering::Place;
 use speaker_ebpf::abi::Mode;
+use speaker_proto::shared_map::SharedMap;
 use speaker_proto::{Epoch, NodeName, Vip};
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// Where a set of BGPAdvertisements lets services be announced.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -33,14 +32,19 @@ pub fn routes(
     local: &Local,
     outcomes: &SharedMap<ServiceId, BgpOutcome>,
     followed: &BTreeSet<Vip>,
-    entries: &mut BTreeMap<Place, L2Entry>,
+    entries: &mut Entries,
 ) {
     let Some(survey) = memo.survey_as_is().filter(|_| !outcomes.is_empty()) else {
         return;
     };
-    for group in &survey.groups.list {
+    let groups: Vec<&Group> = match followed.is_empty() {
+        true => survey.asking().collect(),
+        false => survey.groups.list.iter().collect(),
+    };
+    for group in groups {
         for vip in brought(&survey, group, outcomes, followed) {
             for link in local.links.keys() {
+                let place = (vip, link.clone());
                 let passive = L2Entry {
                     mode: Mode::Passive,
                     epoch: Epoch::default(),
@@ -48,8 +52,9 @@ pub fn routes(
                     is_near: false,
                     is_routed: true,
                 };
-                let entry = entries.entry((vip, link.clone())).or_insert(passive);
-                entry.is_routed = true;
+                let entry = entries.get(&place).copied().unwrap_or(passive);
+                let is_routed = true;
+                entries.insert(place, L2Entry { is_routed, ..entry });
             }
         }
     }

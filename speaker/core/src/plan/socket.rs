@@ -34,7 +34,7 @@ pub(super) fn served(survey: &Survey<'_>, local: &Local, is_directory: bool) -> 
         let members = members.iter();
         members.map(|i| &*survey.demands.list[*i]).collect()
     };
-    for group in &survey.groups.list {
+    for group in survey.asking() {
         let is_asked = |i: &usize| survey.demands.list[*i].is_socketed;
         if !group.members.iter().any(is_asked) {
             continue;

@@ -137,8 +137,9 @@ pub fn shares(memo: &Memo, local: &Local, hood: &Neighbourhood, overlay: &Overla
 
 /// The groups of which something is to be spread.
 fn groups<'s>(survey: &'s Survey<'_>) -> impl Iterator<Item = &'s Group> {
-    let list = survey.groups.list.iter();
-    list.filter(|group| demands(survey, group).any(|demand| demand.is_spread))
+    survey
+        .asking()
+        .filter(|group| demands(survey, group).any(|demand| demand.is_spread))
 }
 
 fn demands<'s>(survey: &'s Survey<'_>, group: &'s Group) -> impl Iterator<Item = &'s Demand> {

@@ -1,98 +1,132 @@
-//! What became of services, remembered from one plan to the next.
+//! What became of services, and the entries of their VIPs, remembered from one plan to the next.
 //!
 //! Of thousands of services nearly all are as before, and a plan that shares those with the one before costs little to make, to
-//! compare and to give back. An outcome is worked out anew wherever anything differs that [`l2::outcome`] looks at. It
-//! knows nothing of what is told to whom.
+//! compare and to give back. Looked at anew is whatever anything differs of that [`l2::outcome`] and [`l2::of_group`] look at; if something
+//! differs that concerns all, all are. It knows nothing of what is told to whom.
 
 use super::demand::Demand;
 use super::group::Group;
-use super::{Held, Holding, Outcome, Survey, l2};
+use super::{Entries, Held, Outcome, Survey, l2};
+use crate::diff::{Change, diff};
 use crate::local::Local;
 use crate::service::ServiceId;
-use crate::shared_map::SharedMap;
-use speaker_proto::{GroupKey, NodeName};
+use speaker_proto::Vip;
+use speaker_proto::shared_map::SharedMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// What became of every service, as the last plan had it.
+/// What the last plan said of services, and what it was worked out from.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Told {
     local: Option<Local>,
-    /// By place of the demand.
-    bases: Vec<Basis>,
-    outcomes: SharedMap<ServiceId, Outcome>,
-}
-
-/// What one outcome was worked out from, beside what this node knows of itself.
-#[derive(Clone, Debug)]
-struct Basis {
-    demand: Arc<Demand>,
-    group: Option<(GroupKey, Option<NodeName>)>,
-    holding: Option<Holding>,
-    /// Other services have a part in it, which is not remembered.
-    is_of_others: bool,
+    held: Held,
+    /// The version of the groups.
+    version: u64,
+    /// By place.
+    demands: Vec<Arc<Demand>>,
+    /// What became of every service.
+    pub(super) outcomes: SharedMap<ServiceId, Outcome>,
+    /// Those of VIPs that layer 2 concerns.
+    pub(super) entries: Entries,
 }
 
 impl Told {
-    /// What becomes of every service now.
-    pub(super) fn outcomes(
+    /// Brings all up to what is true now.
+    pub(super) fn renew(&mut self, survey: &Survey<'_>, held: &Held, local: &Local) {
+        let list = &survey.demands.list;
+        let is_as_before = self.local.as_ref() == Some(local);
+        let changed = survey.groups.changed(self.version);
+        if let Some(changed) = changed.filter(|_| is_as_before) {
+            let changed = changed.map(|group| group.key);
+            let holdings = diff(&self.held, held).into_iter();
+            let keys = changed.chain(holdings.map(|change| match change {
+                Change::Put(key, _) | Change::Remove(key) => key,
+            }));
+            let keys: BTreeSet<_> = keys.collect();
+            let groups = keys.into_iter().filter_map(|key| survey.groups.get(key));
+            let groups: Vec<&Group> = groups.collect();
+            self.renew_outcomes(survey, held, local, &groups);
+            self.renew_entries(survey, held, local, &groups);
+        } else {
+            let outcomes = list.iter().enumerate();
+            let outcomes = outcomes.map(|(i, d)| (d.id(), l2::outcome(survey, held, local, i)));
+            self.outcomes.replace(outcomes);
+            self.demands.clone_from(list);
+            self.renew_all_entries(survey, held, local);
+            self.local = Some(local.clone());
+        }
+        if self.held != *held {
+            self.held.clone_from(held);
+        }
+        self.version = survey.groups.version;
+    }
+
+    /// Of the services of these groups, and of those that ask for something else, which may be in none.
+    fn renew_outcomes(
         &mut self,
         survey: &Survey<'_>,
         held: &Held,
         local: &Local,
-    ) -> SharedMap<ServiceId, Outcome> {
-        let list = &survey.demands.list;
-        if self.local.as_ref() != Some(local) || !self.is_in_step(list) {
-            *self = Self {
-                local: Some(local.clone()),
-                ..Self::default()
-            };
+        groups: &[&Group],
+    ) {
+        let mut places: BTreeSet<usize> = groups.iter().flat_map(|g| &g.members).copied().collect();
+        let known = self.demands.iter_mut().zip(&survey.demands.list);
+        for (i, (known, demand)) in known.enumerate() {
+            if !Arc::ptr_eq(known, demand) {
+                *known = Arc::clone(demand);
+                places.insert(i);
+            }
         }
-        for (i, demand) in list.iter().enumerate() {
-            let group = survey.groups.of[i].map(|at| &survey.groups.list[at]);
-            let holding = group.and_then(|group| held.get(&group.key)).copied();
-            let known = self.bases.get_mut(i);
-            let is_duplicate = survey.groups.duplicates.contains_key(&i);
-            if !is_duplicate
-                && known
-                    .as_ref()
-                    .is_some_and(|k| k.is_of(demand, group, holding))
-            {
-                continue;
-            }
-            let basis = Basis {
-                demand: Arc::clone(demand),
-                group: group.map(|group| (group.key, group.owner.clone())),
-                holding,
-                is_of_others: is_duplicate || group.is_some_and(|group| group.owner.is_none()),
-            };
-            match known {
-                Some(known) => *known = basis,
-                None => self.bases.push(basis),
-            }
+        for i in places {
+            let id = self.demands[i].id();
             let outcome = l2::outcome(survey, held, local, i);
-            if self.outcomes.get(demand.id()) != Some(&outcome) {
-                self.outcomes.insert(demand.id().clone(), outcome);
+            if self.outcomes.get(id) != Some(&outcome) {
+                self.outcomes.insert(id.clone(), outcome);
             }
         }
-        self.outcomes.clone()
     }
 
-    /// Whether each place is that of the same service as before.
-    fn is_in_step(&self, list: &[Arc<Demand>]) -> bool {
-        let same = |(basis, demand): (&Basis, &Arc<Demand>)| {
-            Arc::ptr_eq(&basis.demand, demand) || basis.demand.id() == demand.id()
-        };
-        self.bases.len() == list.len() && self.bases.iter().zip(list).all(same)
+    fn renew_entries(
+        &mut self,
+        survey: &Survey<'_>,
+        held: &Held,
+        local: &Local,
+        groups: &[&Group],
+    ) {
+        // Who has an address that an older service holds may have a part in entries of a group that it is not in.
+        if !survey.groups.duplicates.is_empty() {
+            return self.renew_all_entries(survey, held, local);
+        }
+        for group in groups {
+            let new = l2::of_group(survey, group, held, local);
+            let mut new: BTreeMap<_, _> = new.into_iter().collect();
+            // Services of a group have the addresses that they had when it was made.
+            let demands = group.members.iter().map(|i| &survey.demands.list[*i]);
+            let vips: BTreeSet<Vip> = demands
+                .flat_map(|d| &d.addresses)
+                .map(|ip| Vip(*ip))
+                .collect();
+            for vip in vips {
+                for link in local.links.keys() {
+                    let place = (vip, link.clone());
+                    match new.remove(&place) {
+                        Some(entry) if self.entries.get(&place) != Some(&entry) => {
+                            self.entries.insert(place, entry);
+                        }
+                        Some(_) => {}
+                        None => {
+                            self.entries.remove(&place);
+                        }
+                    }
+                }
+            }
+            debug_assert!(new.is_empty(), "an entry is of an address and a link");
+        }
     }
-}
 
-impl Basis {
-    fn is_of(&self, demand: &Arc<Demand>, group: Option<&Group>, holding: Option<Holding>) -> bool {
-        let known = self.group.as_ref();
-        let known = known.map(|(key, owner)| (*key, owner.as_ref()));
-        !self.is_of_others
-            && Arc::ptr_eq(&self.demand, demand)
-            && self.holding == holding
-            && known == group.map(|group| (group.key, group.owner.as_ref()))
+    fn renew_all_entries(&mut self, survey: &Survey<'_>, held: &Held, local: &Local) {
+        let all = l2::entries(survey, held, local);
+        self.entries
+            .replace(all.iter().map(|(place, entry)| (place, *entry)));
     }
 }

@@ -5,24 +5,57 @@ use super::{Members, Memo, Survey, l2};
 use crate::local::{LinkName, Local};
 use crate::members::node_id;
 use crate::world::World;
-use speaker_proto::hold::Wish;
+use speaker_proto::hold::{Wish, Wishes};
 use speaker_proto::{GroupKey, NodeName, Vip};
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
 
-/// By group; a group that is not there belongs to nobody.
-pub type Wishes = BTreeMap<GroupKey, Wish>;
-
-/// What election says of every group. Means nothing before the world is synced.
-pub fn wishes(world: &World, members: &Members, local: &Local, memo: &mut Memo) -> Arc<Wishes> {
+/// What election says of every group; a group that is not there belongs to nobody. Means nothing before the world is synced.
+pub fn wishes(world: &World, members: &Members, local: &Local, memo: &mut Memo) -> Wishes {
+    let mut wished = std::mem::take(&mut memo.wished);
     let survey = memo.survey(world, members, local);
-    let groups = survey.groups.list.iter();
-    let concerned = groups.filter_map(|group| {
-        let vips = l2::vips(&survey, group);
-        (!vips.is_empty()).then(|| (group.key, wish(&survey, group, members, local, &vips)))
-    });
-    let wishes: Wishes = concerned.collect();
-    memo.keep_wishes(wishes)
+    wished.renew(&survey, members, local);
+    memo.wished = wished;
+    memo.wished.wishes.clone()
+}
+
+/// What election said last, and what that was worked out from beside the groups.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Wished {
+    wishes: Wishes,
+    /// The version of the groups.
+    version: u64,
+    shunned: BTreeMap<GroupKey, BTreeSet<NodeName>>,
+    local: Option<Local>,
+}
+
+impl Wished {
+    /// Of thousands of groups nearly all are as before: only those that changed are looked at, unless something differs that concerns all.
+    fn renew(&mut self, survey: &Survey<'_>, members: &Members, local: &Local) {
+        let wish_of = |group: &Group| {
+            let vips = l2::vips(survey, group);
+            (!vips.is_empty()).then(|| wish(survey, group, members, local, &vips))
+        };
+        let is_as_before = self.local.as_ref() == Some(local) && self.shunned == members.shunned;
+        let changed = survey.groups.changed(self.version);
+        if let Some(changed) = changed.filter(|_| is_as_before) {
+            for group in changed {
+                let wish = wish_of(group);
+                if self.wishes.get(&group.key) != wish.as_ref() {
+                    match wish {
+                        Some(wish) => self.wishes.insert(group.key, wish),
+                        None => self.wishes.remove(&group.key),
+                    };
+                }
+            }
+        } else {
+            let all = survey.groups.list.iter();
+            let all = all.filter_map(|group| Some((&group.key, wish_of(group)?)));
+            self.wishes.replace(all);
+            self.shunned.clone_from(&members.shunned);
+            self.local = Some(local.clone());
+        }
+        self.version = survey.groups.version;
+    }
 }
 
 fn wish(
@@ -64,16 +97,6 @@ fn has_place(survey: &Survey<'_>, group: &Group, local: &Local, vips: &[Vip]) ->
             links.any(|(name, link)| choice.has(name) && l2::can_answer(link, *vip))
         })
     })
-}
-
-impl Memo {
-    /// The same value again, if nothing changed, so that a comparison costs nothing.
-    fn keep_wishes(&mut self, wishes: Wishes) -> Arc<Wishes> {
-        if *self.wishes != wishes {
-            self.wishes = Arc::new(wishes);
-        }
-        Arc::clone(&self.wishes)
-    }
 }
 
 /// The VIPs of a group, each with the links of this node that the advertisements select and that can answer for it, as of the

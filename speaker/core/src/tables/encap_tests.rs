@@ -71,7 +71,7 @@ fn plan(is_beyond: bool) -> Plan {
     };
     Plan {
         is_complete: true,
-        l2: BTreeMap::from([(place.clone(), entry)]),
+        l2: [(place.clone(), entry)].into_iter().collect(),
         steering: Some(Steering {
             rows: BTreeMap::from([(place, spread)]),
             overlay: Arc::new(overlay()),

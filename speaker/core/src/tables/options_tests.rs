@@ -145,8 +145,13 @@ fn what_routes_bring_has_its_options() {
     let mut world = World::default();
     let rows = [(1, options(Closed::Reject, &[(80, &[])]))];
     let mut routed = plan(&rows, Mode::Passive);
-    for entry in routed.l2.values_mut() {
-        entry.is_routed = true;
+    for (place, entry) in &routed.l2.clone() {
+        let is_routed = true;
+        let entry = L2Entry {
+            is_routed,
+            ..*entry
+        };
+        routed.l2.insert(place.clone(), entry);
     }
     world.follow(&routed);
     assert_eq!(world.tables.options.rows.len(), 1);

@@ -311,8 +311,13 @@ fn what_routes_bring_has_a_row_whoever_holds_it() {
         let mut world = World::default();
         let rows = [(1, spread(&[0, 1], &[]))];
         let mut routed = plan_with(&rows, &[1], mode);
-        for entry in routed.l2.values_mut() {
-            entry.is_routed = true;
+        for (place, entry) in &routed.l2.clone() {
+            let is_routed = true;
+            let entry = L2Entry {
+                is_routed,
+                ..*entry
+            };
+            routed.l2.insert(place.clone(), entry);
         }
         world.follow(&routed);
         let entry = world.tables.vips[&key(1)];

@@ -11,7 +11,7 @@ use super::others::Others;
 use super::rank::{Rank, RankOf};
 use super::reclaim::Reclaims;
 use super::timers::Timers;
-use super::{Event, Holding, Output, Wish};
+use super::{Event, Holding, Output, Wish, Wishes};
 use crate::member::{HeldSet, HeldVersion, NodeId};
 use crate::{Epoch, GroupKey, NodeName, Span, Time, Vip};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -55,7 +55,7 @@ pub struct Holds {
     pub(super) rank: Rank,
     pub(super) drain_window: Span,
     /// `None`: election said nothing yet.
-    pub(super) wishes: Option<Arc<BTreeMap<GroupKey, Wish>>>,
+    pub(super) wishes: Option<Wishes>,
     pub(super) others: Others,
     pub(super) facts: Facts,
     pub(super) groups: BTreeMap<GroupKey, Group>,

@@ -5,8 +5,9 @@
 //! knows nothing of services, links, kernel tables or why a node was elected.
 
 use crate::member::{Directory, HeldSet, HeldVersion, NodeId, Roster};
+use crate::shared_map::SharedMap;
 use crate::{Epoch, GroupKey, Mac, Span, Vip};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -99,11 +100,14 @@ pub struct Wish {
     pub silent: BTreeSet<NodeId>,
 }
 
+/// By group.
+pub type Wishes = SharedMap<GroupKey, Wish>;
+
 /// What happens to the machine.
 #[derive(Clone, Debug)]
 pub enum Input {
     /// What election says now, of every group.
-    Wishes(Arc<BTreeMap<GroupKey, Wish>>),
+    Wishes(Wishes),
     /// What is known of the others.
     Roster(Arc<Roster>),
     /// What others published, of whom the roster may know nothing.

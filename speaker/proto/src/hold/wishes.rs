@@ -8,10 +8,9 @@ use super::contest::Doubt;
 use super::group::{Group, Own, State};
 use super::machine::Holds;
 use super::moves::Moves;
-use super::{Event, Ground, Output, Wish};
+use super::{Event, Ground, Output, Wish, Wishes};
 use crate::{Epoch, GroupKey, Span, Time, Vip};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 /// VIPs that are held, of groups that are no more.
 type Pool = BTreeMap<GroupKey, Kept>;
@@ -26,16 +25,21 @@ struct Kept {
 
 impl Holds {
     /// Takes in what election says.
-    pub(super) fn wished(&mut self, now: Time, wishes: Arc<BTreeMap<GroupKey, Wish>>) {
+    pub(super) fn wished(&mut self, now: Time, wishes: Wishes) {
         let old = self.wishes.replace(wishes.clone());
         let is_first = old.is_none();
         let old = old.unwrap_or_default();
-        let regrouped: Vec<GroupKey> = self
-            .groups
-            .iter()
-            .filter(|(key, group)| wishes.get(key).map(|wish| &wish.vips) != Some(&group.vips))
-            .map(|(key, _)| *key)
-            .collect();
+        let news = wishes.differing(&old, PartialEq::eq);
+        // Groups of the last process come from no wish; every other one is of the VIPs of its wish.
+        let doubtful: Vec<GroupKey> = match is_first {
+            true => self.groups.keys().copied().collect(),
+            false => news.iter().map(|key| **key).collect(),
+        };
+        let is_regrouped = |key: &GroupKey| {
+            let group = self.groups.get(key);
+            group.is_some_and(|group| wishes.get(key).map(|wish| &wish.vips) != Some(&group.vips))
+        };
+        let regrouped: Vec<GroupKey> = doubtful.into_iter().filter(is_regrouped).collect();
         if is_first {
             self.report_adopted(now, &regrouped);
         }
@@ -44,7 +48,7 @@ impl Holds {
             self.dissolve(*key, &mut pool);
         }
         if !pool.is_empty() {
-            for (key, wish) in wishes.iter() {
+            for (key, wish) in &wishes {
                 self.carry_over(now, (*key, wish), &mut pool, is_first);
             }
         }
@@ -56,10 +60,10 @@ impl Holds {
             self.facts.fade(vip, kept.epoch);
             self.facts.show(vip, None);
         }
-        for (key, wish) in wishes.iter() {
-            let is_known = self.groups.contains_key(key);
-            let is_new = old.get(key) != Some(wish);
-            if is_new && (is_known || wish.owner == Some(self.me)) {
+        for key in news {
+            let wish = wishes.get(key);
+            let is_own = wish.is_some_and(|wish| wish.owner == Some(self.me));
+            if is_own || (wish.is_some() && self.groups.contains_key(key)) {
                 self.pending.insert(*key);
             }
         }

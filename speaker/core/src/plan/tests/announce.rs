@@ -33,7 +33,7 @@ fn before_everything_is_synced_a_plan_is_incomplete() {
     world.synced.remove(&Kind::EndpointSlice);
     let plan = plan_of(&world, &local("n2"));
     assert!(!plan.is_complete);
-    assert_eq!(plan.l2, BTreeMap::new());
+    assert_eq!(plan.l2, Entries::default());
     let reason = Reason::NotSynced(Kind::EndpointSlice);
     assert_eq!(plan.outcomes[&id("web")], Outcome::Silent(reason));
 }
@@ -228,7 +228,7 @@ fn a_service_that_nobody_may_announce_says_why() {
     for (service, why) in cases {
         let plan = plan_of(&with(world(), service, &["n1"]), &local("n2"));
         assert_eq!(reason(&plan, "web"), why);
-        assert_eq!(plan.l2, BTreeMap::new());
+        assert_eq!(plan.l2, Entries::default());
     }
 }
 
@@ -305,7 +305,7 @@ fn l4_3_an_address_of_a_node_never_enters_the_table() {
 
     let world = with(world, service("web", &["192.0.2.10"]), &["n1"]);
     let plan = plan_of(&world, &local("n2"));
-    assert_eq!(plan.l2, BTreeMap::new());
+    assert_eq!(plan.l2, Entries::default());
     let (vip, node) = (Vip("192.0.2.10".parse().unwrap()), "n3".parse().unwrap());
     assert_eq!(reason(&plan, "web"), Reason::NodeAddress { vip, node });
 }
@@ -322,7 +322,7 @@ fn an_advertisement_for_another_pool_or_other_labels_does_not_match() {
         reason(&plan, "web"),
         unmatched(Unmatched::Pool("main".into()))
     );
-    assert_eq!(plan.l2, BTreeMap::new(), "layer 2 does not concern it");
+    assert_eq!(plan.l2, Entries::default(), "layer 2 does not concern it");
 
     ad.pools = ["main".to_owned()].into();
     ad.service_selectors = vec![selector("app", "db")];

@@ -25,6 +25,11 @@ enum Change {
     NoBgpAdvertisement(u8),
     Held(u8, u8),
     Link(bool),
+    Placement(u8),
+    Holder(u8, u8),
+    Shunned(u8, u8),
+    Asks(u8, Option<u8>),
+    Listens(u8),
 }
 
 fn changes() -> impl Strategy<Value = Change> {
@@ -45,6 +50,11 @@ fn changes() -> impl Strategy<Value = Change> {
         1 => (0_u8..3).prop_map(Change::NoBgpAdvertisement),
         2 => (0_u8..5, 0_u8..4).prop_map(|(ip, how)| Change::Held(ip, how)),
         1 => any::<bool>().prop_map(Change::Link),
+        1 => (0_u8..3).prop_map(Change::Placement),
+        2 => (0_u8..5, 0_u8..12).prop_map(|(ip, node)| Change::Holder(ip, node)),
+        2 => (0_u8..5, 0_u8..12).prop_map(|(ip, node)| Change::Shunned(ip, node)),
+        2 => (0_u8..6, proptest::option::of(0_u8..5)).prop_map(|(name, what)| Change::Asks(name, what)),
+        1 => (0_u8..5).prop_map(Change::Listens),
     ]
 }
 
@@ -69,12 +79,18 @@ fn name(number: u8) -> String {
     format!("n{number}")
 }
 
+fn group(ip: u8) -> GroupKey {
+    GroupKey([192, 0, 2, ip].into())
+}
+
 struct Scene {
     world: World,
     dead: BTreeSet<NodeName>,
     local: Local,
     /// Groups that are elected and yet not held as the others are.
     held: BTreeMap<GroupKey, Holding>,
+    holders: BTreeMap<GroupKey, NodeName>,
+    shunned: BTreeMap<GroupKey, BTreeSet<NodeName>>,
 }
 
 impl Scene {
@@ -85,11 +101,17 @@ impl Scene {
             node.labels.insert("name".into(), name(number));
             world.put(Ok(Object::Node(node)));
         }
+        let mut pool = pool();
+        let allowed = ("heliograph.io/allow-service", "echo, steering");
+        pool.annotations = [(allowed.0.to_owned(), allowed.1.to_owned())].into();
+        world.put(Ok(Object::Pool(pool)));
         Self {
             world,
             dead: BTreeSet::new(),
             local: local("n1"),
             held: BTreeMap::new(),
+            holders: BTreeMap::new(),
+            shunned: BTreeMap::new(),
         }
     }
 
@@ -171,7 +193,56 @@ impl Scene {
                 let links = self.local.links.values_mut();
                 links.for_each(|link| link.is_up = *is_up);
             }
+            Change::Placement(how) => {
+                use crate::election::Placement::{Even, First, Sticky};
+                self.local.rules.placement = [First, Sticky, Even][usize::from(*how)];
+            }
+            Change::Holder(ip, node) => {
+                let node = name(*node).parse().unwrap();
+                self.holders.insert(group(*ip), node);
+            }
+            Change::Shunned(ip, node) => self.shun(group(*ip), &name(*node).parse().unwrap()),
+            Change::Asks(name, what) => self.ask(&format!("s{name}"), *what),
+            Change::Listens(ip) => {
+                let vips = BTreeSet::from([Vip([192, 0, 2, *ip].into())]);
+                let listeners = crate::steering::socket::Listeners {
+                    vips,
+                    ..Default::default()
+                };
+                self.local.listeners = Arc::new(listeners);
+            }
         }
+    }
+
+    /// One more who does not answer, or who does again.
+    fn shun(&mut self, group: GroupKey, node: &NodeName) {
+        let shunned = self.shunned.entry(group).or_default();
+        if !shunned.remove(node) {
+            shunned.insert(node.clone());
+        }
+    }
+
+    /// A service asks for something that is done with its packets, in words that mean something or not, or for nothing.
+    fn ask(&mut self, name: &str, what: Option<u8>) {
+        let Some(service) = self.world.services.get(&id(name)) else {
+            return;
+        };
+        let mut service = Service::clone(service);
+        for word in ["echo", "steering", "closed-port"] {
+            service.annotations.remove(&format!("heliograph.io/{word}"));
+        }
+        let words = [
+            ("echo", "true"),
+            ("steering", "socket"),
+            ("steering", "spread"),
+            ("closed-port", "drop"), // not allowed
+            ("echo", "true"),
+        ];
+        let asked = what.map(|what| words[usize::from(what)]);
+        let asked = asked.map(|(key, word)| (format!("heliograph.io/{key}"), word.to_owned()));
+        service.annotations.extend(asked);
+        service.proxied = service.ingress.iter().flatten().copied().collect();
+        self.world.put(Ok(Object::Service(service)));
     }
 
     fn hold(&mut self, ip: u8, how: u8) {
@@ -185,7 +256,7 @@ impl Scene {
             hold: holds[usize::from(how)],
             epoch: Epoch(2),
         };
-        self.held.insert(GroupKey([192, 0, 2, ip].into()), holding);
+        self.held.insert(group(ip), holding);
     }
 
     fn gone(&mut self, kind: Kind, name: &str) {
@@ -215,12 +286,19 @@ impl Scene {
     fn members(&self) -> Members {
         let names = self.world.nodes.keys();
         let alive = names.filter(|name| !self.dead.contains(name));
-        alive.cloned().collect()
+        let alive: Members = alive.cloned().collect();
+        let alive = alive.holding(self.holders.clone());
+        alive.shunning(self.shunned.clone())
     }
 
     /// Some of the work, and then perhaps never the rest before something else changes.
     fn prepare_in_part(&self, memo: &mut Memo) {
         prepare(&self.world, &self.members(), &self.local, memo, 10);
+    }
+
+    /// What is wished, by a memory that saw every change or only some.
+    fn wish(&self, memo: &mut Memo) -> Wishes {
+        wishes(&self.world, &self.members(), &self.local, memo)
     }
 
     /// What is elected and planned, if elected means held.
@@ -275,7 +353,13 @@ proptest! {
         for changes in &steps {
             changes.iter().for_each(|change| scene.change(change));
             scene.prepare_in_part(&mut memo);
-            prop_assert_eq!(scene.decide(&mut memo), scene.decide(&mut Memo::default()));
+            // Not every plan follows wishes, nor the other way round.
+            if changes.len() != 2 {
+                prop_assert_eq!(scene.wish(&mut memo), scene.wish(&mut Memo::default()));
+            }
+            if changes.len() != 3 {
+                prop_assert_eq!(scene.decide(&mut memo), scene.decide(&mut Memo::default()));
+            }
         }
     }
 }
@@ -290,6 +374,7 @@ proptest! {
         for change in &changes {
             scene.change(change);
             scene.prepare_in_part(&mut memo);
+            prop_assert_eq!(scene.wish(&mut memo), scene.wish(&mut Memo::default()));
             prop_assert_eq!(scene.decide(&mut memo), scene.decide(&mut Memo::default()));
         }
     }

@@ -61,8 +61,8 @@ impl One {
     }
 
     fn wish(&mut self, owner: Option<usize>, vips: &[u8]) -> Vec<Output> {
-        let wishes = BTreeMap::from([(key(vips[0]), wish(owner, vips))]);
-        self.input(Input::Wishes(Arc::new(wishes)))
+        let wishes = [(key(vips[0]), wish(owner, vips))];
+        self.input(Input::Wishes(wishes.into_iter().collect()))
     }
 
     /// Another node becomes like this.
@@ -419,7 +419,7 @@ fn a_lapse_ends_everything_and_gives_back_what_was_given() {
         (key(1), wish(Some(ME), &[1])),
         (key(2), wish(Some(ME), &[2])),
     ];
-    let outputs = one.input(Input::Wishes(Arc::new(BTreeMap::from(wishes))));
+    let outputs = one.input(Input::Wishes(wishes.into_iter().collect()));
     let nonce = ask_nonce(&outputs);
     one.says(3, 1, Some((HeldState::Preparing, 9)));
     one.told(0, 1, nonce, Say::Yield(Epoch(8), NEVER));
@@ -465,7 +465,7 @@ fn many_groups_are_asked_for_in_parts_and_in_few_datagrams() {
         .map(|ip| (GroupKey(*ip), holding(Epoch(7))))
         .collect();
     one.other(0, |member| member.held = Arc::new(held));
-    let wishes: BTreeMap<_, _> = vips
+    let wishes: Wishes = vips
         .iter()
         .map(|ip| {
             let mut wish = wish(Some(ME), &[]);
@@ -473,7 +473,7 @@ fn many_groups_are_asked_for_in_parts_and_in_few_datagrams() {
             (GroupKey(*ip), wish)
         })
         .collect();
-    let outputs = one.input(Input::Wishes(Arc::new(wishes)));
+    let outputs = one.input(Input::Wishes(wishes));
     assert_eq!(
         one.holds.held().len(),
         1_000,
@@ -680,7 +680,7 @@ fn l6_1_who_could_not_answer_does_not_take_back_what_is_refused() {
         can_answer: false,
         ..wish(Some(0), &[1])
     };
-    one.input(Input::Wishes(Arc::new([(key(1), lost)].into())));
+    one.input(Input::Wishes([(key(1), lost)].into_iter().collect()));
     one.told(0, 1, 8, Say::Refuse);
     assert_eq!((one.hold(1), one.published(1)), (Hold::Free, None));
 }

@@ -6,7 +6,7 @@
 use super::super::*;
 use crate::member::{Boot, HeldSet, Member, Profile, Standing};
 use crate::{Machine, NodeName, Span, Time};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 
 pub(super) const DRAIN_WINDOW: Span = Span::s(3);
@@ -94,7 +94,7 @@ pub(super) struct Node {
     process: Option<Process>,
     answers: BTreeMap<Vip, Epoch>,
     deadline: Time,
-    wishes: Arc<BTreeMap<GroupKey, Wish>>,
+    wishes: Wishes,
     is_stale: bool,
 }
 
@@ -183,7 +183,7 @@ impl World {
                 process: None,
                 answers: BTreeMap::new(),
                 deadline: Time::default(),
-                wishes: Arc::default(),
+                wishes: Wishes::default(),
                 is_stale: false,
             });
             world.start(node);
@@ -276,7 +276,7 @@ impl World {
 
     /// What one node's election says, from now on.
     pub(super) fn wish_at(&mut self, node: usize, wishes: &[(GroupKey, Wish)]) {
-        let wishes: Arc<BTreeMap<_, _>> = Arc::new(wishes.iter().cloned().collect());
+        let wishes: Wishes = wishes.iter().cloned().collect();
         self.nodes[node].wishes = wishes.clone();
         self.put(node, Input::Wishes(wishes));
     }

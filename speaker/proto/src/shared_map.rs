@@ -43,6 +43,18 @@ impl<K, V> SharedMap<K, V> {
         }
     }
 
+    /// The entries whose keys are not before `first`, in the order of keys.
+    pub fn iter_from(&self, first: &K) -> impl Iterator<Item = (&K, &V)>
+    where
+        K: Ord,
+    {
+        let at = chunk_of(&self.chunks, first);
+        let chunk = self.chunks.get(at);
+        let before = chunk.map_or(0, |chunk| chunk.partition_point(|(key, _)| key < first));
+        let entries = self.chunks[at..].iter().flat_map(|chunk| chunk.iter());
+        entries.skip(before).map(|(key, value)| (key, value))
+    }
+
     /// Every key, in order.
     pub fn keys(&self) -> impl ExactSizeIterator<Item = &K> {
         self.iter().map(|(key, _)| key)
@@ -356,6 +368,9 @@ mod tests {
                 assert_lawful(&ours);
             }
             prop_assert!(ours.iter().eq(theirs.iter()));
+            for first in (0..2_001).step_by(29) {
+                prop_assert!(ours.iter_from(&first).eq(theirs.range(first..)));
+            }
             prop_assert_eq!(ours.values().len(), theirs.len());
             prop_assert_eq!(ours.is_empty(), theirs.is_empty());
         }
