@@ -840,7 +840,13 @@ fn a_plan_says_which_entries_routes_bring_packets_for_too() {
             let mut snapshot = snapshot();
             let entries = &mut Arc::make_mut(&mut snapshot.plan).l2;
             for (place, entry) in &entries.clone() {
-                entries.insert(place.clone(), L2Entry { is_routed, ..*entry });
+                entries.insert(
+                    place.clone(),
+                    L2Entry {
+                        is_routed,
+                        ..*entry
+                    },
+                );
             }
             Some(snapshot)
         };

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::crd::BgpAdvertisement;
+use crate::election::{Election, Placement};
 use proptest::prelude::*;
 
 /// One change of the world or of who is alive.
@@ -75,6 +76,8 @@ fn bgp_advertisements() -> impl Strategy<Value = Change> {
     )
 }
 
+const PLACEMENTS: [Placement; 3] = [Placement::First, Placement::Sticky, Placement::Even];
+
 fn name(number: u8) -> String {
     format!("n{number}")
 }
@@ -127,12 +130,7 @@ impl Scene {
 
     fn change(&mut self, change: &Change) {
         match change {
-            Change::Endpoints(name, nodes) => {
-                let nodes: Vec<_> = nodes.iter().map(|n| format!("n{n}")).collect();
-                let nodes: Vec<_> = nodes.iter().map(String::as_str).collect();
-                let slice = slice(&format!("s{name}"), &nodes);
-                self.world.put(Ok(Object::EndpointSlice(slice)));
-            }
+            Change::Endpoints(name, nodes) => self.serve(*name, nodes),
             Change::Service {
                 name,
                 ip,
@@ -170,10 +168,7 @@ impl Scene {
                 self.dead.insert(name(*number).parse().unwrap());
             }
             Change::Xxh3(is) => {
-                let elections = [
-                    crate::election::Election::Sha256,
-                    crate::election::Election::Xxh3,
-                ];
+                let elections = [Election::Sha256, Election::Xxh3];
                 self.local.rules.election = elections[usize::from(*is)];
             }
             Change::Peer(number, true) => {
@@ -193,25 +188,32 @@ impl Scene {
                 let links = self.local.links.values_mut();
                 links.for_each(|link| link.is_up = *is_up);
             }
-            Change::Placement(how) => {
-                use crate::election::Placement::{Even, First, Sticky};
-                self.local.rules.placement = [First, Sticky, Even][usize::from(*how)];
-            }
+            Change::Placement(how) => self.local.rules.placement = PLACEMENTS[usize::from(*how)],
             Change::Holder(ip, node) => {
                 let node = name(*node).parse().unwrap();
                 self.holders.insert(group(*ip), node);
             }
             Change::Shunned(ip, node) => self.shun(group(*ip), &name(*node).parse().unwrap()),
             Change::Asks(name, what) => self.ask(&format!("s{name}"), *what),
-            Change::Listens(ip) => {
-                let vips = BTreeSet::from([Vip([192, 0, 2, *ip].into())]);
-                let listeners = crate::steering::socket::Listeners {
-                    vips,
-                    ..Default::default()
-                };
-                self.local.listeners = Arc::new(listeners);
-            }
+            Change::Listens(ip) => self.listen(Vip([192, 0, 2, *ip].into())),
         }
+    }
+
+    /// A service has endpoints on these nodes and no others.
+    fn serve(&mut self, service: u8, nodes: &[u8]) {
+        let nodes: Vec<_> = nodes.iter().map(|n| format!("n{n}")).collect();
+        let nodes: Vec<_> = nodes.iter().map(String::as_str).collect();
+        let slice = slice(&format!("s{service}"), &nodes);
+        self.world.put(Ok(Object::EndpointSlice(slice)));
+    }
+
+    /// A process of this node listens at this address alone.
+    fn listen(&mut self, vip: Vip) {
+        let listeners = crate::steering::socket::Listeners {
+            vips: BTreeSet::from([vip]),
+            ..Default::default()
+        };
+        self.local.listeners = Arc::new(listeners);
     }
 
     /// One more who does not answer, or who does again.
