@@ -67,7 +67,7 @@ impl Meanings {
                 self.compare_text(expected, got, place)
             }
             (Value::Array(expected), Value::Array(got)) if expected.len() == got.len() => {
-                let expected = self.ordered(expected);
+                let (expected, got) = (self.ordered(expected), by_owner(got.iter().collect()));
                 let mut pairs = expected.into_iter().zip(got).enumerate();
                 pairs.try_for_each(|(at, (one, other))| {
                     self.compare(one, other, &format!("{place}[{at}]"))
@@ -109,7 +109,7 @@ impl Meanings {
         {
             ordered.sort_by_key(|item| name(item).map(|name| self.fill_text(name)));
         }
-        ordered
+        by_owner(ordered)
     }
 
     fn compare_text(&mut self, expected: &str, got: &str, place: &str) -> Result<(), String> {
@@ -211,6 +211,16 @@ fn split(text: &str) -> Option<(&str, &str, &str)> {
         from = start + 1;
     }
     None
+}
+
+/// `managedFields` come in the order of the seconds in which they were written, and of names within one: another second may have begun
+/// meanwhile. Other lists stay as they are.
+fn by_owner(mut list: Vec<&Value>) -> Vec<&Value> {
+    if list.iter().all(|item| item["fieldsType"].is_string()) {
+        let owner = ["operation", "manager", "apiVersion", "subresource"];
+        list.sort_by_key(|item| owner.map(|key| item[key].as_str()));
+    }
+    list
 }
 
 const MARKS: &[&str] = &[
