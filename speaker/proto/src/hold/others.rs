@@ -43,7 +43,7 @@ pub(super) struct View {
 pub(super) struct Holder {
     pub(super) epoch: Epoch,
     pub(super) boot: Boot,
-    /// It did not give it away.
+    /// It took it, or was given it, and did not give it away.
     pub(super) is_holding: bool,
 }
 
@@ -196,7 +196,12 @@ impl Others {
         if let HeldState::Yielded(heir) = entry.state {
             let member = self.roster.members.get(&heir);
             if let Some((boot, silent_at)) = member.and_then(|member| member.died()) {
-                let holder = Holder { boot, ..holder };
+                let is_holding = true;
+                let holder = Holder {
+                    boot,
+                    is_holding,
+                    ..holder
+                };
                 view.dead.insert((heir, vip), (holder, silent_at));
             } else if heir == me || self.live(heir).is_some() {
                 view.heir = view.heir.max(Some((entry.epoch, id, heir)));

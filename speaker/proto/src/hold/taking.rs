@@ -249,7 +249,12 @@ impl Holds {
 
     /// Whether it is known of every VIP of a group that nobody answers for it, without a question on the segment.
     fn is_certain(&self, now: Time, taking: &Taking, group: &Group, view: &View) -> bool {
-        let is_orphan = |vip| view.dead.keys().any(|(_, of)| *of == vip);
+        // Who only prepared may have waited for a stranger to stop.
+        let held = view
+            .dead
+            .iter()
+            .filter(|(_, (holder, _))| holder.is_holding);
+        let is_orphan = |vip| held.clone().any(|((_, of), _)| *of == vip);
         let mut vips = group.keys();
         let is_known = vips.all(|vip| taking.is_given(vip) || is_orphan(vip));
         // Whom it never heard of its kernel takes for a stranger, and goes on answering beside if it still does.

@@ -167,6 +167,24 @@ fn l3_3_a_stranger_is_reported_and_its_vip_is_not_taken() {
     world.until_answered(1, 1, 5_200);
 }
 
+/// It waited for the stranger to stop, and so must who comes after it.
+#[test]
+fn l3_3_what_a_dead_member_only_prepared_is_not_taken_from_a_stranger() {
+    let mut world = World::new(3, CALM, 1);
+    let stranger = Mac([2, 9, 9, 9, 9, 9]);
+    world.strangers.insert(vip(1), stranger);
+    world.wish(&[(key(1), wish(Some(1), &[1]))]);
+    world.run(3_000);
+    assert_eq!(world.hold(1, 1), Hold::Occupied(stranger));
+    world.crash(1);
+    world.wish(&[(key(1), wish(Some(0), &[1]))]);
+    world.run(3_000);
+    assert_eq!(world.answering(1), [0; 0]);
+    assert_eq!(world.hold(0, 1), Hold::Occupied(stranger));
+    world.strangers.clear();
+    world.until_answered(0, 1, 5_200);
+}
+
 #[test]
 fn l3_3_a_pool_that_says_so_takes_it_from_a_stranger() {
     let mut world = World::new(2, CALM, 1);
