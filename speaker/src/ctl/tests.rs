@@ -17,7 +17,7 @@ use anyhow::Result;
 use rustix::process::Uid;
 use rustix::thread::set_thread_res_uid;
 use speaker_core::doctor::facts::SpeakerFacts;
-use speaker_core::plan::{Held, Hold, Holding, L2Entry, Memo, plan};
+use speaker_core::plan::{Held, Hold, Holding, Memo, plan};
 use speaker_core::tables::SteeringContent;
 use speaker_core::{Kind as ObjectKind, Link, Local, ObjectKey, Problem, World, manifest};
 use speaker_proto::{Epoch, GroupKey, Mac, NodeName, Time};
@@ -838,15 +838,11 @@ fn a_plan_says_which_entries_routes_bring_packets_for_too() {
     for (is_routed, mode) in [(false, "answer"), (true, "answer, routed")] {
         let states = move || {
             let mut snapshot = snapshot();
-            let entries = &mut Arc::make_mut(&mut snapshot.plan).l2;
-            for (place, entry) in &entries.clone() {
-                entries.insert(
-                    place.clone(),
-                    L2Entry {
-                        is_routed,
-                        ..*entry
-                    },
-                );
+            let plan = Arc::make_mut(&mut snapshot.plan);
+            if is_routed {
+                let entries = plan.l2.iter();
+                let entries = entries.map(|(place, entry)| (place.clone(), entry.routed()));
+                plan.l2 = entries.collect();
             }
             Some(snapshot)
         };

@@ -129,6 +129,15 @@ pub struct L2Entry {
 }
 
 impl L2Entry {
+    /// The same where routes bring its packets too.
+    #[must_use]
+    pub const fn routed(self) -> Self {
+        Self {
+            is_routed: true,
+            ..self
+        }
+    }
+
     /// Whether this node deals with packets that come for it.
     pub const fn takes_packets(&self) -> bool {
         self.is_routed || matches!(self.mode, Mode::Answer | Mode::Draining)

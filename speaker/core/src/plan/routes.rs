@@ -53,8 +53,7 @@ pub fn routes(
                     is_routed: true,
                 };
                 let entry = entries.get(&place).copied().unwrap_or(passive);
-                let is_routed = true;
-                entries.insert(place, L2Entry { is_routed, ..entry });
+                entries.insert(place, entry.routed());
             }
         }
     }

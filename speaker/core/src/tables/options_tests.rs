@@ -145,14 +145,9 @@ fn what_routes_bring_has_its_options() {
     let mut world = World::default();
     let rows = [(1, options(Closed::Reject, &[(80, &[])]))];
     let mut routed = plan(&rows, Mode::Passive);
-    for (place, entry) in &routed.l2.clone() {
-        let is_routed = true;
-        let entry = L2Entry {
-            is_routed,
-            ..*entry
-        };
-        routed.l2.insert(place.clone(), entry);
-    }
+    let entries = routed.l2.iter();
+    let entries = entries.map(|(place, entry)| (place.clone(), entry.routed()));
+    routed.l2 = entries.collect();
     world.follow(&routed);
     assert_eq!(world.tables.options.rows.len(), 1);
     assert!(world.service(1, 80).is_some());

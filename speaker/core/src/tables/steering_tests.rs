@@ -311,14 +311,9 @@ fn what_routes_bring_has_a_row_whoever_holds_it() {
         let mut world = World::default();
         let rows = [(1, spread(&[0, 1], &[]))];
         let mut routed = plan_with(&rows, &[1], mode);
-        for (place, entry) in &routed.l2.clone() {
-            let is_routed = true;
-            let entry = L2Entry {
-                is_routed,
-                ..*entry
-            };
-            routed.l2.insert(place.clone(), entry);
-        }
+        let entries = routed.l2.iter();
+        let entries = entries.map(|(place, entry)| (place.clone(), entry.routed()));
+        routed.l2 = entries.collect();
         world.follow(&routed);
         let entry = world.tables.vips[&key(1)];
         assert_eq!(entry.mode(), Some(mode));
