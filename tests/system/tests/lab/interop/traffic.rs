@@ -94,14 +94,17 @@ fn flowing(lab: &TestLab, echo: &Frontend) -> Traffic {
     traffic
 }
 
+/// What goes on beside a test until it is told to stop stops when this is dropped, so also where the test fails.
+pub(super) struct Ends<'a>(pub(super) &'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Does something while traffic runs, which also ends when that fails.
 pub(super) fn under_load<T>(traffic: &Traffic, act: impl FnOnce() -> T) -> (T, Tally) {
-    struct Ends<'a>(&'a AtomicBool);
-    impl Drop for Ends<'_> {
-        fn drop(&mut self) {
-            self.0.store(true, Ordering::Relaxed);
-        }
-    }
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
         let running = scope.spawn(|| traffic.run(&stop));

@@ -1,5 +1,6 @@
 //! Connections of both families that a router brings by all nodes, while a node is drained, and one of the nodes is on another segment.
 
+use super::super::traffic::Ends;
 use super::{until_spread, visitor, with_echo};
 use crate::encap::{ELSEWHERE, behind_the_router, tunnelled};
 use crate::moves::{Talk, open, open_until, talk_until};
@@ -106,7 +107,7 @@ fn a_speaker_may_be_killed_and_be_back_and_no_connection_breaks() {
             let open = move |at| visitor.enter(|| open_until(at, stop)).unwrap();
             let fresh = echoes.iter().map(|echo| echo.address());
             let fresh: Vec<_> = fresh.map(|at| scope.spawn(move || open(at))).collect();
-            let _ended = Ended(stop);
+            let _ends = Ends(stop);
             thread::sleep(WHILE);
             lab.start_speaker("n1").unwrap();
             for echo in &echoes {
@@ -160,15 +161,6 @@ fn opened(lab: &TestLab, echoes: &[Frontend]) -> Vec<Vec<TcpStream>> {
     echoes.iter().map(open).collect()
 }
 
-/// Has the talking end also where a test fails, which would wait for it for ever.
-struct Ended<'a>(&'a AtomicBool);
-
-impl Drop for Ended<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
 /// What becomes of connections while `f` runs, which says when they have talked enough.
 fn under_traffic(streams: Vec<Vec<TcpStream>>, f: impl FnOnce(&AtomicBool)) -> Vec<Talk> {
     let stop = AtomicBool::new(false);
@@ -176,7 +168,7 @@ fn under_traffic(streams: Vec<Vec<TcpStream>>, f: impl FnOnce(&AtomicBool)) -> V
         let stop = &stop;
         let talk = |streams| scope.spawn(move || talk_until(streams, stop));
         let talks: Vec<_> = streams.into_iter().map(talk).collect();
-        let _ended = Ended(stop);
+        let _ends = Ends(stop);
         f(stop);
         let talks = talks.into_iter().map(|talk| talk.join().unwrap());
         talks.collect()
