@@ -1,5 +1,6 @@
 //! One document: which kind it is of, and who reads it.
 
+use super::list::List;
 use super::native::{self, Parsed};
 use super::{Manifests, Note, unnamed};
 use crate::annotations;
@@ -25,21 +26,49 @@ pub(super) fn read(origin: &str, value: Value, config_namespace: &str, into: &mu
         one(origin, map, config_namespace, into);
         return;
     };
-    for (i, item) in items.into_iter().enumerate() {
-        let origin = format!("{origin}.items[{i}]");
-        match item {
-            Value::Object(item) => one(&origin, item, config_namespace, into),
-            Value::Null
-            | Value::Bool(_)
-            | Value::Number(_)
-            | Value::String(_)
-            | Value::Array(_) => {
-                into.objects.push(Err(unnamed(
-                    &origin,
-                    "is no object with apiVersion and kind",
-                )));
-            }
-        }
+    for (i, value) in items.into_iter().enumerate() {
+        item(
+            &format!("{origin}.items[{i}]"),
+            value,
+            config_namespace,
+            into,
+        );
+    }
+}
+
+/// Reads each item of a list; where one cannot be read, nothing of the list is.
+pub(super) fn list(
+    origin: &str,
+    list: &List<'_>,
+    config_namespace: &str,
+    into: &mut Manifests,
+) -> Result<(), serde_json::Error> {
+    let (objects, notes) = (into.objects.len(), into.notes.len());
+    let (kind, version) = (kind_of_items(&list.kind), list.version.as_deref());
+    let mut i = 0;
+    let read = list.each(|mut value| {
+        name_kind(&mut value, kind, version);
+        item(
+            &format!("{origin}.items[{i}]"),
+            value,
+            config_namespace,
+            into,
+        );
+        i += 1;
+    });
+    if read.is_err() {
+        into.objects.truncate(objects);
+        into.notes.truncate(notes);
+    }
+    read
+}
+
+fn item(origin: &str, value: Value, config_namespace: &str, into: &mut Manifests) {
+    if let Value::Object(map) = value {
+        one(origin, map, config_namespace, into);
+    } else {
+        let why = "is no object with apiVersion and kind";
+        into.objects.push(Err(unnamed(origin, why)));
     }
 }
 
@@ -51,21 +80,34 @@ pub(super) fn items(mut value: Value) -> Vec<Value> {
 
 /// The items of a `List` or of a list of one kind, each with its kind.
 fn list_items(map: &mut Map<String, Value>) -> Option<Vec<Value>> {
-    let kind = map.get("kind")?.as_str()?.strip_suffix("List")?.to_owned();
+    let kind = map.get("kind")?.as_str()?;
+    let kind = kind.ends_with("List").then(|| kind.to_owned())?;
     let version = map.get("apiVersion").cloned();
+    let version = version.as_ref().and_then(Value::as_str);
     let Value::Array(mut items) = map.remove("items")? else {
         return None;
     };
-    if !kind.is_empty() {
-        for item in items.iter_mut().filter_map(Value::as_object_mut) {
-            item.entry("kind")
-                .or_insert_with(|| Value::from(kind.as_str()));
-            if let Some(version) = &version {
-                item.entry("apiVersion").or_insert_with(|| version.clone());
-            }
-        }
+    for item in &mut items {
+        name_kind(item, kind_of_items(&kind), version);
     }
     Some(items)
+}
+
+/// What the items of a list of one kind are, which need not say so; nothing for a `List`.
+fn kind_of_items(list: &str) -> &str {
+    list.strip_suffix("List").unwrap_or_default()
+}
+
+/// Says of an item what the list of one kind says of all.
+fn name_kind(item: &mut Value, kind: &str, version: Option<&str>) {
+    let Some(item) = item.as_object_mut().filter(|_| !kind.is_empty()) else {
+        return;
+    };
+    item.entry("kind").or_insert_with(|| Value::from(kind));
+    if let Some(version) = version {
+        item.entry("apiVersion")
+            .or_insert_with(|| Value::from(version));
+    }
 }
 
 /// How a kind is treated.

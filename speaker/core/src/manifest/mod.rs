@@ -8,6 +8,7 @@
 //! what looks like a misspelt kind of ours is a problem.
 
 mod document;
+mod list;
 mod native;
 mod public;
 mod text;
@@ -66,6 +67,11 @@ pub fn read(origin: &str, text: &str, config_namespace: &str) -> Manifests {
             );
             manifests.objects.push(Err(unnamed(&origin, why)));
             break;
+        }
+        if let Some(list) = list::List::of(&document)
+            && document::list(&origin, &list, config_namespace, &mut manifests).is_ok()
+        {
+            continue;
         }
         match text::values(&document) {
             Ok(values) => {

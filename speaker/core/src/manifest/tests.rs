@@ -123,6 +123,34 @@ fn lists_are_their_items() {
     check(text, &["Community metallb-system/c"]);
 }
 
+/// The same text as JSON is read item by item.
+#[test]
+fn lists_of_json_are_what_they_are_as_yaml() {
+    let item = r#"{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"n","labels":null}}"#;
+    let typed = r#"{"metadata":{"name":"c"},"spec":{"communities":[{"name":"a","value":"1:2"}]}}"#;
+    let texts = [
+        format!(
+            r#"{{"apiVersion":"v1","items":[{item},3,[],{item}],"kind":"List","metadata":{{}}}}"#
+        ),
+        format!(
+            r#"{{"kind":"CommunityList","apiVersion":"metallb.io/v1beta1","items":[{typed}]}}"#
+        ),
+        format!(r#"{{"kind":"CommunityList","items":[{typed}]}}"#),
+        r#"{"kind":"CommunityList","items":[]}"#.to_owned(),
+        r#"{"kind":"CommunityList","items":{}}"#.to_owned(),
+        r#"{"kind":"List","apiVersion":"v1"}"#.to_owned(),
+        format!(r#"{{"kind":"List","items":[{item}],"items":[]}}"#),
+        format!(r#"{{"kind":"List","metadata":{{"a":1,"a":2}},"items":[{item}]}}"#),
+        format!(r#"{{"kind":"List","items":[{item},{{"a":1,"a":2}}]}}"#),
+        format!(r#"{{"kind":"List","items":[{item}"#),
+    ];
+    for text in texts {
+        let as_yaml = read(&format!("# not JSON\n{text}"));
+        let as_json = read(&format!("\n{text}"));
+        assert_eq!(as_json, as_yaml, "{text}");
+    }
+}
+
 #[test]
 fn what_is_not_ours_is_left_aside() {
     let text = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: d, namespace: n}\n---\n\

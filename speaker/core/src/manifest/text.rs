@@ -20,6 +20,12 @@ pub(super) struct Document<'a> {
     pub(super) text: &'a str,
 }
 
+impl Document<'_> {
+    pub(super) fn is_too_long(&self) -> bool {
+        self.text.len() > DOCUMENT_BYTES_MAX
+    }
+}
+
 /// Cuts a file at the lines that start with `---` or `...` (YAML 1.2 §9.1.2). Parts that hold only comments and
 /// directives are no documents.
 pub(super) fn split(text: &str) -> impl Iterator<Item = Document<'_>> {
@@ -79,7 +85,7 @@ pub(super) fn values(document: &Document<'_>) -> Result<Vec<Value>, String> {
 
 fn parse(document: &Document<'_>) -> Result<Vec<Value>, String> {
     let text = document.text;
-    if text.len() > DOCUMENT_BYTES_MAX {
+    if document.is_too_long() {
         return Err(format!("is longer than {DOCUMENT_BYTES_MAX} bytes"));
     }
     if text.trim_start().starts_with('{')
@@ -118,10 +124,10 @@ fn told_in_the_file(error: &serde_norway::Error, lines_before: usize) -> String 
 /// What the value of one document may still take, counted in nodes and bytes of text.
 ///
 /// Aliases let a short YAML text stand for a huge value; without them a value takes less than its text.
-struct Budget(Cell<usize>);
+pub(super) struct Budget(Cell<usize>);
 
 impl Budget {
-    fn of(text: &str) -> Self {
+    pub(super) fn of(text: &str) -> Self {
         Self(Cell::new(VALUE_COST_MIN.max(4 * text.len())))
     }
 
