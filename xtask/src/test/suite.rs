@@ -108,7 +108,7 @@ pub(super) const SUITES: &[Suite] = &[
         work: Work::Sanitizer,
         needs_speaker: false,
         needs_routers: false,
-        pace: Pace::Alone,
+        pace: Pace::Computes,
     },
     Suite {
         name: "kernel",
@@ -131,7 +131,7 @@ pub(super) const SUITES: &[Suite] = &[
         work: Work::Verifier,
         needs_speaker: false,
         needs_routers: false,
-        pace: Pace::Alone,
+        pace: Pace::Computes,
     },
     Suite {
         name: "vlan",
