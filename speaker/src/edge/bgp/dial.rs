@@ -11,6 +11,7 @@ use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 use tokio::net::{TcpSocket, TcpStream};
+use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
 /// How a peer is reached.
@@ -81,8 +82,10 @@ impl Dial {
     /// Whether another process has what this would take from it. What cannot be found out is no reason not to dial.
     async fn is_taken(&self) -> bool {
         let dial = self.clone();
+        let turn = LOOKS.acquire().await;
         // The kernel's list of connections may be long.
         let looked = spawn_blocking(move || {
+            let _turn = turn;
             let from = match dial.from {
                 Some(from) => from,
                 None => dial.own_address()?,
@@ -193,3 +196,5 @@ const TTL_LINK: u8 = 255;
 const TTL_FAR: u8 = 64;
 /// CS6, network control (RFC 4594 §3.1): what keeps routes alive goes before what uses them.
 const CLASS: u32 = 0xc0;
+/// How many look at the kernel's connections at a time, each on a thread: a table of peers that do not answer is dialled at one moment.
+static LOOKS: Semaphore = Semaphore::const_new(2);
