@@ -1,6 +1,6 @@
 //! Histories from seeds, and planted defects that must be caught.
 //!
-//! `cargo xtask sim` sets `SIM_FIRST`, `SIM_HISTORIES` and `SIM_SECONDS`; `SIM_SEED` and `SIM_FAULTS` replay one history aloud.
+//! `cargo xtask sim` sets `SIM_FIRST`, `SIM_HISTORIES` and `SIM_SECONDS`; with `SIM_SPREAD` packets are spread in all histories; `SIM_SEED` and `SIM_FAULTS` replay one history aloud.
 
 use sim::coverage::Coverage;
 use sim::history::{Begins, Fault, History, Kind, Nodes};
@@ -91,7 +91,7 @@ fn everything(first: u64, count: u64, time: Duration) -> Total {
                     if seed - first >= count {
                         break;
                     }
-                    let outcome = run(&History::of(seed));
+                    let outcome = run(&history(seed));
                     let mut total = total.lock().expect("no worker panics while it counts");
                     total.took = started.elapsed();
                     total.add(seed, outcome);
@@ -122,7 +122,7 @@ impl Total {
 
 /// A failing history, as small as it gets, and how to see it again.
 fn failure(seed: u64, outcome: &Outcome) -> String {
-    let history = History::of(seed);
+    let history = history(seed);
     let broken = outcome.broken.clone().expect("a history that failed");
     let shrunk = shrink(&history, broken);
     let kept: Vec<String> = shrunk.kept.iter().map(usize::to_string).collect();
@@ -140,7 +140,7 @@ fn failure(seed: u64, outcome: &Outcome) -> String {
 }
 
 fn replay(seed: u64) {
-    let mut history = History::of(seed);
+    let mut history = history(seed);
     if let Ok(kept) = std::env::var("SIM_FAULTS") {
         let kept: Vec<usize> = kept.split(',').filter_map(|at| at.parse().ok()).collect();
         history = history.keeping(&kept);
@@ -278,6 +278,15 @@ fn a_history_happens_the_same_way_each_time() {
         assert_eq!((first.events, first.lasted), (second.events, second.lasted));
         assert_eq!(first.coverage, second.coverage);
     }
+}
+
+/// The history of a seed; with `SIM_SPREAD` one in which packets are spread, whatever the seed says.
+fn history(seed: u64) -> History {
+    let mut history = History::of(seed);
+    if number("SIM_SPREAD").is_some() && !history.truth.is_spread {
+        history.steer();
+    }
+    history
 }
 
 fn number(name: &str) -> Option<u64> {
