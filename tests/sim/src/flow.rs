@@ -21,6 +21,10 @@ pub(crate) struct Flows {
     opened: u64,
     /// Between two nodes of a segment: when frames did not go through.
     pub(crate) gaps: BTreeMap<(usize, usize, usize), Gap>,
+    /// When a node was last none of those that may have a VIP.
+    pub(crate) outside: BTreeMap<(usize, IpAddr), Ns>,
+    /// When a node's kernel last spread nothing of a VIP on a segment.
+    pub(crate) bare: BTreeMap<(usize, usize, IpAddr), Ns>,
 }
 
 /// When frames did not go from one node to another.
@@ -119,6 +123,8 @@ impl Flows {
             open: BTreeMap::new(),
             opened: 0,
             gaps: BTreeMap::new(),
+            outside: BTreeMap::new(),
+            bare: BTreeMap::new(),
         }
     }
 
@@ -153,6 +159,7 @@ impl World {
     /// A client's turn: one packet.
     pub(crate) fn flow_turn(&mut self, number: usize) {
         self.note_gaps();
+        self.note_bare();
         let pause = TURN + self.flows.chance.below(TURN);
         self.queue
             .plan(self.now + pause, crate::world::Event::Flow(number));
@@ -198,6 +205,34 @@ impl World {
             self.coverage.see("a connection ends well");
         } else if let Some(flow) = self.flows.open.get_mut(&packet.port) {
             flow.left = flow.left.saturating_sub(1);
+        }
+    }
+
+    /// Notes who may not have which VIP, before and after that may change.
+    pub(crate) fn note_outside(&mut self) {
+        if !self.truth.is_spread {
+            return;
+        }
+        for at in 0..self.vips.len() {
+            let vip = self.vips[at];
+            let may = self.candidates(vip);
+            let outside = (0..self.nodes.len()).filter(|node| !may.contains(node));
+            let outside = outside.map(|node| ((node, vip), self.now));
+            self.flows.outside.extend(outside);
+        }
+    }
+
+    /// Looks which kernels spread nothing of which VIPs.
+    fn note_bare(&mut self) {
+        for at in 0..self.vips.len() {
+            let vip = self.vips[at];
+            for lan in self.truth.lans_of(vip) {
+                for node in 0..self.nodes.len() {
+                    if !self.nodes[node].kernel.is_spread(lan, vip) {
+                        self.flows.bare.insert((lan, node, vip), self.now);
+                    }
+                }
+            }
         }
     }
 

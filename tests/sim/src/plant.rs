@@ -142,16 +142,19 @@ impl Plant {
                 [first].into_iter().chain(then).collect()
             }
             Self::WatchesNobody => Vec::new(),
-            // Its table is that of who is there without it, but its cache is old: what it sends on comes to who spreads as well.
-            Self::IgnoresGuard => vec![
-                fault(Kind::Drain(victim), 8 * S, 6 * S),
-                fault(Kind::FilterGratuitous, 7 * S, 8 * S),
-            ],
-            // First connections that stay with the victim, then some that are opened where it was; and back again.
-            Self::IgnoresPrevious | Self::ForgetsFlows => vec![
-                fault(Kind::Drain(victim), 8 * S, 12 * S),
-                fault(Kind::Kill((victim + 1) % whole.nodes), 10 * S, 8 * S),
-            ],
+            // Of what was opened since the next one came, only the victim knows that it is the next one's: who takes from it sends it to the
+            // victim, whose slot it was.
+            Self::IgnoresGuard => {
+                let next = Kind::Edit(Edit::Exclude((victim + 1) % whole.nodes));
+                vec![
+                    fault(next.clone(), 3_200 * MS, MS),
+                    fault(next, 15 * S, MS),
+                    fault(Kind::Drain(victim), 18 * S, 4 * S),
+                ]
+            }
+            Self::IgnoresPrevious | Self::ForgetsFlows => {
+                vec![fault(Kind::Drain(victim), 8 * S, 8 * S)]
+            }
             Self::KeepsNextHop => vec![fault(Kind::Carrier(victim), 8 * S, 20 * S)],
             Self::SteersLapsed => vec![fault(Kind::HangPulse(victim), 8 * S, 3 * S)],
             Self::WaitsForNobody => vec![fault(Kind::Edit(Edit::Exclude(victim)), 5 * S, MS)],

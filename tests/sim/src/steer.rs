@@ -200,7 +200,6 @@ impl World {
         how: Option<Steered>,
     ) -> Option<&'static str> {
         let Seat { end, opened, first } = seat;
-        let started = self.oracle.started.get(&by).copied().unwrap_or_default();
         let is_moved = by != first.by;
         let gap = self.flows.gaps.get(&(lan, by, end));
         if !first.is_held || !matches!(first.how, Some(Steered::Own | Steered::Sent) | None) {
@@ -215,10 +214,21 @@ impl World {
         if is_moved && (first.is_remembered || first.how.is_none()) {
             return Some("lost: another took the VIP, which does not remember it");
         }
-        if is_moved && opened < started + FOUND {
-            return Some("lost: another took the VIP, which has begun since");
+        if !self.follows(lan, by, flow, opened) {
+            return Some("lost: who took the VIP did not follow whose it was");
         }
         None
+    }
+
+    /// Whether a node knows whose a connection's slot was: since its kernel has spread the VIP ever since, or since its speaker has followed that, as
+    /// it does after its beginning if it may have the VIP.
+    fn follows(&self, lan: Lan, node: usize, flow: &Flow, opened: Ns) -> bool {
+        let bare = self.flows.bare.get(&(lan, node, flow.vip));
+        let is_kept = bare.is_none_or(|bare| *bare < opened);
+        let started = self.oracle.started.get(&node).copied();
+        let outside = self.flows.outside.get(&(node, flow.vip)).copied();
+        let began = started.max(outside).unwrap_or_default();
+        is_kept || began + FOUND < opened
     }
 
     /// Whether a node has a row by which a connection's VIP is spread.
