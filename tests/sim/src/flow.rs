@@ -8,7 +8,7 @@ use crate::queue::{MS, Ns, S};
 use crate::world::{CLIENTS, World};
 use speaker_ebpf::abi::Steered;
 use speaker_ebpf::model::flow::FlowWire;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// All connections.
@@ -25,6 +25,8 @@ pub(crate) struct Flows {
     pub(crate) outside: BTreeMap<(usize, IpAddr), Ns>,
     /// When a node's kernel last spread nothing of a VIP on a segment.
     pub(crate) bare: BTreeMap<(usize, usize, IpAddr), Ns>,
+    /// Whose stack had a VIP on a segment before it was spread.
+    pub(crate) stacks: BTreeSet<(usize, usize, IpAddr)>,
 }
 
 /// When frames did not go from one node to another.
@@ -125,6 +127,7 @@ impl Flows {
             gaps: BTreeMap::new(),
             outside: BTreeMap::new(),
             bare: BTreeMap::new(),
+            stacks: BTreeSet::new(),
         }
     }
 
@@ -223,13 +226,17 @@ impl World {
     }
 
     /// Looks which kernels spread nothing of which VIPs.
-    fn note_bare(&mut self) {
+    pub(crate) fn note_bare(&mut self) {
         for at in 0..self.vips.len() {
             let vip = self.vips[at];
             for lan in self.truth.lans_of(vip) {
                 for node in 0..self.nodes.len() {
                     if !self.nodes[node].kernel.is_spread(lan, vip) {
                         self.flows.bare.insert((lan, node, vip), self.now);
+                        let known = &self.nodes[node];
+                        if known.kernel.may_speak(known.time(self.now), lan, vip) {
+                            self.flows.stacks.insert((lan, node, vip));
+                        }
                     }
                 }
             }
@@ -300,7 +307,7 @@ const ACK: u8 = 16;
 /// Connections of a client at a time.
 const FLOWS_MAX: usize = 6;
 /// From one packet of a client to the next, and the mean of what comes on top twice.
-const TURN: Ns = 60 * MS;
+pub(crate) const TURN: Ns = 60 * MS;
 /// After so many of a thousand packets a connection is silent for a while.
 const SILENCES: u64 = 80;
 /// So that connections do not go together with what else is chosen.

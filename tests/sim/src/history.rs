@@ -468,4 +468,4 @@ const LATER: u64 = 0x1a7e;
 const SECOND: u64 = 0x5ec0;
 const STEERING: u64 = 0x57ee;
 /// Of a thousand histories, in so many packets are spread.
-const STEERED: u64 = 120;
+const STEERED: u64 = 50;

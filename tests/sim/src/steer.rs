@@ -3,7 +3,7 @@
 //! The program's own word (what it counted a packet as) says only why it did something; whether that was right is read from the segment, the
 //! nodes' tables of members, and where the connection was before. What `docs/steering.md` says is lost is no broken promise.
 
-use crate::flow::{First, Flow, Packet, Seat};
+use crate::flow::{First, Flow, Packet, Seat, TURN};
 use crate::kernel::Fate;
 use crate::lan::Lan;
 use crate::node::THREADS;
@@ -214,6 +214,9 @@ impl World {
         if is_moved && (first.is_remembered || first.how.is_none()) {
             return Some("lost: another took the VIP, which does not remember it");
         }
+        if is_moved && self.flows.stacks.contains(&(lan, by, flow.vip)) {
+            return Some("lost: another took the VIP, whose stack had it before it was spread");
+        }
         if !self.follows(lan, by, flow, opened) {
             return Some("lost: who took the VIP did not follow whose it was");
         }
@@ -224,7 +227,7 @@ impl World {
     /// it does after its beginning if it may have the VIP.
     fn follows(&self, lan: Lan, node: usize, flow: &Flow, opened: Ns) -> bool {
         let bare = self.flows.bare.get(&(lan, node, flow.vip));
-        let is_kept = bare.is_none_or(|bare| *bare < opened);
+        let is_kept = bare.is_none_or(|bare| *bare + 2 * TURN < opened);
         let started = self.oracle.started.get(&node).copied();
         let outside = self.flows.outside.get(&(node, flow.vip)).copied();
         let began = started.max(outside).unwrap_or_default();

@@ -148,6 +148,9 @@ impl World {
     }
 
     fn ask(&mut self, number: usize) {
+        if self.truth.is_spread {
+            self.note_bare();
+        }
         let (lan, port) = (number / CLIENTS, self.nodes.len() + number % CLIENTS);
         for at in 0..self.vips.len() {
             let frame = self.clients[number].ask(self.now, self.vips[at]);
