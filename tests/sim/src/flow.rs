@@ -49,6 +49,8 @@ pub(crate) struct Flow {
     rests_until: Ns,
     /// How its opening came to a node.
     pub(crate) first: Option<First>,
+    /// A packet of it went to another node than its opening did.
+    pub(crate) has_moved: bool,
     /// As what its last packet was sent on, if one was.
     pub(crate) sent: Option<Steered>,
     /// Who has it.
@@ -143,6 +145,7 @@ impl Flows {
                 left,
                 rests_until: 0,
                 first: None,
+                has_moved: false,
                 sent: None,
                 seat: None,
             },

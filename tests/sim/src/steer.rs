@@ -146,6 +146,7 @@ impl World {
             }
             return;
         };
+        flow.has_moved |= by != seat.first.by;
         if seat.end == node {
             self.kept(by, seat);
             self.heard_out(packet);
@@ -155,7 +156,7 @@ impl World {
         // The word of the node that attracted it.
         let how = if by == node { how } else { flow.sent };
         self.flows.open.remove(&packet.port);
-        match self.may_be_lost(&flow, seat, (lan, by), how) {
+        match self.may_be_lost(packet.port, (&flow, seat), (lan, by), how) {
             Some(why) => self.coverage.see(why),
             None => {
                 let name = |node: usize| &self.nodes[node].name;
@@ -194,13 +195,14 @@ impl World {
     /// Why a connection may end otherwise than it should, by `docs/steering.md`; `None`: it may not.
     fn may_be_lost(
         &self,
-        flow: &Flow,
-        seat: Seat,
+        port: u16,
+        (flow, seat): (&Flow, Seat),
         (lan, by): (Lan, usize),
         how: Option<Steered>,
     ) -> Option<&'static str> {
-        let Seat { end, opened, first } = seat;
-        let is_moved = by != first.by;
+        let Seat { end, first, .. } = seat;
+        let is_moved = flow.has_moved;
+        let is_in_doubt = first.is_remembered || self.nodes[by].kernel.remembers(port);
         let gap = self.flows.gaps.get(&(lan, by, end));
         if !first.is_held || !matches!(first.how, Some(Steered::Own | Steered::Sent) | None) {
             return Some("lost: it was opened in a gap");
@@ -211,13 +213,13 @@ impl World {
         if gap.is_some_and(|gap| self.now < gap.last + FORGOTTEN) {
             return Some("lost: its node was not on the segment");
         }
-        if is_moved && (first.is_remembered || first.how.is_none()) {
+        if is_moved && (is_in_doubt || first.how.is_none()) {
             return Some("lost: another took the VIP, which does not remember it");
         }
         if is_moved && self.flows.stacks.contains(&(lan, by, flow.vip)) {
             return Some("lost: another took the VIP, whose stack had it before it was spread");
         }
-        if !self.follows(lan, by, flow, opened) {
+        if !self.follows(lan, by, flow, seat) {
             return Some("lost: who took the VIP did not follow whose it was");
         }
         None
@@ -225,9 +227,12 @@ impl World {
 
     /// Whether a node knows whose a connection's slot was: since its kernel has spread the VIP ever since, or since its speaker has followed that, as
     /// it does after its beginning if it may have the VIP.
-    fn follows(&self, lan: Lan, node: usize, flow: &Flow, opened: Ns) -> bool {
+    fn follows(&self, lan: Lan, node: usize, flow: &Flow, seat: Seat) -> bool {
+        let Seat { opened, first, .. } = seat;
         let bare = self.flows.bare.get(&(lan, node, flow.vip));
-        let is_kept = bare.is_none_or(|bare| *bare + 2 * TURN < opened);
+        let is_kept = node == first.by
+            && !flow.has_moved
+            && bare.is_none_or(|bare| *bare + 2 * TURN < opened);
         let started = self.oracle.started.get(&node).copied();
         let outside = self.flows.outside.get(&(node, flow.vip)).copied();
         let began = started.max(outside).unwrap_or_default();
