@@ -317,6 +317,10 @@ impl World {
         let mut lans = self.truth.lans_of(vip).into_iter();
         let (lan, port) = (lans.next().unwrap_or_default(), self.spoofer());
         let mac = lan::mac(node, lan);
+        // The switch takes the spoofing host's port for the node's.
+        for other in 0..self.nodes.len() {
+            self.flows.gap((lan, other, node), self.now);
+        }
         match vip {
             IpAddr::V4(vip) => {
                 let [frame, _] = neighbour::gratuitous_arp(mac, vip);

@@ -133,6 +133,17 @@ impl Flows {
         }
     }
 
+    /// Notes that frames do not go from one node to another.
+    pub(crate) fn gap(&mut self, between: (usize, usize, usize), now: Ns) -> &mut Gap {
+        let gap = Gap {
+            since: None,
+            last: now,
+        };
+        let gap = self.gaps.entry(between).or_insert(gap);
+        gap.last = now;
+        gap
+    }
+
     fn begin(&mut self, client: usize, vip: IpAddr) {
         let port = FIRST_PORT + (self.opened % PORTS) as u16;
         self.opened += 1;
@@ -248,21 +259,16 @@ impl World {
 
     /// Looks between which nodes frames do not go through.
     fn note_gaps(&mut self) {
-        let nodes = self.nodes.len();
+        let (nodes, now) = (self.nodes.len(), self.now);
         for lan in 0..self.segments.len() {
             let segment = &self.segments[lan];
             let pairs = (0..nodes).flat_map(|a| (0..nodes).map(move |b| (a, b)));
             for (a, b) in pairs.filter(|(a, b)| a != b) {
                 let is_through = segment.joins(a, b) && segment.is_heard(a) && segment.is_heard(b);
-                let gaps = &mut self.flows.gaps;
                 if !is_through {
-                    let gap = gaps.entry((lan, a, b)).or_insert(Gap {
-                        since: None,
-                        last: self.now,
-                    });
-                    gap.since.get_or_insert(self.now);
-                    gap.last = self.now;
-                } else if let Some(gap) = gaps.get_mut(&(lan, a, b)) {
+                    let gap = self.flows.gap((lan, a, b), now);
+                    gap.since.get_or_insert(now);
+                } else if let Some(gap) = self.flows.gaps.get_mut(&(lan, a, b)) {
                     gap.since = None;
                 }
             }

@@ -288,7 +288,7 @@ fn a_node_that_is_gone_is_nobodys_previous() {
     world.follow(&plan_with(&[(1, after)], &[1], Mode::Answer));
     let ours = [OWN_NODE, world.number(1)];
     for bucket in world.table(1).iter() {
-        assert!(ours.contains(&bucket.previous), "{bucket:?}");
+        assert!(ours.contains(&bucket.earlier()), "{bucket:?}");
     }
 }
 
