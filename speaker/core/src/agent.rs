@@ -24,6 +24,7 @@ use crate::members::{Members, node_id};
 use crate::object::{Object, ObjectKey};
 use crate::plan::{self, Held, Memo, Plan, Wishes};
 use crate::problem::Problem;
+use crate::steering::Legacy;
 use crate::world::World;
 use speaker_proto::hold::{self, Holds};
 use speaker_proto::member::{Directory, HeldSet, HeldVersion, Roster};
@@ -96,8 +97,8 @@ pub struct Start {
     pub local: Local,
     /// VIPs that its kernel was found to answer for, by the epoch of their taking.
     pub adopted: BTreeMap<Vip, Epoch>,
-    /// VIPs of which it was found to spread the packets.
-    pub spread: BTreeSet<Vip>,
+    /// VIPs of which it was found to spread the packets, and whose these were, as [`crate::tables::left`] says.
+    pub spread: Legacy,
     /// Until when the last process might speak for anything; `None`: there was none since the node booted.
     pub last_deadline: Option<Time>,
     /// The deadline of the last process has not passed and was adopted: the VIPs are held without a gap.

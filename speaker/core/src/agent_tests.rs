@@ -97,7 +97,7 @@ fn agent_with(
         local,
         adopted,
         is_armed,
-        spread: BTreeSet::new(),
+        spread: BTreeMap::new(),
         last_deadline: None,
         drain_window: Span::s(30),
         seed: 1,

@@ -23,7 +23,7 @@ use speaker_proto::{Mac, Vip};
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use options::Content as OptionContent;
-pub use steering::{Content as SteeringContent, Maglev, Memory};
+pub use steering::{Content as SteeringContent, Maglev, Memory, left};
 
 /// The content of the tables that the agent writes.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]

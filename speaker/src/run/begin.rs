@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use speaker_core::Local;
 use speaker_core::agent::{self, Agent};
 use speaker_core::steering::socket::Listeners;
-use speaker_core::tables::Tables;
+use speaker_core::tables::{Tables, left};
 use speaker_ebpf::abi::{Entry, Mode, VipKey};
 use speaker_proto::{Epoch, Mac, Time, Vip};
 use std::collections::{BTreeMap, BTreeSet};
@@ -69,7 +69,7 @@ pub(super) fn agent(
     let start = agent::Start {
         local,
         adopted,
-        spread: spread(tables),
+        spread: left(&tables.steering, now()),
         last_deadline: (last_deadline > Time::default()).then_some(last_deadline),
         is_armed,
         drain_window: settings.drain_window,
@@ -84,12 +84,6 @@ pub(super) fn adopted(tables: &Tables) -> BTreeMap<Vip, Epoch> {
         (entry.mode() == Some(Mode::Answer)).then(|| (Vip(key.addr().into()), Epoch(entry.epoch())))
     };
     tables.vips.iter().filter_map(answers).collect()
-}
-
-/// VIPs of which the kernel spreads the packets.
-fn spread(tables: &Tables) -> BTreeSet<Vip> {
-    let rows = tables.steering.rows.keys();
-    rows.map(|key| Vip(key.addr().into())).collect()
 }
 
 #[cfg(test)]

@@ -112,7 +112,7 @@ fn node_with_services() -> Agent {
         local: Local::new("n1".parse().unwrap()),
         adopted: BTreeMap::new(),
         last_deadline: None,
-        spread: BTreeSet::new(),
+        spread: BTreeMap::new(),
         is_armed: true,
         drain_window: Span::s(30),
         seed: 1,

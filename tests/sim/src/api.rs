@@ -140,18 +140,26 @@ pub fn pool_of(number: usize, vips: &[IpAddr]) -> Object {
     ))
 }
 
-/// The advertisement: of all nodes, or of these only.
-pub fn advertisement(nodes: Option<&[usize]>) -> Object {
+/// The advertisement: of all nodes, or of these only; `is_spread`: packets are spread over them.
+pub fn advertisement(nodes: Option<&[usize]>, is_spread: bool) -> Object {
+    let spread = steering(is_spread);
     let spec = nodes.map_or(String::new(), |nodes| {
         format!("spec: {{{}}}", selectors(nodes))
     });
     object(format!(
-        "apiVersion: metallb.io/v1beta1\nkind: L2Advertisement\nmetadata: {{name: all, namespace: metallb-system}}\n{spec}"
+        "apiVersion: metallb.io/v1beta1\nkind: L2Advertisement\nmetadata: {{name: all, namespace: metallb-system{spread}}}\n{spec}"
     ))
 }
 
-/// The advertisement of a pool: of all nodes, or of these only, on the links that lead to these segments.
-pub fn advertisement_of(number: usize, nodes: Option<&[usize]>, lans: &[Lan]) -> Object {
+/// The advertisement of a pool: of all nodes, or of these only, on the links that lead to these segments; `is_spread`: packets are spread
+/// over them.
+pub fn advertisement_of(
+    number: usize,
+    nodes: Option<&[usize]>,
+    lans: &[Lan],
+    is_spread: bool,
+) -> Object {
+    let spread = steering(is_spread);
     let selectors = nodes.map_or(String::new(), |nodes| format!("{}, ", selectors(nodes)));
     let links: Vec<String> = lans.iter().map(|lan| lan::name(*lan).to_string()).collect();
     let interfaces = match lans.len() {
@@ -160,9 +168,17 @@ pub fn advertisement_of(number: usize, nodes: Option<&[usize]>, lans: &[Lan]) ->
         _ => format!("interfaces: [{}], ", links.join(", ")),
     };
     object(format!(
-        "apiVersion: metallb.io/v1beta1\nkind: L2Advertisement\nmetadata: {{name: a{number}, namespace: metallb-system}}\n\
+        "apiVersion: metallb.io/v1beta1\nkind: L2Advertisement\nmetadata: {{name: a{number}, namespace: metallb-system{spread}}}\n\
          spec: {{{selectors}{interfaces}ipAddressPools: [p{number}]}}"
     ))
+}
+
+const fn steering(is_spread: bool) -> &'static str {
+    if is_spread {
+        ", annotations: {heliograph.io/steering: spread}"
+    } else {
+        ""
+    }
 }
 
 fn selectors(nodes: &[usize]) -> String {

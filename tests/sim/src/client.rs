@@ -4,12 +4,13 @@
 //! does. What it believes does not matter to the oracle, but the answers that it gets to one question do.
 
 use crate::chance::Chance;
+use crate::flow;
 use crate::queue::{MS, Ns};
 use speaker_ebpf::model::wire::{ArpWire, NdpWire};
 use speaker_ebpf::model::{ReplyKind, parse_reply};
 use speaker_proto::Mac;
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// A host at a port of the segment.
 #[derive(Debug)]
@@ -19,6 +20,10 @@ pub struct Client {
     v4: Ipv4Addr,
     v6: Ipv6Addr,
     asked: BTreeMap<IpAddr, Question>,
+    /// Where it believes what it asked for to be.
+    cache: BTreeMap<IpAddr, Mac>,
+    /// It connects to VIPs.
+    is_talking: bool,
 }
 
 /// The last question for a VIP, and what came of it.
@@ -40,13 +45,15 @@ pub struct TwoAnswers {
 }
 
 impl Client {
-    /// The client with this number.
-    pub fn new(number: u8) -> Self {
+    /// The client with this number, and whether it connects to VIPs.
+    pub fn new(number: u8, is_talking: bool) -> Self {
         Self {
             mac: Mac([2, 0xcc, 0, 0, 0, number]),
             v4: Ipv4Addr::new(192, 0, 2, 200 + number),
             v6: Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0xc00 + u16::from(number)),
             asked: BTreeMap::new(),
+            cache: BTreeMap::new(),
+            is_talking,
         }
     }
 
@@ -63,11 +70,41 @@ impl Client {
         }
     }
 
+    /// Where it believes an address to be.
+    pub(crate) fn believes(&self, vip: IpAddr) -> Option<Mac> {
+        self.cache.get(&vip).copied()
+    }
+
+    /// A packet of a connection to a VIP from this port, to where it believes the VIP to be.
+    pub(crate) fn packet(&self, vip: IpAddr, port: u16, flags: u8) -> Option<Vec<u8>> {
+        let to = self.believes(vip)?;
+        let own = match vip {
+            IpAddr::V4(_) => IpAddr::V4(self.v4),
+            IpAddr::V6(_) => IpAddr::V6(self.v6),
+        };
+        let ends = (SocketAddr::new(own, port), SocketAddr::new(vip, 80));
+        Some(flow::frame((to.0, self.mac.0), ends, flags))
+    }
+
+    /// Takes from a frame for it, or for all, where an address is that it asked for.
+    fn learn(&mut self, frame: &[u8]) {
+        let is_heard = frame[0] & 1 == 1 || frame[..6] == self.mac.0;
+        if let Some((ip, mac)) = flow::learnt(frame)
+            && is_heard
+            && self.asked.contains_key(&ip)
+        {
+            self.cache.insert(ip, Mac(mac));
+        }
+    }
+
     /// A frame came. Two addresses given to one question are a finding.
     ///
     /// # Panics
     /// If one of our kernels sent an answer that is not well-formed.
     pub fn receive(&mut self, now: Ns, frame: &[u8]) -> Option<TwoAnswers> {
+        if self.is_talking {
+            self.learn(frame);
+        }
         if frame[..6] != self.mac.0 || !is_answer(frame) {
             return None;
         }

@@ -140,8 +140,7 @@ impl World {
                         only,
                     }));
                 }
-                // Nothing is spread here.
-                Output::LookFor(_) => {}
+                Output::LookFor(prospects) => process.jobs.push_back(Job::LookFor(prospects)),
                 Output::Watch(_) if self.plant == Some(Plant::WatchesNobody) => {}
                 Output::Watch(list) => process.jobs.push_back(Job::Watch(list)),
                 Output::Unfence(vips) => {
@@ -245,12 +244,14 @@ impl World {
         let links = local.member_links();
         let is_same = process.profile.links == links
             && process.profile.is_draining == local.is_draining
-            && process.profile.is_stale == process.is_stale;
+            && process.profile.is_stale == process.is_stale
+            && process.profile.newcomers == local.newcomers;
         if !is_same {
             process.profile = Arc::new(Profile {
                 links,
                 is_draining: local.is_draining,
                 is_stale: process.is_stale,
+                newcomers: local.newcomers.clone(),
                 ..(*process.profile).clone()
             });
             let profile = Arc::clone(&process.profile);
@@ -263,6 +264,7 @@ impl World {
 fn is_written(plant: Plant, process: &Process, change: &TableChange) -> bool {
     match (plant, change) {
         (Plant::KeepsOldMacs, TableChange::Member(_)) => false,
+        (Plant::KeepsNextHop, TableChange::Target(Change::Remove(_))) => false,
         (Plant::KeepsTarget, TableChange::Move(Change::Put(key, value))) => {
             let was = process.mirror.moves.get(key);
             let of_nobody = MoveValue::new(None, None, 0, 0).fresh();

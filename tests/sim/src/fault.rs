@@ -251,6 +251,8 @@ impl World {
         if known.mac_on(lan).is_none() {
             return;
         }
+        self.note_outside();
+        let known = &mut self.nodes[node];
         if is_up {
             known.link_faults[lan] -= 1;
         } else {
@@ -263,6 +265,7 @@ impl World {
             self.net.set_down(self.now, node, !has_carrier, is_sound);
         }
         self.segments[lan].set_up(node, has_carrier);
+        self.note_outside();
         let at = self.now + self.chance.between(MS, 10 * MS);
         self.queue.plan(at, Event::Link(node, life));
         self.changed(node);
@@ -270,9 +273,11 @@ impl World {
 
     /// Edits an object; every node hears of it in its own time.
     fn edit(&mut self, edit: &crate::truth::Edit) {
+        self.note_outside();
         for change in self.truth.edit(edit) {
             self.api.change(change);
         }
+        self.note_outside();
         for node in 0..self.nodes.len() {
             self.tell_later(node);
         }
@@ -312,6 +317,10 @@ impl World {
         let mut lans = self.truth.lans_of(vip).into_iter();
         let (lan, port) = (lans.next().unwrap_or_default(), self.spoofer());
         let mac = lan::mac(node, lan);
+        // The switch takes the spoofing host's port for the node's.
+        for other in 0..self.nodes.len() {
+            self.flows.gap((lan, other, node), self.now);
+        }
         match vip {
             IpAddr::V4(vip) => {
                 let [frame, _] = neighbour::gratuitous_arp(mac, vip);

@@ -185,7 +185,15 @@ impl History {
         };
         history.faults = history.choose(&mut chance);
         history.spread();
+        if Chance::new(seed ^ STEERING).hits(STEERED) {
+            history.steer();
+        }
         history
+    }
+
+    /// Has the packets of all VIPs spread, and connections of clients with that.
+    pub fn steer(&mut self) {
+        self.truth.is_spread = true;
     }
 
     /// The same history with these of its faults only.
@@ -458,3 +466,6 @@ impl Kind {
 /// So that later kinds of faults do not go together with what else is chosen.
 const LATER: u64 = 0x1a7e;
 const SECOND: u64 = 0x5ec0;
+const STEERING: u64 = 0x57ee;
+/// Of a thousand histories, in so many packets are spread.
+const STEERED: u64 = 50;

@@ -4,11 +4,12 @@
 //! It has a clock (the node's own) and knows nothing of who is right.
 
 use crate::lan::{self, Lan};
+use crate::plant::Plant;
 use speaker_core::diff::Change;
 use speaker_core::tables::{
     Maglev, OptionContent, SteeringContent, TableChange, Tables as Written,
 };
-use speaker_ebpf::abi::{Addr, Claim, Entry, Mode, VipKey};
+use speaker_ebpf::abi::{Addr, Claim, Entry, Mode, SteerValue, Steered, VipKey};
 use speaker_ebpf::logic::Verdict;
 use speaker_ebpf::model::flow::FlowWire;
 use speaker_ebpf::model::wire::{ArpWire, NdpWire};
@@ -39,6 +40,8 @@ pub struct Kernel {
     maglev: BTreeMap<u32, Maglev>,
     /// Records of the ring are lost.
     pub loses_claims: bool,
+    /// The rule that its tables break for packets of connections.
+    pub plant: Option<Plant>,
 }
 
 /// One change of one table.
@@ -50,6 +53,14 @@ fn make<K: Ord + Copy, V: Copy>(table: &mut BTreeMap<K, V>, change: &Change<K, V
 }
 
 impl Kernel {
+    /// An empty one, with this rule broken.
+    pub fn broken(plant: Option<Plant>) -> Self {
+        Self {
+            plant,
+            ..Self::default()
+        }
+    }
+
     /// One write of the deciding thread.
     pub fn apply(&mut self, change: &TableChange) {
         let tables = &mut self.tables;
@@ -249,6 +260,93 @@ impl Kernel {
         }
     }
 
+    /// A packet of a connection came in at `now`: what becomes of it, and what the program counted it as, if its VIP is spread.
+    pub fn carry(
+        &mut self,
+        now: Time,
+        lan: Lan,
+        own: Mac,
+        bytes: &[u8],
+    ) -> (Fate, Option<Steered>) {
+        let counted = |tables: &Tables| Steered::ALL.map(|way| tables.way(way));
+        let before = counted(&self.tables);
+        let fate = match self.plant {
+            Some(plant) => self.carry_planted(plant, now, (lan, own), bytes),
+            None => self.receive(now, lan, own, bytes),
+        };
+        let ways = before.into_iter().zip(counted(&self.tables));
+        let mut ways = ways.zip(Steered::ALL);
+        let how = ways.find(|((before, after), _)| before != after);
+        (fate, how.map(|(_, way)| way))
+    }
+
+    /// The same with tables that say something else for as long.
+    fn carry_planted(
+        &mut self,
+        plant: Plant,
+        now: Time,
+        (lan, own): (Lan, Mac),
+        bytes: &[u8],
+    ) -> Fate {
+        let tables = &mut self.tables;
+        let (members, rows) = (tables.members.clone(), tables.steering.clone());
+        let deadline = tables.node_deadline_ns;
+        match plant {
+            Plant::IgnoresGuard => tables.members.clear(),
+            Plant::IgnoresPrevious => {
+                for row in tables.steering.values_mut() {
+                    *row = SteerValue::new(row.table(), 0);
+                }
+            }
+            Plant::ForgetsFlows => tables.streams.clear(),
+            Plant::SteersLapsed if deadline > 0 => tables.node_deadline_ns = u64::MAX,
+            _ => {}
+        }
+        let fate = self.receive(now, lan, own, bytes);
+        self.tables.members = members;
+        self.tables.steering = rows;
+        self.tables.node_deadline_ns = deadline;
+        fate
+    }
+
+    /// Whether a hardware address is in the table of members.
+    pub fn is_member(&self, mac: Mac) -> bool {
+        let key = speaker_ebpf::abi::MacKey::new(speaker_ebpf::abi::MacAddr(mac.0));
+        self.tables.members.contains_key(&key)
+    }
+
+    /// Whether whose a connection from this port is was remembered.
+    pub fn remembers(&self, port: u16) -> bool {
+        let mut streams = self.tables.streams.keys();
+        streams.any(|key| key.word.to_ne_bytes()[..2] == port.to_be_bytes())
+    }
+
+    /// Whether the packets of a VIP on a segment are spread.
+    pub fn is_spread(&self, lan: Lan, vip: IpAddr) -> bool {
+        let key = key(lan, vip);
+        self.tables.steering.contains_key(&key)
+            && self.entry(&key).is_some_and(|entry| entry.is_steered())
+    }
+
+    /// Whether this node may say at `now` where packets for a VIP go: it has the VIP or gives it away in order, its deadline is in force, and
+    /// no other claims it.
+    pub fn may_speak(&self, now: Time, lan: Lan, vip: IpAddr) -> bool {
+        let Some(entry) = self.entry(&key(lan, vip)) else {
+            return false;
+        };
+        let deadline = match entry.deadline_ns() {
+            0 => self.tables.node_deadline_ns,
+            own => own,
+        };
+        let is_fenced = !self.fenced_of([entry.slot()].into_iter()).is_empty();
+        let may = match entry.mode() {
+            Some(Mode::Answer) => !is_fenced,
+            Some(Mode::Draining) => true,
+            Some(Mode::Known | Mode::Passive) | None => false,
+        };
+        may && now.ns() < deadline
+    }
+
     /// Whether a question for `vip` that came in at `now` on that segment would be answered. Leaves everything as it is but the counters.
     pub fn would_answer(&mut self, now: Time, lan: Lan, vip: IpAddr) -> bool {
         let is_candidate = self
@@ -273,6 +371,10 @@ impl Kernel {
     /// To which hardware address a new connection to `vip` that came in at `now` would be sent on. Leaves everything as it is.
     pub fn sends_on(&self, now: Time, lan: Lan, own: Mac, vip: IpAddr) -> Option<Mac> {
         self.tables.moves.get(&key(lan, vip))?;
+        if self.is_spread(lan, vip) {
+            // They go where the table says.
+            return None;
+        }
         let from = match vip {
             IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::new(198, 51, 100, 7)),
             IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0xffff, 0, 0, 0, 0, 7)),

@@ -5,7 +5,7 @@
 
 use crate::chance::Chance;
 use crate::queue::{MS, Ns};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// The paths between nodes.
 #[derive(Debug)]
@@ -125,6 +125,11 @@ impl Net {
 /// Where a node hears datagrams.
 pub fn address(node: usize) -> SocketAddr {
     SocketAddr::from(([10, 1, 0, node as u8 + 1], PORT))
+}
+
+/// Whether an address is a node's own.
+pub fn is_nodes(ip: IpAddr) -> bool {
+    matches!(ip, IpAddr::V4(v4) if v4.octets()[..3] == [10, 1, 0])
 }
 
 /// Who hears datagrams there.

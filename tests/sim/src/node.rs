@@ -9,12 +9,14 @@ use crate::lan::LANS;
 use crate::queue::Ns;
 use speaker_core::agent::{self, Agent};
 use speaker_core::fence::Looks;
+use speaker_core::steering::Prospects;
 use speaker_core::tables::{Memory, Tables};
 use speaker_proto::announce::{Announce, Place};
 use speaker_proto::gossip::{self, Gossip, Received};
 use speaker_proto::member::Profile;
 use speaker_proto::probe::{self, Probes};
 use speaker_proto::pulse::Pulse;
+use speaker_proto::vicinity::Vicinity;
 use speaker_proto::watch::{Watch, Watchlist};
 use speaker_proto::{Boot, Mac, NodeId, NodeName, Time, Vip};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -107,6 +109,10 @@ pub struct Process {
     pub probes: Probes,
     /// Whether those who hold VIPs answer.
     pub watch: Watch,
+    /// Who is on the segments.
+    pub vicinity: Vicinity,
+    /// Whom that was asked for.
+    pub prospects: Arc<Prospects>,
     /// To the workers.
     pub jobs: VecDeque<Job>,
     /// Fences that nobody told of.
@@ -140,6 +146,8 @@ pub enum Job {
     Probe(probe::Ask),
     /// Ask for these from now on.
     Watch(Arc<Watchlist>),
+    /// See who of these is there, from now on.
+    LookFor(Arc<Prospects>),
     /// A claim was heard while somebody was asked for.
     Heard(Place, Mac),
     /// Announce these anew.

@@ -55,6 +55,14 @@ pub enum Promise {
     Passed,
     /// What members say to each other is well-formed, whatever their versions.
     Understood,
+    /// A packet is sent on by one node at most.
+    Once,
+    /// A node sends on only what it may: its deadline is in force, no fence is up, and it has the VIP.
+    Rightful,
+    /// A connection stays with the node that took it.
+    Kept,
+    /// Nothing is sent on to a node that was not heard for long.
+    Near,
 }
 
 impl fmt::Display for Broken {
@@ -88,6 +96,8 @@ pub struct Oracle {
     /// When each node's last process ended, and when its present one started.
     pub(crate) ended: BTreeMap<usize, Ns>,
     pub(crate) started: BTreeMap<usize, Ns>,
+    /// When threads of each node were last let go of.
+    pub(crate) released: BTreeMap<usize, Ns>,
     /// When each node's kernel last heard a member claim a VIP on a segment.
     told: BTreeMap<(Lan, usize, IpAddr), Ns>,
     /// Who ever contested a VIP.

@@ -40,11 +40,21 @@ pub enum Plant {
     WatchesNobody,
     /// Who gave a VIP away goes on sending its new connections to who had it next (L6.2).
     KeepsTarget,
+    /// A packet from another node is sent on again.
+    IgnoresGuard,
+    /// A connection that is not remembered goes to its slot's node, whoever had the slot before.
+    IgnoresPrevious,
+    /// Nothing is remembered of connections.
+    ForgetsFlows,
+    /// Where a node was is kept when it is not there any more.
+    KeepsNextHop,
+    /// Packets are sent on after the deadline.
+    SteersLapsed,
 }
 
 impl Plant {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 20] = [
         Self::RenewsAfterLapse,
         Self::RenewsUndecided,
         Self::AgesFromVote,
@@ -60,6 +70,11 @@ impl Plant {
         Self::LeavesFamily,
         Self::WatchesNobody,
         Self::KeepsTarget,
+        Self::IgnoresGuard,
+        Self::IgnoresPrevious,
+        Self::ForgetsFlows,
+        Self::KeepsNextHop,
+        Self::SteersLapsed,
     ];
 
     /// A history of `seed` in which it should show: faults of the kind that the rule is for.
@@ -127,11 +142,41 @@ impl Plant {
                 [first].into_iter().chain(then).collect()
             }
             Self::WatchesNobody => Vec::new(),
+            // Of what was opened since the next one came, only the victim knows that it is the next one's: who takes from it sends it to the
+            // victim, whose slot it was.
+            Self::IgnoresGuard => {
+                let next = Kind::Edit(Edit::Exclude((victim + 1) % whole.nodes));
+                vec![
+                    fault(next.clone(), 3_200 * MS, MS),
+                    fault(next, 15 * S, MS),
+                    fault(Kind::Drain(victim), 18 * S, 4 * S),
+                ]
+            }
+            Self::IgnoresPrevious | Self::ForgetsFlows => {
+                vec![fault(Kind::Drain(victim), 8 * S, 8 * S)]
+            }
+            Self::KeepsNextHop => vec![fault(Kind::Carrier(victim), 8 * S, 20 * S)],
+            Self::SteersLapsed => vec![fault(Kind::HangPulse(victim), 8 * S, 3 * S)],
             Self::WaitsForNobody => vec![fault(Kind::Edit(Edit::Exclude(victim)), 5 * S, MS)],
         };
+        if self.is_steering() {
+            history.steer();
+        }
         history.ends_mute |= self == Self::WatchesNobody;
         history.judged = self.judged();
         history
+    }
+
+    /// Whether it shows only where packets are spread.
+    const fn is_steering(self) -> bool {
+        matches!(
+            self,
+            Self::IgnoresGuard
+                | Self::IgnoresPrevious
+                | Self::ForgetsFlows
+                | Self::KeepsNextHop
+                | Self::SteersLapsed
+        )
     }
 
     /// When its histories are judged, if that is not when all faults are over.
@@ -151,7 +196,12 @@ impl Plant {
             | Self::WatchesNobody
             | Self::PassesLapsed
             | Self::KeepsOldMacs
-            | Self::LeavesFamily => None,
+            | Self::LeavesFamily
+            | Self::IgnoresGuard
+            | Self::IgnoresPrevious
+            | Self::ForgetsFlows
+            | Self::KeepsNextHop
+            | Self::SteersLapsed => None,
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::{decide, net};
 use speaker_core::agent::{self, Agent, Input};
 use speaker_core::fence::Looks;
 use speaker_core::object::Kind;
-use speaker_core::tables::{Memory, Tables};
+use speaker_core::tables::{Memory, Tables, left};
 use speaker_core::{Link, LinkName, Local};
 use speaker_ebpf::abi::Mode;
 use speaker_proto::announce::Announce;
@@ -17,6 +17,7 @@ use speaker_proto::gossip::{self, Gossip};
 use speaker_proto::member::{HeldEntry, HeldSet, HeldState, Profile};
 use speaker_proto::probe::Probes;
 use speaker_proto::pulse::{self, Pulse};
+use speaker_proto::vicinity::Vicinity;
 use speaker_proto::watch::Watch;
 use speaker_proto::{Boot, Epoch, GroupKey, Machine, Span, Time, Vip};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -42,8 +43,8 @@ impl World {
             local: Local::new(known.name.clone()),
             adopted,
             is_armed,
-            spread: BTreeSet::new(),
-            last_deadline: None,
+            spread: left(&mirror.steering, time),
+            last_deadline: Some(known.kernel.deadline()).filter(|last| *last > Time::default()),
             drain_window: DRAIN_WINDOW,
             seed: self.chance.any(),
         };
@@ -73,6 +74,8 @@ impl World {
             announce: Announce::new(),
             probes: Probes::new(),
             watch: Watch::new(),
+            vicinity: Vicinity::new(),
+            prospects: Arc::default(),
             jobs: VecDeque::new(),
             looks: Looks::default(),
             look_at: time,

@@ -5,6 +5,7 @@ use crate::chance::Chance;
 use crate::client::Client;
 use crate::clock::Clock;
 use crate::coverage::Coverage;
+use crate::flow::Flows;
 use crate::history::{History, Nodes, Way};
 use crate::kernel::Kernel;
 use crate::lan::{self, LANS};
@@ -128,6 +129,11 @@ fn begin(history: &History) -> World {
     for client in 0..CLIENTS * lans {
         queue.plan(chance.below(100 * MS), Event::Ask(client));
     }
+    if history.truth.is_spread {
+        for client in 0..CLIENTS * lans {
+            queue.plan(FLOWS_FROM, Event::Flow(client));
+        }
+    }
     let clock = |node: usize, chance: &mut Chance| {
         // Hosts have been up for different times.
         let start = 1_000 * S + chance.below(1_000_000 * S);
@@ -149,7 +155,7 @@ fn begin(history: &History) -> World {
                         .then_some(lan::mac(node, lan))
                 }),
                 clock: clock(node, &mut chance),
-                kernel: Kernel::default(),
+                kernel: Kernel::broken(history.plant),
                 process: None,
                 life: 0,
                 link_faults: [0; LANS],
@@ -158,13 +164,16 @@ fn begin(history: &History) -> World {
                 binary: Binary::default(),
             })
             .collect(),
-        clients: (0..CLIENTS * lans).map(|n| Client::new(n as u8)).collect(),
+        clients: (0..CLIENTS * lans)
+            .map(|n| Client::new(n as u8, history.truth.is_spread))
+            .collect(),
         api: Api::new(nodes, history.truth.objects()),
         vips: history.truth.vips(),
         oracle: Oracle::default(),
         coverage: Coverage::default(),
         history: Rc::new(history.clone()),
         truth: history.truth.clone(),
+        flows: Flows::new(history.seed),
         plant: history.plant,
         kinds: Vec::new(),
         struck: Vec::new(),
@@ -206,6 +215,8 @@ const QUIET: Ns = 8 * S;
 const BLINK: Ns = 100 * MS;
 /// How long it may take until a node that may not answer has given away what it answers for: whoever asked in vain waits.
 const PATIENT: Ns = 16 * S;
+/// Clients connect as soon as speakers have started.
+const FLOWS_FROM: Ns = STARTED;
 const MUTE: u64 = 0x6d7e;
 /// Heirs ask each second.
 const SEEN: Ns = 3 * S;

@@ -95,6 +95,7 @@ impl World {
     /// That fault is over.
     pub(crate) fn release_threads(&mut self, node: usize, grip: Grip) {
         let mut woken = Vec::new();
+        self.oracle.released.insert(node, self.now);
         if let Some(process) = &mut self.nodes[node].process {
             for thread in grip.threads() {
                 let state: &mut State = process.thread(thread);

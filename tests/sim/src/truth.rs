@@ -20,6 +20,8 @@ pub struct Truth {
     pub services: Vec<Service>,
     /// By node: it has a link on the second segment. Empty: there is none.
     pub second: Vec<bool>,
+    /// The packets of every VIP are spread over the nodes that may serve it.
+    pub is_spread: bool,
 }
 
 /// A service.
@@ -81,6 +83,7 @@ impl Truth {
             advertised: None,
             services,
             second: Vec::new(),
+            is_spread: false,
         }
     }
 
@@ -133,10 +136,12 @@ impl Truth {
     fn advertisements(&self) -> Vec<Object> {
         let nodes = self.advertised.as_deref();
         if self.second.is_empty() {
-            return vec![api::advertisement(nodes)];
+            return vec![api::advertisement(nodes, self.is_spread)];
         }
         self.pools()
-            .map(|(number, service)| api::advertisement_of(number, nodes, &service.lans))
+            .map(|(number, service)| {
+                api::advertisement_of(number, nodes, &service.lans, self.is_spread)
+            })
             .collect()
     }
 

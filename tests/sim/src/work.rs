@@ -2,15 +2,20 @@
 //!
 //! As `speaker/src/drive/{announce,links}.rs` do it, with frames of the real builders.
 
+use crate::flow;
 use crate::kernel::Fate;
 use crate::lan::{self, Lan};
+use crate::net;
 use crate::node::{Job, Process, Thread};
 use crate::plant::Plant;
+use crate::vicinity::look_for;
 use crate::world::World;
 use speaker_core::agent::Input;
 use speaker_ebpf::abi::{ClaimKind, Entry, Mode, VipKey};
 use speaker_proto::announce::{self, Answered, Asker, Place};
-use speaker_proto::{Epoch, Mac, Machine, Span, Time, Vip, claim, neighbour, probe, watch};
+use speaker_proto::{
+    Epoch, Mac, Machine, Span, Time, Vip, claim, neighbour, probe, vicinity, watch,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -39,7 +44,13 @@ impl World {
                 Job::Heard(place, mac) => {
                     process.probes.input(time, probe::Input::Heard(place, mac));
                     process.watch.input(time, watch::Input::Heard(place, mac));
+                    if net::is_nodes(place.0.0) {
+                        process
+                            .vicinity
+                            .input(time, vicinity::Input::Heard(place, mac));
+                    }
                 }
+                Job::LookFor(prospects) => look_for(&mut process, time, prospects),
                 Job::Watch(list) => process.watch.input(time, watch::Input::Watch(list)),
                 Job::Claim(vips) => process.announce.input(time, announce::Input::Claim(vips)),
                 Job::ClaimTo(vips, macs) => {
@@ -51,13 +62,16 @@ impl World {
         process.announce.expire(time);
         process.probes.expire(time);
         process.watch.expire(time);
+        process.vicinity.expire(time);
         self.announce_outputs(node, &mut process, time);
         self.probe_outputs(node, &mut process, time);
         self.watch_outputs(node, &mut process, time);
+        self.vicinity_outputs(node, &mut process);
         let dues = [
             process.announce.deadline(),
             process.probes.deadline(),
             process.watch.deadline(),
+            process.vicinity.deadline(),
         ];
         let due = dues.into_iter().flatten().map(|(due, _)| due).min();
         let due = due.map_or(process.look_at, |due| due.min(process.look_at));
@@ -235,8 +249,11 @@ impl World {
             return;
         };
         let time = known.time(self.now);
-        let fate = known.kernel.receive(time, lan, own, frame);
         let at = (lan, node);
+        if let Some(packet) = flow::read(frame) {
+            return self.node_packet(at, own, packet, frame);
+        }
+        let fate = known.kernel.receive(time, lan, own, frame);
         match fate {
             Fate::Reply(reply) => self.send(lan, node, &reply),
             Fate::Dropped if self.plant == Some(Plant::PassesLapsed) => self.passed(at, frame),
@@ -257,7 +274,8 @@ impl World {
         };
         let is_probing = process.probes.deadline().is_some()
             || process.watch.deadline().is_some()
-            || !process.jobs.is_empty();
+            || !process.jobs.is_empty()
+            || (net::is_nodes(vip.0) && process.vicinity.deadline().is_some());
         if is_probing {
             process
                 .jobs

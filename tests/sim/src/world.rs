@@ -4,6 +4,7 @@ use crate::api::Api;
 use crate::chance::Chance;
 use crate::client::Client;
 use crate::fault::Aim;
+use crate::flow::Flows;
 use crate::history::{History, Kind};
 use crate::lan::Lan;
 use crate::net::Net;
@@ -47,6 +48,8 @@ pub(crate) enum Event {
     Look,
     /// The spoofing host claims once more, for a fault.
     Spoof(usize, Ns),
+    /// A client sends a packet of one of its connections.
+    Flow(usize),
 }
 
 /// A history as it happens.
@@ -65,6 +68,8 @@ pub(crate) struct World {
     pub(crate) coverage: Coverage,
     pub(crate) history: Rc<History>,
     pub(crate) truth: Truth,
+    /// The connections of clients.
+    pub(crate) flows: Flows,
     /// The rule that is broken.
     pub(crate) plant: Option<Plant>,
     /// The faults, each where it struck.
@@ -112,6 +117,7 @@ impl World {
             Event::Expect(vip, node, strikes) => self.expected(vip, node, strikes),
             Event::Look => self.look(),
             Event::Spoof(fault, until) => self.spoof(fault, until),
+            Event::Flow(client) => self.flow_turn(client),
         }
     }
 
@@ -142,6 +148,9 @@ impl World {
     }
 
     fn ask(&mut self, number: usize) {
+        if self.truth.is_spread {
+            self.note_bare();
+        }
         let (lan, port) = (number / CLIENTS, self.nodes.len() + number % CLIENTS);
         for at in 0..self.vips.len() {
             let frame = self.clients[number].ask(self.now, self.vips[at]);

@@ -1,6 +1,7 @@
 //! Histories from seeds, and planted defects that must be caught.
 //!
-//! `cargo xtask sim` sets `SIM_FIRST`, `SIM_HISTORIES` and `SIM_SECONDS`; `SIM_SEED` and `SIM_FAULTS` replay one history aloud.
+//! `cargo xtask sim` sets `SIM_FIRST`, `SIM_HISTORIES` and `SIM_SECONDS`; with `SIM_SPREAD=1` packets are spread in all
+//! histories, and with `SIM_SPREAD=2` histories without that are left out; `SIM_SEED` and `SIM_FAULTS` replay one history aloud.
 
 use sim::coverage::Coverage;
 use sim::history::{Begins, Fault, History, Kind, Nodes};
@@ -82,6 +83,7 @@ fn everything(first: u64, count: u64, time: Duration) -> Total {
     let started = Instant::now();
     let next = AtomicU64::new(first);
     let total = Mutex::new(Total::default());
+    let is_spread_only = number("SIM_SPREAD") == Some(2);
     let workers = thread::available_parallelism().map_or(1, usize::from);
     thread::scope(|scope| {
         for _ in 0..workers {
@@ -91,7 +93,11 @@ fn everything(first: u64, count: u64, time: Duration) -> Total {
                     if seed - first >= count {
                         break;
                     }
-                    let outcome = run(&History::of(seed));
+                    let history = history(seed);
+                    if is_spread_only && !history.truth.is_spread {
+                        continue;
+                    }
+                    let outcome = run(&history);
                     let mut total = total.lock().expect("no worker panics while it counts");
                     total.took = started.elapsed();
                     total.add(seed, outcome);
@@ -122,7 +128,7 @@ impl Total {
 
 /// A failing history, as small as it gets, and how to see it again.
 fn failure(seed: u64, outcome: &Outcome) -> String {
-    let history = History::of(seed);
+    let history = history(seed);
     let broken = outcome.broken.clone().expect("a history that failed");
     let shrunk = shrink(&history, broken);
     let kept: Vec<String> = shrunk.kept.iter().map(usize::to_string).collect();
@@ -140,7 +146,7 @@ fn failure(seed: u64, outcome: &Outcome) -> String {
 }
 
 fn replay(seed: u64) {
-    let mut history = History::of(seed);
+    let mut history = history(seed);
     if let Ok(kept) = std::env::var("SIM_FAULTS") {
         let kept: Vec<usize> = kept.split(',').filter_map(|at| at.parse().ok()).collect();
         history = history.keeping(&kept);
@@ -280,6 +286,15 @@ fn a_history_happens_the_same_way_each_time() {
     }
 }
 
+/// The history of a seed; with `SIM_SPREAD=1` one in which packets are spread, whatever the seed says.
+fn history(seed: u64) -> History {
+    let mut history = History::of(seed);
+    if number("SIM_SPREAD") == Some(1) && !history.truth.is_spread {
+        history.steer();
+    }
+    history
+}
+
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
@@ -316,7 +331,7 @@ const WAYS: [(Hold, Hold); 28] = [
     (Hold::Lapsed, Hold::Preparing),
 ];
 /// What else must have come about: every kind of fault, and whatever a promise is judged by.
-const SEEN: [&str; 38] = [
+const SEEN: [&str; 49] = [
     "stop",
     "tear",
     "hang pulse",
@@ -355,6 +370,17 @@ const SEEN: [&str; 38] = [
     "another protocol heard",
     "an unknown kind heard",
     "two answers, excused",
+    "a connection opens",
+    "a connection ends well",
+    "a connection is its holder's",
+    "a connection is kept by its slot",
+    "a connection is kept by what is remembered",
+    "a connection's node took the VIP",
+    "a connection is kept over a move",
+    "a connection outlives its node's share",
+    "a packet is sent on",
+    "a packet is dropped in the gap",
+    "a packet is sent to who does not hear it",
 ];
 /// Histories of the suite: the same ones each time, within two minutes on two processors.
 const HISTORIES: u64 = 20_000;

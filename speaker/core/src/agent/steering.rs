@@ -4,12 +4,15 @@
 //! nodes are asked.
 
 use super::{Agent, Output};
+use crate::local::{Link, LinkName};
 use crate::members::node_id;
 use crate::plan::{self, BgpOutcome, Entries, L2Entry, Plan, Reason, Shares, Steering, Unrouted};
 use crate::steering::history::{Facts, History, WINDOW};
 use crate::steering::newcomers::{self, Newcomers};
 use crate::steering::socket::Listeners;
-use crate::steering::{Neighbourhood, Overlay, Place, Prospects, Unspread, Weights};
+use crate::steering::{
+    Before, Legacy, Neighbourhood, Overlay, Place, Prospects, Unspread, Weights,
+};
 use speaker_proto::{NodeId, NodeName, Span, Time, Vip};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -22,7 +25,7 @@ pub(super) struct Spreading {
     history: History,
     prospects: Arc<Prospects>,
     /// VIPs that the last process spread, until that was followed up.
-    adopted: BTreeSet<Vip>,
+    adopted: Legacy,
     /// VIPs that were to be spread over segments, and when that was so last: connections go on for a while.
     beyond: BTreeMap<IpAddr, Time>,
     newcomers: Newcomers,
@@ -41,7 +44,7 @@ pub(super) struct Spreading {
 }
 
 impl Spreading {
-    pub(super) fn new(adopted: BTreeSet<Vip>, last_deadline: Option<Time>, now: Time) -> Self {
+    pub(super) fn new(adopted: Legacy, last_deadline: Option<Time>, now: Time) -> Self {
         let is_lately = last_deadline.is_some_and(|last| now < last + WINDOW);
         Self {
             was_there: is_lately && !adopted.is_empty(),
@@ -144,6 +147,7 @@ impl Agent {
                 false => plan::routed_vips(&self.plan.bgp_outcomes),
             },
             adopted: &self.spreading.adopted,
+            links: &self.local.links,
             unspread: &unspread,
             own: Arc::new(Weights::from([(self.local.node.clone(), 1)])),
             newcomers: self.came_before_it_looked(now),
@@ -195,7 +199,8 @@ struct Ground<'g> {
     last: &'g Plan,
     /// VIPs whose packets routes brought here until now, whether or not they were spread.
     routed: BTreeSet<Vip>,
-    adopted: &'g BTreeSet<Vip>,
+    adopted: &'g Legacy,
+    links: &'g BTreeMap<LinkName, Link>,
     unspread: &'g BTreeMap<Place, Unspread>,
     own: Arc<Weights>,
     /// As others say, where this node was not there.
@@ -209,7 +214,12 @@ const HELD_BACK_MAX: Span = Span::s(30);
 impl Facts for Ground<'_> {
     fn is_stack(&self, place: &Place) -> bool {
         let had = takes(self.last.l2.get(place)) || self.routed.contains(&place.0);
-        had && !self.adopted.contains(&place.0)
+        had && !self.adopted.keys().any(|(vip, _)| *vip == place.0)
+    }
+
+    fn left(&self, (vip, link): &Place) -> Option<Arc<Vec<Before>>> {
+        let link = self.links.get(link)?;
+        self.adopted.get(&(*vip, link.ifindex)).cloned()
     }
 
     fn newcomers(&self, weights: &Weights) -> BTreeSet<NodeName> {

@@ -35,6 +35,11 @@ fn place() -> Place {
     (vip(), LinkName::from("eth0"))
 }
 
+/// What a process left that spread the VIP, as far as that matters to who had what.
+fn adopted() -> Legacy {
+    Legacy::from([((vip(), 2), Arc::default())])
+}
+
 fn hood(nodes: &[&str]) -> Input {
     let node = |name: &&str| {
         let node: NodeName = name.parse().unwrap();
@@ -100,12 +105,30 @@ fn what_is_in_force_stays_until_it_is_known_who_is_there() {
 fn what_the_last_process_spread_was_not_the_stacks() {
     let now = Time::ms(1000);
     let (mut agent, _) = spreading(now);
-    agent.spreading.adopted.insert(vip());
+    agent.spreading.adopted = adopted();
     let later = now + Span::s(3);
     agent.input(later, hood(&["n2"]));
     settle(&mut agent, later);
     let steering = agent.plan().steering.as_ref().unwrap();
     assert_eq!(*steering.rows[&place()].before, []);
+}
+
+#[test]
+fn what_the_last_process_left_says_whose_connections_there_are() {
+    let now = Time::ms(1000);
+    let (mut agent, _) = spreading(now);
+    let ifindex = agent.local.links[&place().1].ifindex;
+    let left = vec![Before::Left(Arc::new(vec![7]))];
+    agent.spreading.adopted = Legacy::from([((vip(), ifindex), Arc::new(left.clone()))]);
+    for (later, nodes) in [(3, &["n2"][..]), (4, &[])] {
+        let later = now + Span::s(later);
+        agent.input(later, hood(nodes));
+        settle(&mut agent, later);
+        let steering = agent.plan().steering.as_ref().unwrap();
+        let spread = &steering.rows[&place()];
+        assert_eq!(spread.before[..1], left, "{nodes:?}");
+        assert_eq!(spread.until, later + WINDOW);
+    }
 }
 
 #[test]
@@ -195,7 +218,7 @@ fn what_the_last_process_left_stays_until_it_is_known_who_there_is() {
     let now = Time::ms(1_000);
     let rows = |is_settled, later: Span| {
         let (mut agent, _) = spreading(now);
-        agent.spreading = Spreading::new([vip()].into(), Some(now), now);
+        agent.spreading = Spreading::new(adopted(), Some(now), now);
         let roster = Roster {
             is_settled,
             ..Roster::clone(agent.roster())
@@ -215,7 +238,7 @@ fn what_the_last_process_left_stays_until_it_is_known_who_there_is() {
 fn that_it_is_known_who_there_is_is_news_by_itself() {
     let now = Time::ms(1_000);
     let (mut agent, _) = spreading(now);
-    agent.spreading = Spreading::new([vip()].into(), Some(now), now);
+    agent.spreading = Spreading::new(adopted(), Some(now), now);
     let roster = |is_settled| Roster {
         is_settled,
         members: [].into(),
@@ -235,7 +258,7 @@ fn whose_speaker_alone_was_away_had_its_share_all_along() {
     let before = |away: Span| {
         let now = last + away;
         let (mut agent, _) = spreading(now);
-        agent.spreading = Spreading::new([vip()].into(), Some(last), now);
+        agent.spreading = Spreading::new(adopted(), Some(last), now);
         let agent = tell(agent, &["n1"], now);
         let steering = agent.plan().steering.as_ref().unwrap();
         Vec::clone(&steering.rows[&place()].before)
@@ -315,7 +338,7 @@ fn a_node_that_cannot_find_out_who_is_there_announces_after_half_a_minute() {
 fn a_process_that_goes_on_with_what_was_spread_announces_at_once() {
     let now = Time::ms(1000);
     let mut agent = holding(now);
-    agent.spreading = Spreading::new([vip()].into(), None, now);
+    agent.spreading = Spreading::new(adopted(), None, now);
     put(&mut agent, now + Span::s(1), ROUTED);
     assert!(is_announced(&agent));
 }

@@ -40,14 +40,16 @@ impl History {
         let rows = shares.into_iter().map(|(place, share)| {
             let is_held = facts.is_stack(&place);
             let begun = *self.begun.entry(place.clone()).or_insert(now);
+            let left = facts.left(&place).filter(|left| !left.is_empty());
             let spread = match old.remove(&place) {
                 Some(spread) => {
-                    let is_finding = !is_held && now < begun + FINDING;
+                    let is_finding = !is_held && now < begun + FINDING && !is_left(&spread);
                     match is_finding && is_as_much(&spread, &share) {
                         true => begin(share, facts, now),
                         false => follow(spread, share, now),
                     }
                 }
+                None if let Some(left) = left => go_on(share, left, now),
                 None if is_held => begin_holding(share, facts, now),
                 None => begin(share, facts, now),
             };
@@ -84,6 +86,8 @@ impl History {
 pub trait Facts {
     /// Whether this node has had its packets until now: of one that is new, its stack.
     fn is_stack(&self, place: &Place) -> bool;
+    /// Who had its packets before, by what the last process left.
+    fn left(&self, place: &Place) -> Option<Arc<Vec<Before>>>;
     /// Those of these nodes that came lately, if this node was not there to see it.
     fn newcomers(&self, weights: &Weights) -> BTreeSet<NodeName>;
     /// Of one that is not spread any more: this node alone, if packets may still be sent to others from there.
@@ -96,6 +100,22 @@ fn is_as_much(spread: &Spread, share: &Share) -> bool {
     let is_as_it_was = old == new && spread.before.is_empty();
     let is_more = old.len() < new.len() && old.keys().all(|node| new.contains_key(node));
     is_as_it_was || is_more
+}
+
+/// Whether it goes on with what the last process left.
+fn is_left(spread: &Spread) -> bool {
+    let mut before = spread.before.iter();
+    before.any(|before| matches!(before, Before::Left(_)))
+}
+
+/// Of what the last process spread. What changed while no process was there is a change of now.
+fn go_on(share: Share, left: Arc<Vec<Before>>, now: Time) -> Spread {
+    Spread {
+        share,
+        until: now + WINDOW,
+        followed: left.len(),
+        before: left,
+    }
 }
 
 /// Of what this node did not hold.
@@ -172,6 +192,10 @@ mod tests {
             self.0
         }
 
+        fn left(&self, _: &Place) -> Option<Arc<Vec<Before>>> {
+            None
+        }
+
         fn newcomers(&self, _: &Weights) -> BTreeSet<NodeName> {
             BTreeSet::new()
         }
@@ -189,6 +213,10 @@ mod tests {
     impl Facts for Came<'_> {
         fn is_stack(&self, _: &Place) -> bool {
             self.1
+        }
+
+        fn left(&self, _: &Place) -> Option<Arc<Vec<Before>>> {
+            None
         }
 
         fn newcomers(&self, _: &Weights) -> BTreeSet<NodeName> {

@@ -182,4 +182,9 @@ pub enum Before {
     Stack,
     /// These.
     Nodes(Arc<Weights>),
+    /// By slot, whoever has this number in the tables that the last process left.
+    Left(Arc<Vec<u16>>),
 }
+
+/// VIPs that the last process spread, by link, and who had their packets before, in the order of [`Spread::before`].
+pub type Legacy = BTreeMap<(Vip, u32), Arc<Vec<Before>>>;

@@ -7,14 +7,14 @@ use super::{TableChange, encap, split};
 use crate::diff::diff;
 use crate::local::{LinkName, Local};
 use crate::plan::{Plan, Steering};
-use crate::steering::{Before, Place, Spread, Weights, maglev};
+use crate::steering::{Before, Legacy, Place, Spread, Weights, maglev};
 use speaker_ebpf::abi::encap::ENDS_MAX;
 use speaker_ebpf::abi::steer::{OWN_NODE, STEERED_MAX, TABLES_MAX, TARGETS_MAX};
 use speaker_ebpf::abi::{
     Addr, Bucket, EndValue, Entry, FarKey, FarValue, MacAddr, SteerValue, TargetKey, TargetValue,
     VipKey,
 };
-use speaker_proto::{Mac, NodeName};
+use speaker_proto::{Mac, NodeName, Time, Vip};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_64;
@@ -86,6 +86,47 @@ fn as_is(have: &Content, takes: impl Fn(&VipKey) -> bool) -> Content {
     let used: BTreeSet<u32> = kept.rows.values().map(SteerValue::table).collect();
     kept.maglev.retain(|table, _| used.contains(table));
     kept
+}
+
+/// What was spread until `now` by these tables, and whose connections there may be. Numbers of nodes come from their names, so that they are
+/// those that the next process gives.
+pub fn left(content: &Content, now: Time) -> Legacy {
+    let mut of_tables = BTreeMap::new();
+    let rows = content.rows.iter().map(|(key, row)| {
+        let is_open = now.ns() < row.window_until_ns();
+        let known = of_tables.entry((row.table(), is_open));
+        let before = known.or_insert_with(|| {
+            let table = content.maglev.get(&row.table());
+            Arc::new(table.map_or(Vec::new(), |table| before(table, is_open)))
+        });
+        let place = (Vip(key.addr().into()), key.ifindex());
+        (place, Arc::clone(before))
+    });
+    rows.collect()
+}
+
+/// In the order of [`Spread::before`]. Where what is remembered counts and the slot names its node only, nobody stands for who had it in between.
+fn before(table: &Maglev, is_open: bool) -> Vec<Before> {
+    let is_looked_up = |bucket: &Bucket| {
+        let is_back = !is_open || bucket.earlier() == bucket.current;
+        bucket.is_in_doubt() && is_back
+    };
+    let by_slot = |number: &dyn Fn(&Bucket) -> u16| {
+        let numbers = table.iter().map(number).collect();
+        Before::Left(Arc::new(numbers))
+    };
+    let mut before = Vec::new();
+    if is_open && table.iter().any(|b| b.earlier() != b.current) {
+        before.push(by_slot(&Bucket::earlier));
+    }
+    before.push(by_slot(&|bucket| bucket.current));
+    if table.iter().any(is_looked_up) {
+        before.push(by_slot(&|bucket| match is_looked_up(bucket) {
+            true => NOBODY,
+            false => bucket.current,
+        }));
+    }
+    before
 }
 
 /// The writes that lead from `have` to `want`: before and after those to the entries. A row never names a table that is not
@@ -242,6 +283,7 @@ impl<'d> Draft<'d> {
             .map(|before| match before {
                 Before::Stack => None,
                 Before::Nodes(weights) => Some(self.owners(weights)),
+                Before::Left(numbers) => Some(Vec::clone(numbers)),
             })
             .collect();
         let reachable: BTreeSet<u16> = recipe
@@ -251,13 +293,16 @@ impl<'d> Draft<'d> {
             .chain([OWN_NODE])
             .collect();
         let bucket = |(slot, current): (usize, u16)| {
-            let mut earlier = before.iter().map(|owners| match owners {
-                None => OWN_NODE,
-                Some(owners) => owners.get(slot).copied().unwrap_or(current),
-            });
-            let mut earlier = earlier.by_ref().filter(|node| reachable.contains(node));
-            let previous = earlier.next().unwrap_or(current);
-            if previous == current && earlier.any(|node| node != current) {
+            let earlier = || {
+                before.iter().map(|owners| match owners {
+                    None => OWN_NODE,
+                    Some(owners) => owners.get(slot).copied().unwrap_or(current),
+                })
+            };
+            let previous = earlier().find(|node| reachable.contains(node));
+            let previous = previous.unwrap_or(current);
+            // One that is away counts: it has the slot again when it is back, and what came meanwhile must be remembered by then.
+            if previous == current && earlier().any(|node| node != current) {
                 return Bucket::returned(current);
             }
             Bucket { current, previous }
@@ -333,7 +378,7 @@ impl<'d> Draft<'d> {
 impl Recipe {
     fn sets(&self) -> impl Iterator<Item = Arc<Weights>> {
         let before = self.before.iter().filter_map(|before| match before {
-            Before::Stack => None,
+            Before::Stack | Before::Left(_) => None,
             Before::Nodes(weights) => Some(Arc::clone(weights)),
         });
         before.chain([Arc::clone(&self.now)])

@@ -192,6 +192,38 @@ fn a_new_process_gives_the_same_numbers_and_writes_nothing() {
     assert_eq!(world.follow(&plan), []);
 }
 
+/// Also those from before the process began, in slots of any history; what was in doubt stays so, for what is remembered counts.
+#[test]
+fn a_new_process_goes_on_with_whose_connections_there_are() {
+    for before in [
+        &[&[0, 1, 2, 3][..]][..],
+        &[&[0, 1], &[0, 1, 3]],
+        &[&[0, 3], &[]],
+        &[],
+    ] {
+        let mut world = World::default();
+        world.follow(&plan(&[(1, spread(&[0, 1], before))]));
+        let last = Arc::clone(world.table(1));
+        for (now, is_open) in [(Time::ms(4), true), (Time::ms(5), false)] {
+            let left = left(&world.tables.steering, now);
+            let mut again = spread(&[0, 1], &[]);
+            again.before = Arc::clone(&left[&(vip(1), 1)]);
+            let mut next = World::default();
+            next.follow(&plan(&[(1, again)]));
+            for (last, next) in last.iter().zip(next.table(1).iter()) {
+                assert_eq!(next.current, last.current);
+                assert_eq!(next.is_in_doubt(), last.is_in_doubt());
+                let earlier = if is_open {
+                    last.earlier()
+                } else {
+                    last.current
+                };
+                assert_eq!(next.earlier(), earlier);
+            }
+        }
+    }
+}
+
 #[test]
 fn until_it_is_known_who_is_there_everything_stays() {
     let mut world = World::default();
@@ -256,7 +288,27 @@ fn a_node_that_is_gone_is_nobodys_previous() {
     world.follow(&plan_with(&[(1, after)], &[1], Mode::Answer));
     let ours = [OWN_NODE, world.number(1)];
     for bucket in world.table(1).iter() {
-        assert!(ours.contains(&bucket.previous), "{bucket:?}");
+        assert!(ours.contains(&bucket.earlier()), "{bucket:?}");
+    }
+}
+
+/// It may come back within the window, and then has its slots again: what was opened meanwhile is remembered by then.
+#[test]
+fn slots_of_a_node_that_is_away_are_in_doubt_and_of_who_has_them_now() {
+    let mut world = World::default();
+    world.follow(&plan(&[(1, spread(&[0, 1, 2], &[]))]));
+    let (before, away) = (Arc::clone(world.table(1)), world.number(2));
+    let after = spread(&[0, 1], &[&[0, 1, 2]]);
+    world.follow(&plan_with(&[(1, after)], &[1], Mode::Answer));
+    for (before, now) in before.iter().zip(world.table(1).iter()) {
+        let is_aways = before.current == away;
+        let earlier = if is_aways {
+            now.current
+        } else {
+            before.current
+        };
+        assert_eq!(now.earlier(), earlier);
+        assert_eq!(now.is_in_doubt(), now.current != before.current);
     }
 }
 

@@ -219,7 +219,7 @@ impl Node {
             local,
             adopted: BTreeMap::new(),
             is_armed: true,
-            spread: BTreeSet::new(),
+            spread: BTreeMap::new(),
             last_deadline: None,
             drain_window: Span::s(30),
             seed: 1,
