@@ -14,6 +14,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+/// How variables begin by which cargo tells a program of its package.
+const OF_A_PACKAGE: [&str; 2] = ["CARGO_MANIFEST_", "CARGO_PKG_"];
+
 /// Links BPF objects; this version loads the LLVM that comes with the Rust compilers it fits.
 pub const BPF_LINKER: &str = "0.10.1";
 
@@ -29,9 +32,17 @@ pub fn target() -> PathBuf {
 }
 
 /// The cargo that runs this, or the one in the path.
+///
+/// It is not told what the cargo around this process says of the package here: build scripts that ask for that (ring's does) would run again, and
+/// all that depends on them be built again, whenever another package's tests begin a build.
 pub fn cargo() -> Command {
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")));
     cargo.current_dir(root());
+    for name in env::vars_os().filter_map(|(name, _)| name.into_string().ok()) {
+        if OF_A_PACKAGE.iter().any(|of| name.starts_with(of)) {
+            cargo.env_remove(name);
+        }
+    }
     cargo
 }
 
@@ -285,4 +296,19 @@ fn is_installed(package: &str) -> bool {
     let mut query = Command::new("dpkg-query");
     query.args(["-W", "-f", "${db:Status-Abbrev}", package]);
     output(&mut query).is_ok_and(|status| status.starts_with("ii"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_build_within_a_test_has_the_environment_of_one_without() {
+        let told: Vec<_> = env::vars_os().map(|(name, _)| name).collect();
+        let name = OsString::from("CARGO_PKG_NAME");
+        assert!(told.contains(&name), "cargo runs this test");
+        let cargo = cargo();
+        let mut changes = cargo.get_envs();
+        assert!(changes.any(|change| change == (name.as_os_str(), None)));
+    }
 }

@@ -157,6 +157,6 @@ pub fn allow_files() -> std::io::Result<()> {
 const QUEUE_BYTES: usize = 8 << 20; // some 10,000 datagrams with what the kernel adds to each
 const CONNECTIONS_MAX: usize = 4_096; // more than any test opens at a time
 const STACK_BYTES: usize = 64 << 10;
-const IDLE_MAX: Duration = Duration::from_secs(60); // bounds a forgotten client, and one that goes through thousands of connections in turn
+const IDLE_MAX: Duration = Duration::from_secs(240); // bounds a forgotten client, and one that goes through thousands of connections in turn, between faults that a test waits for
 const REQUEST_BYTES_MAX: u64 = 16 << 10;
 const ECHO_BYTES_MAX: u64 = 1 << 30; // bounds a forgotten client, allows a throughput test

@@ -228,7 +228,7 @@ fn a_stranger_cannot_send_so() {
 }
 
 /// Sends as much as many segments of the biggest size take, and reads it back.
-fn there_and_back(at: SocketAddr) {
+pub(super) fn there_and_back(at: SocketAddr) {
     let mut stream = TcpStream::connect_timeout(&at, PATIENCE).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let sent: Vec<u8> = (0..BYTES).map(|at| (at % 251) as u8).collect();

@@ -37,7 +37,7 @@ mod steered;
 #[path = "interop/stops.rs"]
 mod stops;
 #[path = "interop/traffic.rs"]
-mod traffic;
+pub(super) mod traffic;
 #[path = "interop/unnumbered.rs"]
 mod unnumbered;
 #[path = "interop/wire.rs"]

@@ -4,6 +4,10 @@
 //! The service proxy of each node translates addresses by tables of its own, so that a packet of a connection which reaches another
 //! node than before is reset.
 
+#[path = "spread/crowd.rs"]
+mod crowd;
+#[path = "spread/datagrams.rs"]
+mod datagrams;
 #[path = "spread/many.rs"]
 mod many;
 

@@ -95,7 +95,7 @@ fn flowing(lab: &TestLab, echo: &Frontend) -> Traffic {
 }
 
 /// What goes on beside a test until it is told to stop stops when this is dropped, so also where the test fails.
-pub(super) struct Ends<'a>(pub(super) &'a AtomicBool);
+pub(crate) struct Ends<'a>(pub(crate) &'a AtomicBool);
 
 impl Drop for Ends<'_> {
     fn drop(&mut self) {
