@@ -83,11 +83,6 @@ impl Plant {
         let victim = (seed % whole.nodes as u64) as usize;
         let all = Nodes((1 << whole.nodes) - 1);
         let alone = Nodes(1 << victim);
-        let fault = |kind, at: Ns, lasts: Ns| Fault {
-            kind,
-            begins: Begins::At(at),
-            lasts,
-        };
         let vip = whole.truth.services[0].shape.vips[0];
         let mut history = whole.keeping(&[]);
         history.faults = match self {
@@ -99,17 +94,7 @@ impl Plant {
             Self::RenewsUndecided => vec![fault(Kind::HangDecide(victim), 5 * S, 3 * S)],
             Self::AgesFromVote => vec![fault(Kind::Kill(victim), 8 * S, 4 * S)],
             Self::TakesEarly => vec![fault(Kind::Stop(victim), 5 * S, 2 * S)],
-            // Nobody's frames may end it: neither who takes the VIP, nor an heir that asks for it.
-            Self::PromisesUnheard => {
-                let others = (0..whole.nodes).filter(|node| *node != victim);
-                let mute = others.map(|node| fault(Kind::HangWork(node), 5 * S, 8 * S));
-                let faults = [
-                    fault(Kind::FilterGratuitous, 4 * S, 9 * S),
-                    fault(Kind::CutGossip(alone, all), 5 * S, 400 * MS),
-                    fault(Kind::Restart(victim), 5 * S, 8 * S),
-                ];
-                faults.into_iter().chain(mute).collect()
-            }
+            Self::PromisesUnheard => unheard(victim, whole.nodes),
             Self::LosesClaims => vec![fault(Kind::Spoof(vip, victim, 10), 5 * S, S)],
             // The winner dies where its death is no news, since it was cut off before.
             Self::StopsProbing => vec![
@@ -133,25 +118,9 @@ impl Plant {
                 fault(Kind::Spoof(vip, victim, 1000), 5 * S, 2 * S),
                 fault(Kind::Edit(Edit::Exclude(victim)), 5_300 * MS, MS),
             ],
-            // It goes from the victim to somebody, and within the window on to the next.
-            Self::KeepsTarget => {
-                let next = (victim + 1) % whole.nodes;
-                let others = (0..whole.nodes).filter(|n| *n != victim && *n != next);
-                let first = fault(Kind::Drain(victim), 5 * S, 3 * S);
-                let then = others.map(|node| fault(Kind::Drain(node), 6 * S, 2 * S));
-                [first].into_iter().chain(then).collect()
-            }
+            Self::KeepsTarget => passed_on(victim, whole.nodes),
             Self::WatchesNobody => Vec::new(),
-            // Of what was opened since the next one came, only the victim knows that it is the next one's: who takes from it sends it to the
-            // victim, whose slot it was.
-            Self::IgnoresGuard => {
-                let next = Kind::Edit(Edit::Exclude((victim + 1) % whole.nodes));
-                vec![
-                    fault(next.clone(), 3_200 * MS, MS),
-                    fault(next, 15 * S, MS),
-                    fault(Kind::Drain(victim), 18 * S, 4 * S),
-                ]
-            }
+            Self::IgnoresGuard => newly_shared(victim, whole.nodes),
             Self::IgnoresPrevious | Self::ForgetsFlows => {
                 vec![fault(Kind::Drain(victim), 8 * S, 8 * S)]
             }
@@ -204,4 +173,45 @@ impl Plant {
             | Self::SteersLapsed => None,
         }
     }
+}
+
+const fn fault(kind: Kind, at: Ns, lasts: Ns) -> Fault {
+    Fault {
+        kind,
+        begins: Begins::At(at),
+        lasts,
+    }
+}
+
+/// A promise that nobody's frames may end: neither who takes the VIP, nor an heir that asks for it.
+fn unheard(victim: usize, nodes: usize) -> Vec<Fault> {
+    let (all, alone) = (Nodes((1 << nodes) - 1), Nodes(1 << victim));
+    let others = (0..nodes).filter(|node| *node != victim);
+    let mute = others.map(|node| fault(Kind::HangWork(node), 5 * S, 8 * S));
+    let faults = [
+        fault(Kind::FilterGratuitous, 4 * S, 9 * S),
+        fault(Kind::CutGossip(alone, all), 5 * S, 400 * MS),
+        fault(Kind::Restart(victim), 5 * S, 8 * S),
+    ];
+    faults.into_iter().chain(mute).collect()
+}
+
+/// A VIP goes from the victim to somebody, and within the window on to the next.
+fn passed_on(victim: usize, nodes: usize) -> Vec<Fault> {
+    let next = (victim + 1) % nodes;
+    let others = (0..nodes).filter(|n| *n != victim && *n != next);
+    let first = fault(Kind::Drain(victim), 5 * S, 3 * S);
+    let then = others.map(|node| fault(Kind::Drain(node), 6 * S, 2 * S));
+    [first].into_iter().chain(then).collect()
+}
+
+/// Of what was opened since the next one came, only the victim knows that it is the next one's: who takes from it sends it to the victim, whose
+/// slot it was.
+fn newly_shared(victim: usize, nodes: usize) -> Vec<Fault> {
+    let next = Kind::Edit(Edit::Exclude((victim + 1) % nodes));
+    vec![
+        fault(next.clone(), 3_200 * MS, MS),
+        fault(next, 15 * S, MS),
+        fault(Kind::Drain(victim), 18 * S, 4 * S),
+    ]
 }
