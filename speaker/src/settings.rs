@@ -25,7 +25,7 @@ use args::{Places, RunArgs};
 use members::MemberSettings;
 use speaker_core::election::{Election, Placement};
 use speaker_core::local::Rules;
-use speaker_core::plan::BgpType;
+use speaker_core::peering::BgpType;
 use speaker_proto::{NodeName, Span};
 use std::collections::BTreeMap;
 use std::ffi::OsString;

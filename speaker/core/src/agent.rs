@@ -19,9 +19,10 @@ pub use story::{STORIES, Story, seen_story, story};
 
 use crate::election::precedence;
 use crate::failures::Failures;
+use crate::key::ObjectKey;
 use crate::local::Local;
 use crate::members::{Members, node_id};
-use crate::object::{Object, ObjectKey};
+use crate::object::Object;
 use crate::plan::{self, Held, Memo, Plan, Wishes};
 use crate::problem::Problem;
 use crate::steering::Legacy;

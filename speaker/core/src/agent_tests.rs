@@ -3,9 +3,9 @@
 use super::*;
 use crate::allocator::Assignment;
 use crate::election::Election;
-use crate::local::Link;
+use crate::key::{Kind, ObjectKey};
+use crate::link::Link;
 use crate::manifest;
-use crate::object::{Kind, ObjectKey};
 use crate::plan::{BgpOutcome, Outcome};
 use crate::service::ServiceId;
 use speaker_ebpf::abi::Mode;

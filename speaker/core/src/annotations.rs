@@ -3,8 +3,9 @@
 //! On our own kinds a bad one is refused like a bad field. On a Service it is a problem beside the object, which
 //! then behaves as if the annotation were not there: a typo in an annotation must not cost a service its address.
 
+use crate::key::Kind;
 use crate::names::nearest;
-use crate::object::{Kind, Object};
+use crate::object::Object;
 use crate::problem::Faults;
 use std::collections::BTreeMap;
 

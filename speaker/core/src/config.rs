@@ -7,8 +7,8 @@
 use crate::allocator;
 use crate::crd::community::{self, CommunityValue};
 use crate::crd::{BgpAdvertisement, Community, CommunityRef, L2Advertisement, Pool};
+use crate::key::{Kind, ObjectKey};
 use crate::manifest::Note;
-use crate::object::{Kind, ObjectKey};
 use crate::problem::Problem;
 use crate::selector::Selector;
 use crate::world::World;

@@ -114,8 +114,8 @@ pub fn changes(
 mod tests {
     use super::*;
     use crate::allocator::{Allocation, allocate};
+    use crate::key::Kind;
     use crate::manifest::{DEFAULT_NAMESPACE, read};
-    use crate::object::Kind;
 
     fn world(text: &str) -> World {
         let mut world = World::default();

@@ -148,9 +148,10 @@ fn vips(world: &World) -> BTreeSet<IpAddr> {
 mod tests {
     use super::*;
     use crate::election::{Election, Placement};
-    use crate::local::Link;
+    use crate::key::{Kind, ObjectKey};
+    use crate::link::Link;
     use crate::node::Namespace;
-    use crate::object::{Kind, Object, ObjectKey};
+    use crate::object::Object;
 
     fn world(nodes: &[(&str, &[&str])]) -> World {
         let mut world = World::default();

@@ -3,7 +3,8 @@
 //! A node that cannot answer is never elected (`docs/layer2.md`, L1.1), so every node must know every other's links. How that
 //! is learned is `speaker_proto::gossip`'s affair; here it is a plain value, and the same value elects the same node everywhere.
 
-use crate::local::{LinkName, Local};
+use crate::link::LinkName;
+use crate::local::Local;
 use speaker_proto::member::{Directory, MemberLink, Roster};
 use speaker_proto::{GroupKey, NodeId, NodeName};
 use std::collections::{BTreeMap, BTreeSet};

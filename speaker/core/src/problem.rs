@@ -2,7 +2,7 @@
 //!
 //! The same value goes to the log, `ctl status` and the metrics.
 
-use crate::object::{Kind, ObjectKey};
+use crate::key::{Kind, ObjectKey};
 use serde::Serialize;
 use std::fmt;
 

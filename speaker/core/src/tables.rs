@@ -10,8 +10,9 @@ mod options;
 mod steering;
 
 use crate::diff::{Change, diff};
-use crate::local::{LinkName, Local};
-use crate::object::{Kind, ObjectKey};
+use crate::key::{Kind, ObjectKey};
+use crate::link::LinkName;
+use crate::local::Local;
 use crate::plan::{L2Entry, L2Move, Plan};
 use crate::problem::Problem;
 use speaker_ebpf::abi::{

@@ -1,7 +1,7 @@
 //! Table contents and the order of writes, for any plan.
 
 use super::*;
-use crate::local::{Link, LinkName};
+use crate::link::{Link, LinkName};
 use proptest::prelude::*;
 use speaker_proto::{Epoch, GroupKey, Time, Vip};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

@@ -9,8 +9,9 @@
 
 use crate::allocator::assignment::Assignments;
 use crate::crd::{BfdProfile, BgpAdvertisement, BgpPeer, Community, L2Advertisement, Pool};
+use crate::key::{Kind, ObjectKey};
 use crate::node::{Namespace, Node};
-use crate::object::{Kind, Object, ObjectKey};
+use crate::object::Object;
 use crate::problem::Problem;
 use crate::service::{Endpoint, EndpointSlice, Service, ServiceId};
 use speaker_proto::NodeName;

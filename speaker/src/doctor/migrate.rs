@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 use speaker_core::doctor::Facts;
 use speaker_core::doctor::migrate::{ClusterFacts, Workload};
-use speaker_core::plan::is_metallbs;
+use speaker_core::foreign::is_metallbs;
 
 /// What is seen of the cluster.
 ///

@@ -6,7 +6,7 @@ use crate::dataplane::{self, AnswerRate, AttachMode, Dataplane, pin_dir};
 use crate::drive::hands::{Fences, Hands};
 use crate::testnet::{Namespace, TestBpf, TestNet, eventually};
 use speaker_core::diff::Change;
-use speaker_core::local::Link;
+use speaker_core::link::Link;
 use speaker_core::tables::TableChange;
 use speaker_core::{LinkName, Local};
 use speaker_ebpf::abi::{Entry, LinkValue, MacAddr, MacKey, MemberValue, Mode, VipKey};

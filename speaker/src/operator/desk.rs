@@ -25,7 +25,7 @@ use serde_json::Value;
 use speaker_core::crd::MetalLb;
 use speaker_core::crd::metallb::NAME;
 use speaker_core::deploy::{self, Object, Options};
-use speaker_core::plan::foreign_peers_told;
+use speaker_core::foreign::foreign_peers_told;
 use speaker_core::problem::Faults;
 use speaker_proto::{Span, Time};
 use std::collections::{BTreeMap, BTreeSet};

@@ -8,7 +8,7 @@ use crate::drive::clock::pause;
 use crate::drive::decide::View;
 use anyhow::{Context, Result};
 use speaker_core::agent::Input;
-use speaker_core::plan::ForeignPeers;
+use speaker_core::foreign::ForeignPeers;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;

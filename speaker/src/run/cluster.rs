@@ -25,7 +25,7 @@ use crate::source::kube::Scope;
 use crate::source::{HardwareFile, StateFile};
 use anyhow::Result;
 use speaker_core::Kind;
-use speaker_core::plan::BgpType;
+use speaker_core::peering::BgpType;
 use speaker_core::status_objects::{service, session};
 use speaker_proto::{Span, Time};
 use std::collections::BTreeMap;

@@ -17,7 +17,7 @@ use crate::tls::TlsArgs;
 use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 use speaker_core::election::{Election, Placement};
-use speaker_core::plan::BgpType;
+use speaker_core::peering::BgpType;
 use speaker_proto::NodeName;
 use std::collections::BTreeSet;
 use std::path::PathBuf;

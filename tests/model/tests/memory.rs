@@ -8,9 +8,9 @@
 )]
 
 use speaker_core::agent::{self, Agent};
+use speaker_core::key::Kind;
 use speaker_core::local::Local;
 use speaker_core::manifest;
-use speaker_core::object::Kind;
 use speaker_core::plan::BgpOutcome;
 use speaker_proto::bgp::session::{
     Input, NextHops, PeerAsn, Session, Settings, Side, Start, State,

@@ -5,8 +5,9 @@
 //! objects lead to.
 
 use crate::lan::{self, Lan};
+use speaker_core::key::ObjectKey;
 use speaker_core::manifest;
-use speaker_core::object::{Object, ObjectKey};
+use speaker_core::object::Object;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::net::IpAddr;

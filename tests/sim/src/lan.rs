@@ -4,7 +4,7 @@
 //! `eth1`, and services are announced on either or on both. What stands at a port is not known here.
 
 use crate::node::Node;
-use speaker_core::local::{Link, LinkName};
+use speaker_core::link::{Link, LinkName};
 use speaker_proto::Mac;
 use std::collections::BTreeMap;
 

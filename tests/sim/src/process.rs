@@ -8,7 +8,7 @@ use crate::world::{Event, World};
 use crate::{decide, net};
 use speaker_core::agent::{self, Agent, Input};
 use speaker_core::fence::Looks;
-use speaker_core::object::Kind;
+use speaker_core::key::Kind;
 use speaker_core::tables::{Memory, Tables, left};
 use speaker_core::{Link, LinkName, Local};
 use speaker_ebpf::abi::Mode;

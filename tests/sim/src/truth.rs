@@ -5,7 +5,8 @@
 use crate::api::{self, Change, Shape};
 use crate::chance::Chance;
 use crate::lan::Lan;
-use speaker_core::object::{Kind, Object, ObjectKey};
+use speaker_core::key::{Kind, ObjectKey};
+use speaker_core::object::Object;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

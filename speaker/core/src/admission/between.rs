@@ -5,8 +5,8 @@
 //! look for are MetalLB's.
 
 use crate::crd::{AddressRange, BgpAdvertisement, BgpPeer, Community, Cover, Pool, Remote};
+use crate::key::{Kind, ObjectKey};
 use crate::node::Node;
-use crate::object::{Kind, ObjectKey};
 use crate::problem::Faults;
 use crate::selector::{self, Selector};
 use crate::world::World;

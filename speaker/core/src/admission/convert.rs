@@ -3,7 +3,7 @@
 use super::Answer;
 use super::review::json_answer;
 use crate::crd::conversion::{self, Version};
-use crate::object::Kind;
+use crate::key::Kind;
 use serde_json::{Map, Value, json};
 
 /// Converts every object of a review, or says why none is.

@@ -13,7 +13,7 @@ mod verdict;
 #[cfg(test)]
 mod tests;
 
-use crate::object::Kind;
+use crate::key::Kind;
 use crate::world::World;
 use std::sync::Arc;
 

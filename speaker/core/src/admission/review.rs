@@ -2,8 +2,8 @@
 
 use super::verdict::{self, Asked, Operation, Request, Verdict};
 use super::{Answer, Given};
+use crate::key::{Kind, ObjectKey};
 use crate::manifest;
-use crate::object::{Kind, ObjectKey};
 use serde_json::{Map, Value, json};
 
 /// What of a review is echoed.

@@ -6,7 +6,8 @@
 use super::{Given, between};
 use crate::annotations;
 use crate::crd::{self, MetalLb, Unread};
-use crate::object::{Kind, Object, ObjectKey};
+use crate::key::{Kind, ObjectKey};
+use crate::object::Object;
 use crate::problem::Faults;
 use crate::world::World;
 use serde_json::{Map, Value};

@@ -5,7 +5,7 @@
 //! after a deadline that lapsed (L5.1). How links are found is not known here.
 
 use super::{Agent, Power};
-use crate::local::{Link, LinkName};
+use crate::link::{Link, LinkName};
 use speaker_proto::{Time, hold, pulse};
 use std::collections::{BTreeMap, BTreeSet};
 

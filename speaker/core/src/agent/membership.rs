@@ -1,7 +1,7 @@
 //! What the agent makes of the other members, and of what [`hold::Holds`] wants done.
 
 use super::{Agent, Event, Output};
-use crate::local::LinkName;
+use crate::link::LinkName;
 use crate::members::{Members, member_macs, node_id};
 use crate::plan::{self, Passed, Wishes};
 use speaker_proto::hold::{self, Ground, Hold};

@@ -1,9 +1,11 @@
 //! What an agent hears, and what it says: the whole of what its driver does for it.
 
 use crate::allocator::Assignments;
-use crate::local::{Link, LinkName};
-use crate::object::{Kind, Object, ObjectKey};
-use crate::plan::{BgpOutcome, ForeignPeers, Outcome, Passed, Plan};
+use crate::foreign::ForeignPeers;
+use crate::key::{Kind, ObjectKey};
+use crate::link::{Link, LinkName};
+use crate::object::Object;
+use crate::plan::{BgpOutcome, Outcome, Passed, Plan};
 use crate::problem::Problem;
 use crate::service::ServiceId;
 use crate::steering::socket::Listeners;

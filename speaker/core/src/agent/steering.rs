@@ -4,7 +4,7 @@
 //! nodes are asked.
 
 use super::{Agent, Output};
-use crate::local::{Link, LinkName};
+use crate::link::{Link, LinkName};
 use crate::members::node_id;
 use crate::plan::{self, BgpOutcome, Entries, L2Entry, Plan, Reason, Shares, Steering, Unrouted};
 use crate::steering::history::{Facts, History, WINDOW};

@@ -4,7 +4,7 @@ use super::super::membership::tests::{meet, member};
 use super::super::tests::{drain, holding, settle, vip};
 use super::super::{Agent, Input, Output};
 use super::*;
-use crate::local::LinkName;
+use crate::link::LinkName;
 use crate::manifest;
 use crate::steering::Before;
 use crate::steering::history::WINDOW;

@@ -6,7 +6,7 @@
 use super::grace::Graces;
 use super::{Agent, Event, Output, Power, Seen};
 use crate::failures::Failures;
-use crate::local::LinkName;
+use crate::link::LinkName;
 use crate::members::node_id;
 use crate::plan;
 use speaker_proto::announce::Place;

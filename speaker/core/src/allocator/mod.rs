@@ -23,7 +23,7 @@ pub use assignment::{Assignment, Assignments, Port, Sharing};
 pub use event::{Cleared, Event, EventReason};
 pub use usage::{Usage, usage};
 
-use crate::object::Kind;
+use crate::key::Kind;
 use crate::problem::Problem;
 use crate::service::{Service, ServiceId};
 use crate::world::World;

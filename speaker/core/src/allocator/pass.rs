@@ -5,7 +5,7 @@ use super::ledger::Ledger;
 use super::shelf::Shelves;
 use super::veil::Veil;
 use super::{Allocation, Assignment, Assignments, Claim, Cleared, Event, EventReason};
-use crate::object::{Kind, ObjectKey};
+use crate::key::{Kind, ObjectKey};
 use crate::problem::Problem;
 use crate::service::{Family, FamilyPolicy, Service, ServiceId};
 use crate::world::World;

@@ -4,7 +4,7 @@
 //! nothing new, since MetalLB would not have let it come to be.
 
 use crate::crd::{AddressRange, Pool};
-use crate::object::{Kind, ObjectKey};
+use crate::key::{Kind, ObjectKey};
 use crate::problem::Problem;
 use crate::world::World;
 use std::collections::BTreeMap;

@@ -4,8 +4,8 @@
 //! can be compared and kept under version control.
 
 use super::{Assignment, Assignments, Port, Sharing};
+use crate::key::{Kind, ObjectKey};
 use crate::manifest;
-use crate::object::{Kind, ObjectKey};
 use crate::problem::{Fault, Problem};
 use crate::service::{Protocol, ServiceId};
 use crate::typed::typed;

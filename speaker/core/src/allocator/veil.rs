@@ -3,7 +3,7 @@
 //! A service or pool whose manifest has a fault has no last good version after a restart. Its addresses must not go to
 //! others in the meantime, since they would be lost to a typo.
 
-use crate::object::Kind;
+use crate::key::Kind;
 use crate::problem::Problem;
 use crate::service::ServiceId;
 use crate::world::World;

@@ -3,7 +3,7 @@
 use super::{once, schema};
 use crate::annotations;
 use crate::election::Placement;
-use crate::object::ObjectKey;
+use crate::key::ObjectKey;
 use crate::problem::Faults;
 use crate::selector::{self, Selector};
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,7 +1,7 @@
 //! BFDProfile: how fast a BGP session's other side is missed (RFC 5880). Read here so that a bad one is seen.
 
 use super::schema;
-use crate::object::ObjectKey;
+use crate::key::ObjectKey;
 use crate::problem::Faults;
 use std::ops::RangeInclusive;
 

@@ -2,7 +2,7 @@
 
 use super::community::{self, CommunityValue};
 use super::{once, schema};
-use crate::object::ObjectKey;
+use crate::key::ObjectKey;
 use crate::problem::Faults;
 use crate::selector::{self, Selector};
 use std::collections::{BTreeMap, BTreeSet};

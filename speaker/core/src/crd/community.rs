@@ -1,7 +1,7 @@
 //! Community: names for BGP communities. Read here so that a bad one is seen; used by BGP.
 
 use super::schema;
-use crate::object::ObjectKey;
+use crate::key::ObjectKey;
 use crate::problem::Faults;
 use std::collections::BTreeMap;
 

@@ -6,7 +6,7 @@
 use super::schema::operator::{MetalLB, MetalLBSpec, Workload};
 use crate::annotations::check_metallb;
 use crate::deploy::{Component, Level, Options};
-use crate::plan::BgpType;
+use crate::peering::BgpType;
 use crate::problem::Faults;
 use crate::typed::typed;
 use ipnet::IpNet;

@@ -5,7 +5,7 @@
 
 use super::schema;
 use crate::duration::Span;
-use crate::object::ObjectKey;
+use crate::key::ObjectKey;
 use crate::problem::Faults;
 use crate::selector::{self, Selector};
 use std::collections::BTreeMap;

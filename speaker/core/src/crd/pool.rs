@@ -1,7 +1,7 @@
 //! IPAddressPool: the addresses that services may get.
 
 use super::{once, schema};
-use crate::object::ObjectKey;
+use crate::key::ObjectKey;
 use crate::problem::Faults;
 use crate::selector::{self, Labels, Selector};
 use std::collections::{BTreeMap, BTreeSet};

@@ -3,7 +3,8 @@
 use super::conversion::{self, Version};
 use super::schema::{self, v1beta1};
 use super::{BfdProfile, BgpAdvertisement, BgpPeer, Community, L2Advertisement, Pool};
-use crate::object::{Kind, Object, ObjectKey};
+use crate::key::{Kind, ObjectKey};
+use crate::object::Object;
 use crate::problem::{Fault, Faults};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};

@@ -1,6 +1,6 @@
 //! What an installation depends on. The default is that of the manifests that are shipped.
 
-use crate::plan::BgpType;
+use crate::peering::BgpType;
 use k8s_openapi::api::core::v1::{Affinity, ResourceRequirements, Toleration};
 use std::collections::BTreeMap;
 

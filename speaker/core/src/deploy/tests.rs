@@ -1,7 +1,7 @@
 //! What the options change, and what every object has.
 
 use super::*;
-use crate::plan::BgpType;
+use crate::peering::BgpType;
 use k8s_openapi::api::core::v1::Toleration;
 use serde_json::json;
 

@@ -6,7 +6,7 @@
 use super::controller::WEBHOOK_SERVICE;
 use super::{Object, Options, global};
 use crate::admission::PATHS;
-use crate::object::Kind;
+use crate::key::Kind;
 use k8s_openapi::api::admissionregistration::v1::{
     RuleWithOperations, ServiceReference, ValidatingWebhook, ValidatingWebhookConfiguration,
     WebhookClientConfig,

@@ -16,7 +16,8 @@ mod write;
 
 pub(crate) use text::settle_nulls;
 
-use crate::object::{Kind, Object, ObjectKey};
+use crate::key::{Kind, ObjectKey};
+use crate::object::Object;
 use crate::problem::Problem;
 use serde::Serialize;
 use serde_json::Value;

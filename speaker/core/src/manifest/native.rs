@@ -1,8 +1,9 @@
 //! Kubernetes' own kinds, with the defaults and refusals of an API server as far as the speaker looks.
 
+use crate::key::{Kind, ObjectKey};
 use crate::names;
 use crate::node::{AUTOSCALER_TAINT, Ending, Namespace, Node, SHUTDOWN_MESSAGE};
-use crate::object::{Kind, Object, ObjectKey};
+use crate::object::Object;
 use crate::problem::{Fault, Faults};
 use crate::selector::Labels;
 use crate::service::{

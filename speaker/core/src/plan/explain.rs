@@ -9,7 +9,8 @@ use super::{
     BgpExplanation, Held, Members, Memo, Outcome, Plan, Reason, Steering, Survey, l2, missing_kind,
 };
 use crate::election::{Placement, order};
-use crate::local::{Link, LinkName, Local};
+use crate::link::{Link, LinkName};
+use crate::local::Local;
 use crate::service::ServiceId;
 use crate::steering::Place;
 use crate::world::World;

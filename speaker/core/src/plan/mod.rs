@@ -28,9 +28,10 @@ mod wishes;
 #[cfg(test)]
 mod tests;
 
-use crate::local::{LinkName, Local};
+use crate::key::Kind;
+use crate::link::LinkName;
+use crate::local::Local;
 pub use crate::members::Members;
-use crate::object::Kind;
 use crate::problem::Problem;
 use crate::service::ServiceId;
 use crate::world::World;
@@ -51,9 +52,8 @@ use std::sync::Arc;
 use told::Told;
 
 pub use bgp::{
-    Attribute, BfdSettings, BgpExplanation, BgpType, Conflict, ForeignPeers, JudgedAdvertisement,
-    JudgedPeer, Obstacle, PasswordFrom, PeerName, PeerPlan, PeerRemote, PeerSettings, Unrouted,
-    foreign_peers_told, is_metallbs,
+    Attribute, BfdSettings, BgpExplanation, Conflict, JudgedAdvertisement, JudgedPeer, Obstacle,
+    PasswordFrom, PeerName, PeerPlan, PeerSettings, Unrouted,
 };
 pub use explain::{
     Explanation, Judged, JudgedLink, JudgedOption, JudgedSocket, JudgedSpread, explain,

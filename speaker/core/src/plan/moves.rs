@@ -4,8 +4,9 @@
 //! problem says so. It knows nothing of how long a move takes or who decides on it (L6.2).
 
 use super::{Entries, Memo, Survey, l2};
-use crate::local::{LinkName, Local};
-use crate::object::{Kind, ObjectKey};
+use crate::key::{Kind, ObjectKey};
+use crate::link::LinkName;
+use crate::local::Local;
 use crate::problem::Problem;
 use speaker_proto::hold::Passing;
 use speaker_proto::member::{Member, MemberLink, Roster};

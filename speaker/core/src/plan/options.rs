@@ -7,7 +7,7 @@ use super::demand::Demand;
 use super::setting::{Kept, Setting};
 use super::{Survey, VipOptions};
 use crate::annotations::{self, PREFIX};
-use crate::object::{Kind, ObjectKey};
+use crate::key::{Kind, ObjectKey};
 use crate::problem::Problem;
 use crate::service::{Protocol, Service};
 use ipnet::IpNet;

@@ -5,9 +5,9 @@
 //! BGP half is used.
 
 use super::{Hold, Unrouted};
-use crate::local::LinkName;
+use crate::key::Kind;
+use crate::link::LinkName;
 use crate::node::Ending;
-use crate::object::Kind;
 use crate::service::ServiceId;
 use speaker_proto::{NodeName, Vip};
 use std::fmt;

@@ -8,7 +8,8 @@
 use super::demand::Demand;
 use super::group::Group;
 use super::{BgpOutcome, Entries, L2Entry, Memo, Reason, Survey, l2};
-use crate::local::{Link, LinkName, Local};
+use crate::link::{Link, LinkName};
+use crate::local::Local;
 use crate::service::ServiceId;
 use speaker_ebpf::abi::Mode;
 use speaker_proto::shared_map::SharedMap;

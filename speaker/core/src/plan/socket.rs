@@ -5,7 +5,8 @@
 
 use super::demand::Demand;
 use super::{Survey, routes};
-use crate::local::{LinkName, Local};
+use crate::link::LinkName;
+use crate::local::Local;
 use crate::steering::Place;
 use crate::steering::socket::Unserved;
 use speaker_proto::Vip;

@@ -10,8 +10,9 @@ use super::routes::{self, Routed};
 use super::setting::{Candidates, Kept, Setting};
 use super::{Memo, Survey};
 use crate::annotations::{self, PREFIX};
-use crate::local::{LinkName, Local};
-use crate::object::{Kind, ObjectKey};
+use crate::key::{Kind, ObjectKey};
+use crate::link::LinkName;
+use crate::local::Local;
 use crate::problem::Problem;
 use crate::service::Service;
 use crate::steering::{

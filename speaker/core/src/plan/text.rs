@@ -1,7 +1,7 @@
 //! The one text form of a plan: golden tests, `ctl plan` and failures of a simulator show it alike.
 
 use super::{Announced, L2Entry, Outcome, Plan, bgp};
-use crate::local::LinkName;
+use crate::link::LinkName;
 use crate::steering::Place;
 use speaker_ebpf::abi::Mode;
 use std::fmt;

@@ -2,7 +2,8 @@
 
 use super::group::Group;
 use super::{Members, Memo, Survey, l2};
-use crate::local::{LinkName, Local};
+use crate::link::LinkName;
+use crate::local::Local;
 use crate::members::node_id;
 use crate::world::World;
 use speaker_proto::hold::{Wish, Wishes};

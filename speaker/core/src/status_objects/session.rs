@@ -4,8 +4,8 @@
 //! down is told at once, and through which states one passes that is not up only now and then: [`calmed`].
 
 use super::{Form, Wanted};
-use crate::local::LinkName;
-use crate::plan::PeerRemote;
+use crate::link::LinkName;
+use crate::peering::PeerRemote;
 use serde_json::json;
 use speaker_proto::bgp::session::State;
 use speaker_proto::{NodeName, Span};

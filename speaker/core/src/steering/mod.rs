@@ -10,7 +10,7 @@ pub mod maglev;
 pub mod newcomers;
 pub mod socket;
 
-use crate::local::LinkName;
+use crate::link::LinkName;
 use crate::service::ServiceId;
 use speaker_proto::{Mac, NodeName, Time, Vip};
 use std::collections::{BTreeMap, BTreeSet};

@@ -2,7 +2,7 @@
 //!
 //! How they are registered, and what the kernel does with them, is the shell's; which VIPs are to be served by them is [`crate::plan`]'s.
 
-use crate::local::LinkName;
+use crate::link::LinkName;
 use crate::service::ServiceId;
 use speaker_ebpf::abi::SocketKey;
 use speaker_proto::Vip;

@@ -3,7 +3,8 @@
 use super::super::{TableChange, Tables, changes, wanted};
 use super::*;
 use crate::diff::Change;
-use crate::local::{LinkName, Local};
+use crate::link::LinkName;
+use crate::local::Local;
 use crate::plan::{L2Entry, Plan, Steering};
 use crate::steering::{Ends, Far, Share, Spread};
 use speaker_ebpf::abi::Mode;

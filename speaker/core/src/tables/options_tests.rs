@@ -2,7 +2,8 @@
 
 use super::super::{Memory, TableChange, Tables, changes, wanted};
 use super::*;
-use crate::local::{LinkName, Local};
+use crate::link::LinkName;
+use crate::local::Local;
 use crate::plan::L2Entry;
 use proptest::prelude::*;
 use speaker_ebpf::abi::Mode;

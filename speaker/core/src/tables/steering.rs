@@ -5,7 +5,8 @@
 
 use super::{TableChange, encap, split};
 use crate::diff::diff;
-use crate::local::{LinkName, Local};
+use crate::link::LinkName;
+use crate::local::Local;
 use crate::plan::{Plan, Steering};
 use crate::steering::{Before, Legacy, Place, Spread, Weights, maglev};
 use speaker_ebpf::abi::encap::ENDS_MAX;

@@ -10,7 +10,7 @@ use crate::drive::decide::View;
 use crate::edge::Links;
 use crate::edge::bgp::{Routers, neighbours};
 use anyhow::{Context, Result};
-use speaker_core::plan::PeerRemote;
+use speaker_core::peering::PeerRemote;
 use speaker_core::{Link, LinkName};
 use speaker_proto::bgp::unnumbered::{Input, Output, Rivals, Unnumbered};
 use speaker_proto::{Mac, Machine};

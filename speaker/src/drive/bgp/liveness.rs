@@ -3,7 +3,8 @@
 use crate::drive::bfd::{Event, SessionKey};
 use crate::edge::bgp::{Dial, is_on_link};
 use speaker_core::crd::PeerAsn;
-use speaker_core::plan::{BfdSettings, PeerName, PeerRemote, PeerSettings};
+use speaker_core::peering::PeerRemote;
+use speaker_core::plan::{BfdSettings, PeerName, PeerSettings};
 use speaker_proto::Span;
 use speaker_proto::bfd::{Settings, State, TTL};
 use std::collections::BTreeMap;

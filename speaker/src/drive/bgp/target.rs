@@ -3,7 +3,8 @@
 use crate::edge::bgp::{Dial, Key, Reach};
 use speaker_core::LinkName;
 use speaker_core::crd::PeerAsn;
-use speaker_core::plan::{PasswordFrom, PeerRemote, PeerSettings};
+use speaker_core::peering::PeerRemote;
+use speaker_core::plan::{PasswordFrom, PeerSettings};
 use speaker_proto::Span;
 use speaker_proto::bgp::session::{self, CONNECT_RETRY, Graceful};
 use speaker_proto::bgp::{Family, Routes};

@@ -4,7 +4,8 @@
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
-use speaker_core::local::{Link, LinkName, Local};
+use speaker_core::link::{Link, LinkName};
+use speaker_core::local::Local;
 use speaker_core::manifest;
 use speaker_core::object::Object;
 use speaker_proto::{Mac, NodeName};

@@ -6,7 +6,6 @@
 
 mod bid;
 mod explain;
-mod foreign;
 mod peer;
 mod reason;
 mod session;
@@ -17,10 +16,7 @@ mod text;
 
 pub(super) use explain::explain;
 pub use explain::{BgpExplanation, JudgedAdvertisement, JudgedPeer};
-pub use foreign::{ForeignPeers, foreign_peers_told, is_metallbs};
-pub use peer::{
-    BfdSettings, BgpType, Obstacle, PasswordFrom, PeerName, PeerPlan, PeerRemote, PeerSettings,
-};
+pub use peer::{BfdSettings, Obstacle, PasswordFrom, PeerName, PeerPlan, PeerSettings};
 pub use reason::{Conflict, Unrouted};
 pub use terms::Attribute;
 pub(super) use text::sections;

@@ -2,13 +2,13 @@
 //!
 //! What cannot be filled in is an [`Obstacle`], never a guess: a profile that comes later lets the session start then.
 
-use super::peer::{
-    BfdSettings, BgpType, Obstacle, PasswordFrom, PeerName, PeerRemote, PeerSettings,
-};
+use super::peer::{BfdSettings, Obstacle, PasswordFrom, PeerName, PeerSettings};
 use crate::crd::{BfdProfile, BgpPeer, Remote};
-use crate::local::{LinkName, Local};
+use crate::key::{Kind, ObjectKey};
+use crate::link::LinkName;
+use crate::local::Local;
 use crate::node::Node;
-use crate::object::{Kind, ObjectKey};
+use crate::peering::{BgpType, PeerRemote};
 use crate::problem::Problem;
 use crate::selector::any_matches;
 use crate::world::World;

@@ -1,16 +1,17 @@
 //! What the decisions about all services have in common as far as BGP is concerned, worked out once: sessions, which peers are told
 //! the same, and what each set of advertisements says.
 
-use super::peer::{BgpType, Obstacle, PeerName, PeerSettings};
+use super::peer::{Obstacle, PeerName, PeerSettings};
 use super::session;
 use super::terms::{Ad, Clash, Terms};
 use crate::config::{self, Unready, community_names};
 use crate::crd::{
     AddressRange, BfdProfile, BgpAdvertisement, BgpPeer, Community, CommunityValue, Pool,
 };
+use crate::key::{Kind, ObjectKey};
 use crate::local::Local;
 use crate::node::Node;
-use crate::object::{Kind, ObjectKey};
+use crate::peering::BgpType;
 use crate::plan::Unfit;
 use crate::plan::setting::{same, serves};
 use crate::problem::Problem;

@@ -3,10 +3,10 @@
 //! MetalLB's rule: communities unite, LOCAL_PREF must be the same. What annotations of ours add goes by the same rule, except that
 //! an advertisement which does not say something agrees with every other. A difference is an error, never a choice.
 
-use super::peer::BgpType;
 use crate::annotations::PREFIX;
 use crate::config::{self, COMMUNITIES_MAX, Unready};
 use crate::crd::{BgpAdvertisement, CommunityValue};
+use crate::peering::BgpType;
 use speaker_proto::bgp::{Attributes, Community, LargeCommunity};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

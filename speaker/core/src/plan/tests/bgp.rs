@@ -5,7 +5,9 @@ use crate::crd::peer::{Password, Timers};
 use crate::crd::{
     BfdProfile, BgpAdvertisement, BgpPeer, Community, CommunityRef, CommunityValue, PeerAsn, Remote,
 };
-use crate::object::ObjectKey;
+use crate::foreign::ForeignPeers;
+use crate::key::ObjectKey;
+use crate::peering::BgpType;
 use crate::selector::{Operator, Requirement, Selector};
 use serde_json::json;
 use std::time::Duration;

@@ -15,7 +15,7 @@ mod steering;
 
 use super::*;
 use crate::crd::{AddressRange, L2Advertisement, Pool};
-use crate::local::Link;
+use crate::link::Link;
 use crate::members::Fitness;
 use crate::node::Node;
 use crate::object::Object;

@@ -3,8 +3,8 @@
 //! Two speakers of one node with one peer end each other's sessions, so that what such an object names is left to it. Only its nodes and
 //! neighbours are read. Whether an frr-k8s runs that heeds it is not known here.
 
-use super::peer::PeerRemote;
-use crate::local::LinkName;
+use crate::link::LinkName;
+use crate::peering::PeerRemote;
 use crate::problem::Faults;
 use crate::selector::{Labels, Selector, any_matches, parse_list};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
@@ -40,7 +40,7 @@ impl ForeignPeers {
     }
 
     /// The first that names this peer of a node with these labels.
-    pub(super) fn owner(
+    pub(crate) fn owner(
         &self,
         labels: &Labels,
         vrf: &str,
@@ -109,7 +109,7 @@ pub fn foreign_peers_told(summary: &str) -> impl Iterator<Item = &str> {
 }
 
 /// What every text about such a peer says.
-pub(super) const SOMEBODY_ELSES: &str = "somebody else's frr-k8s speaks to it";
+pub(crate) const SOMEBODY_ELSES: &str = "somebody else's frr-k8s speaks to it";
 
 /// Whether MetalLB wrote this FRRConfiguration: its own are named after their nodes.
 pub fn is_metallbs(item: &Value) -> bool {
