@@ -28,7 +28,7 @@ fn l5_3_a_thousand_spoofed_claims_a_second_silence_a_vip_for_a_small_share_of_th
 }
 
 #[test]
-fn l6_7_what_a_forger_at_a_switch_that_learns_silences_moves_to_an_heir() {
+fn l6_7_a_forger_at_a_switch_that_learns_silences_until_an_heir_is_sure_at_most() {
     let lab = TestLab::sample();
     let web = lab.frontends_of("default/web").remove(0);
     let holder = lab.holder_of(web.vip);
@@ -38,7 +38,8 @@ fn l6_7_what_a_forger_at_a_switch_that_learns_silences_moves_to_an_heir() {
         .unwrap();
     let silent = flooded(&lab, (switch, "forger"), &holder, web.vip);
     assert!(silent.rate >= CLAIMS_MIN, "{silent:?}");
-    assert!(silent.others > 0, "{silent:?}");
+    let longest = silent.gaps.iter().max();
+    assert!(longest.is_none_or(|gap| *gap <= SURE_MAX), "{silent:?}");
     lab.settle();
     lab.answer(&web);
 }
@@ -154,5 +155,7 @@ const LONG: Duration = Duration::from_secs(25);
 const UNASKED: u64 = 20 * MS;
 /// Of the thousand that are sent in a second, on a machine that has other work.
 const CLAIMS_MIN: u64 = 500;
+/// Three probes a second apart that nobody answers, and the taking, on a machine that has other work.
+const SURE_MAX: u64 = 6_000 * MS;
 /// In thousandths: twice 0.3 s within 25 s, and as much again for a client that has other work.
 const SHARE_MAX: u64 = 48;
