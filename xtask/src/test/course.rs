@@ -5,7 +5,7 @@ use super::suite::{Pace, Suite, prepare};
 use super::{Ended, Form, Tally};
 use crate::tools::say;
 use anyhow::{Context, Result, anyhow, ensure};
-use rustix::thread::{CpuSet, gettid, sched_getaffinity, sched_setaffinity};
+use rustix::thread::gettid;
 use std::io::{self, Write, stderr, stdout};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -78,13 +78,8 @@ fn idly(suites: &[&'static Suite]) -> Vec<(Ended, Vec<u8>)> {
     suites.iter().map(run).collect()
 }
 
-/// What this thread starts from now on runs on one processor, of several, and only where nothing else would (`SCHED_IDLE`, sched(7)).
+/// What this thread starts from now on runs only where nothing else would (`SCHED_IDLE`, sched(7)).
 fn go_last() -> Result<()> {
-    let all = sched_getaffinity(None).context("failed to read the processors")?;
-    let last = (0..CpuSet::MAX_CPU).rfind(|cpu| all.is_set(*cpu));
-    let mut one = CpuSet::new();
-    one.set(last.context("there is no processor")?);
-    sched_setaffinity(None, &one).context("failed to choose a processor")?;
     let thread = gettid().as_raw_nonzero().to_string();
     let mut command = Command::new("chrt");
     command.args(["--idle", "--pid", "0", &thread]);

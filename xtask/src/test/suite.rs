@@ -131,7 +131,7 @@ pub(super) const SUITES: &[Suite] = &[
         work: Work::Verifier,
         needs_speaker: false,
         needs_routers: false,
-        pace: Pace::Computes,
+        pace: Pace::Alone,
     },
     Suite {
         name: "vlan",
