@@ -8,10 +8,9 @@ use crate::dataplane::active_features;
 use crate::edge::{Ears, FrameSender, Links};
 use anyhow::Result;
 use speaker_core::agent::Input;
-use speaker_core::members::node_id;
-use speaker_core::steering::{Bar, Neighbourhood, Prospects};
+use speaker_core::steering::{Bar, Neighbourhood, Prospects, looked_for};
 use speaker_core::{Link, LinkName};
-use speaker_proto::vicinity::{self, Counts, Neighbour, Output, Target, Targets, Vicinity};
+use speaker_proto::vicinity::{self, Counts, Neighbour, Output, Targets, Vicinity};
 use speaker_proto::{Mac, Machine, NodeName};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -97,25 +96,13 @@ impl Watcher {
         let links = self.means.links.borrow_and_update().announcing.clone();
         let mut targets = Targets::new();
         self.names.clear();
-        for ((link, node), prospect) in prospects.iter() {
-            let Some(own) = links.get(link) else {
-                continue;
-            };
-            let key = Neighbour {
-                ifindex: own.ifindex,
-                node: node_id(node),
-            };
-            for address in &prospect.addresses {
+        for ((link, node), neighbour, target) in looked_for(&prospects, &links) {
+            for address in &target.addresses {
                 self.ears.listen(*address)?;
             }
-            let target = Target {
-                from: own.mac,
-                mac: prospect.mac,
-                addresses: prospect.addresses.clone(),
-            };
-            targets.insert(key, target);
             self.names
-                .insert(key, (link.clone(), node.clone(), prospect.mac));
+                .insert(neighbour, (link.clone(), node.clone(), target.mac));
+            targets.insert(neighbour, target);
         }
         self.machine.input(now(), vicinity::Input::LookFor(targets));
         Ok(())

@@ -8,8 +8,8 @@ use crate::node::Process;
 use crate::world::World;
 use speaker_core::agent::Input;
 use speaker_core::members::node_id;
-use speaker_core::steering::{Neighbourhood, Prospects};
-use speaker_proto::vicinity::{self, Neighbour, Output, Target, Targets};
+use speaker_core::steering::{Neighbourhood, Prospects, looked_for};
+use speaker_proto::vicinity::{self, Neighbour, Output};
 use speaker_proto::{Machine, Time, neighbour};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -18,22 +18,9 @@ use std::sync::Arc;
 /// Has these looked for from now on.
 pub(crate) fn look_for(process: &mut Process, time: Time, prospects: Arc<Prospects>) {
     let links = &process.agent.local().links;
-    let mut targets = Targets::new();
-    for ((link, node), prospect) in prospects.iter() {
-        let Some(own) = links.get(link) else {
-            continue;
-        };
-        let key = Neighbour {
-            ifindex: own.ifindex,
-            node: node_id(node),
-        };
-        let target = Target {
-            from: own.mac,
-            mac: prospect.mac,
-            addresses: prospect.addresses.clone(),
-        };
-        targets.insert(key, target);
-    }
+    let targets = looked_for(&prospects, links)
+        .map(|(_, neighbour, target)| (neighbour, target))
+        .collect();
     process.prospects = prospects;
     process
         .vicinity

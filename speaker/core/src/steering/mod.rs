@@ -10,8 +10,10 @@ pub mod maglev;
 pub mod newcomers;
 pub mod socket;
 
-use crate::link::LinkName;
+use crate::link::{Link, LinkName};
+use crate::members::node_id;
 use crate::service::ServiceId;
+use speaker_proto::vicinity::{Neighbour, Target};
 use speaker_proto::{Mac, NodeName, Time, Vip};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -52,6 +54,28 @@ pub struct Prospect {
 
 /// By link of this node and name of the other.
 pub type Prospects = BTreeMap<(LinkName, NodeName), Prospect>;
+
+/// Who is looked for on the segments of these links: each with the name of the link and of the node. A prospect on a link that is not among
+/// them is left out.
+pub fn looked_for<'a>(
+    prospects: &'a Prospects,
+    links: &'a BTreeMap<LinkName, Link>,
+) -> impl Iterator<Item = (&'a (LinkName, NodeName), Neighbour, Target)> {
+    prospects.iter().filter_map(|(names, prospect)| {
+        let (link, node) = names;
+        let own = links.get(link)?;
+        let neighbour = Neighbour {
+            ifindex: own.ifindex,
+            node: node_id(node),
+        };
+        let target = Target {
+            from: own.mac,
+            mac: prospect.mac,
+            addresses: prospect.addresses.clone(),
+        };
+        Some((names, neighbour, target))
+    })
+}
 
 /// Why a VIP that should be spread is not, on a link of this node.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
