@@ -43,12 +43,31 @@ fn script(shell: Shell) -> Vec<u8> {
     };
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "speaker", &mut script);
+    if shell == clap_complete::Shell::Fish {
+        script.extend(fish_arguments().as_bytes());
+    }
     script
+}
+
+/// What the generator leaves out for fish, which then offers files: no argument of ours is one, only values of flags are.
+fn fish_arguments() -> String {
+    let shells = Shell::value_variants().iter();
+    let shells: Vec<_> = shells
+        .filter_map(ValueEnum::to_possible_value)
+        .map(|shell| shell.get_name().to_owned())
+        .collect();
+    format!(
+        "complete -c speaker -f\n\
+         complete -c speaker -n \"__fish_speaker_using_subcommand completion\" -f -a \"{}\"\n",
+        shells.join(" ")
+    )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clap::ValueHint;
+    use std::path::PathBuf;
     use std::process::{Command, Stdio};
 
     /// What bash itself offers for the last of these words.
@@ -85,6 +104,37 @@ mod tests {
         assert_eq!(offered(&["speaker", "comp"]), ["completion"]);
         assert!(offered(&["speaker", "run", "--manif"]).contains(&"--manifests".to_owned()));
         assert_eq!(offered(&["speaker", "completion", "z"]), ["zsh"]);
+    }
+
+    /// By the path of subcommands, as in `speaker ctl bgp`.
+    fn arguments_that_are_files(command: &clap::Command, path: &str) -> Vec<String> {
+        let own = command
+            .get_positionals()
+            .filter(|argument| {
+                matches!(
+                    argument.get_value_hint(),
+                    ValueHint::AnyPath | ValueHint::FilePath | ValueHint::DirPath
+                )
+            })
+            .map(|argument| format!("{path} {}", argument.get_id()));
+        let below = command.get_subcommands().flat_map(|below| {
+            arguments_that_are_files(below, &format!("{path} {}", below.get_name()))
+        });
+        own.chain(below).collect()
+    }
+
+    #[test]
+    fn no_argument_is_a_file() {
+        let command = Cli::command();
+        assert!(arguments_that_are_files(&command, "speaker").is_empty());
+        let other = clap::Command::new("other").subcommand(
+            clap::Command::new("below")
+                .arg(clap::Arg::new("file").value_parser(clap::value_parser!(PathBuf))),
+        );
+        assert_eq!(
+            arguments_that_are_files(&other, "other"),
+            ["other below file"]
+        );
     }
 
     #[test]

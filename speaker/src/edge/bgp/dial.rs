@@ -12,7 +12,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinError, spawn_blocking};
 
 /// How a peer is reached.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -82,10 +82,8 @@ impl Dial {
     /// Whether another process has what this would take from it. What cannot be found out is no reason not to dial.
     async fn is_taken(&self) -> bool {
         let dial = self.clone();
-        let turn = LOOKS.acquire().await;
         // The kernel's list of connections may be long.
-        let looked = spawn_blocking(move || {
-            let _turn = turn;
+        let looked = in_turn(move || {
             let from = match dial.from {
                 Some(from) => from,
                 None => dial.own_address()?,
@@ -190,6 +188,18 @@ impl fmt::Display for DialError {
     }
 }
 
+/// Does this on a thread that may wait, beside at most one other.
+async fn in_turn<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, JoinError> {
+    let turn = LOOKS.acquire().await;
+    spawn_blocking(move || {
+        let _turn = turn;
+        work()
+    })
+    .await
+}
+
 /// The most that there is.
 const TTL_LINK: u8 = 255;
 /// As hosts use.
@@ -198,3 +208,31 @@ const TTL_FAR: u8 = 64;
 const CLASS: u32 = 0xc0;
 /// How many look at the kernel's connections at a time, each on a thread: a table of peers that do not answer is dialled at one moment.
 static LOOKS: Semaphore = Semaphore::const_new(2);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::thread;
+    use tokio::task::JoinSet;
+
+    #[tokio::test]
+    async fn no_more_than_two_look_at_a_time_and_each_has_its_turn() {
+        static LOOKING: AtomicUsize = AtomicUsize::new(0);
+        let mut all = JoinSet::new();
+        for _ in 0..16 {
+            all.spawn(in_turn(|| {
+                let looking = LOOKING.fetch_add(1, Ordering::SeqCst) + 1;
+                thread::sleep(Duration::from_millis(5));
+                LOOKING.fetch_sub(1, Ordering::SeqCst);
+                looking
+            }));
+        }
+        let mut looking = Vec::new();
+        while let Some(done) = all.join_next().await {
+            looking.push(done.unwrap().unwrap());
+        }
+        assert_eq!(looking.len(), 16);
+        assert!(looking.iter().all(|looking| *looking <= 2), "{looking:?}");
+    }
+}

@@ -7,10 +7,11 @@ use xtask::shells::Shells;
 use xtask::tools::{output, say};
 
 /// A line that is begun, and the whole of the word that is meant.
-const LINES: [(&str, &str); 3] = [
+const LINES: [(&str, &str); 4] = [
     ("speaker ctl doc", "doctor"),
     ("speaker comp", "completion"),
     ("speaker run --manif", "--manifests"),
+    ("speaker completion z", "zsh"),
 ];
 
 #[test]
@@ -59,7 +60,7 @@ fn fish_offers_words_by_the_script() {
     let home = tempfile::tempdir().unwrap();
     let file = home.path().join("speaker.fish");
     fs::write(&file, script("fish")).unwrap();
-    for (begun, whole) in LINES {
+    let offered = |begun: &str| -> Vec<String> {
         let commands = format!(
             "set fish_function_path {}; source {}; complete --do-complete '{begun}'",
             shells.path("usr/share/fish/functions").display(),
@@ -67,11 +68,24 @@ fn fish_offers_words_by_the_script() {
         );
         let mut fish = shells.fish(&commands);
         let offered = output(fish.env("HOME", home.path())).unwrap();
-        let words: Vec<&str> = offered
+        offered
             .lines()
-            .map(|line| line.split('\t').next().unwrap())
-            .collect();
-        assert_eq!(words, [whole], "{begun}");
+            .map(|line| line.split('\t').next().unwrap().to_owned())
+            .collect()
+    };
+    for (begun, whole) in LINES {
+        assert_eq!(offered(begun), [whole], "{begun}");
+    }
+    let folder = home.path().join("objects");
+    fs::create_dir(&folder).unwrap();
+    let folder = folder.display().to_string();
+    let (begun, _) = folder.split_at(folder.len() - 3);
+    // Files are offered where one can be meant.
+    let flag = offered(&format!("speaker run --manifests {begun}"));
+    assert_eq!(flag, [format!("{folder}/")]);
+    for elsewhere in ["speaker run", "speaker completion", "speaker ctl bgp"] {
+        let files = offered(&format!("{elsewhere} {begun}"));
+        assert!(files.is_empty(), "{elsewhere}: {files:?}");
     }
 }
 
