@@ -223,7 +223,8 @@ mod tests {
         for _ in 0..16 {
             all.spawn(in_turn(|| {
                 let looking = LOOKING.fetch_add(1, Ordering::SeqCst) + 1;
-                thread::sleep(Duration::from_millis(5));
+                // So that others begin meanwhile, if they may.
+                (0..1_000).for_each(|_| thread::yield_now());
                 LOOKING.fetch_sub(1, Ordering::SeqCst);
                 looking
             }));
