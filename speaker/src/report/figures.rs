@@ -128,6 +128,8 @@ pub(crate) struct BgpFigures {
     pub(crate) is_up: bool,
     /// Whether an operator paused it.
     pub(crate) is_paused: bool,
+    /// Whether the session is left to another speaker of this node.
+    pub(crate) is_foreign: bool,
     /// Prefixes that the peer was told and that stand.
     pub(crate) announced: u64,
     /// Prefixes that it is still to be told of.

@@ -102,6 +102,7 @@ fn routers() -> Figures {
             vrf: "default".to_owned(),
             is_up: true,
             is_paused: true,
+            is_foreign: true,
             announced: 3,
             pending: 1,
             received: 7,
@@ -201,6 +202,7 @@ fn metallb_5_3_names_labels_and_values() {
         r#"heliograph_bgp_unwelcome_connections_total{cause="stranger"} 2"#,
         r#"heliograph_bfd_discarded_packets_total{cause="version"} 0"#,
         r#"heliograph_bgp_session_paused{peer="192.0.2.1:179",vrf="default"} 1"#,
+        r#"heliograph_bgp_session_foreign{peer="192.0.2.1:179",vrf="default"} 1"#,
         r#"heliograph_bgp_session_losses_total{peer="192.0.2.1:179",vrf="default"} 6"#,
         r#"heliograph_bgp_forgiven_updates_total{peer="192.0.2.1:179",vrf="default"} 5"#,
     ] {

@@ -19,9 +19,11 @@ impl Bgp {
         let figures = |sight: &PeerSight| {
             let settings = sight.settings.as_deref()?;
             let status = sight.status.as_ref().map(|status| status.borrow().clone());
+            let figures = figures(settings, status.as_ref(), sight.wanted);
             Some(BgpFigures {
                 is_paused: sight.paused.is_some(),
-                ..figures(settings, status.as_ref(), sight.wanted)
+                is_foreign: !figures.is_up && sight.is_left_to_another(),
+                ..figures
             })
         };
         sights.values().filter_map(figures).collect()

@@ -17,6 +17,8 @@ use speaker_proto::bgp::session::{
 use std::future::pending;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
@@ -57,6 +59,8 @@ pub(super) struct Ends {
     pub(super) paused: Option<String>,
     /// Who is told of changes; what does not fit is lost, as the status is still seen.
     pub(super) told: mpsc::Sender<Told>,
+    /// Whether another process of the node had the peer when it was last to be dialled.
+    pub(super) is_taken: Arc<AtomicBool>,
 }
 
 /// Which process this is.
@@ -207,6 +211,8 @@ impl Task {
         let Some((_, dial)) = self.dialling.take() else {
             return;
         };
+        let is_taken = matches!(result, Err(DialError::Taken));
+        self.ends.is_taken.store(is_taken, Ordering::Relaxed);
         let connected = result.map_err(|error| error.to_string());
         match connected.and_then(|stream| Ok((names(&stream)?, stream))) {
             Ok((next_hops, stream)) => {

@@ -18,6 +18,7 @@ use speaker_proto::bgp::session::{Status, Stop};
 use std::collections::BTreeMap;
 use std::num::NonZeroU16;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
@@ -93,6 +94,7 @@ struct Running {
     target: watch::Sender<Target>,
     orders: mpsc::Sender<Order>,
     status: watch::Receiver<Status>,
+    is_taken: Arc<AtomicBool>,
     is_ending: bool,
 }
 
@@ -317,6 +319,7 @@ impl Sessions {
         let (target_in, target) = watch::channel(target);
         let (orders_in, orders) = mpsc::channel(ORDERS);
         let told = self.means.told.clone();
+        let is_taken = Arc::new(AtomicBool::new(false));
         let paused = (self.peers.get(name)).and_then(|peer| peer.paused.clone());
         let birth = Birth {
             is_restarting: self.means.is_successor && !self.is_begun,
@@ -329,6 +332,7 @@ impl Sessions {
                 orders,
                 paused,
                 told,
+                is_taken: Arc::clone(&is_taken),
             },
             birth,
         );
@@ -342,6 +346,7 @@ impl Sessions {
                 target: target_in,
                 orders: orders_in,
                 status,
+                is_taken,
                 is_ending: false,
             });
         }
@@ -431,6 +436,7 @@ impl Peer {
             wanted: self.routes.len(),
             key_bytes: key,
             status: self.session.as_ref().map(|running| running.status.clone()),
+            is_taken: (self.session.as_ref()).map(|running| Arc::clone(&running.is_taken)),
             ended: self.ended.clone(),
         }
     }

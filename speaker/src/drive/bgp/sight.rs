@@ -4,6 +4,7 @@ use speaker_core::plan::{Obstacle, PeerName, PeerSettings};
 use speaker_proto::bgp::session::Status;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::watch;
 
 /// All peers of this node by name.
@@ -26,8 +27,19 @@ pub(crate) struct PeerSight {
     pub(crate) key_bytes: Option<usize>,
     /// Its session as it is at each moment; `None`: there is none.
     pub(crate) status: Option<watch::Receiver<Status>>,
+    /// Whether another process of the node had the peer when that session was last to dial.
+    pub(crate) is_taken: Option<Arc<AtomicBool>>,
     /// How the session before was at its end, of a peer that stayed: a node that is drained has none, and is asked how it parted.
     pub(crate) ended: Option<Arc<Status>>,
+}
+
+impl PeerSight {
+    /// Whether the session is left to another speaker of this node, which a second one would disturb.
+    pub(crate) fn is_left_to_another(&self) -> bool {
+        let is_said = matches!(self.obstacle, Some(Obstacle::ForeignConfiguration(_)));
+        let has_other = |taken: &Arc<AtomicBool>| taken.load(Ordering::Relaxed);
+        is_said || self.paused.is_none() && self.is_taken.as_ref().is_some_and(has_other)
+    }
 }
 
 /// What happened to a peer.

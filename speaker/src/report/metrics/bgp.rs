@@ -216,11 +216,18 @@ const COUNTERS: &[(&str, &str, Figure)] = &[
     ),
 ];
 
-const OWN_GAUGES: &[(&str, &str, Figure)] = &[(
-    "session_paused",
-    "1 while an operator has the BGP session paused",
-    |peer| peer.is_paused.into(),
-)];
+const OWN_GAUGES: &[(&str, &str, Figure)] = &[
+    (
+        "session_paused",
+        "1 while an operator has the BGP session paused",
+        |peer| peer.is_paused.into(),
+    ),
+    (
+        "session_foreign",
+        "1 while the BGP session is left to another speaker of this node",
+        |peer| peer.is_foreign.into(),
+    ),
+];
 
 const OWN: &[(&str, &str, Figure)] = &[
     (
