@@ -97,6 +97,11 @@ impl OneNode {
             .for_each(|object| self.put(object));
     }
 
+    /// The namespace of the node.
+    pub(super) const fn node(&self) -> &Netns {
+        &self.node
+    }
+
     /// The namespace of the client, at [`CLIENT`].
     pub(super) const fn client(&self) -> &Netns {
         &self.client
@@ -308,7 +313,7 @@ pub(super) const ACCOUNT: &str = "system:serviceaccount:metallb-system:speaker";
 /// The pod that the speaker believes to be.
 pub(super) const POD: &str = "speaker-x";
 const TOKEN: &str = "speaker";
-const NODE: &str = "192.0.2.11";
+pub(super) const NODE: &str = "192.0.2.11";
 /// The client's address.
 pub(super) const CLIENT: &str = "192.0.2.2";
 const PATIENCE: Duration = Duration::from_secs(60); // a write that failed is tried again after 48 s at most

@@ -1,9 +1,9 @@
 //! What a cluster's objects, events, log and metrics say of BGP. No router is there: what a node means to tell does not depend on one.
 
 use super::cluster::{events, labels, record, state, statuses, writes};
-use super::one_node::{NAMESPACE, OneNode, POD};
+use super::one_node::{CLIENT, NAMESPACE, NODE, OneNode, POD};
 use serde_json::{Value, json};
-use std::net::IpAddr;
+use std::net::{IpAddr, TcpListener, TcpStream};
 
 #[test]
 fn metallb_1_6_whom_a_node_tells_is_written_down_and_goes_with_it() {
@@ -105,6 +105,34 @@ fn a_peer_of_somebody_elses_frr_configuration_is_left_to_it_until_the_bgppeer_sa
         let said = cluster.ctl(&["bgp"]);
         said.contains("tor") && !said.contains(why)
     });
+}
+
+#[test]
+fn a_peer_that_another_process_of_the_node_has_is_left_to_it_and_told_until_it_is_free() {
+    let mut cluster = OneNode::new();
+    let listening = cluster.client().enter(|| TcpListener::bind((CLIENT, 179)));
+    let router = listening.unwrap().unwrap();
+    let other = cluster.node().enter(|| TcpStream::connect((CLIENT, 179)));
+    let other = other.unwrap().unwrap();
+    let (theirs, _) = router.accept().unwrap();
+    cluster.apply(PEERS);
+    cluster.start();
+    let foreign = |peer: &str, value: u8| {
+        format!("heliograph_bgp_session_foreign{{peer=\"{peer}\",vrf=\"default\"}} {value}\n")
+    };
+    let tor = format!("{CLIENT}:179");
+    cluster.until("it is left to the other", |cluster| {
+        let page = cluster.scrape("scraper").1;
+        page.contains(&foreign(&tor, 1)) && page.contains(&foreign("[2001:db8::3]:179", 0))
+    });
+    let said = cluster.ctl(&["bgp"]);
+    assert!(said.contains("another process of this node"), "{said}");
+    drop((other, theirs));
+    cluster.until("it is dialled", |cluster| {
+        cluster.scrape("scraper").1.contains(&foreign(&tor, 0))
+    });
+    let (_, from) = router.accept().unwrap();
+    assert_eq!(from.ip(), NODE.parse::<IpAddr>().unwrap());
 }
 
 #[test]
