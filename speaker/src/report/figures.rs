@@ -88,6 +88,8 @@ pub(crate) struct Figures {
     pub(crate) bgp: Vec<BgpFigures>,
     /// Connections that no BGP peer dialled or that too many did, by cause; none where nobody may dial.
     pub(crate) bgp_unwelcome: BTreeMap<&'static str, u64>,
+    /// BGP peers by name, and whether each is left to another speaker of this node.
+    pub(crate) bgp_foreign: BTreeMap<String, bool>,
     /// BFD sessions.
     pub(crate) bfd: Vec<BfdFigures>,
     /// Packets of BFD that were not taken, by cause.
@@ -128,8 +130,6 @@ pub(crate) struct BgpFigures {
     pub(crate) is_up: bool,
     /// Whether an operator paused it.
     pub(crate) is_paused: bool,
-    /// Whether the session is left to another speaker of this node.
-    pub(crate) is_foreign: bool,
     /// Prefixes that the peer was told and that stand.
     pub(crate) announced: u64,
     /// Prefixes that it is still to be told of.

@@ -102,7 +102,6 @@ fn routers() -> Figures {
             vrf: "default".to_owned(),
             is_up: true,
             is_paused: true,
-            is_foreign: true,
             announced: 3,
             pending: 1,
             received: 7,
@@ -132,6 +131,7 @@ fn routers() -> Figures {
         }],
         bfd_discarded: BTreeMap::from([("ttl", 4), ("version", 0)]),
         bgp_unwelcome: BTreeMap::from([("stranger", 2)]),
+        bgp_foreign: BTreeMap::from([("spine".to_owned(), false), ("tor".to_owned(), true)]),
         ..Figures::default()
     }
 }
@@ -202,7 +202,8 @@ fn metallb_5_3_names_labels_and_values() {
         r#"heliograph_bgp_unwelcome_connections_total{cause="stranger"} 2"#,
         r#"heliograph_bfd_discarded_packets_total{cause="version"} 0"#,
         r#"heliograph_bgp_session_paused{peer="192.0.2.1:179",vrf="default"} 1"#,
-        r#"heliograph_bgp_session_foreign{peer="192.0.2.1:179",vrf="default"} 1"#,
+        r#"heliograph_bgp_peer_foreign{name="spine"} 0"#,
+        r#"heliograph_bgp_peer_foreign{name="tor"} 1"#,
         r#"heliograph_bgp_session_losses_total{peer="192.0.2.1:179",vrf="default"} 6"#,
         r#"heliograph_bgp_forgiven_updates_total{peer="192.0.2.1:179",vrf="default"} 5"#,
     ] {

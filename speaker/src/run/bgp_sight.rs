@@ -19,14 +19,21 @@ impl Bgp {
         let figures = |sight: &PeerSight| {
             let settings = sight.settings.as_deref()?;
             let status = sight.status.as_ref().map(|status| status.borrow().clone());
-            let figures = figures(settings, status.as_ref(), sight.wanted);
             Some(BgpFigures {
                 is_paused: sight.paused.is_some(),
-                is_foreign: !figures.is_up && sight.is_left_to_another(),
-                ..figures
+                ..figures(settings, status.as_ref(), sight.wanted)
             })
         };
         sights.values().filter_map(figures).collect()
+    }
+
+    /// All peers by name, and whether each is left to another speaker of this node.
+    pub(super) fn foreign(&self) -> BTreeMap<String, bool> {
+        let sights = self.sights.borrow();
+        let sights = sights.iter();
+        sights
+            .map(|(name, sight)| (name.to_string(), sight.is_left_to_another()))
+            .collect()
     }
 
     /// What `speaker ctl` shows.

@@ -151,6 +151,7 @@ impl Board {
             bgp: self.bgp.figures(),
             bgp_unwelcome: (self.bgp.unwelcome.as_ref())
                 .map_or_else(BTreeMap::new, |unwelcome| unwelcome.counts()),
+            bgp_foreign: self.bgp.foreign(),
             bfd: self.bgp.bfd_figures(),
             bfd_discarded: self.bgp.bfd_discarded(),
             ..Figures::default()

@@ -1,7 +1,7 @@
 //! What can be seen of sessions, for logs, metrics and `speaker ctl`.
 
 use speaker_core::plan::{Obstacle, PeerName, PeerSettings};
-use speaker_proto::bgp::session::Status;
+use speaker_proto::bgp::session::{State, Status};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -38,7 +38,9 @@ impl PeerSight {
     pub(crate) fn is_left_to_another(&self) -> bool {
         let is_said = matches!(self.obstacle, Some(Obstacle::ForeignConfiguration(_)));
         let has_other = |taken: &Arc<AtomicBool>| taken.load(Ordering::Relaxed);
-        is_said || self.paused.is_none() && self.is_taken.as_ref().is_some_and(has_other)
+        let is_up = |status: &watch::Receiver<Status>| status.borrow().state == State::Established;
+        let may_dial = self.paused.is_none() && !self.status.as_ref().is_some_and(is_up);
+        is_said || may_dial && self.is_taken.as_ref().is_some_and(has_other)
     }
 }
 

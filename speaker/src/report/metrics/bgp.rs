@@ -33,6 +33,15 @@ impl Page {
         for (cause, count) in &figures.bgp_unwelcome {
             unwelcome.with_label_values(&[*cause]).inc_by(*count);
         }
+        let foreign = self.gauges(
+            "heliograph_bgp_peer_foreign",
+            "1 while a BGPPeer is left to another speaker of this node",
+            &["name"],
+        )?;
+        for (name, is_foreign) in &figures.bgp_foreign {
+            let gauge = foreign.with_label_values(&[name.as_str()]);
+            gauge.set((*is_foreign).into());
+        }
         self.gauged(own, OWN_GAUGES, bgp, |peer| &peer.peer)?;
         self.counted(own, OWN, bgp, |peer| &peer.peer)
     }
@@ -216,18 +225,11 @@ const COUNTERS: &[(&str, &str, Figure)] = &[
     ),
 ];
 
-const OWN_GAUGES: &[(&str, &str, Figure)] = &[
-    (
-        "session_paused",
-        "1 while an operator has the BGP session paused",
-        |peer| peer.is_paused.into(),
-    ),
-    (
-        "session_foreign",
-        "1 while the BGP session is left to another speaker of this node",
-        |peer| peer.is_foreign.into(),
-    ),
-];
+const OWN_GAUGES: &[(&str, &str, Figure)] = &[(
+    "session_paused",
+    "1 while an operator has the BGP session paused",
+    |peer| peer.is_paused.into(),
+)];
 
 const OWN: &[(&str, &str, Figure)] = &[
     (

@@ -96,6 +96,9 @@ fn a_peer_of_somebody_elses_frr_configuration_is_left_to_it_until_the_bgppeer_sa
     cluster.until("the configuration is a problem", |cluster| {
         state(cluster)["status"].to_string().contains(why)
     });
+    cluster.until("its metrics say so", |cluster| {
+        is_foreign(cluster, "tor", true) && is_foreign(cluster, "spine", false)
+    });
     let own = PEERS.replace(
         "{name: tor, namespace: metallb-system}",
         "{name: tor, namespace: metallb-system, annotations: {heliograph.io/own-bgp: 'true'}}",
@@ -104,6 +107,9 @@ fn a_peer_of_somebody_elses_frr_configuration_is_left_to_it_until_the_bgppeer_sa
     cluster.until("it is dialled", |cluster| {
         let said = cluster.ctl(&["bgp"]);
         said.contains("tor") && !said.contains(why)
+    });
+    cluster.until("it is foreign no more", |cluster| {
+        is_foreign(cluster, "tor", false)
     });
 }
 
@@ -117,20 +123,13 @@ fn a_peer_that_another_process_of_the_node_has_is_left_to_it_and_told_until_it_i
     let (theirs, _) = router.accept().unwrap();
     cluster.apply(PEERS);
     cluster.start();
-    let foreign = |peer: &str, value: u8| {
-        format!("heliograph_bgp_session_foreign{{peer=\"{peer}\",vrf=\"default\"}} {value}\n")
-    };
-    let tor = format!("{CLIENT}:179");
     cluster.until("it is left to the other", |cluster| {
-        let page = cluster.scrape("scraper").1;
-        page.contains(&foreign(&tor, 1)) && page.contains(&foreign("[2001:db8::3]:179", 0))
+        is_foreign(cluster, "tor", true) && is_foreign(cluster, "spine", false)
     });
     let said = cluster.ctl(&["bgp"]);
     assert!(said.contains("another process of this node"), "{said}");
     drop((other, theirs));
-    cluster.until("it is dialled", |cluster| {
-        cluster.scrape("scraper").1.contains(&foreign(&tor, 0))
-    });
+    cluster.until("it is dialled", |cluster| is_foreign(cluster, "tor", false));
     let (_, from) = router.accept().unwrap();
     assert_eq!(from.ip(), NODE.parse::<IpAddr>().unwrap());
 }
@@ -225,6 +224,13 @@ fn all_sessions(cluster: &OneNode) -> Vec<Value> {
     cluster.list(&format!(
         "/apis/frrk8s.metallb.io/v1beta1/namespaces/{NAMESPACE}/bgpsessionstates"
     ))
+}
+
+/// Whether a scraper is told that a peer is, or is not, left to another speaker.
+fn is_foreign(cluster: &OneNode, peer: &str, wanted: bool) -> bool {
+    let value = u8::from(wanted);
+    let line = format!("heliograph_bgp_peer_foreign{{name=\"{peer}\"}} {value}\n");
+    cluster.scrape("scraper").1.contains(&line)
 }
 
 /// Those that the speaker wrote.
