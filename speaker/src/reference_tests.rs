@@ -1,10 +1,12 @@
-//! Reference pages that are made from the code: `docs/reference/speaker.md` and `docs/reference/doctor.md`.
+//! Reference pages that are made from the code: flags, annotations, events of Kubernetes, what the doctor looks for. That of
+//! metrics is made where their pages are tested.
 //!
 //! `UPDATE_EXPECT=1` writes them anew; without it a page that says something else than the code fails.
 
 use crate::settings::args::Cli;
 use clap::{Arg, ArgAction, Command, CommandFactory};
 use speaker_core::doctor::CHECKS;
+use speaker_core::{annotations, events};
 use std::fmt::Write;
 use std::path::Path;
 
@@ -24,6 +26,32 @@ fn the_reference_of_the_doctor_is_what_it_looks_for() {
         writeln!(page, "| `{}` | {} |", row.name, row.why).unwrap();
     }
     compare("doctor.md", &page);
+}
+
+#[test]
+fn the_reference_of_annotations_is_what_is_checked() {
+    let mut page = String::from(ANNOTATIONS);
+    for row in annotations::TABLE {
+        let (key, places, values) = (row.key(), row.places(), row.values());
+        let (effect, more) = (row.effect, row.page);
+        writeln!(
+            page,
+            "| `{key}` | {places} | {values} | {effect} ([more](../{more})) |"
+        )
+        .unwrap();
+    }
+    compare("annotations.md", &page);
+}
+
+#[test]
+fn the_reference_of_events_is_what_is_told() {
+    let mut page = String::from(EVENTS);
+    for reason in events::REASONS {
+        let (name, severity, on) = (reason.name, reason.severity.as_str(), reason.on);
+        let (by, when) = (reason.by, reason.when);
+        writeln!(page, "| `{name}` | {severity} | {on} | {by} | {when} |").unwrap();
+    }
+    compare("events.md", &page);
 }
 
 fn describe(command: &Command, path: &str, page: &mut String) {
@@ -108,7 +136,7 @@ fn row(arg: &Arg, page: &mut String) {
 }
 
 #[track_caller]
-fn compare(name: &str, page: &str) {
+pub(crate) fn compare(name: &str, page: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../docs/reference")
         .join(name);
@@ -137,4 +165,25 @@ Made from the code by a test; change that, not this page. How to ask it, and wha
 
 | check | why it matters |
 |---|---|
+";
+
+const ANNOTATIONS: &str = "# Annotations
+
+Made from the code by a test; change that, not this page. MetalLB's own annotations, `metallb.io/…`, are in [metallb.md](../metallb.md#allocation). The ones below are
+ours. They are optional: without them everything is as with MetalLB.
+
+On configuration objects a bad annotation is refused like a bad field. On a Service it is a problem in log and status, and the service behaves as if the annotation were
+absent. A key under `heliograph.io/` that is not in the table is a problem which names the nearest one that is.
+
+| key | where | value | effect |
+|---|---|---|---|
+";
+
+const EVENTS: &str = "# Events of Kubernetes
+
+Made from the code by a test; change that, not this page. What `kubectl describe` shows of an object. Reasons and sources (`metallb-controller`, `metallb-speaker`) are
+MetalLB's where it has the same event; each is told on change and not at every look, and equal ones are counted up. Events of the log are in [log.md](log.md).
+
+| reason | type | on | by | when |
+|---|---|---|---|---|
 ";

@@ -16,6 +16,7 @@ pub mod diff;
 pub mod doctor;
 pub mod duration;
 pub mod election;
+pub mod events;
 pub mod failures;
 pub mod fence;
 pub mod foreign;

@@ -13,11 +13,12 @@ use crate::api::{Api, Call, Failure};
 use crate::drive::chance;
 use crate::drive::clock::{now, pause};
 use crate::leader::Term;
-use crate::report::events::{EventSender, Severity, Subject};
+use crate::report::events::{EventSender, Subject};
 use crate::report::own_pod::OwnPod;
 use crate::source::kube::{Item, Told};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
+use speaker_core::events::{ALLOCATION_PAUSED, CLEAR_ASSIGNMENT, Reason};
 use speaker_core::service::ServiceId;
 use speaker_core::{Kind, ObjectKey, Problem};
 use speaker_proto::lease::REQUEST_MAX;
@@ -145,7 +146,7 @@ impl Clerk {
                 News::ManyCleared(services, why) => {
                     let text =
                         format!("{services} services lose what they hold, as the first: {why}");
-                    self.tell_own_pod(Severity::Normal, "ClearAssignment", text);
+                    self.tell_own_pod(&CLEAR_ASSIGNMENT, text);
                 }
                 News::Event(..) | News::Cleared(..) | News::Deleted(_) | News::Failed(..) => {}
             }
@@ -173,7 +174,7 @@ impl Clerk {
             None => tracing::info!(event = "allocationBegins", "nobody else allocates"),
         }
         if let Some(why) = rival.clone() {
-            self.tell_own_pod(Severity::Warning, "AllocationPaused", why);
+            self.tell_own_pod(&ALLOCATION_PAUSED, why);
         }
         self.board
             .note(|figures| figures.is_blocked = rival.is_some());
@@ -182,7 +183,7 @@ impl Clerk {
     }
 
     /// An event on the pod of this process, which is where one looks when nothing happens, or much at once.
-    fn tell_own_pod(&self, severity: Severity, reason: &'static str, message: String) {
+    fn tell_own_pod(&self, reason: &'static Reason, message: String) {
         let (api, own, events) = (
             self.api.clone(),
             Arc::clone(&self.outlets.own),
@@ -198,7 +199,7 @@ impl Clerk {
                     name: text("name"),
                     uid: text("uid"),
                 };
-                events.tell(subject, severity, reason, message);
+                events.tell(subject, reason, message);
             }
         }));
     }

@@ -1,7 +1,7 @@
 //! What the controller says of a service: MetalLB's log lines and events, each once per change.
 
 use super::desk::News;
-use crate::report::events::{EventSender, Severity, Subject};
+use crate::report::events::{EventSender, Subject};
 use crate::report::log::list;
 use speaker_core::allocator::{Assignments, Event, EventReason};
 use speaker_core::service::ServiceId;
@@ -12,12 +12,8 @@ pub(super) fn tell(events: &EventSender, assignments: &Assignments, news: &News)
         News::Event(event, uid) => {
             log(assignments, event);
             let ServiceId { namespace, name } = &event.service;
-            let severity = match event.reason.is_warning() {
-                true => Severity::Warning,
-                false => Severity::Normal,
-            };
             let subject = Subject::service(namespace, name, uid);
-            events.tell(subject, severity, event.reason.as_str(), &*event.message);
+            events.tell(subject, event.reason.told(), &*event.message);
         }
         News::Cleared(service, reason) => {
             tracing::info!(event = "clearAssignment", reason, %service, "what the service held is taken from it");

@@ -15,6 +15,7 @@ use crate::drive::clock::{now, pause, wall};
 use book::{Book, Step};
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use speaker_core::events::Reason;
 use speaker_proto::Span;
 use speaker_proto::lease::REQUEST_MAX;
 use std::collections::{BTreeSet, VecDeque};
@@ -39,30 +40,11 @@ pub(crate) struct Subject {
     pub(crate) uid: String,
 }
 
-/// Whether someone should look.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(crate) enum Severity {
-    /// News.
-    Normal,
-    /// Someone should look.
-    Warning,
-}
-
-impl Severity {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Normal => "Normal",
-            Self::Warning => "Warning",
-        }
-    }
-}
-
 /// What was told.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 struct Told {
     subject: Subject,
-    severity: Severity,
-    reason: String,
+    reason: &'static Reason,
     message: String,
 }
 
@@ -98,15 +80,13 @@ impl EventSender {
     pub(crate) fn tell(
         &self,
         subject: Subject,
-        severity: Severity,
-        reason: impl Into<String>,
+        reason: &'static Reason,
         message: impl Into<String>,
     ) {
         let message: String = message.into();
         let told = Told {
             subject,
-            severity,
-            reason: reason.into(),
+            reason,
             message: message.chars().take(MESSAGE_CHARS_MAX).collect(),
         };
         let shared = &self.shared;
@@ -230,7 +210,7 @@ impl Events {
         } = &told.subject;
         tracing::debug!(
             subject = format!("{kind} {namespace}/{name}"),
-            reason = told.reason,
+            reason = told.reason.name,
             error = why,
             event = "eventLost",
             "an event was not written"
@@ -306,8 +286,8 @@ impl Writer {
                 "namespace": subject.event_namespace(),
             },
             "involvedObject": subject.reference(),
-            "type": told.severity.as_str(),
-            "reason": told.reason,
+            "type": told.reason.severity.as_str(),
+            "reason": told.reason.name,
             "message": told.message,
             "count": 1,
             "firstTimestamp": seconds(at),
@@ -385,6 +365,7 @@ const WAIT_MAX: Duration = Duration::from_secs(30);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use speaker_core::events::IP_ALLOCATED;
 
     fn sender() -> EventSender {
         EventSender {
@@ -420,7 +401,7 @@ mod tests {
         let sender = sender();
         for (name, message) in [("web", "1"), ("web", "2"), ("other", "3")] {
             let subject = Subject::service("a", name, "u");
-            sender.tell(subject, Severity::Normal, "R", message);
+            sender.tell(subject, &IP_ALLOCATED, message);
         }
         let mut busy = BTreeSet::new();
         let taken = |busy: &mut BTreeSet<Subject>| {
@@ -451,7 +432,7 @@ mod tests {
         let sender = sender();
         for n in 0..=QUEUE_MAX {
             let subject = Subject::service("a", "web", "u");
-            sender.tell(subject, Severity::Normal, "R", n.to_string());
+            sender.tell(subject, &IP_ALLOCATED, n.to_string());
         }
         let queue = sender.shared.queue.lock().unwrap();
         assert_eq!((queue.len(), sender.lost()), (QUEUE_MAX, 1));

@@ -46,7 +46,7 @@ impl Page {
     fn metallb(&self, figures: &Figures) -> Result<()> {
         let announced = self.gauges(
             "metallb_speaker_announced",
-            "Services being announced from this node. This is desired state, it does not guarantee that the routing protocols have converged.",
+            "1 for each address announced from this node; protocol is layer2, or bgp where some peer is to be told",
             &["ip", "node", "protocol", "service"],
         )?;
         for (service, ips) in &figures.announced {
@@ -63,17 +63,17 @@ impl Page {
         }
         let requests = self.counters(
             "metallb_layer2_requests_received",
-            "Number of layer2 requests received for owned IPs",
+            "ARP and neighbour requests for a VIP in the table, counted by the program in the kernel",
             &["ip"],
         )?;
         let responses = self.counters(
             "metallb_layer2_responses_sent",
-            "Number of layer2 responses sent for owned IPs in response to requests",
+            "Answers of the program in the kernel",
             &["ip"],
         )?;
         let gratuitous = self.counters(
             "metallb_layer2_gratuitous_sent",
-            "Number of gratuitous layer2 packets sent for owned IPs as a result of failovers",
+            "Gratuitous ARP and unsolicited neighbour advertisements sent",
             &["ip"],
         )?;
         for (ip, vip) in &figures.vips {
@@ -94,22 +94,22 @@ impl Page {
         let [all, faulty] = updates;
         self.counter(
             "metallb_k8s_client_updates_total",
-            "Number of k8s object updates that have been processed.",
+            "Changes of objects taken in",
             all,
         )?;
         self.counter(
             "metallb_k8s_client_update_errors_total",
-            "Number of k8s object updates that failed for some reason.",
+            "Changes of objects that were refused as faulty",
             faulty,
         )?;
         self.gauge(
             "metallb_k8s_client_config_loaded_bool",
-            "1 if the MetalLB configuration was successfully loaded at least once.",
+            "1 once every kind of object has been read",
             is_loaded.into(),
         )?;
         self.gauge(
             "metallb_k8s_client_config_stale_bool",
-            "1 if running on a stale configuration, because the latest config failed to load.",
+            "1 while a faulty object is kept out and its last good version in force, and while a controller does nothing because somebody else allocates",
             is_stale.into(),
         )
     }
@@ -119,34 +119,28 @@ impl Page {
         let families: [(&str, &str, Figure); 6] = [
             (
                 "addresses_in_use_total",
-                "Number of IP addresses allocated from this pool",
+                "Addresses of a pool that are in use",
                 |pool| pool.used_v4.wrapping_add(pool.used_v6),
             ),
-            (
-                "addresses_total",
-                "Number of addresses in this pool",
-                |pool| pool.total_v4.wrapping_add(pool.total_v6),
-            ),
+            ("addresses_total", "Addresses of a pool", |pool| {
+                pool.total_v4.wrapping_add(pool.total_v6)
+            }),
             (
                 "ipv4_addresses_in_use_total",
-                "Number of IPv4 addresses allocated from this pool",
+                "IPv4 addresses of a pool that are in use",
                 |pool| pool.used_v4,
             ),
-            (
-                "ipv4_addresses_total",
-                "Number of IPv4 addresses in this pool",
-                |pool| pool.total_v4,
-            ),
+            ("ipv4_addresses_total", "IPv4 addresses of a pool", |pool| {
+                pool.total_v4
+            }),
             (
                 "ipv6_addresses_in_use_total",
-                "Number of IPv6 addresses allocated from this pool",
+                "IPv6 addresses of a pool that are in use",
                 |pool| pool.used_v6,
             ),
-            (
-                "ipv6_addresses_total",
-                "Number of IPv6 addresses in this pool",
-                |pool| pool.total_v6,
-            ),
+            ("ipv6_addresses_total", "IPv6 addresses of a pool", |pool| {
+                pool.total_v6
+            }),
         ];
         for (name, help, figure) in families {
             let gauges = self.gauges(&format!("metallb_allocator_{name}"), help, &["pool"])?;
@@ -202,7 +196,7 @@ impl Page {
         }
         let opted = self.counters(
             "heliograph_option_packets_total",
-            "Packets to VIPs with options, by what was done with them",
+            "Packets to VIPs with options, by what was done with them: rejected, closed, refused, echoed, limited",
             &["outcome"],
         )?;
         for (outcome, count) in &figures.opted {
@@ -230,7 +224,7 @@ impl Page {
         }
         let listening = self.counters(
             "heliograph_socket_lookups_total",
-            "New connections, and datagrams, for VIPs that sockets of this node may serve, by whether one got them",
+            "New connections, and datagrams, for VIPs that sockets of this node may serve: given to one, nobody is registered for the port, refused by the kernel",
             &["outcome"],
         )?;
         for (outcome, count) in &figures.listening {
@@ -253,7 +247,7 @@ impl Page {
         }
         let neighbours = self.counters(
             "heliograph_neighbour_questions_total",
-            "Questions to other nodes whether they are on a link's segment, by what became of them",
+            "Questions to other nodes whether they are on a link's segment: asked, answered, lost (nodes that stopped answering), left_out (no room)",
             &["outcome"],
         )?;
         for (outcome, count) in &figures.neighbours {
@@ -265,7 +259,7 @@ impl Page {
     fn node(&self, figures: &Figures) -> Result<()> {
         let links = self.gauges(
             "heliograph_link_info",
-            "Links that may announce, with the hook that the program is attached to",
+            "Links that may announce, with the hook that the program is attached to; none: it is not on it",
             &["hook", "link"],
         )?;
         for (link, hook) in &figures.links {
@@ -279,7 +273,7 @@ impl Page {
         }
         self.gauge(
             "heliograph_draining",
-            "1 if this node gives away what it holds and takes nothing",
+            "1 while this node is drained: it gives away what it holds and takes nothing",
             figures.is_draining.into(),
         )?;
         self.gauge(
@@ -292,7 +286,7 @@ impl Page {
     fn probing(&self, figures: &Figures) -> Result<()> {
         let probes = self.counters(
             "heliograph_probes_total",
-            "Probes for VIPs before they are taken or while others hold them, and what became of them",
+            "Probes: sent, failed to be sent; groups asked for before they are taken: group_answered, group_unanswered, group_unsent (no probe could be sent), group_refused (too many); what others hold: watch_answered, watch_missed; finding_lost: nobody had room to hear of it",
             &["outcome"],
         )?;
         for (outcome, count) in &figures.probes {
@@ -300,7 +294,7 @@ impl Page {
         }
         let heard = self.counters(
             "heliograph_claims_heard_total",
-            "Frames that say where a VIP is, as far as they were listened to",
+            "Frames that say where a VIP is, heard for probing: claim, malformed, lost (not read in time)",
             &["outcome"],
         )?;
         for (outcome, count) in &figures.heard {

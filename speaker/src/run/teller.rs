@@ -3,9 +3,10 @@
 //!
 //! MetalLB repeats `nodeAssigned` at every look; here it is told when a node begins to announce, and no more.
 
-use crate::report::events::{EventSender, Severity, Subject};
+use crate::report::events::{EventSender, Subject};
 use speaker_core::LinkName;
 use speaker_core::agent::{Event, STORIES, seen_story, story};
+use speaker_core::events;
 use speaker_core::plan::{BgpOutcome, Outcome, Reason};
 use speaker_core::service::ServiceId;
 use speaker_proto::hold::{self, Ground};
@@ -94,8 +95,7 @@ pub(super) type Moved = Mutex<BTreeMap<GroupKey, String>>;
 /// What is to be told.
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Said {
-    severity: Severity,
-    reason: &'static str,
+    reason: &'static events::Reason,
     message: String,
 }
 
@@ -172,8 +172,7 @@ impl Teller {
         };
         let moved = self.moved.lock().unwrap_or_else(PoisonError::into_inner);
         Some(Said {
-            severity: Severity::Normal,
-            reason: "vipTaken",
+            reason: &events::VIP_TAKEN,
             message: moved.get(&announced.group)?.clone(),
         })
     }
@@ -193,7 +192,7 @@ impl Teller {
         let ServiceId { namespace, name } = service;
         for said in said {
             let subject = Subject::service(namespace, name, uid);
-            events.tell(subject, said.severity, said.reason, said.message);
+            events.tell(subject, said.reason, said.message);
         }
     }
 }
@@ -210,8 +209,7 @@ fn said(node: &NodeName, before: Option<&Outcome>, after: Option<&Outcome>) -> V
     if !lacking.is_empty() && before.map(missing) != Some(lacking) {
         let names: Vec<String> = lacking.iter().map(|link| format!("\"{link}\"")).collect();
         told.push(Said {
-            severity: Severity::Warning,
-            reason: "announceFailed",
+            reason: &events::ANNOUNCE_FAILED,
             message: format!(
                 "interfaces {} of its advertisements do not exist on assigned node \"{node}\" with protocol \"layer2\"",
                 names.join(", ")
@@ -223,8 +221,7 @@ fn said(node: &NodeName, before: Option<&Outcome>, after: Option<&Outcome>) -> V
 
 fn assigned(node: &NodeName, protocol: &str) -> Said {
     Said {
-        severity: Severity::Normal,
-        reason: "nodeAssigned",
+        reason: &events::NODE_ASSIGNED,
         message: format!("announcing from node \"{node}\" with protocol \"{protocol}\""),
     }
 }
@@ -252,6 +249,7 @@ const MOVED_MAX: usize = 4_096;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use speaker_core::events::Severity;
     use speaker_core::plan::Announced;
     use speaker_proto::{Epoch, NodeId};
     use std::net::{IpAddr, Ipv4Addr};
@@ -276,7 +274,7 @@ mod tests {
     fn check(before: Option<Outcome>, after: Option<Outcome>, expected: &[&str]) {
         let node = "n1".parse().unwrap();
         let said = said(&node, before.as_ref(), after.as_ref());
-        let reasons: Vec<_> = said.iter().map(|said| said.reason).collect();
+        let reasons: Vec<_> = said.iter().map(|said| said.reason.name).collect();
         assert_eq!(reasons, expected, "{said:?}");
     }
 
@@ -295,7 +293,7 @@ mod tests {
         let said = said(&"n1".parse().unwrap(), None, Some(&announced(1, &[])));
         let words = "announcing from node \"n1\" with protocol \"layer2\"";
         assert_eq!(
-            (said[0].message.as_str(), said[0].severity),
+            (said[0].message.as_str(), said[0].reason.severity),
             (words, Severity::Normal)
         );
     }
@@ -383,6 +381,6 @@ mod tests {
             said[0].message.starts_with("interfaces \"a\", \"b\" "),
             "{said:?}"
         );
-        assert_eq!(said[0].severity, Severity::Warning);
+        assert_eq!(said[0].reason.severity, Severity::Warning);
     }
 }

@@ -10,10 +10,11 @@ use super::look::{Followed, Look};
 use super::place::{Place, RETRY, today};
 use crate::api::{Call, Failure};
 use crate::drive::clock::{now, pause};
-use crate::report::events::{Severity, Subject};
+use crate::report::events::Subject;
 use crate::tls::Certificate;
 use anyhow::{Context, Result};
 use serde_json::Value;
+use speaker_core::events::CA_BUNDLE_CONTESTED;
 use speaker_proto::{Span, Time};
 use std::future::poll_fn;
 use std::slice::from_ref;
@@ -267,7 +268,7 @@ impl Keeping {
         };
         self.place
             .events
-            .tell(subject, Severity::Warning, "caBundleContested", message);
+            .tell(subject, &CA_BUNDLE_CONTESTED, message);
     }
 
     /// Is ready once every caller believes the certificate's authority, and shows the certificate when every API server has heard of

@@ -1,6 +1,6 @@
 //! Alerts, their tests, their runbooks and the dashboard: they name what exists, and they belong together.
 //!
-//! What exists is what the documents of metrics say, to which a test of the speaker holds its pages. When alerts fire, promtool says
+//! What exists is what the reference of metrics says, which a test of the speaker makes from its pages. When alerts fire, promtool says
 //! (`cargo xtask check alerts`); here it is only asked that each has a case in which it does, and one in which it does not.
 
 mod promql;
@@ -226,25 +226,18 @@ fn placeholders(text: &str, begin: &str) -> Vec<String> {
     words.map(str::to_owned).collect()
 }
 
-/// Labels by metric, as the documents have them.
+/// Labels by metric, as the reference has them.
 fn metrics() -> BTreeMap<String, BTreeSet<String>> {
     let mut metrics = BTreeMap::new();
-    for document in ["docs/metrics.md", "docs/controller.md"] {
-        let text = read(document);
-        for line in text.lines().filter(|line| line.starts_with("| `")) {
-            let cells: Vec<&str> = line.split(" | ").collect();
-            if !matches!(cells[1], "gauge" | "counter") {
-                continue;
-            }
-            let words = |cell: &str| -> BTreeSet<String> {
-                let words = cell.split('`').skip(1).step_by(2);
-                words.map(str::to_owned).collect()
-            };
-            let labels = cells.get(3).map(|_| words(cells[2])).unwrap_or_default();
-            for name in words(cells[0]) {
-                metrics.insert(name, labels.clone());
-            }
-        }
+    let text = read("docs/reference/metrics.md");
+    for line in text.lines().filter(|line| line.starts_with("| `")) {
+        let cells: Vec<&str> = line.split(" | ").collect();
+        let words = |cell: &str| -> Vec<String> {
+            let words = cell.split('`').skip(1).step_by(2);
+            words.map(str::to_owned).collect()
+        };
+        let name = words(cells[0]).remove(0);
+        metrics.insert(name, words(cells[2]).into_iter().collect());
     }
     metrics
 }

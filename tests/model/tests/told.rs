@@ -1,8 +1,8 @@
-//! What is told in words: faults of objects, from the sources, in `docs/reference/errors.md`; and events of Kubernetes, whose page names each.
+//! What is told of objects in words: their faults, from the sources, in `docs/reference/errors.md`.
 //!
 //! `UPDATE_EXPECT=1` writes the page of faults anew.
 
-use super::reference::{compare, files, parts, root};
+use super::reference::{compare, files, parts};
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::fs;
@@ -29,37 +29,6 @@ fn the_reference_of_errors_is_what_is_said_of_objects() {
     }
     assert!(count > 50, "only {count}");
     compare("errors.md", &page);
-}
-
-#[test]
-fn every_event_of_kubernetes_stands_in_its_page() {
-    let mut told = BTreeSet::new();
-    for file in files("speaker/src", "rs") {
-        let code = product(&file);
-        for begin in ["Severity::Normal,", "Severity::Warning,"] {
-            for (at, _) in code.match_indices(begin) {
-                let rest = code[at + begin.len()..].trim_start();
-                let rest = rest.strip_prefix("reason: ").unwrap_or(rest);
-                let reason = rest
-                    .strip_prefix('"')
-                    .and_then(|rest| rest.split('"').next());
-                told.extend(reason.map(str::to_owned));
-            }
-        }
-    }
-    let allocator = product(&root().join("speaker/core/src/allocator/event.rs"));
-    let (_, words) = allocator.split_once("impl EventReason {").unwrap();
-    let (words, _) = words.split_once("pub const fn is_warning").unwrap();
-    for line in words.lines().filter(|line| line.contains(" => \"")) {
-        told.extend(line.split('"').nth(1).map(str::to_owned));
-    }
-    let page = fs::read_to_string(root().join("docs/events.md")).unwrap();
-    let rows = page.lines().filter_map(|line| line.strip_prefix("| `"));
-    let rows: BTreeSet<String> = rows
-        .filter_map(|row| row.split('`').next().map(str::to_owned))
-        .collect();
-    assert!(told.len() >= 12, "{told:?}");
-    assert_eq!(rows, told);
 }
 
 /// A source without its tests.

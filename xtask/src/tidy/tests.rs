@@ -545,7 +545,7 @@ fn a_metric_without_words_is_found() {
     let check = |doc: &str| {
         docs::metrics(&tree(&[
             ("speaker/src/report/metrics.rs", code),
-            ("docs/metrics.md", doc),
+            ("docs/reference/metrics.md", doc),
         ]))
         .len()
     };

@@ -1,5 +1,6 @@
 //! What the allocator has to say about a service, in MetalLB's words: tools match on them.
 
+use crate::events::{self, Reason, Severity};
 use crate::service::ServiceId;
 use serde::Serialize;
 
@@ -36,30 +37,28 @@ pub enum EventReason {
 }
 
 impl EventReason {
+    /// The event of Kubernetes that it becomes.
+    pub const fn told(self) -> &'static Reason {
+        match self {
+            Self::Allocated => &events::IP_ALLOCATED,
+            Self::ClearAssignment => &events::CLEAR_ASSIGNMENT,
+            Self::AdditionFailed => &events::ADDITIONAL_ASSIGN_FAILED,
+            Self::AllocationFailed => &events::ALLOCATION_FAILED,
+            Self::LoadBalancerFailed => &events::LOAD_BALANCER_FAILED,
+            Self::StatusFamilies => &events::STATUS_FAMILIES,
+            Self::NotEnoughClusterIps => &events::NOT_ENOUGH_CLUSTER_IPS,
+            Self::DeprecatedAnnotation => &events::DEPRECATED_ANNOTATION,
+        }
+    }
+
     /// The reason as it stands in the event.
     pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Allocated => "IPAllocated",
-            Self::ClearAssignment => "ClearAssignment",
-            Self::AdditionFailed => "AdditionalAssignFailed",
-            Self::AllocationFailed => "AllocationFailed",
-            Self::LoadBalancerFailed => "LoadBalancerFailed",
-            Self::StatusFamilies => "nolbIPsIPFamily",
-            Self::NotEnoughClusterIps => "not enough clusterips",
-            Self::DeprecatedAnnotation => "deprecatedAnnotation",
-        }
+        self.told().name
     }
 
     /// Whether someone should look: an event of type Warning, not Normal.
     pub const fn is_warning(self) -> bool {
-        match self {
-            Self::Allocated | Self::ClearAssignment | Self::AdditionFailed => false,
-            Self::AllocationFailed
-            | Self::LoadBalancerFailed
-            | Self::StatusFamilies
-            | Self::NotEnoughClusterIps
-            | Self::DeprecatedAnnotation => true,
-        }
+        matches!(self.told().severity, Severity::Warning)
     }
 
     /// Whether the event comes back with every pass while its cause lasts. Only its first time is news.

@@ -129,13 +129,12 @@ const KEPT: Span = Span::s(3600); // API servers keep events for an hour
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::events::Severity;
+    use speaker_core::events::IP_ALLOCATED;
 
     fn told(name: &str, message: &str) -> Told {
         Told {
             subject: Subject::service("a", name, "u"),
-            severity: Severity::Normal,
-            reason: "R".into(),
+            reason: &IP_ALLOCATED,
             message: message.into(),
         }
     }

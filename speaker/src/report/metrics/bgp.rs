@@ -19,7 +19,7 @@ impl Page {
         }
         let discarded = self.counters(
             "heliograph_bfd_discarded_packets_total",
-            "BFD packets that were not taken, by cause",
+            "BFD packets that were not taken, by cause; absent where no peer has a BFD profile",
             &["cause"],
         )?;
         for (cause, count) in &figures.bfd_discarded {
@@ -27,7 +27,7 @@ impl Page {
         }
         let unwelcome = self.counters(
             "heliograph_bgp_unwelcome_connections_total",
-            "Connections to the port for BGP peers that were closed at once, by cause",
+            "Connections to the port for BGP peers that were closed at once: of a stranger, who is no peer, or for overload, more than 64 at a time; absent without --bgp-listen-port",
             &["cause"],
         )?;
         for (cause, count) in &figures.bgp_unwelcome {
@@ -35,7 +35,7 @@ impl Page {
         }
         let foreign = self.gauges(
             "heliograph_bgp_peer_foreign",
-            "1 while a BGPPeer is left to another speaker of this node",
+            "1 while a BGPPeer is left to another speaker of this node: a process with a connection to the peer, or an FRRConfiguration of others that names it",
             &["name"],
         )?;
         for (name, is_foreign) in &figures.bgp_foreign {
@@ -90,7 +90,7 @@ impl Page {
     fn bfd(&self, prefix: &str, sessions: &[BfdFigures]) -> Result<()> {
         let up = self.gauges(
             &format!("{prefix}_session_up"),
-            "BFD session state (1 is up, 0 is down)",
+            "1 while the BFD session is up; sessions with the same peer and VRF are up together, and count together",
             LABELS,
         )?;
         for session in sessions {
@@ -115,38 +115,38 @@ type BfdFigure = fn(&BfdFigures) -> u64;
 const BFD: &[(&str, &str, BfdFigure)] = &[
     (
         "control_packet_input",
-        "Number of received BFD control packets",
+        "BFD control packets received",
         |session| session.received,
     ),
     (
         "control_packet_output",
-        "Number of sent BFD control packets",
+        "BFD control packets sent",
         |session| session.sent,
     ),
     (
         "session_up_events",
-        "Number of BFD session up events",
+        "How often a BFD session came up",
         |session| session.ups,
     ),
     (
         "session_down_events",
-        "Number of BFD session down events",
+        "How often a BFD session went down",
         |session| session.downs,
     ),
     // No echo is sent or taken, and BGP stands where FRR has zebra.
     (
         "echo_packet_input",
-        "Number of received BFD echo packets; none is taken",
+        "Always 0: no BFD echo packet is taken",
         |_| 0,
     ),
     (
         "echo_packet_output",
-        "Number of sent BFD echo packets; none is sent",
+        "Always 0: no BFD echo packet is sent",
         |_| 0,
     ),
     (
         "zebra_notifications",
-        "Number of BFD changes that others were told of",
+        "Changes of BFD sessions that BGP was told of; it stands where FRR has zebra",
         |session| session.ups + session.downs,
     ),
 ];
@@ -156,78 +156,72 @@ const LABELS: &[&str] = &["peer", "vrf"];
 const GAUGES: &[(&str, &str, Figure)] = &[
     (
         "session_up",
-        "BGP session state (1 is up, 0 is down)",
+        "1 while the BGP session is up; peer is address and port, of frrk8s_… the address alone",
         |peer| peer.is_up.into(),
     ),
     (
         "announced_prefixes_total",
-        "Number of prefixes currently being advertised on the BGP session",
+        "Prefixes that the peer was told and that stand",
         |peer| peer.announced,
     ),
     (
         "pending_prefixes_total",
-        "Number of prefixes that should be advertised on the BGP session",
+        "Prefixes that the peer is still to be told",
         |peer| peer.pending,
     ),
     (
         "received_prefixes_total",
-        "Number of prefixes currently being received on the BGP session; none is used",
+        "Prefixes that the peer announced; none is used",
         |peer| peer.received,
     ),
 ];
 
 const COUNTERS: &[(&str, &str, Figure)] = &[
-    ("opens_sent", "Number of BGP open messages sent", |peer| {
+    ("opens_sent", "BGP OPEN messages sent", |peer| {
         peer.sent.open
     }),
-    (
-        "opens_received",
-        "Number of BGP open messages received",
-        |peer| peer.got.open,
-    ),
+    ("opens_received", "BGP OPEN messages received", |peer| {
+        peer.got.open
+    }),
     (
         "notifications_sent",
-        "Number of BGP notification messages sent",
+        "BGP NOTIFICATION messages sent",
         |peer| peer.sent.notification,
     ),
-    (
-        "updates_total",
-        "Number of BGP UPDATE messages sent",
-        |peer| peer.sent.update,
-    ),
+    ("updates_total", "BGP UPDATE messages sent", |peer| {
+        peer.sent.update
+    }),
     (
         "updates_total_received",
-        "Number of BGP UPDATE messages received",
+        "BGP UPDATE messages received",
         |peer| peer.got.update,
     ),
-    (
-        "keepalives_sent",
-        "Number of BGP keepalive messages sent",
-        |peer| peer.sent.keepalive,
-    ),
+    ("keepalives_sent", "BGP KEEPALIVE messages sent", |peer| {
+        peer.sent.keepalive
+    }),
     (
         "keepalives_received",
-        "Number of BGP keepalive messages received",
+        "BGP KEEPALIVE messages received",
         |peer| peer.got.keepalive,
     ),
     (
         "route_refresh_sent",
-        "Number of BGP route refresh messages sent",
+        "BGP ROUTE-REFRESH messages sent",
         |peer| peer.sent.refresh,
     ),
-    ("total_sent", "Number of total BGP messages sent", |peer| {
+    ("total_sent", "BGP messages sent, of every type", |peer| {
         peer.sent.total()
     }),
     (
         "total_received",
-        "Number of total BGP messages received",
+        "BGP messages received, of every type",
         |peer| peer.got.total(),
     ),
 ];
 
 const OWN_GAUGES: &[(&str, &str, Figure)] = &[(
     "session_paused",
-    "1 while an operator has the BGP session paused",
+    "1 while an operator has the BGP session paused (speaker ctl bgp pause)",
     |peer| peer.is_paused.into(),
 )];
 
@@ -239,7 +233,7 @@ const OWN: &[(&str, &str, Figure)] = &[
     ),
     (
         "forgiven_updates_total",
-        "UPDATE messages with an error that the BGP session survived",
+        "BGP UPDATE messages with an error that the session survived (RFC 7606)",
         |peer| peer.forgiven,
     ),
 ];

@@ -9,7 +9,7 @@ impl Page {
     pub(super) fn groups(&self, events: &BTreeMap<&'static str, u64>) -> Result<()> {
         let groups = self.counters(
             "heliograph_group_events_total",
-            "What happened to groups of VIPs here, by the event's name in the log",
+            "What happened to groups of VIPs here, by the event's name in the log: vipTaken, vipGiven, vipReleased, and those that someone should look at",
             &["event"],
         )?;
         for (event, count) in events {
@@ -22,7 +22,7 @@ impl Page {
     pub(super) fn takings(&self, takings: &BTreeMap<&'static str, (u64, f64)>) -> Result<()> {
         let counts = self.counters(
             "heliograph_group_takings_total",
-            "Groups of VIPs that were taken here, by the ground",
+            "Groups of VIPs that were taken here: yielded by their holder, which is dead, or unheld; adopted from the last process; after a contest; refused by whom they were given to",
             &["ground"],
         )?;
         let seconds = self.sums(
@@ -41,7 +41,7 @@ impl Page {
         let number = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
         let members = self.gauges(
             "heliograph_members",
-            "Other speakers that are known, by standing",
+            "Other speakers: alive, dead by the verdict of their observers, left in order",
             &["standing"],
         )?;
         for (standing, count) in &figures.standings {
@@ -49,12 +49,12 @@ impl Page {
         }
         self.gauge(
             "heliograph_member_observers",
-            "Live speakers that watch this node and would notice its death",
+            "Live speakers that watch this node; 0 where there are others means that nobody would notice its death",
             number(figures.observers),
         )?;
         let unheard = self.gauges(
             "heliograph_member_unheard",
-            "Speakers, or addresses of nodes, that were sent to and never heard",
+            "1 for each speaker, or address of a node, that was sent to and never heard",
             &["member"],
         )?;
         for member in &figures.unheard {
@@ -90,7 +90,7 @@ impl Page {
         }
         let events = self.counters(
             "heliograph_membership_events_total",
-            "What happened among speakers, by what it was",
+            "Votes, verdicts, promises that were void, accusations of this node, late turns, lost messages and what was full",
             &["event"],
         )?;
         for (event, count) in figures.events.iter().filter(|(_, count)| **count > 0) {
