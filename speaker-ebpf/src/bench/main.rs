@@ -1,4 +1,4 @@
-//! Kernel programs of the bench: a generator of ARP requests, a sink that counts the answers, wrappers that restore a
+//! Kernel programs of the bench: generators of ARP requests and of packets, sinks that count what comes back, wrappers that restore a
 //! frame before the program under test, and programs that do next to nothing, to subtract.
 //!
 //! It knows no table of the speaker: the program under test comes from the object that ships, by tail call.
@@ -14,7 +14,7 @@ mod wire;
 #[cfg(target_arch = "bpf")]
 mod programs {
     use crate::raw::{self, Packet};
-    use crate::wire::{ANSWERS, CLIENT_MASK_AT, OTHERS, SENT, STAMPS_AT};
+    use crate::wire::{ANSWERS, CLIENT_MASK_AT, OTHERS, SENT, STAMPS_AT, TARGET_AT};
     use aya_ebpf::bindings::xdp_action::{XDP_ABORTED, XDP_DROP, XDP_PASS, XDP_TX};
     use aya_ebpf::macros::{classifier, xdp};
     use aya_ebpf::programs::{TcContext, XdpContext};
@@ -38,6 +38,36 @@ mod programs {
             raw::stamp(client, sequence);
         }
         XDP_TX
+    }
+
+    /// Writes the ordered packet as one of its next flow, which differ in their source ports, and sends it out like a request.
+    #[xdp]
+    fn bench_gen_flows(ctx: XdpContext) -> u32 {
+        let Some(order) = raw::order() else {
+            return XDP_ABORTED;
+        };
+        let packet = Packet::from(&ctx);
+        if !packet.write::<SENT_HALVES>(order) {
+            return XDP_ABORTED;
+        }
+        let flow = raw::count(SENT) as u32 & u32::from(order[CLIENT_MASK_AT]);
+        packet.store(SOURCE_PORT, flow as u8);
+        XDP_TX
+    }
+
+    /// Takes IPv4 packets to the ordered hardware address away and counts them; everything else passes.
+    #[xdp]
+    fn bench_sink_ip(ctx: XdpContext) -> u32 {
+        let packet = Packet::from(&ctx);
+        let (Some(order), Some(IPV4)) = (raw::order(), packet.load(ETHERTYPE)) else {
+            return XDP_PASS;
+        };
+        if packet.load(DESTINATION_END) != Some(order[TARGET_AT]) {
+            raw::count(OTHERS);
+            return XDP_PASS;
+        }
+        raw::count(ANSWERS);
+        XDP_DROP
     }
 
     /// Takes answers to the played clients away and counts them; everything else passes.
@@ -180,15 +210,20 @@ mod programs {
     const NS_HALVES: usize = 43;
 
     const ARP: [u8; 2] = [0x08, 0x06];
+    const IPV4: [u8; 2] = [0x08, 0x00];
     const REPLY: [u8; 2] = [0, 2];
     const ETHERTYPE: usize = 12;
     const OPERATION: usize = 20;
     const SPA: usize = 28;
     const TPA: usize = 38;
+    /// The last two bytes of the destination's hardware address.
+    const DESTINATION_END: usize = 4;
     /// Last bytes of fields.
     const ETH_SOURCE: usize = 11;
     const SENDER_MAC: usize = 27;
     const SENDER_IP: usize = 31;
+    /// Of TCP or UDP in an IPv4 header without options.
+    const SOURCE_PORT: usize = 35;
 }
 
 #[cfg(target_arch = "bpf")]

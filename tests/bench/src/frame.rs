@@ -75,6 +75,23 @@ pub(crate) fn udp4(target: Ipv4Addr) -> Vec<u8> {
     frame
 }
 
+/// A datagram to `target` that an IP stack takes: its header's sum is right, and UDP's is left out (RFC 768).
+pub(crate) fn datagram4(target: Ipv4Addr) -> Vec<u8> {
+    let mut frame = udp4(target);
+    // 20 bytes of UDP: its header, and 12 of data.
+    frame[UDP_AT + 4..UDP_AT + 8].copy_from_slice(&[0, 20, 0, 0]);
+    let header = &frame[IP_AT..UDP_AT];
+    let words = header.chunks_exact(2);
+    let sum: u32 = words
+        .map(|word| u32::from(u16::from_be_bytes([word[0], word[1]])))
+        .sum();
+    let sum = !((sum & 0xffff) + (sum >> 16)) as u16;
+    frame[IP_AT + 10..IP_AT + 12].copy_from_slice(&sum.to_be_bytes());
+    frame
+}
+
+const IP_AT: usize = 14;
+const UDP_AT: usize = 34;
 const PROTOCOL_AT: usize = 23;
 const TCP_FLAGS_AT: usize = 47;
 

@@ -1,4 +1,4 @@
-//! Sends the ordered request by live frames of BPF_PROG_TEST_RUN: millions a second from each CPU, made in the kernel.
+//! Sends what was ordered by live frames of BPF_PROG_TEST_RUN: millions a second from each CPU, made in the kernel.
 
 use crate::net::{CLIENT_LINK, Pair, SPARE_LINK};
 use crate::object::{Counts, Kit};
@@ -6,6 +6,25 @@ use crate::{cpu, raw};
 use anyhow::{Context, Result, bail};
 use aya::programs::{TestRun, TestRunAttrs, TestRunOptions, Xdp, XdpMode};
 use std::time::{Duration, Instant};
+
+/// What is sent, and what counts as having come back: the programs for both ends.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Traffic {
+    generator: &'static str,
+    sink: &'static str,
+}
+
+/// ARP requests, and their answers.
+pub(crate) const REQUESTS: Traffic = Traffic {
+    generator: "bench_gen",
+    sink: "bench_sink",
+};
+
+/// Packets, and those that were sent on to a node.
+pub(crate) const FLOWS: Traffic = Traffic {
+    generator: "bench_gen_flows",
+    sink: "bench_sink_ip",
+};
 
 /// How much is sent for how long.
 #[derive(Clone, Copy, Debug)]
@@ -55,13 +74,13 @@ impl Yield {
 ///
 /// The generator goes to a link that is down: the kernel waits for an RCU grace period twice per test run of an XDP
 /// program that is attached nowhere, which takes longer than most of the runs here.
-pub(crate) fn attach(kit: &mut Kit, pair: &Pair) -> Result<()> {
+pub(crate) fn attach(kit: &mut Kit, pair: &Pair, traffic: Traffic) -> Result<()> {
     pair.client.run(|| {
-        let generator = kit.xdp("bench_gen")?;
+        let generator = kit.xdp(traffic.generator)?;
         generator
             .attach(SPARE_LINK, XdpMode::Driver)
             .context("failed to attach the generator")?;
-        let sink = kit.xdp("bench_sink")?;
+        let sink = kit.xdp(traffic.sink)?;
         sink.attach(CLIENT_LINK, XdpMode::Driver)
             .context("failed to attach the sink")?;
         Ok(())
@@ -69,10 +88,10 @@ pub(crate) fn attach(kit: &mut Kit, pair: &Pair) -> Result<()> {
 }
 
 /// Sends `load` in the client's namespace.
-pub(crate) fn send(kit: &mut Kit, pair: &Pair, load: Load) -> Result<Yield> {
+pub(crate) fn send(kit: &mut Kit, pair: &Pair, traffic: Traffic, load: Load) -> Result<Yield> {
     let before = kit.counts()?;
     let (start, used) = (Instant::now(), cpu::used()?);
-    let generator: &Xdp = kit.xdp("bench_gen")?;
+    let generator: &Xdp = kit.xdp(traffic.generator)?;
     match load.rate {
         None => flood(generator, pair, load.span)?,
         Some(rate) => pair.client.run(|| pace(generator, rate, load.span))?,
@@ -92,7 +111,7 @@ pub(crate) fn send(kit: &mut Kit, pair: &Pair, load: Load) -> Result<Yield> {
 
 /// Sends one request.
 pub(crate) fn ask(kit: &mut Kit, pair: &Pair) -> Result<()> {
-    let generator: &Xdp = kit.xdp("bench_gen")?;
+    let generator: &Xdp = kit.xdp(REQUESTS.generator)?;
     pair.client
         .run(|| shoot(generator, raw::ifindex(CLIENT_LINK)?, 1))
 }

@@ -3,9 +3,10 @@
 use anyhow::{Context, Result, bail, ensure};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use std::fs::File;
+use std::io::Write;
 use std::net::Ipv4Addr;
 use std::os::fd::AsFd;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// The client's link.
@@ -52,6 +53,33 @@ impl Namespace {
     /// Runs `ip` inside.
     pub(crate) fn ip(&self, args: &[&str]) -> Result<()> {
         ip(&[&["-n", &self.name], args].concat())
+    }
+
+    /// Gives nftables inside these rules.
+    pub(crate) fn nft(&self, rules: &str) -> Result<()> {
+        self.run(|| {
+            let mut nft = Command::new("nft")
+                .args(["-f", "-"])
+                .stdin(Stdio::piped())
+                .spawn()
+                .context("failed to start nft: install the package nftables")?;
+            let mut input = nft
+                .stdin
+                .take()
+                .context("nft takes its rules from a pipe")?;
+            input
+                .write_all(rules.as_bytes())
+                .context("failed to give nft its rules")?;
+            drop(input);
+            ensure!(nft.wait()?.success(), "nft refused the rules");
+            Ok(())
+        })
+    }
+
+    /// Sets a sysctl inside, by its path below `/proc/sys`.
+    pub(crate) fn sysctl(&self, name: &str, value: &str) -> Result<()> {
+        let path = format!("/proc/sys/{name}");
+        self.run(|| std::fs::write(&path, value).with_context(|| format!("failed to write {path}")))
     }
 
     /// Runs `work` on a thread that is inside.

@@ -3,7 +3,7 @@
 //! It fills the tables by hand with what one VIP needs; how the speaker fills them is not its concern.
 
 use crate::net::NODE_MAC;
-use crate::wire::{ANSWERS, CLIENT_MASK_AT, OTHERS, Order, SENT, STAMPS_AT};
+use crate::wire::{ANSWERS, CLIENT_MASK_AT, OTHERS, Order, SENT, STAMPS_AT, TARGET_AT};
 use anyhow::{Context, Result, ensure};
 use aya::maps::{Array, HashMap, Map, PerCpuArray, PerCpuHashMap, PerCpuValues, ProgramArray};
 use aya::programs::{ProgramError, SchedClassifier, Xdp};
@@ -50,12 +50,21 @@ impl Kit {
         let halves = frame
             .chunks(2)
             .map(|half| u16::from_ne_bytes([half[0], half[1]]));
-        for (to, half) in order[..CLIENT_MASK_AT].iter_mut().zip(halves) {
+        for (to, half) in order[..TARGET_AT].iter_mut().zip(halves) {
             *to = half;
         }
         order[CLIENT_MASK_AT] = (clients - 1) as u16;
         order[STAMPS_AT] = u16::from(stamps);
         Array::<_, Order>::try_from(map_mut(&mut self.ebpf, "HB_ORDER")?)?.set(0, order, 0)?;
+        Ok(())
+    }
+
+    /// What is sent on counts where it goes to this hardware address.
+    pub(crate) fn expect(&mut self, target: [u8; 6]) -> Result<()> {
+        let mut orders: Array<_, Order> = Array::try_from(map_mut(&mut self.ebpf, "HB_ORDER")?)?;
+        let mut order = orders.get(&0, 0)?;
+        order[TARGET_AT] = u16::from_ne_bytes([target[4], target[5]]);
+        orders.set(0, order, 0)?;
         Ok(())
     }
 
@@ -340,6 +349,7 @@ fn load_all(ebpf: &mut Ebpf) -> Result<()> {
         let loaded = match program {
             aya::programs::Program::Xdp(program) => program.load(),
             aya::programs::Program::SchedClassifier(program) => program.load(),
+            aya::programs::Program::SkLookup(program) => program.load(),
             _ => Err(ProgramError::UnexpectedProgramType),
         };
         loaded.with_context(|| format!("failed to load the program {name}"))?;

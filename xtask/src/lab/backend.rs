@@ -2,7 +2,7 @@
 //!
 //! An HTTP answer is one line of `key=value` words: which pod and node, who asked as seen from here, and the name by
 //! which it was asked (the VIP: the service proxy has rewritten the destination by now, so only the `Host` field still
-//! has it). A datagram `who` gets the same line; every other one comes back unchanged.
+//! has it). A path that is a number asks for so many more bytes after that line. A datagram `who` gets the same line; every other one comes back unchanged.
 
 use anyhow::{Context, Result};
 use clap::Args;
@@ -103,20 +103,25 @@ fn accept(
 
 fn answer(stream: TcpStream, me: &Backend) -> std::io::Result<()> {
     let client = stream.peer_addr()?;
-    let mut host = "-".to_owned();
+    let (mut host, mut more) = ("-".to_owned(), 0);
     let mut lines = BufReader::new((&stream).take(REQUEST_BYTES_MAX));
     loop {
         let mut line = String::new();
         if lines.read_line(&mut line)? == 0 || line.trim_end().is_empty() {
             break;
         }
-        if let Some((name, value)) = line.split_once(':')
+        if let Some((path, _)) = line
+            .strip_prefix("GET /")
+            .and_then(|rest| rest.split_once(' '))
+        {
+            more = path.parse().unwrap_or(0).min(MORE_BYTES_MAX);
+        } else if let Some((name, value)) = line.split_once(':')
             && name.eq_ignore_ascii_case("host")
         {
             value.trim().clone_into(&mut host);
         }
     }
-    let body = me.line(client, &host);
+    let body = me.line(client, &host) + &".".repeat(more);
     write!(
         &stream,
         "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
@@ -159,4 +164,5 @@ const CONNECTIONS_MAX: usize = 4_096; // more than any test opens at a time
 const STACK_BYTES: usize = 64 << 10;
 const IDLE_MAX: Duration = Duration::from_secs(240); // bounds a forgotten client, and one that goes through thousands of connections in turn, between faults that a test waits for
 const REQUEST_BYTES_MAX: u64 = 16 << 10;
+const MORE_BYTES_MAX: usize = 1 << 20;
 const ECHO_BYTES_MAX: u64 = 1 << 30; // bounds a forgotten client, allows a throughput test

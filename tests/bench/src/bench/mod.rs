@@ -9,10 +9,12 @@ pub(crate) mod latency;
 pub(crate) mod members;
 pub(crate) mod packet;
 pub(crate) mod plan;
+mod requests;
 pub(crate) mod restart;
 pub(crate) mod speaker;
 pub(crate) mod stage;
 pub(crate) mod start;
+pub(crate) mod steering;
 pub(crate) mod throughput;
 
 use crate::sheet::Sheet;
@@ -89,6 +91,12 @@ pub(crate) const ALL: &[Bench] = &[
         about: "TCP throughput with the program on the link and without",
         parts: &[],
         run: throughput::run,
+    },
+    Bench {
+        name: steering::NAME,
+        about: "packets sent on to other nodes, against the kernel's own way, and the tables that say where to",
+        parts: &steering::PARTS,
+        run: steering::run,
     },
     Bench {
         name: plan::NAME,

@@ -7,14 +7,12 @@ use super::Setting;
 use super::speaker::{Home, PORT, Speaker};
 use crate::figure::{Aim, Figure};
 use crate::frame;
-use crate::generator::{self, Load, Yield};
+use crate::generator::{self, Load, REQUESTS, Yield};
 use crate::net::{NODE_IP, Pair, VIP};
 use crate::object::Kit;
 use crate::sheet::Sheet;
 use anyhow::{Context, Result, bail, ensure};
-use std::io::Write;
 use std::net::UdpSocket;
-use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant};
@@ -28,7 +26,7 @@ pub(crate) fn run(setting: &Setting, sheet: &mut Sheet<'_>) -> Result<()> {
     let pair = Pair::create()?;
     let mut kit = Kit::load(&setting.kit)?;
     kit.order(&frame::arp_request(), 128, false)?;
-    generator::attach(&mut kit, &pair)?;
+    generator::attach(&mut kit, &pair, REQUESTS)?;
     proxy(&pair)?;
     let echo_server = pair.node.run(|| Ok(UdpSocket::bind((NODE_IP, PORT))?))?;
     let mut speaker = Speaker::start(&setting.speaker, &home, &pair)?;
@@ -43,7 +41,7 @@ pub(crate) fn run(setting: &Setting, sheet: &mut Sheet<'_>) -> Result<()> {
             rate: Some(RATE),
             span: SPAN,
         };
-        let asked = generator::send(&mut kit, &pair, load);
+        let asked = generator::send(&mut kit, &pair, REQUESTS, load);
         let (gaps, echoes) = (join(restarts), join(client));
         stop.store(true, Ordering::Relaxed);
         join(server)?;
@@ -86,23 +84,7 @@ fn proxy(pair: &Pair) -> Result<()> {
             }}
         }}\n"
     );
-    pair.node.run(|| {
-        let mut nft = Command::new("nft")
-            .args(["-f", "-"])
-            .stdin(Stdio::piped())
-            .spawn()
-            .context("failed to start nft: install the package nftables")?;
-        let mut input = nft
-            .stdin
-            .take()
-            .context("nft takes its rules from a pipe")?;
-        input
-            .write_all(rules.as_bytes())
-            .context("failed to give nft its rules")?;
-        drop(input);
-        ensure!(nft.wait()?.success(), "nft refused the rules");
-        Ok(())
-    })
+    pair.node.nft(&rules)
 }
 
 fn wait_for_answers(kit: &mut Kit, pair: &Pair, speaker: &mut Speaker) -> Result<()> {

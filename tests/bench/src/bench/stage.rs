@@ -1,7 +1,7 @@
 //! A client that asks and a node that answers in one of several ways.
 
 use super::Setting;
-use crate::generator::{self, Load, Yield};
+use crate::generator::{self, Load, REQUESTS, Yield};
 use crate::net::{NODE_LINK, Pair, VIP};
 use crate::object::{Kit, Subject};
 use crate::responder::{Responder, Way};
@@ -69,7 +69,7 @@ impl Stage {
         let pair = Pair::create()?;
         let mut kit = Kit::load(&setting.kit)?;
         kit.order(&frame::arp_request(), CLIENTS, stamps)?;
-        generator::attach(&mut kit, &pair)?;
+        generator::attach(&mut kit, &pair, REQUESTS)?;
         let mut subject = None;
         let mut responder = None;
         match answerer {
@@ -99,7 +99,7 @@ impl Stage {
 
     /// Sends a load to the answerer.
     pub(crate) fn send(&mut self, load: Load) -> Result<Yield> {
-        generator::send(&mut self.kit, &self.pair, load)
+        generator::send(&mut self.kit, &self.pair, REQUESTS, load)
     }
 
     /// Requests sent so far.

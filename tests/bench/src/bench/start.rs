@@ -4,7 +4,7 @@ use super::Setting;
 use super::speaker::{Home, Speaker};
 use crate::figure::{Figure, percentile};
 use crate::frame;
-use crate::generator;
+use crate::generator::{self, REQUESTS};
 use crate::net::Pair;
 use crate::object::Kit;
 use crate::sheet::Sheet;
@@ -36,7 +36,7 @@ fn once(setting: &Setting) -> Result<f64> {
     let pair = Pair::create()?;
     let mut kit = Kit::load(&setting.kit)?;
     kit.order(&frame::arp_request(), 1, false)?;
-    generator::attach(&mut kit, &pair)?;
+    generator::attach(&mut kit, &pair, REQUESTS)?;
     let before = kit.counts()?.answers;
     let start = Instant::now();
     let mut speaker = Speaker::start(&setting.speaker, &home, &pair)?;

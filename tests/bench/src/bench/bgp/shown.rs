@@ -108,6 +108,17 @@ pub(super) fn of_many_peers(
     figures.extend(row("resident at most", "MiB", peak, Some(1.0)));
     let name = format!("{title}: resident for each peer, {}", make.name());
     figures.push(figure(name, one.memory_peer, "KiB"));
+    if let (Make::Bird, Some(added)) = (make, own.and_then(|own| own.memory_added)) {
+        // All of BIRD is routes and sessions; a speaker holds the services that they come from, whatever it announces them by.
+        let name = format!("{title}: resident, added by routes and sessions, speaker");
+        let ratio = one.memory / added.max(f64::MIN_POSITIVE);
+        let against = format!("{title}: resident, BIRD / this");
+        figures.push(
+            figure(name, added, "MiB")
+                .against(against, ratio)
+                .aim(Aim::AtLeast(1.0)),
+        );
+    }
     figures
 }
 

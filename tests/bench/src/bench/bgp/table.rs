@@ -34,6 +34,8 @@ pub(super) struct Measured {
     pub(super) memory_peak: f64,
     /// What it grew by from knowing all routes to having told them, for each peer, in KiB.
     pub(super) memory_peer: f64,
+    /// Of a speaker what routes and sessions add to the same services without them, in MiB.
+    pub(super) memory_added: Option<f64>,
 }
 
 /// Measures one make of senders.
@@ -49,6 +51,10 @@ pub(super) fn measure(site: &Site<'_>, size: Size, make: Make) -> Result<Measure
         make.name(),
         family.bits()
     ));
+    let base = match make {
+        Make::Speaker if peers > 1 => Some(memory_without_bgp(site, size)?),
+        Make::Speaker | Make::Frr | Make::Bird | Make::GoBgp => None,
+    };
     let peers: Vec<_> = (0..peers)
         .map(|number| super::place::peer(number, family))
         .collect();
@@ -84,8 +90,28 @@ pub(super) fn measure(site: &Site<'_>, size: Size, make: Make) -> Result<Measure
         memory,
         memory_peak: sender.memory_peak()?,
         memory_peer: (memory - loaded) * 1024.0 / size.peers as f64,
+        memory_added: base.map(|base| memory - base),
     })
 }
+
+/// What a speaker takes with as many services, neither peers nor advertisements, in MiB.
+fn memory_without_bgp(site: &Site<'_>, size: Size) -> Result<f64> {
+    let job = Job {
+        place: site.place(),
+        family: size.family,
+        routes: size.routes,
+        peers: Vec::new(),
+        has_bfd: false,
+        has_graceful_restart: false,
+    };
+    let sender = Sender::start(site, Make::Speaker, job)?;
+    // As long as the other one has from its routes to the end.
+    std::thread::sleep(SETTLED);
+    sender.memory()
+}
+
+/// By then what was read at the start has been given back.
+const SETTLED: Duration = Duration::from_secs(3);
 
 /// One round.
 struct Round {

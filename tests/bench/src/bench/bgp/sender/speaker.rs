@@ -42,6 +42,10 @@ pub(super) fn run(sender: &mut Sender<'_>) -> Result<()> {
 }
 
 pub(super) fn routes(sender: &Sender<'_>) -> Result<usize> {
+    if sender.job.peers.is_empty() {
+        let seen: Value = serde_json::from_str(&ctl(sender, &["status", "-o", "json"])?)?;
+        return Ok(seen["services"].as_u64().context("no services")? as usize);
+    }
     let seen: Value = serde_json::from_str(&ctl(sender, &["bgp", "-o", "json"])?)?;
     let peers = seen["peers"].as_array().context("no peers")?;
     ensure!(peers.len() == sender.job.peers.len(), "not all peers yet");
@@ -76,16 +80,18 @@ fn list(items: Vec<Value>) -> String {
     json!({"apiVersion": "v1", "kind": "List", "items": items}).to_string()
 }
 
-/// Everything but services.
+/// Everything but services; nothing of BGP where there are no peers.
 fn base(job: &Job, node: &str) -> Vec<Value> {
     let mut objects = vec![
         json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}),
         node_object(node, job.place.v4),
         pool(),
-        advertisement(),
         json!({"apiVersion": "metallb.io/v1beta1", "kind": "BFDProfile", "metadata": own("fast"),
             "spec": {"receiveInterval": 50, "transmitInterval": 50, "detectMultiplier": 3}}),
     ];
+    if !job.peers.is_empty() {
+        objects.push(advertisement());
+    }
     let peers = job.peers.iter().enumerate();
     objects.extend(peers.map(|(number, address)| {
         let mut peer = peer(number, *address);
