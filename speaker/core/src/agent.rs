@@ -324,6 +324,7 @@ impl Agent {
         plan.steering = self.steer(now, &plan.l2);
         plan.problems.extend(problems);
         self.tell(&plan);
+        self.note_waiting(&plan);
         self.plan = Arc::new(plan);
         self.outputs
             .push_back(Output::Apply(Arc::clone(&self.plan)));

@@ -37,6 +37,8 @@ pub(super) struct Spreading {
     /// Until then, at most, routes of what is spread wait for it to be known who else is there; `None`: they do not, since a former process
     /// left everything as it must be.
     held_back: Option<Time>,
+    /// Whether the last plan has routes that do.
+    has_waiting: bool,
     /// Who came lately, as others said when that was asked last.
     told: BTreeSet<NodeId>,
     /// When the history of something ends.
@@ -96,15 +98,19 @@ impl Agent {
         self.local.is_finding = self.spreading.held_back.is_some();
     }
 
+    /// Notes whether routes of this plan wait. Asked after every input, so that nobody has to go through them then.
+    pub(super) fn note_waiting(&mut self, plan: &Plan) {
+        let finding = BgpOutcome::Silent(Reason::NoRoute(Unrouted::Finding));
+        let mut outcomes = plan.bgp_outcomes.values();
+        self.spreading.has_waiting =
+            self.spreading.held_back.is_some() && outcomes.any(|outcome| *outcome == finding);
+    }
+
     /// When routes need not wait any more, if the last plan has any that do.
     pub(super) fn found(&self) -> Option<Time> {
-        let is_waiting = |outcome: &BgpOutcome| {
-            let finding = Reason::NoRoute(Unrouted::Finding);
-            *outcome == BgpOutcome::Silent(finding)
-        };
-        let end = self.spreading.found()?;
-        let mut outcomes = self.plan.bgp_outcomes.values();
-        outcomes.any(is_waiting).then_some(end)
+        self.spreading
+            .found()
+            .filter(|_| self.spreading.has_waiting)
     }
 
     /// VIPs that are spread, or were until lately.
