@@ -380,3 +380,14 @@ fn tc<'e>(ebpf: &'e mut Ebpf, name: &str) -> Result<&'e mut SchedClassifier> {
         .with_context(|| format!("no program {name}"))?;
     Ok(program.try_into()?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use xtask::ebpf::Object;
+
+    #[test]
+    fn the_object_that_ships_is_one_that_the_benches_can_load() {
+        Subject::load(&Object::Heliograph.path(), 0).unwrap();
+    }
+}

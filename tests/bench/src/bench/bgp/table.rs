@@ -68,6 +68,7 @@ pub(super) fn measure(site: &Site<'_>, size: Size, make: Make) -> Result<Measure
         has_graceful_restart: false,
     };
     let mut sender = Sender::start(site, make, job)?;
+    settle(size);
     let loaded = sender.memory()?;
     let (mut took, mut cpu) = (Vec::new(), Vec::new());
     let mut last = None;
@@ -81,6 +82,7 @@ pub(super) fn measure(site: &Site<'_>, size: Size, make: Make) -> Result<Measure
     }
     // With the sessions up: they are in its memory.
     let (told, _sessions) = last.context("there is a round")?;
+    settle(size);
     let memory = sender.memory()?;
     Ok(Measured {
         took: median(took),
@@ -105,13 +107,19 @@ fn memory_without_bgp(site: &Site<'_>, size: Size) -> Result<f64> {
         has_graceful_restart: false,
     };
     let sender = Sender::start(site, Make::Speaker, job)?;
-    // As long as the other one has from its routes to the end.
-    std::thread::sleep(SETTLED);
+    settle(size);
     sender.memory()
 }
 
-/// By then what was read at the start has been given back.
-const SETTLED: Duration = Duration::from_secs(3);
+/// Waits until what is free has been given back, where memory is of interest.
+fn settle(size: Size) {
+    if size.peers > 1 {
+        std::thread::sleep(SETTLED);
+    }
+}
+
+/// Allocators keep what is free for a second and more.
+const SETTLED: Duration = Duration::from_secs(10);
 
 /// One round.
 struct Round {
