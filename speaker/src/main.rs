@@ -12,6 +12,7 @@ mod doctor;
 mod drive;
 mod edge;
 mod leader;
+mod memory;
 mod netlink;
 mod operator;
 mod privileges;
@@ -30,17 +31,12 @@ mod webhook;
 
 use anyhow::Result;
 use clap::Parser;
-use mimalloc::MiMalloc;
 use settings::Settings;
 use settings::args::{Cli, Command};
 use std::process::ExitCode;
 
-/// Memory that is given up goes back to the system, with glibc and with musl alike: what comes and goes by thousands of objects leaves the
-/// allocators of both with holes.
-#[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
-
 fn main() -> ExitCode {
+    memory::give_back_at_once();
     rustls::crypto::ring::default_provider()
         .install_default()
         .expect("no other provider is linked");

@@ -233,6 +233,10 @@ const UNSAFE_EXCEPTIONS: &[Exception] = &[
         why: "socket options and adjtimex, which have no safe wrapper",
     },
     Exception {
+        path: "speaker/src/memory.rs",
+        why: "an option of the allocator",
+    },
+    Exception {
         path: "xtask/src/lab/chaos/socket.rs",
         why: "a packet socket",
     },
