@@ -102,6 +102,13 @@ mod programs {
         XDP_DROP
     }
 
+    /// The least that sends a packet on.
+    #[xdp]
+    fn bench_xdp_bounce(ctx: XdpContext) -> u32 {
+        readdress(Packet::from(&ctx));
+        XDP_TX
+    }
+
     #[xdp]
     fn bench_xdp_empty(_ctx: XdpContext) -> u32 {
         XDP_PASS
@@ -132,6 +139,13 @@ mod programs {
         }
         raw::go_on_xdp(&ctx);
         XDP_ABORTED
+    }
+
+    /// The least that sends a packet on.
+    #[classifier]
+    fn bench_tc_bounce(ctx: TcContext) -> i32 {
+        readdress(Packet::from(&ctx));
+        raw::send_back(&ctx)
     }
 
     #[classifier]
@@ -188,6 +202,16 @@ mod programs {
     #[classifier]
     fn bench_tc_count(_ctx: TcContext) -> i32 {
         seen(raw::count(OTHERS) != 0)
+    }
+
+    /// Writes the ordered hardware address, as far as it differs from the node's.
+    #[inline(always)]
+    fn readdress(packet: Packet) {
+        if let Some(order) = raw::order() {
+            let [first, last] = order[TARGET_AT].to_ne_bytes();
+            packet.store(DESTINATION_END, first);
+            packet.store(DESTINATION_END + 1, last);
+        }
     }
 
     /// Uses a result, so that it is computed.

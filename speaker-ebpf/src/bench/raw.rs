@@ -2,7 +2,7 @@
 
 use crate::wire::{Order, SAMPLES_MAX};
 use aya_ebpf::btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, ProgramArray};
-use aya_ebpf::helpers::{bpf_ktime_get_boot_ns, bpf_ktime_get_ns};
+use aya_ebpf::helpers::{bpf_ktime_get_boot_ns, bpf_ktime_get_ns, bpf_redirect};
 use aya_ebpf::macros::btf_map;
 use aya_ebpf::programs::{TcContext, XdpContext};
 
@@ -156,6 +156,13 @@ pub(crate) fn go_on_tc(ctx: &TcContext) {
 pub(crate) fn go_on_xdp(ctx: &XdpContext) {
     // SAFETY: a tail call leaves nothing behind that would have to be dropped.
     unsafe { HB_XDP_NEXT.tail_call(ctx, 0) };
+}
+
+/// Out of the link that it came in on.
+#[inline(always)]
+pub(crate) fn send_back(ctx: &TcContext) -> i32 {
+    // SAFETY: the context is the kernel's own, and the helper takes numbers.
+    unsafe { bpf_redirect((*ctx.skb.skb).ifindex, 0) as i32 }
 }
 
 /// BOOTTIME nanoseconds.

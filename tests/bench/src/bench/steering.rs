@@ -137,7 +137,7 @@ fn ways(setting: &Setting) -> Result<Vec<Figure>> {
         figures.push(match way {
             Way::Tc => costs.aim(Aim::AtLeast(1.5)),
             Way::NativeXdp => costs.aim(Aim::AtLeast(5.0)),
-            Way::Nowhere | Way::Kernel | Way::GenericXdp => costs,
+            Way::Nowhere | Way::Kernel | Way::BareTc | Way::BareXdp | Way::GenericXdp => costs,
         });
     }
     Ok(figures)
@@ -150,6 +150,10 @@ enum Way {
     Nowhere,
     /// The kernel's stack: address translation, connection tracking and forwarding.
     Kernel,
+    /// A program at TC ingress that does nothing else.
+    BareTc,
+    /// A native XDP program that does nothing else.
+    BareXdp,
     /// Our program at TC ingress.
     Tc,
     /// Our program as generic XDP.
@@ -159,9 +163,11 @@ enum Way {
 }
 
 impl Way {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 7] = [
         Self::Nowhere,
         Self::Kernel,
+        Self::BareTc,
+        Self::BareXdp,
         Self::Tc,
         Self::GenericXdp,
         Self::NativeXdp,
@@ -173,6 +179,8 @@ impl fmt::Display for Way {
         f.write_str(match self {
             Self::Nowhere => "dropped",
             Self::Kernel => "kernel's stack with a service proxy's rules",
+            Self::BareTc => "sent back by TC without a look",
+            Self::BareXdp => "sent back by native XDP without a look",
             Self::Tc => "spread by TC",
             Self::GenericXdp => "spread by generic XDP",
             Self::NativeXdp => "spread by native XDP",
@@ -197,6 +205,18 @@ fn flood(setting: &Setting, way: Way, span: Duration) -> Result<Yield> {
         }
         Way::Kernel => {
             forward(&pair)?;
+            None
+        }
+        Way::BareTc => {
+            pair.node.run(|| attach_tc(kit.tc("bench_tc_bounce")?))?;
+            None
+        }
+        Way::BareXdp => {
+            pair.node.run(|| {
+                kit.xdp("bench_xdp_bounce")?
+                    .attach(NODE_LINK, XdpMode::Driver)?;
+                Ok(())
+            })?;
             None
         }
         Way::Tc | Way::GenericXdp | Way::NativeXdp => Some(spread(setting, &pair, way)?),
@@ -254,7 +274,7 @@ fn spread(setting: &Setting, pair: &Pair, way: Way) -> Result<Subject> {
             Way::NativeXdp => {
                 subject.xdp()?.attach(NODE_LINK, XdpMode::Driver)?;
             }
-            Way::Nowhere | Way::Kernel | Way::Tc => attach_tc(subject.tc()?)?,
+            _ => attach_tc(subject.tc()?)?,
         }
         Ok(())
     })?;
