@@ -8,7 +8,7 @@ use super::sight::Told;
 use super::target::{Change, Target};
 use crate::drive::chance;
 use crate::drive::clock::now;
-use crate::edge::bgp::{Dial, DialError, change_key, next_hops};
+use crate::edge::bgp::{Dial, DialError, Strangers, change_key, next_hops};
 use speaker_core::plan::PeerName;
 use speaker_proto::Machine;
 use speaker_proto::bgp::session::{
@@ -61,6 +61,8 @@ pub(super) struct Ends {
     pub(super) told: mpsc::Sender<Told>,
     /// Whether another process of the node had the peer when it was last to be dialled.
     pub(super) is_taken: Arc<AtomicBool>,
+    /// Where other processes' connections are asked for.
+    pub(super) strangers: Strangers,
 }
 
 /// Which process this is.
@@ -200,8 +202,9 @@ impl Task {
         self.is_lacking = dial.is_err();
         match dial {
             Ok(dial) => {
-                let how = dial.clone();
-                self.dialling = Some((Box::pin(async move { dial.connect().await }), how));
+                let (how, strangers) = (dial.clone(), self.ends.strangers.clone());
+                let dialling = Box::pin(async move { dial.connect(&strangers).await });
+                self.dialling = Some((dialling, how));
             }
             Err(why) => self.feed(Input::ConnectFailed(why)),
         }

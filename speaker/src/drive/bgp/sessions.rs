@@ -10,7 +10,7 @@ use super::sight::{PeerSight, Sights, Told};
 use super::target::{Keys, Places, Target};
 use crate::drive::bfd;
 use crate::drive::decide::View;
-use crate::edge::bgp::{Dial, PeerKeys, Post};
+use crate::edge::bgp::{Dial, PeerKeys, Post, Strangers};
 use anyhow::{Context, Result};
 use speaker_core::plan::{Obstacle, PeerName, PeerPlan, PeerSettings};
 use speaker_proto::bgp::Routes;
@@ -69,6 +69,7 @@ pub(crate) struct Sessions {
     watched: Watched,
     posts: Posts,
     tasks: JoinSet<PeerName>,
+    strangers: Strangers,
     /// The first whole plan was taken: peers that come later were never spoken with before.
     is_begun: bool,
     /// None is started any more.
@@ -107,6 +108,7 @@ impl Sessions {
             peers: BTreeMap::new(),
             watched: Watched::default(),
             tasks: JoinSet::new(),
+            strangers: Strangers::default(),
             is_begun: false,
             is_over: false,
             end: None,
@@ -333,6 +335,7 @@ impl Sessions {
                 paused,
                 told,
                 is_taken: Arc::clone(&is_taken),
+                strangers: self.strangers.clone(),
             },
             birth,
         );

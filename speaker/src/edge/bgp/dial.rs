@@ -4,15 +4,13 @@
 
 use super::key::Key;
 use super::options::{change_key, require_ttl};
-use super::stranger::has_stranger;
+use super::stranger::Strangers;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::fmt;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 use tokio::net::{TcpSocket, TcpStream};
-use tokio::sync::Semaphore;
-use tokio::task::{JoinError, spawn_blocking};
 
 /// How a peer is reached.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -64,9 +62,9 @@ impl Dial {
     ///
     /// # Errors
     /// Why it could not.
-    pub(crate) async fn connect(&self) -> Result<TcpStream, DialError> {
+    pub(crate) async fn connect(&self, strangers: &Strangers) -> Result<TcpStream, DialError> {
         let socket = self.socket()?;
-        if !self.dials_anyway && self.is_taken().await {
+        if !self.dials_anyway && self.is_taken(strangers).await {
             return Err(DialError::Taken);
         }
         let socket = TcpSocket::from_std_stream(socket.into());
@@ -80,17 +78,12 @@ impl Dial {
     }
 
     /// Whether another process has what this would take from it. What cannot be found out is no reason not to dial.
-    async fn is_taken(&self) -> bool {
-        let dial = self.clone();
-        // The kernel's list of connections may be long.
-        let looked = in_turn(move || {
-            let from = match dial.from {
-                Some(from) => from,
-                None => dial.own_address()?,
-            };
-            has_stranger(from, dial.to)
-        });
-        matches!(looked.await, Ok(Ok(true)))
+    async fn is_taken(&self, strangers: &Strangers) -> bool {
+        let from = self.from.map_or_else(|| self.own_address(), Ok);
+        match from {
+            Ok(from) => strangers.has(from, self.to).await,
+            Err(_unknown) => false,
+        }
     }
 
     /// The address that the kernel would speak from.
@@ -188,52 +181,9 @@ impl fmt::Display for DialError {
     }
 }
 
-/// Does this on a thread that may wait, beside at most one other.
-async fn in_turn<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, JoinError> {
-    let turn = LOOKS.acquire().await;
-    spawn_blocking(move || {
-        let _turn = turn;
-        work()
-    })
-    .await
-}
-
 /// The most that there is.
 const TTL_LINK: u8 = 255;
 /// As hosts use.
 const TTL_FAR: u8 = 64;
 /// CS6, network control (RFC 4594 §3.1): what keeps routes alive goes before what uses them.
 const CLASS: u32 = 0xc0;
-/// How many look at the kernel's connections at a time, each on a thread: a table of peers that do not answer is dialled at one moment.
-static LOOKS: Semaphore = Semaphore::const_new(2);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::thread;
-    use tokio::task::JoinSet;
-
-    #[tokio::test]
-    async fn no_more_than_two_look_at_a_time_and_each_has_its_turn() {
-        static LOOKING: AtomicUsize = AtomicUsize::new(0);
-        let mut all = JoinSet::new();
-        for _ in 0..16 {
-            all.spawn(in_turn(|| {
-                let looking = LOOKING.fetch_add(1, Ordering::SeqCst) + 1;
-                // So that others begin meanwhile, if they may.
-                (0..1_000).for_each(|_| thread::yield_now());
-                LOOKING.fetch_sub(1, Ordering::SeqCst);
-                looking
-            }));
-        }
-        let mut looking = Vec::new();
-        while let Some(done) = all.join_next().await {
-            looking.push(done.unwrap().unwrap());
-        }
-        assert_eq!(looking.len(), 16);
-        assert!(looking.iter().all(|looking| *looking <= 2), "{looking:?}");
-    }
-}

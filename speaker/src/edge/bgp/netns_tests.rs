@@ -70,7 +70,13 @@ fn connect_for(
     dial: &Dial,
 ) -> Option<Result<TcpStream, DialError>> {
     let runtime = runtime();
-    here.enter(|| runtime.block_on(async { tokio::time::timeout(time, dial.connect()).await.ok() }))
+    here.enter(|| {
+        runtime.block_on(async {
+            tokio::time::timeout(time, dial.connect(&Strangers::default()))
+                .await
+                .ok()
+        })
+    })
 }
 
 /// For what comes at once, but for the work that a machine may have besides.
@@ -149,7 +155,15 @@ fn who_dials_is_known_by_its_address_link_and_the_address_it_dialled() {
 /// A connection that stands.
 fn within(here: &Namespace, dial: &Dial) -> std::net::TcpStream {
     let runtime = runtime();
-    here.enter(|| runtime.block_on(async { dial.connect().await.unwrap().into_std().unwrap() }))
+    here.enter(|| {
+        runtime.block_on(async {
+            dial.connect(&Strangers::default())
+                .await
+                .unwrap()
+                .into_std()
+                .unwrap()
+        })
+    })
 }
 
 #[test]

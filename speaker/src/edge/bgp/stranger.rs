@@ -4,17 +4,84 @@
 //! The kernel lists all connections with the numbers of their sockets; which of these are ours is said by our own descriptors. In which VRF a
 //! connection is, the list does not say.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, BufRead, BufReader};
+use std::mem::{replace, take};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::oneshot;
+use tokio::task::spawn_blocking;
 
-/// Whether somebody else of this node has a connection from this address to a peer, whoever of the two dialled.
+/// Where one asks for such connections.
 ///
-/// # Errors
-/// When the kernel's lists cannot be read.
-pub(super) fn has_stranger(from: IpAddr, peer: SocketAddr) -> io::Result<bool> {
-    let mut sockets = BTreeSet::new();
+/// The lists may be long, and the kernel goes through all its connections for them, so that one look at a time, on a thread that may wait, answers all who
+/// asked before it began: a table of peers that do not answer is dialled at one moment.
+#[derive(Clone, Default)]
+pub(crate) struct Strangers(Arc<Mutex<Asked>>);
+
+#[derive(Default)]
+struct Asked {
+    waiting: Vec<Question>,
+    is_looked_at: bool,
+}
+
+struct Question {
+    ends: Ends,
+    answer: oneshot::Sender<bool>,
+}
+
+/// From where, and the peer.
+type Ends = (IpAddr, SocketAddr);
+
+impl Strangers {
+    /// Whether somebody else of this node has a connection from this address to a peer, whoever of the two dialled. What cannot be found out is
+    /// none.
+    pub(super) async fn has(&self, from: IpAddr, peer: SocketAddr) -> bool {
+        self.ask((from, peer)).await.unwrap_or(false)
+    }
+
+    fn ask(&self, ends: Ends) -> oneshot::Receiver<bool> {
+        let (answer, answered) = oneshot::channel();
+        let mut asked = lock(&self.0);
+        asked.waiting.push(Question { ends, answer });
+        if !replace(&mut asked.is_looked_at, true) {
+            let shared = Arc::clone(&self.0);
+            drop(spawn_blocking(move || answer_all(&shared, strangers)));
+        }
+        answered
+    }
+}
+
+/// Looks until nobody asks any more.
+fn answer_all(
+    asked: &Mutex<Asked>,
+    mut look: impl FnMut(&BTreeSet<Ends>) -> io::Result<BTreeSet<Ends>>,
+) {
+    loop {
+        let mut now = lock(asked);
+        if now.waiting.is_empty() {
+            now.is_looked_at = false;
+            return;
+        }
+        let questions = take(&mut now.waiting);
+        drop(now);
+        let ends = questions.iter().map(|question| question.ends).collect();
+        let found = look(&ends).unwrap_or_default();
+        for question in questions {
+            // Who has given up meanwhile does not hear it.
+            let _ = question.answer.send(found.contains(&question.ends));
+        }
+    }
+}
+
+fn lock(asked: &Mutex<Asked>) -> MutexGuard<'_, Asked> {
+    asked.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Those of these between which somebody else has a connection.
+fn strangers(wanted: &BTreeSet<Ends>) -> io::Result<BTreeSet<Ends>> {
+    let mut sockets = BTreeMap::new();
     for file in FILES {
         let file = match fs::File::open(file) {
             Ok(file) => file,
@@ -23,11 +90,11 @@ pub(super) fn has_stranger(from: IpAddr, peer: SocketAddr) -> io::Result<bool> {
             Err(error) => return Err(error),
         };
         for line in BufReader::new(file).lines() {
-            sockets.extend(socket(&line?, from, peer));
+            sockets.extend(socket(&line?, wanted));
         }
     }
     if sockets.is_empty() {
-        return Ok(false);
+        return Ok(BTreeSet::new());
     }
     for entry in fs::read_dir("/proc/self/fd")? {
         // One that was closed meanwhile is none of them.
@@ -40,18 +107,24 @@ pub(super) fn has_stranger(from: IpAddr, peer: SocketAddr) -> io::Result<bool> {
             sockets.remove(number);
         }
     }
-    Ok(!sockets.is_empty())
+    Ok(sockets.into_values().flatten().collect())
 }
 
-/// The number of the socket in a line of the list, if it is a connection between these two that stands, for BGP.
-fn socket(line: &str, from: IpAddr, peer: SocketAddr) -> Option<String> {
+/// The number of the socket in a line of the list, and the ends of which it is a connection that stands, for BGP.
+fn socket(line: &str, wanted: &BTreeSet<Ends>) -> Option<(String, Vec<Ends>)> {
     let mut words = line.split_whitespace().skip(1);
     let own = end(words.next()?)?;
     let other = end(words.next()?)?;
-    let is_up = words.next()? == ESTABLISHED;
-    let is_bgp = own.1 == PORT || other.1 == peer.port();
+    if words.next()? != ESTABLISHED {
+        return None;
+    }
     let number = words.nth(5)?;
-    (is_up && is_bgp && own.0 == from && other.0 == peer.ip()).then(|| number.to_owned())
+    let is_it = |(from, peer): &&Ends| {
+        let is_bgp = own.1 == PORT || other.1 == peer.port();
+        is_bgp && own.0 == *from && other.0 == peer.ip()
+    };
+    let ends: Vec<Ends> = wanted.iter().filter(is_it).copied().collect();
+    (!ends.is_empty()).then(|| (number.to_owned(), ends))
 }
 
 /// An address and a port. The address stands in words of 32 bits as the machine reads them.
@@ -90,9 +163,52 @@ mod tests {
     use super::*;
 
     fn check(line: &str, expected: Option<&str>) {
-        let peer = "192.0.2.1:179".parse().unwrap();
-        let found = socket(line, "192.0.2.11".parse().unwrap(), peer);
-        assert_eq!(found.as_deref(), expected, "{line}");
+        let ends = ends("192.0.2.1:179");
+        let found = socket(line, &BTreeSet::from([ends]));
+        let expected = expected.map(|number| (number.to_owned(), vec![ends]));
+        assert_eq!(found, expected, "{line}");
+    }
+
+    fn ends(peer: &str) -> Ends {
+        ("192.0.2.11".parse().unwrap(), peer.parse().unwrap())
+    }
+
+    #[test]
+    fn one_look_answers_all_who_asked_before_and_the_next_who_asked_meanwhile() {
+        let asked = Mutex::new(Asked::default());
+        let ask = |peer: &str| {
+            let (answer, answered) = oneshot::channel();
+            let ends = ends(peer);
+            lock(&asked).waiting.push(Question { ends, answer });
+            answered
+        };
+        let peers = ["192.0.2.1:179", "192.0.2.2:179", "192.0.2.2:180"];
+        let mut answers: Vec<_> = peers.iter().map(|peer| ask(peer)).collect();
+        let mut looks = Vec::new();
+        answer_all(&asked, |wanted| {
+            if looks.is_empty() {
+                answers.push(ask("192.0.2.2:179"));
+            }
+            looks.push(wanted.len());
+            Ok(BTreeSet::from([ends("192.0.2.2:179")]))
+        });
+        assert_eq!(looks, [3, 1]);
+        let answers = answers.iter_mut().map(|answer| answer.try_recv().unwrap());
+        assert_eq!(answers.collect::<Vec<_>>(), [false, true, false, true]);
+        assert!(!lock(&asked).is_looked_at);
+    }
+
+    #[test]
+    fn what_cannot_be_found_out_is_none() {
+        let (answer, mut answered) = oneshot::channel();
+        let ends = ends("192.0.2.1:179");
+        let waiting = vec![Question { ends, answer }];
+        let asked = Mutex::new(Asked {
+            waiting,
+            is_looked_at: true,
+        });
+        answer_all(&asked, |_| Err(io::ErrorKind::PermissionDenied.into()));
+        assert!(!answered.try_recv().unwrap());
     }
 
     #[test]
