@@ -33,6 +33,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 use watch::{Station, mac_of, now};
@@ -53,6 +55,9 @@ pub(super) struct Request {
     /// How often all of them are done
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
     rounds: u32,
+    /// So many labs at once, each with its share of the rounds: as many as the machine bears before times are of its want of processors
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=i64::from(LABS_MAX)))]
+    labs: u32,
     /// Write what all runs so far came to into this file after each, as a table of Markdown: p50, p99 and the longest of each fault
     #[arg(long, value_name = "FILE")]
     table: Option<PathBuf>,
@@ -104,6 +109,7 @@ impl Request {
             faults: TOUR.to_vec(),
             list: false,
             rounds: 1,
+            labs: 1,
             table: None,
             seconds: SECONDS,
             interval: MICROSECONDS,
@@ -130,45 +136,118 @@ impl Request {
         Ok(ExitCode::from(u8::from(!figures.is_well())))
     }
 
-    /// All rounds. What cannot be done once ends no night of many rounds: it is told and counted, and the next one has a new lab.
+    /// All rounds, in all labs: these come up and go one after the other, for they share what they are mounted in.
     fn sweep(&self, options: &Options) -> Result<Figures> {
-        let chosen: Vec<&Fault> = match self.faults.as_slice() {
+        let scenes = labs(options, self.labs).map(|options| Scene::up(options, self));
+        let scenes = scenes.collect::<Result<Vec<_>>>()?;
+        let course = Course {
+            request: self,
+            round: AtomicU32::new(0),
+            figures: Mutex::new(Figures::default()),
+            up: Mutex::new(()),
+        };
+        let ended: Vec<Result<Scene>> = thread::scope(|scope| {
+            let run = |scene| scope.spawn(|| course.run(scene));
+            let threads: Vec<_> = scenes.into_iter().map(run).collect();
+            let ends = threads.into_iter().map(|lab| {
+                lab.join()
+                    .unwrap_or_else(|_| bail!("a lab's thread panicked"))
+            });
+            ends.collect()
+        });
+        for scene in ended.into_iter().rev() {
+            scene?.lab.down()?;
+        }
+        let figures = course.figures.into_inner();
+        Ok(figures.unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn chosen(&self) -> Vec<&'static Fault> {
+        match self.faults.as_slice() {
             [] => FAULTS.iter().collect(),
             some => some.iter().filter_map(|name| named(name)).collect(),
-        };
-        let mut scene = Scene::up(options.clone(), self)?;
-        let mut figures = Figures::default();
-        let mut failures = 0;
-        for round in 1..=self.rounds {
-            for fault in &chosen {
-                match scene.suffer(fault, self) {
-                    Ok(verdict) => {
-                        failures = 0;
-                        figures.count(fault, &verdict);
-                        report::show(round, fault, &verdict, self.output == Form::Json);
-                    }
-                    Err(error) if failures + 1 < self.failures_max() => {
-                        failures += 1;
-                        figures.count_not_done(fault);
-                        eprintln!("{}, round {round}: not done: {error:#}", fault.name);
-                        scene.lab.down()?;
-                        scene = Scene::up(options.clone(), self)?;
-                    }
-                    Err(error) => return Err(error),
-                }
-                if let Some(table) = &self.table {
-                    figures.write(table)?;
-                }
-            }
         }
-        scene.lab.down()?;
-        Ok(figures)
     }
 
     /// How many faults in a row that cannot be done are the end: the first, where each is done only once.
     const fn failures_max(&self) -> u32 {
         if self.rounds > 1 { FAILURES_MAX } else { 1 }
     }
+}
+
+/// Rounds that several labs share.
+struct Course<'a> {
+    request: &'a Request,
+    /// The last that was begun.
+    round: AtomicU32,
+    figures: Mutex<Figures>,
+    /// Held while a lab comes up.
+    up: Mutex<()>,
+}
+
+impl Course<'_> {
+    /// Rounds in one lab until all are begun. What cannot be done once ends no night of many rounds: it is told and counted, and the next one has a
+    /// new lab.
+    fn run(&self, mut scene: Scene) -> Result<Scene> {
+        let chosen = self.request.chosen();
+        let mut failures = 0;
+        loop {
+            let round = self.round.fetch_add(1, Ordering::Relaxed) + 1;
+            if round > self.request.rounds {
+                return Ok(scene);
+            }
+            for fault in &chosen {
+                match scene.suffer(fault, self.request) {
+                    Ok(verdict) => {
+                        failures = 0;
+                        self.count(round, fault, &verdict)?;
+                    }
+                    Err(error) if failures + 1 < self.request.failures_max() => {
+                        failures += 1;
+                        eprintln!("{}, round {round}: not done: {error:#}", fault.name);
+                        self.figures().count_not_done(fault);
+                        scene = self.anew(scene)?;
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+    }
+
+    fn anew(&self, scene: Scene) -> Result<Scene> {
+        let _alone = self.up.lock().unwrap_or_else(PoisonError::into_inner);
+        let options = scene.lab.options.clone();
+        scene.lab.down()?;
+        Scene::up(options, self.request)
+    }
+
+    fn count(&self, round: u32, fault: &Fault, verdict: &Verdict) -> Result<()> {
+        let mut figures = self.figures();
+        figures.count(fault, verdict);
+        report::show(round, fault, verdict, self.request.output == Form::Json);
+        match &self.request.table {
+            Some(table) => figures.write(table),
+            None => Ok(()),
+        }
+    }
+
+    fn figures(&self) -> MutexGuard<'_, Figures> {
+        self.figures.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The options of as many labs at once. The first is as if it were alone.
+pub(super) fn labs(first: &Options, count: u32) -> impl Iterator<Item = Options> {
+    let others = (2..=count).map(|lab| {
+        let prefix = format!("{}{lab}", first.prefix);
+        Options {
+            bpffs: first.bpffs.join(&prefix),
+            run_dir: first.run_dir.join(&prefix),
+            prefix,
+            ..first.clone()
+        }
+    });
+    std::iter::once(first.clone()).chain(others)
 }
 
 /// A lab with two stations and a host that is no node.
@@ -340,6 +419,8 @@ fn station(netns: Netns, v4: Ipv4Addr, v6: Ipv6Addr) -> Result<(Netns, Asker)> {
     Ok((netns, Asker { mac, v4, v6 }))
 }
 
+/// Labs at once, at most.
+pub(super) const LABS_MAX: u32 = 16;
 /// From what costs nothing to what costs most.
 const TOUR: &[&str] = &["restart", "drain", "kill", "cut-node"];
 const SECONDS: u64 = 3;

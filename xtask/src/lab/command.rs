@@ -148,7 +148,10 @@ impl Request {
 }
 
 fn take_down(options: &Options) -> Result<ExitCode> {
-    let was_up = down(options)?;
+    let mut was_up = false;
+    for options in chaos::labs(options, chaos::LABS_MAX) {
+        was_up |= down(&options)?;
+    }
     tools::say(if was_up {
         "the lab is gone"
     } else {
