@@ -86,11 +86,7 @@ pub fn build(object: Object) -> Result<PathBuf> {
     tools::rust_src()?;
     let linker = tools::bpf_linker()?;
     say(&format!("building the kernel object {}", object.binary()));
-    tools::run(&mut compile(object, &linker)?)?;
-    let built = bpf_target()
-        .join(TARGET)
-        .join("release")
-        .join(object.binary());
+    let built = build_in(&tools::root(), object, &linker)?;
     let path = object.path();
     let folder = path.parent().context("an object's path has a folder")?;
     fs::create_dir_all(folder).with_context(|| format!("failed to make {}", folder.display()))?;
@@ -102,7 +98,22 @@ pub fn build(object: Object) -> Result<PathBuf> {
     Ok(path)
 }
 
-fn compile(object: Object, linker: &Path) -> Result<Command> {
+/// Builds the object that ships from another tree of this project, where the next build overwrites it.
+///
+/// # Errors
+/// When a tool is missing, or the tree has what does not build.
+pub fn build_of(tree: &Path) -> Result<PathBuf> {
+    tools::rust_src()?;
+    build_in(tree, Object::Heliograph, &tools::bpf_linker()?)
+}
+
+fn build_in(root: &Path, object: Object, linker: &Path) -> Result<PathBuf> {
+    tools::run(&mut compile(root, object, linker)?)?;
+    let built = bpf_target().join(TARGET).join("release");
+    Ok(built.join(object.binary()))
+}
+
+fn compile(root: &Path, object: Object, linker: &Path) -> Result<Command> {
     // v3 of the instruction set (5.3) has 32-bit arithmetic; BTF is what makes maps and programs readable.
     let mut flags = vec![
         format!("--cfg=bpf_target_arch=\"{}\"", std::env::consts::ARCH),
@@ -112,12 +123,13 @@ fn compile(object: Object, linker: &Path) -> Result<Command> {
     ];
     // BTF names source files: relative to here, so that the object is the same wherever it is built, and its lines are found.
     let places = tools::places()?;
-    flags.push(format!("--remap-path-prefix={}=.", tools::root().display()));
+    flags.push(format!("--remap-path-prefix={}=.", root.display()));
     flags.extend(places.iter().map(tools::Place::remap));
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders = std::iter::once(linker.to_owned()).chain(std::env::split_paths(&path));
     let mut cargo = tools::cargo();
     cargo
+        .current_dir(root)
         .args(["build", "--quiet", "--package", "speaker-ebpf", "--release"])
         .args([
             "--bin",

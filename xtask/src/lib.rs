@@ -15,6 +15,7 @@ pub mod image;
 pub mod kubectl;
 pub mod lab;
 pub mod machine;
+pub mod other;
 mod packages;
 pub mod release;
 pub mod routers;

@@ -37,6 +37,8 @@ pub(crate) struct Figures {
     pub(crate) messages_lost: u64,
     /// Turns of the thread that came late.
     pub(crate) late_turns: u64,
+    /// Turns of the thread that took longer than the 10 ms that one may.
+    pub(crate) long_turns: u64,
 }
 
 /// The place where they are shown. Cheap to clone.

@@ -185,6 +185,11 @@ impl Membership {
         self.input(turn, gossip::Input::Starved(late));
     }
 
+    /// This thread's turn is over and took so long.
+    pub(super) fn took(&mut self, span: Span) {
+        self.figures.long_turns += u64::from(span > TURN_MAX);
+    }
+
     /// Sends the heartbeats of a turn.
     pub(super) fn beat(&mut self, turn: Time) -> Heartbeats {
         self.heartbeats = Heartbeats::default();
@@ -296,6 +301,8 @@ impl Figures {
 const READS_MAX: usize = 2_000;
 /// Heartbeats are due each 50 ms, and a flood of others' datagrams must not delay them.
 const READING_MAX: Span = Span::ms(5);
+/// A fifth of what lies between two heartbeats: a longer turn makes the next one late before anything else does.
+const TURN_MAX: Span = Span::ms(10);
 /// The board is written at most so often.
 const SHOW: Span = Span::ms(200);
 /// One more byte than our longest datagram would do; what is longer is cut, and dropped for its length.

@@ -171,6 +171,7 @@ impl<S: Fn(Said)> Thread<S> {
         self.pulse.expire(turn);
         self.obey(turn);
         self.members.expire(turn);
+        self.members.took(now().since(turn));
         !self.has_left(turn)
     }
 

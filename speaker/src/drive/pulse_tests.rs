@@ -13,10 +13,24 @@ struct Bench<S> {
     thread: Thread<S>,
     handle: PulseHandle,
     said: Receiver<Said>,
+    board: MembersBoard,
 }
 
 /// A thread that found this deadline in the kernel.
 fn bench(found: Time, keys: Option<Keys>) -> Bench<impl Fn(Said)> {
+    bench_that_pauses(found, keys, Duration::ZERO)
+}
+
+/// A thread that takes this long to say something.
+fn slow_bench(pause: Duration) -> Bench<impl Fn(Said)> {
+    bench_that_pauses(Time::default(), Some(Keys::None), pause)
+}
+
+fn bench_that_pauses(
+    found: Time,
+    keys: Option<Keys>,
+    pause: Duration,
+) -> Bench<impl Fn(Said)> {
     let cell = DeadlineCell::detached();
     cell.store(found.ns());
     let profile = Profile::of("n1".parse().unwrap());
@@ -28,19 +42,24 @@ fn bench(found: Time, keys: Option<Keys>) -> Bench<impl Fn(Said)> {
         seed: 1,
         now: now(),
     };
+    let board = MembersBoard::default();
     let parts = Parts {
         start,
         sockets: Sockets::open(Some([127, 0, 0, 1].into()), 0).unwrap(),
         hear: Box::new(|_| true),
-        board: MembersBoard::default(),
+        board: board.clone(),
     };
     let (say, said) = channel();
-    let say = move |word| say.send(word).unwrap();
+    let say = move |word| {
+        thread::sleep(pause);
+        say.send(word).unwrap();
+    };
     let (thread, handle) = begin(cell, Stamp::default(), parts, keys, say).unwrap();
     Bench {
         thread,
         handle,
         said,
+        board,
     }
 }
 
@@ -124,6 +143,16 @@ fn l6_3_a_promise_that_nobody_can_hear_is_not_written() {
         bench.deadline() <= now() + PROMISE,
         "the ordinary one stands"
     );
+}
+
+/// What nobody but a busy machine makes long is not looked at: there any turn may be.
+#[test]
+fn a_turn_that_takes_long_is_counted() {
+    let mut bench = slow_bench(Duration::from_millis(20));
+    bench.handle.arm();
+    assert_eq!(bench.hear(), Said::Armed);
+    let shown = (0..1_000).find(|_| bench.turn() && bench.board.read().long_turns > 0);
+    assert!(shown.is_some(), "a turn of 20 ms and more was not counted");
 }
 
 #[test]

@@ -36,6 +36,7 @@ pub(super) fn figures(shown: &Figures) -> MemberFigures {
             .into_iter()
             .chain([
                 ("late_turn", shown.late_turns),
+                ("long_turn", shown.long_turns),
                 ("message_lost", shown.messages_lost),
             ])
             .collect(),
@@ -217,6 +218,7 @@ mod tests {
                 ..Counts::default()
             },
             late_turns: 6,
+            long_turns: 7,
             ..Figures::default()
         }
     }
@@ -231,8 +233,8 @@ mod tests {
         assert_eq!(figures.dropped["foreign"], 3);
         assert_eq!(figures.dropped["replayed"], 2);
         assert_eq!(
-            (figures.events["vote"], figures.events["late_turn"]),
-            (1, 6)
+            ["vote", "late_turn", "long_turn"].map(|event| figures.events[event]),
+            [1, 6, 7]
         );
     }
 

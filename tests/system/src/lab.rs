@@ -376,6 +376,15 @@ impl Answer {
     }
 }
 
+/// The speaker of another version that `HELIOGRAPH_OTHER` names, as the suite `lab` does; without, it is said that this one meets itself.
+pub fn other_speaker() -> Option<PathBuf> {
+    let other = std::env::var_os(::xtask::other::VARIABLE).map(PathBuf::from);
+    if other.is_none() {
+        tell("no other version is named by HELIOGRAPH_OTHER: this one meets itself");
+    }
+    other
+}
+
 /// Says something that is read also when the test passes, where `println!` would be swallowed.
 pub fn tell(what: &str) {
     writeln!(std::io::stderr(), "{what}").expect("standard error can be written");

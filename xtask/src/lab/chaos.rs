@@ -70,6 +70,9 @@ pub(super) struct Request {
     /// The service whose addresses are watched
     #[arg(long, value_name = "NAMESPACE/NAME", default_value = SERVICE)]
     service: String,
+    /// The speaker that nodes have at first, in place of the one that is built
+    #[arg(long, value_name = "BINARY")]
+    speaker: Option<PathBuf>,
     /// The speaker that the fault `upgrade` starts
     #[arg(long, value_name = "BINARY")]
     upgrade_to: Option<PathBuf>,
@@ -114,6 +117,7 @@ impl Request {
             seconds: SECONDS,
             interval: MICROSECONDS,
             service: SERVICE.to_owned(),
+            speaker: None,
             upgrade_to: None,
             output: Form::Text,
         }
@@ -123,7 +127,7 @@ impl Request {
     ///
     /// # Errors
     /// When the lab does not come up or a fault cannot be done. A rule that did not hold is no error but an exit code.
-    pub(super) fn run(&self, options: Options) -> Result<ExitCode> {
+    pub(super) fn run(&self, mut options: Options) -> Result<ExitCode> {
         if self.list {
             for fault in everything() {
                 println!("{:<12} {}", fault.name, fault.about);
@@ -131,6 +135,9 @@ impl Request {
             return Ok(ExitCode::SUCCESS);
         }
         super::build()?;
+        if let Some(speaker) = &self.speaker {
+            options.speaker.clone_from(speaker);
+        }
         let figures = self.sweep(&options)?;
         figures.show(self.output == Form::Json);
         Ok(ExitCode::from(u8::from(!figures.is_well())))

@@ -2,7 +2,7 @@
 
 use super::Tally;
 use super::follow::{Sink, follow};
-use crate::{check, ebpf, fuzz, lab, tools, verifier, vlan};
+use crate::{check, ebpf, fuzz, lab, other, tools, verifier, vlan};
 use anyhow::Result;
 use clap::ValueEnum;
 
@@ -18,6 +18,8 @@ pub(super) struct Suite {
     needs_speaker: bool,
     /// It talks to other BGP and BFD speakers, so they must be installed.
     needs_routers: bool,
+    /// It runs another version beside this one.
+    needs_other: bool,
     /// What it leaves of the processors, and whether it minds others.
     pub(super) pace: Pace,
 }
@@ -55,6 +57,7 @@ pub(super) const SUITES: &[Suite] = &[
         work: Work::Check,
         needs_speaker: true,
         needs_routers: false,
+        needs_other: false,
         pace: Pace::Alone,
     },
     Suite {
@@ -76,6 +79,7 @@ pub(super) const SUITES: &[Suite] = &[
         ]),
         needs_speaker: true,
         needs_routers: true,
+        needs_other: false,
         pace: Pace::Alone,
     },
     Suite {
@@ -84,6 +88,7 @@ pub(super) const SUITES: &[Suite] = &[
         work: Work::Cargo(&["-p", "model-tests"]),
         needs_speaker: false,
         needs_routers: false,
+        needs_other: false,
         pace: Pace::Alone,
     },
     Suite {
@@ -92,6 +97,7 @@ pub(super) const SUITES: &[Suite] = &[
         work: Work::Cargo(&["--profile", "sim", "-p", "sim"]),
         needs_speaker: false,
         needs_routers: false,
+        needs_other: false,
         pace: Pace::Computes,
     },
     Suite {
@@ -100,6 +106,7 @@ pub(super) const SUITES: &[Suite] = &[
         work: Work::Cargo(&["-p", "api-tests"]),
         needs_speaker: true,
         needs_routers: false,
+        needs_other: false,
         pace: Pace::Alone,
     },
     Suite {
@@ -108,6 +115,7 @@ pub(super) const SUITES: &[Suite] = &[
         work: Work::Sanitizer,
         needs_speaker: false,
         needs_routers: false,
+        needs_other: false,
         pace: Pace::Computes,
     },
     Suite {
@@ -123,6 +131,7 @@ pub(super) const SUITES: &[Suite] = &[
         ]),
         needs_speaker: true,
         needs_routers: false,
+        needs_other: false,
         pace: Pace::Alone,
     },
     Suite {
@@ -131,6 +140,7 @@ pub(super) const SUITES: &[Suite] = &[
         work: Work::Verifier,
         needs_speaker: false,
         needs_routers: false,
+        needs_other: false,
         pace: Pace::Alone,
     },
     Suite {
@@ -139,6 +149,7 @@ pub(super) const SUITES: &[Suite] = &[
         work: Work::Vlan,
         needs_speaker: true,
         needs_routers: false,
+        needs_other: false,
         pace: Pace::Alone,
     },
     Suite {
@@ -155,6 +166,7 @@ pub(super) const SUITES: &[Suite] = &[
         ]),
         needs_speaker: true,
         needs_routers: false,
+        needs_other: true,
         pace: Pace::Waits,
     },
     Suite {
@@ -172,6 +184,7 @@ pub(super) const SUITES: &[Suite] = &[
         needs_speaker: true,
         // The lab takes its own apart and installs none.
         needs_routers: false,
+        needs_other: false,
         pace: Pace::Waits,
     },
 ];
@@ -181,6 +194,9 @@ const ROUTERS: &[&str] = &["bird2", "exabgp", "frr", "gobgpd"];
 
 /// Builds what the suites share, so that a failure to build is told once and first.
 pub(super) fn prepare(suites: &[&Suite]) -> Result<()> {
+    if suites.iter().any(|suite| suite.needs_other) {
+        other::ensure()?;
+    }
     if suites.iter().any(|suite| suite.needs_speaker) {
         lab::command::build()?;
     }
@@ -201,6 +217,12 @@ impl Suite {
                 cargo
                     .args(["test", "--quiet", "--no-fail-fast", "--locked"])
                     .args(arguments);
+                // It was built, or told that it cannot be, when the suites were prepared.
+                if self.needs_other
+                    && let Ok(Some(other)) = other::ensure()
+                {
+                    cargo.env(other::VARIABLE, other);
+                }
                 follow(&mut tally, self.name, &mut cargo, sink);
             }
             Work::Verifier => {

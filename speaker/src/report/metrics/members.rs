@@ -90,7 +90,7 @@ impl Page {
         }
         let events = self.counters(
             "heliograph_membership_events_total",
-            "Votes, verdicts, promises that were void, accusations of this node, late turns, lost messages and what was full",
+            "Votes, verdicts, promises that were void, accusations of this node, turns that came late or took long, lost messages and what was full",
             &["event"],
         )?;
         for (event, count) in figures.events.iter().filter(|(_, count)| **count > 0) {

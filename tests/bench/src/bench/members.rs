@@ -53,6 +53,7 @@ fn measure(nodes: usize, span: Span, percent: u32) -> Result<Vec<Figure>> {
     let mut firsts = Vec::new();
     let mut lasts = Vec::new();
     let mut wrong = 0;
+    let turns_before = sum(&cluster, TURNS);
     let started = Instant::now();
     for death in 1..=DEATHS {
         let after = Span::from_ns(cluster.random() % 50_000_000);
@@ -84,6 +85,8 @@ fn measure(nodes: usize, span: Span, percent: u32) -> Result<Vec<Figure>> {
             );
         }
     }
+    let took_us = started.elapsed().as_secs_f64() * 1e6;
+    let turn_us = took_us / (sum(&cluster, TURNS) - turns_before);
     let name = |what: &str| format!("{nodes} nodes, {percent} % lost: {what}");
     let figure = |what: &str, value, unit| Figure::new(NAME, name(what), value, unit);
     let hours = span.ns() as f64 / 3.6e12;
@@ -103,19 +106,17 @@ fn measure(nodes: usize, span: Span, percent: u32) -> Result<Vec<Figure>> {
     let bound = poisson_max(wrong) / hours;
     figures.push(figure("the same, at most (95 %)", bound, "1/h"));
     figures.extend(cost.map(|(what, value, unit)| figure(what, value, unit)));
+    figures.push(figure(
+        "processor time of a turn, the network's part included",
+        turn_us,
+        "us",
+    ));
     Ok(figures)
 }
 
 /// What each node does in a second when nothing happens.
 fn cost(cluster: &mut Cluster) -> [(&'static str, f64, &'static str); 3] {
-    let sum = |cluster: &Cluster, part: fn(&Work) -> u64| {
-        cluster
-            .nodes
-            .iter()
-            .map(|node| part(&node.work))
-            .sum::<u64>() as f64
-    };
-    let parts: [fn(&Work) -> u64; 3] = [|w| w.sent, |w| w.bytes, |w| w.timers + w.heard];
+    let parts: [fn(&Work) -> u64; 3] = [|w| w.sent, |w| w.bytes, TURNS];
     let before = parts.map(|part| sum(cluster, part));
     cluster.run(Span::s(QUIET_S));
     let after = parts.map(|part| sum(cluster, part));
@@ -127,6 +128,15 @@ fn cost(cluster: &mut Cluster) -> [(&'static str, f64, &'static str); 3] {
         ("turns of a node, one each datagram and timer", turns, "1/s"),
     ]
 }
+
+/// Of all nodes.
+fn sum(cluster: &Cluster, part: fn(&Work) -> u64) -> f64 {
+    let nodes = cluster.nodes.iter();
+    nodes.map(|node| part(&node.work)).sum::<u64>() as f64
+}
+
+/// One for each datagram and timer.
+const TURNS: fn(&Work) -> u64 = |work| work.timers + work.heard;
 
 /// The largest mean under which `seen` or fewer events have a chance of one in twenty.
 fn poisson_max(seen: u64) -> f64 {

@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 use std::process::Command;
-use system_tests::lab::{left_behind, turn, xtask};
+use system_tests::lab::{left_behind, other_speaker, turn, xtask};
+use xtask::lab::Options;
 use xtask::tools::root;
 
 #[test]
@@ -28,6 +29,21 @@ fn l6_3_an_upgrade_moves_nothing() {
     let (code, lines) = chaos(&["upgrade"]);
     assert_eq!(code, Some(0), "{lines:#?}");
     assert_eq!(lines[0]["from"], lines[0]["to"]);
+}
+
+/// Another version's speaker is replaced by this one while others of its version go on, and this one by it. `HELIOGRAPH_OTHER` names it;
+/// without it this version meets itself, and it is said.
+#[test]
+fn l6_3_an_upgrade_from_another_version_moves_nothing_nor_does_the_way_back() {
+    let own = Options::sample().speaker;
+    let other = other_speaker().unwrap_or_else(|| own.clone());
+    for (before, after) in [(&other, &own), (&own, &other)] {
+        let [before, after] = [before, after].map(|path| path.display().to_string());
+        let binaries = ["--speaker", &before, "--upgrade-to", &after];
+        let (code, lines) = chaos_with(&["upgrade"], &binaries);
+        assert_eq!(code, Some(0), "{before} to {after}: {lines:#?}");
+        assert_eq!(lines[0]["from"], lines[0]["to"], "{before} to {after}");
+    }
 }
 
 #[test]
@@ -56,11 +72,16 @@ fn the_tour_tells_how_long_nobody_answers() {
 
 /// Does these faults; the exit code and what was said of each.
 fn chaos(faults: &[&str]) -> (Option<i32>, Vec<Value>) {
+    chaos_with(faults, &[])
+}
+
+fn chaos_with(faults: &[&str], flags: &[&str]) -> (Option<i32>, Vec<Value>) {
     let _turn = turn();
     let named = faults.iter().flat_map(|fault| ["--fault", fault]);
     let output = Command::new(xtask())
         .args(["lab", "chaos", "-o", "json"])
         .args(named)
+        .args(flags)
         .current_dir(root())
         .output()
         .unwrap();

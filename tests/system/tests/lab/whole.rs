@@ -2,9 +2,8 @@
 
 use serde_json::{Value, json};
 use std::net::IpAddr;
-use std::path::PathBuf;
 use std::time::Duration;
-use system_tests::lab::{TestLab, tell, within};
+use system_tests::lab::{TestLab, other_speaker, within};
 use xtask::lab::Options;
 
 #[test]
@@ -94,13 +93,9 @@ fn an_address_that_two_services_say_they_hold_is_announced_for_the_older_alone()
 #[test]
 fn versions_that_differ_meet_in_objects_alone() {
     let own = Options::sample().speaker;
-    let other = std::env::var_os("HELIOGRAPH_OTHER").map(PathBuf::from);
-    let pairs = match other {
+    let pairs = match other_speaker() {
         Some(other) => vec![(own.clone(), other.clone()), (other, own)],
-        None => {
-            tell("no other version is named by HELIOGRAPH_OTHER: this one meets itself");
-            vec![(own.clone(), own)]
-        }
+        None => vec![(own.clone(), own)],
     };
     for (controller, speaker) in pairs {
         let lab = TestLab::cluster_of(controller, speaker);

@@ -251,7 +251,10 @@ fn restart(target: &mut Target<'_>) -> Result<Heal> {
 
 fn upgrade(target: &mut Target<'_>) -> Result<Heal> {
     let copy = target.lab.folder().join("speaker-upgraded");
-    fs::copy(&target.upgrade, &copy)
+    // A rename, for the copy of the last time may be running.
+    let fresh = copy.with_extension("new");
+    fs::copy(&target.upgrade, &fresh)
+        .and_then(|_| fs::rename(&fresh, &copy))
         .with_context(|| format!("failed to copy {}", target.upgrade.display()))?;
     let before = std::mem::replace(&mut target.lab.options.speaker, copy);
     let done = restart(target);
