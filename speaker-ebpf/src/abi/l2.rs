@@ -186,7 +186,7 @@ pub struct Entry {
     slot: u32,
     mode: u8,
     flags: u8,
-    pad: [u8; 2],
+    row: u16,
 }
 
 impl Entry {
@@ -199,7 +199,7 @@ impl Entry {
             slot,
             mode: mode as u8,
             flags: 0,
-            pad: [0; 2],
+            row: 0,
         }
     }
 
@@ -209,10 +209,13 @@ impl Entry {
         self.flag(MOVING, is_moving)
     }
 
-    /// The same entry, with or without a row in `STEERING`.
+    /// The same entry, spread as this row of `SPREAD` says; not spread with 0, which is none.
     #[inline(always)]
-    pub const fn steered(self, is_steered: bool) -> Self {
-        self.flag(STEERED, is_steered)
+    pub const fn steered(self, row: u16) -> Self {
+        Self {
+            row,
+            ..self.flag(STEERED, row != 0)
+        }
     }
 
     /// The same entry, with or without sockets of this node that take its packets.
@@ -270,7 +273,7 @@ impl Entry {
         self.flags & MOVING != 0
     }
 
-    /// Whether `STEERING` says which node its packets go to. Where a VIP moves as well, that goes first: both nodes of a move
+    /// Whether a row of `SPREAD` says which node its packets go to. Where a VIP moves as well, that goes first: both nodes of a move
     /// spread alike.
     #[inline(always)]
     pub const fn is_steered(&self) -> bool {
@@ -314,6 +317,12 @@ impl Entry {
         self.deadline_ns
     }
 
+    /// The row of `SPREAD`; 0 where there is none.
+    #[inline(always)]
+    pub const fn row(&self) -> u16 {
+        self.row
+    }
+
     /// Index of fence and counters.
     #[inline(always)]
     pub const fn slot(&self) -> u32 {
@@ -330,6 +339,7 @@ impl fmt::Debug for Entry {
             .field("slot", &self.slot)
             .field("is_moving", &self.is_moving())
             .field("is_steered", &self.is_steered())
+            .field("row", &self.row)
             .field("is_socketed", &self.is_socketed())
             .field("is_opted", &self.is_opted())
             .field("is_routed", &self.is_routed())

@@ -150,11 +150,11 @@ pub const PASSAGES: MapSpec = MapSpec {
     entries_max: Passage::ALL.len() as u32,
 };
 
-/// [`VipKey`] to [`SteerValue`]; hash without preallocation, for most clusters spread nothing.
-pub const STEERING: MapSpec = MapSpec {
-    name: "hg_steering",
+/// Row (an [`Entry`] names it) to [`SteerValue`]; array, of which element 0 is nobody's.
+pub const SPREAD: MapSpec = MapSpec {
+    name: "hg_spread",
     layout: 1,
-    entries_max: steer::STEERED_MAX,
+    entries_max: steer::ROWS_MAX + 1,
 };
 /// Maglev tables; array of [`Chunk`].
 pub const MAGLEV: MapSpec = MapSpec {
@@ -258,7 +258,7 @@ pub const OPTED: MapSpec = MapSpec {
 /// Every map of the object.
 pub const MAPS: [MapSpec; 32] = [
     VIPS, FILTER, NODE, FENCE, CLEARED, LINKS, MEMBERS, ASKERS, STATS, TRAFFIC, GLOBALS, CLAIMS,
-    MOVES, FLOWS, PASSAGES, STEERING, MAGLEV, TARGETS, STREAMS, DATAGRAMS, FRAGMENTS, SHARES,
+    MOVES, FLOWS, PASSAGES, SPREAD, MAGLEV, TARGETS, STREAMS, DATAGRAMS, FRAGMENTS, SHARES,
     STEERED, OPTIONS, SERVICES, SOURCES, OPTED, SOCKETS, LISTENING, FAR, ENDS, TUNNELLED,
 ];
 

@@ -1,7 +1,7 @@
 //! Which node's service proxy gets a packet that this node attracts: tables of Maglev (Eisenbud et al., NSDI 2016, §3.4), what their
 //! numbers stand for, and which flows were told apart.
 //!
-//! A table is never changed while a VIP uses it: a new one is written under a free number, and the rows of the VIPs are switched over.
+//! Neither a table nor a row is changed while a VIP uses it: a new one is written under a free number, and the VIPs are switched over.
 
 use super::l2::{Addr, MacAddr, VipKey};
 use bytemuck::{Pod, Zeroable};
@@ -25,8 +25,11 @@ pub const TARGETS_MAX: u32 = 1_024;
 /// Rows of targets on all links: eight links with as many nodes as there may be.
 pub const TARGET_ROWS_MAX: u32 = 8 * TARGETS_MAX;
 
-/// Rows of VIPs that are spread, on all links.
+/// VIPs that are spread, on all links.
 pub const STEERED_MAX: u32 = 16_384;
+
+/// Rows of `SPREAD`, numbered from 1: those of all VIPs, and while these are switched over the ones that they have next.
+pub const ROWS_MAX: u32 = 2 * STEERED_MAX;
 
 /// TCP connections remembered where the table says two different nodes; least recently used go first.
 pub const STREAMS_MAX: u32 = 65_536;
@@ -51,24 +54,37 @@ pub const SHARES_MAX: u32 = 65_536;
 /// The number of this node itself, in every table of its own.
 pub const OWN_NODE: u16 = 0;
 
-/// Value of `STEERING`, by [`VipKey`]: how the packets of a VIP on a link are spread.
+/// Value of `SPREAD`, by a number that entries name: how the packets of VIPs on a link are spread. VIPs of which all of it is the same share one.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Pod, Zeroable)]
 pub struct SteerValue {
     window_until_ns: u64,
-    table: u32,
-    flags: u32,
+    own: MacAddr,
+    table: u8,
+    flags: u8,
 }
 
 impl SteerValue {
-    /// By this table. Until `window_until_ns` (BOOTTIME nanoseconds) a TCP segment of an unknown connection belongs to the slot's previous node.
+    /// By this table; one from [`TABLES_MAX`] on is none. Until `window_until_ns` (BOOTTIME nanoseconds) a TCP segment of an unknown connection
+    /// belongs to the slot's previous node.
     #[inline(always)]
     pub const fn new(table: u32, window_until_ns: u64) -> Self {
         Self {
             window_until_ns,
-            table,
+            own: MacAddr([0; 6]),
+            table: if table < TABLES_MAX {
+                table as u8
+            } else {
+                u8::MAX
+            },
             flags: 0,
         }
+    }
+
+    /// The same, of what comes to this hardware address: this node's on the link.
+    #[inline(always)]
+    pub const fn sent_to(self, own: MacAddr) -> Self {
+        Self { own, ..self }
     }
 
     /// The same, for clients that stay with one node whatever their ports (`sessionAffinity: ClientIP`).
@@ -93,10 +109,16 @@ impl SteerValue {
         Self { flags, ..self }
     }
 
+    /// This node's hardware address on the link.
+    #[inline(always)]
+    pub const fn own(&self) -> MacAddr {
+        self.own
+    }
+
     /// The number of its table; one that is [`TABLES_MAX`] or more is nobody's.
     #[inline(always)]
     pub const fn table(&self) -> u32 {
-        self.table
+        self.table as u32
     }
 
     /// The end of the window in BOOTTIME nanoseconds.
@@ -119,8 +141,8 @@ impl SteerValue {
 }
 
 /// Flags of a [`SteerValue`].
-const BY_CLIENT: u32 = 1;
-const BEYOND: u32 = 2;
+const BY_CLIENT: u8 = 1;
+const BEYOND: u8 = 2;
 
 /// One slot of a Maglev table: numbers of nodes, keys of `TARGETS`.
 #[repr(C)]
@@ -273,4 +295,6 @@ const _: () = {
     assert!(size_of::<StreamKey>() == 44);
     assert!(size_of::<StreamValue>() == 16);
     assert!(TARGETS_MAX <= u16::MAX as u32);
+    assert!(TABLES_MAX < u8::MAX as u32);
+    assert!(ROWS_MAX <= u16::MAX as u32);
 };

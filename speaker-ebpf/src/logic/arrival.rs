@@ -22,15 +22,16 @@ pub(super) struct Arrival<'a> {
 }
 
 impl<'a> Arrival<'a> {
-    /// `None`: hands off. The link announces nothing, or the packet came by a group address or was flooded here.
+    /// For a link where this node has `own`. `None`: hands off. The link announces nothing, or the packet came by a group address or was
+    /// flooded here.
     #[inline(always)]
     pub(super) fn find<F: Frame, M: Maps>(
         frame: &F,
         maps: &M,
         key: &'a VipKey,
-        family: Family,
+        (family, own): (Family, Option<MacAddr>),
     ) -> Option<Self> {
-        let own = maps.link(key.ifindex())?.mac();
+        let own = own?;
         let ether = Ether::read(frame)?;
         (ether.dst == own).then_some(Self {
             key,

@@ -107,7 +107,16 @@ fn elsewhere<F: Frame, M: Maps>(
     entry: &Entry,
     family: Family,
 ) -> Verdict {
-    let Some(arrival) = Arrival::find(frame, maps, key, family) else {
+    let row = if entry.is_steered() {
+        maps.spread(entry.row())
+    } else {
+        None
+    };
+    let own = match row {
+        Some(row) => Some(row.own()),
+        None => maps.link(key.ifindex()).map(|link| link.mac()),
+    };
+    let Some(arrival) = Arrival::find(frame, maps, key, (family, own)) else {
         return Verdict::Next;
     };
     if entry.is_opted()
@@ -115,9 +124,7 @@ fn elsewhere<F: Frame, M: Maps>(
     {
         return verdict;
     }
-    if entry.is_steered()
-        && let Some(row) = maps.steering(key)
-    {
+    if let Some(row) = row {
         return steer::verdict(frame, maps, &arrival, entry, row);
     }
     if entry.is_moving() && moves::is_sent_on(frame, maps, &arrival) {
@@ -167,8 +174,8 @@ pub trait Maps {
     fn keep_flow(&mut self, key: &FlowKey, value: &FlowValue);
     /// Counts a packet of a VIP that moves.
     fn passed(&mut self, passage: Passage);
-    /// How the packets of a VIP are spread.
-    fn steering(&self, key: &VipKey) -> Option<SteerValue>;
+    /// How packets of VIPs are spread whose entries name this row; `None` of 0.
+    fn spread(&self, row: u16) -> Option<SteerValue>;
     /// A slot of a Maglev table; `None`: there is no such table.
     fn bucket(&self, table: u32, slot: u32) -> Option<Bucket>;
     /// Where a node is on a link.

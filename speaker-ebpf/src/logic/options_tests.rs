@@ -318,7 +318,7 @@ proptest! {
             2 | 3 => {
                 let entry = Entry::new(Mode::Passive, 0, SLOT).opted(true);
                 for vip in [VIP4, VIP6] {
-                    let entry = entry.steered(is_spread).routed(mode == 2);
+                    let entry = entry.steered(is_spread.into()).routed(mode == 2);
                     tables.put_vip(key(vip), entry);
                 }
             }

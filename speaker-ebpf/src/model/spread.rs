@@ -34,9 +34,9 @@ pub struct Account {
 pub fn account(tables: &Tables, ifindex: u32, frame: &[u8]) -> Option<Account> {
     let key = VipKey::new(destination(frame)?, ifindex);
     let entry = tables.vips.get(&key).filter(|entry| entry.is_steered())?;
-    let row = *tables.steering.get(&key)?;
-    let link = tables.links.get(&ifindex)?.mac();
-    if frame[..6] != link.0 {
+    let row = *tables.spread.get(&entry.row())?;
+    let own = row.own();
+    if frame[..6] != own.0 {
         return Some(Account::default());
     }
     let facts = Facts { tables, key, row };
@@ -45,7 +45,7 @@ pub fn account(tables: &Tables, ifindex: u32, frame: &[u8]) -> Option<Account> {
         Some(way) => Account::of(way),
         None => facts.spread(frame),
     };
-    if account.to == Some(link.0) || account.to == Some([0; 6]) {
+    if account.to == Some(own.0) || account.to == Some([0; 6]) {
         account.way = Some(Steered::Own);
         account.to = None;
     }
@@ -127,8 +127,7 @@ impl Facts<'_> {
             return Some(Steered::NotHeld);
         }
         let src = MacAddr(src.try_into().ok()?);
-        let own = tables.links.get(&self.key.ifindex()).map(|link| link.mac());
-        let is_member = tables.members.contains_key(&MacKey::new(src)) || Some(src) == own;
+        let is_member = tables.members.contains_key(&MacKey::new(src)) || src == self.row.own();
         is_member.then_some(Steered::FromMember)
     }
 
@@ -141,7 +140,7 @@ impl Facts<'_> {
         let is_ours =
             matches!(entry.mode(), Some(Mode::Answer | Mode::Draining)) && !entry.is_routed();
         let is_lately = deadline > 0 && self.tables.now_ns < deadline.saturating_add(SILENCE_NS);
-        let own = self.tables.links[&self.key.ifindex()].mac();
+        let own = self.row.own();
         let is_members = frame[6..12] == own.0
             || (self.tables.members.keys()).any(|member| frame[6..12] == member.mac().0);
         let Some(packet) = self.packet(frame) else {

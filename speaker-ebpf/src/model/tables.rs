@@ -51,8 +51,8 @@ pub struct Tables {
     pub flows: BTreeMap<FlowKey, FlowValue>,
     /// `PASSAGES`; absent is 0.
     pub passages: BTreeMap<Passage, u64>,
-    /// `STEERING`.
-    pub steering: BTreeMap<VipKey, SteerValue>,
+    /// `SPREAD`.
+    pub spread: BTreeMap<u16, SteerValue>,
     /// `MAGLEV`; absent is zero.
     pub maglev: BTreeMap<u32, Chunk>,
     /// `TARGETS`.
@@ -137,11 +137,17 @@ impl Tables {
         }
     }
 
-    /// Says how the packets of a VIP are spread that is in the table.
+    /// Says how the packets of a VIP are spread that is in the table, in a row that no other has: what comes to this node's address on its link.
     pub fn put_steering(&mut self, key: VipKey, value: SteerValue) {
-        self.steering.insert(key, value);
+        let link = self.links.get(&key.ifindex());
+        let value = link.map_or(value, |link| value.sent_to(link.mac()));
         if let Some(entry) = self.vips.get_mut(&key) {
-            *entry = entry.steered(true);
+            let row = match entry.row() {
+                0 => self.spread.keys().next_back().map_or(1, |last| last + 1),
+                own => own,
+            };
+            *entry = entry.steered(row);
+            self.spread.insert(row, value);
         }
     }
 
@@ -305,8 +311,8 @@ impl Maps for Tables {
         *self.passages.entry(passage).or_default() += 1;
     }
 
-    fn steering(&self, key: &VipKey) -> Option<SteerValue> {
-        self.steering.get(key).copied()
+    fn spread(&self, row: u16) -> Option<SteerValue> {
+        self.spread.get(&row).copied()
     }
 
     fn bucket(&self, table: u32, slot: u32) -> Option<Bucket> {

@@ -79,13 +79,8 @@ static FLOWS: LruHashMap<FlowKey, FlowValue, { abi::FLOWS.entries_max as usize }
 #[btf_map(name = "hg_passages")]
 static PASSAGES: PerCpuArray<u64, { abi::PASSAGES.entries_max as usize }> = PerCpuArray::new();
 
-#[btf_map(name = "hg_steering")]
-static STEERING: HashMap<
-    VipKey,
-    SteerValue,
-    { abi::STEERING.entries_max as usize },
-    { BPF_F_NO_PREALLOC as usize },
-> = HashMap::new();
+#[btf_map(name = "hg_spread")]
+static SPREAD: Array<SteerValue, { abi::SPREAD.entries_max as usize }> = Array::new();
 
 #[btf_map(name = "hg_maglev")]
 static MAGLEV: Array<Chunk, { abi::MAGLEV.entries_max as usize }> = Array::new();
@@ -346,9 +341,9 @@ impl Maps for Kernel {
     }
 
     #[inline(always)]
-    fn steering(&self, key: &VipKey) -> Option<SteerValue> {
-        // SAFETY: as in `vip`.
-        unsafe { STEERING.get(key).copied() }
+    fn spread(&self, row: u16) -> Option<SteerValue> {
+        // A row is not written while an entry names it.
+        (row != 0).then(|| SPREAD.get(u32::from(row)).copied())?
     }
 
     #[inline(always)]

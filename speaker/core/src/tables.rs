@@ -73,8 +73,8 @@ pub enum TableChange {
     Target(Change<TargetKey, TargetValue>),
     /// To a table of `MAGLEV`; one that is removed is no longer named by any row, and is left as it is.
     Maglev(Change<u32, Maglev>),
-    /// To `STEERING`.
-    Steer(Change<VipKey, SteerValue>),
+    /// To `SPREAD`; a row that is removed is no longer named by any entry, and is left as it is.
+    Steer(Change<u16, SteerValue>),
     /// To `FAR`.
     Far(Change<FarKey, FarValue>),
     /// To `ENDS`.
@@ -116,8 +116,11 @@ pub fn wanted(
     let (mut vips, left) = place(entries(plan, local), &have.vips);
     let moves = moves(plan, local, &vips);
     mark(&mut vips, moves.keys(), |entry| entry.moving(true));
-    let (steering, crowded) = steering::wanted(plan, local, &vips, &have.steering, memory);
-    mark(&mut vips, steering.rows.keys(), |entry| entry.steered(true));
+    let (steering, rows, crowded) = steering::wanted(plan, local, &vips, have, memory);
+    for (key, row) in rows {
+        vips.entry(key)
+            .and_modify(|entry| *entry = entry.steered(row));
+    }
     mark_socketed(plan, local, &mut vips);
     let (options, lacking) = options::wanted(plan, &vips);
     mark(&mut vips, options.rows.keys(), |entry| entry.opted(true));

@@ -298,6 +298,7 @@ impl Sight for Kernel {
             is_fenced: false,
             is_moving: false,
             is_steered: false,
+            row: 0,
             is_socketed: false,
             outcomes: outcomes.iter().copied().collect(),
             packets,

@@ -67,6 +67,8 @@ pub(crate) struct SlotSight {
     pub(crate) is_socketed: bool,
     /// Its packets are spread over nodes.
     pub(crate) is_steered: bool,
+    /// As its row of `hg_spread` says; 0: none.
+    pub(crate) row: u16,
     /// Frames handed to the stack.
     pub(crate) packets: u64,
     /// Their bytes.
@@ -321,6 +323,7 @@ impl Sight {
             is_moving: entry.is_moving(),
             is_socketed: entry.is_socketed(),
             is_steered: entry.is_steered(),
+            row: entry.row(),
             packets: traffic.iter().map(|cpu| cpu.packets).sum(),
             bytes: traffic.iter().map(|cpu| cpu.bytes).sum(),
         })

@@ -9,7 +9,7 @@ use anyhow::Result;
 use bytemuck::Zeroable;
 use speaker_core::diff::{Change, Table};
 use speaker_core::tables::{Maglev, OptionContent, SteeringContent, TableChange, Tables};
-use speaker_ebpf::abi::steer::{CHUNK_SLOTS, MAGLEV_SLOTS, TABLE_CHUNKS, TABLES_MAX};
+use speaker_ebpf::abi::steer::{CHUNK_SLOTS, MAGLEV_SLOTS, ROWS_MAX, TABLE_CHUNKS, TABLES_MAX};
 use speaker_ebpf::abi::{
     self, Addr, Bucket, Chunk, EndValue, Entry, FarKey, FarValue, LinkValue, MacKey, MemberValue,
     MoveValue, OptionValue, ServiceKey, ServiceValue, SlotStats, SourceKey, SteerValue, TargetKey,
@@ -25,7 +25,7 @@ pub(crate) struct KernelTables {
     links: HashTable<u32, LinkValue, 4, 8>,
     members: HashTable<MacKey, MemberValue, 8, 8>,
     moves: HashTable<VipKey, MoveValue, 20, 32>,
-    steering: HashTable<VipKey, SteerValue, 20, 16>,
+    spread: WideArray<SteerValue, 16>,
     maglev: WideArray<Chunk, 1024>,
     targets: HashTable<TargetKey, TargetValue, 8, 8>,
     far: HashTable<FarKey, FarValue, 8, 32>,
@@ -47,7 +47,7 @@ impl KernelTables {
             links: HashTable::open(pins, &abi::LINKS)?,
             members: HashTable::open(pins, &abi::MEMBERS)?,
             moves: HashTable::open(pins, &abi::MOVES)?,
-            steering: HashTable::open(pins, &abi::STEERING)?,
+            spread: WideArray::open(pins, &abi::SPREAD)?,
             maglev: WideArray::open(pins, &abi::MAGLEV)?,
             targets: HashTable::open(pins, &abi::TARGETS)?,
             far: HashTable::open(pins, &abi::FAR)?,
@@ -64,13 +64,14 @@ impl KernelTables {
 
     /// Everything that the kernel holds now: the mirror to start from, and to repair against.
     pub(crate) fn read(&self) -> Result<Tables> {
+        let vips = self.vips.read()?;
         Ok(Tables {
-            vips: self.vips.read()?,
             filter: self.filter.read()?,
             links: self.links.read()?,
             members: self.members.read()?,
             moves: self.moves.read()?,
-            steering: self.read_steering()?,
+            steering: self.read_steering(&vips)?,
+            vips,
             options: OptionContent {
                 rows: self.options.read()?,
                 services: self.services.read()?,
@@ -91,7 +92,8 @@ impl KernelTables {
             TableChange::Target(change) => self.targets.apply(change),
             TableChange::Maglev(Change::Put(table, slots)) => self.write_maglev(*table, slots),
             TableChange::Maglev(Change::Remove(_)) => Ok(()),
-            TableChange::Steer(change) => self.steering.apply(change),
+            TableChange::Steer(Change::Put(row, value)) => self.spread.set((*row).into(), value),
+            TableChange::Steer(Change::Remove(_)) => Ok(()),
             TableChange::Far(change) => self.far.apply(change),
             TableChange::End(change) => self.ends.apply(change),
             TableChange::Source(change) => self.sources.apply(change),
@@ -103,9 +105,14 @@ impl KernelTables {
         }
     }
 
-    /// Rows, the tables that they name, and addresses. What no row names is nobody's and may hold anything.
-    fn read_steering(&self) -> Result<SteeringContent> {
-        let rows = self.steering.read()?;
+    /// Rows that entries name, the tables that these name, and addresses. What nothing names is nobody's and may hold anything.
+    fn read_steering(&self, vips: &BTreeMap<VipKey, Entry>) -> Result<SteeringContent> {
+        let named: BTreeSet<u16> = vips.values().map(Entry::row).collect();
+        let named = named
+            .into_iter()
+            .filter(|row| (1..=ROWS_MAX).contains(&(*row).into()));
+        let rows = named.map(|row| Ok((row, self.spread.get(row.into())?)));
+        let rows: BTreeMap<u16, SteerValue> = rows.collect::<Result<_>>()?;
         let named: BTreeSet<u32> = rows.values().map(SteerValue::table).collect();
         let named = named.into_iter().filter(|table| *table < TABLES_MAX);
         let maglev = named.map(|table| Ok((table, self.read_maglev(table)?)));

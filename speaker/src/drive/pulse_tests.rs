@@ -26,11 +26,7 @@ fn slow_bench(pause: Duration) -> Bench<impl Fn(Said)> {
     bench_that_pauses(Time::default(), Some(Keys::None), pause)
 }
 
-fn bench_that_pauses(
-    found: Time,
-    keys: Option<Keys>,
-    pause: Duration,
-) -> Bench<impl Fn(Said)> {
+fn bench_that_pauses(found: Time, keys: Option<Keys>, pause: Duration) -> Bench<impl Fn(Said)> {
     let cell = DeadlineCell::detached();
     cell.store(found.ns());
     let profile = Profile::of("n1".parse().unwrap());

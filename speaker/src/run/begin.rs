@@ -69,7 +69,7 @@ pub(super) fn agent(
     let start = agent::Start {
         local,
         adopted,
-        spread: left(&tables.steering, now()),
+        spread: left(tables, now()),
         last_deadline: (last_deadline > Time::default()).then_some(last_deadline),
         is_armed,
         drain_window: settings.drain_window,

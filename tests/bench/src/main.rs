@@ -8,6 +8,7 @@ mod cpu;
 mod figure;
 mod frame;
 mod generator;
+mod hook;
 mod http;
 #[path = "../../../speaker/proto/tests/gossip/cluster.rs"]
 #[expect(dead_code, reason = "the tests of membership do more with it")]

@@ -181,12 +181,11 @@ impl Subject {
         self.mark(addr)
     }
 
-    /// Spreads `addr` on a link as `row` says; it is in the table.
-    pub(crate) fn spread(&mut self, addr: Addr, ifindex: u32, row: SteerValue) -> Result<()> {
-        let key: [u8; 20] = bytemuck::cast(VipKey::new(addr, ifindex));
-        let value: [u8; 16] = bytemuck::cast(row);
-        let map = map_mut(&mut self.ebpf, abi::STEERING.name)?;
-        HashMap::<_, [u8; 20], [u8; 16]>::try_from(map)?.insert(key, value, 0)?;
+    /// Writes the row `number`, of packets that come to [`NODE_MAC`].
+    pub(crate) fn spread(&mut self, number: u16, row: SteerValue) -> Result<()> {
+        let value: [u8; 16] = bytemuck::cast(row.sent_to(MacAddr(NODE_MAC)));
+        let map = map_mut(&mut self.ebpf, abi::SPREAD.name)?;
+        Array::<_, [u8; 16]>::try_from(map)?.set(number.into(), value, 0)?;
         Ok(())
     }
 

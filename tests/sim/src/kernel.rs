@@ -108,7 +108,7 @@ impl Kernel {
             TableChange::Maglev(Change::Remove(table)) => {
                 self.maglev.remove(table);
             }
-            TableChange::Steer(change) => make(&mut tables.steering, change),
+            TableChange::Steer(change) => make(&mut tables.spread, change),
             TableChange::Option(change) => make(&mut tables.options, change),
             TableChange::Service(change) => make(&mut tables.services, change),
             TableChange::Source(Change::Put(key, _)) => {
@@ -142,7 +142,7 @@ impl Kernel {
             members: self.tables.members.clone(),
             moves: self.tables.moves.clone(),
             steering: SteeringContent {
-                rows: self.tables.steering.clone(),
+                rows: self.tables.spread.clone(),
                 maglev: self.maglev.clone(),
                 targets: self.tables.targets.clone(),
                 far: self.tables.far.clone(),
@@ -289,13 +289,13 @@ impl Kernel {
         bytes: &[u8],
     ) -> Fate {
         let tables = &mut self.tables;
-        let (members, rows) = (tables.members.clone(), tables.steering.clone());
+        let (members, rows) = (tables.members.clone(), tables.spread.clone());
         let deadline = tables.node_deadline_ns;
         match plant {
             Plant::IgnoresGuard => tables.members.clear(),
             Plant::IgnoresPrevious => {
-                for row in tables.steering.values_mut() {
-                    *row = SteerValue::new(row.table(), 0);
+                for row in tables.spread.values_mut() {
+                    *row = SteerValue::new(row.table(), 0).sent_to(row.own());
                 }
             }
             Plant::ForgetsFlows => tables.streams.clear(),
@@ -304,7 +304,7 @@ impl Kernel {
         }
         let fate = self.receive(now, lan, own, bytes);
         self.tables.members = members;
-        self.tables.steering = rows;
+        self.tables.spread = rows;
         self.tables.node_deadline_ns = deadline;
         fate
     }
@@ -323,9 +323,8 @@ impl Kernel {
 
     /// Whether the packets of a VIP on a segment are spread.
     pub fn is_spread(&self, lan: Lan, vip: IpAddr) -> bool {
-        let key = key(lan, vip);
-        self.tables.steering.contains_key(&key)
-            && self.entry(&key).is_some_and(|entry| entry.is_steered())
+        let entry = self.entry(&key(lan, vip));
+        entry.is_some_and(|entry| self.tables.spread.contains_key(&entry.row()))
     }
 
     /// Whether this node may say at `now` where packets for a VIP go: it has the VIP or gives it away in order, its deadline is in force, and

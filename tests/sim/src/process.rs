@@ -43,7 +43,7 @@ impl World {
             local: Local::new(known.name.clone()),
             adopted,
             is_armed,
-            spread: left(&mirror.steering, time),
+            spread: left(&mirror, time),
             last_deadline: Some(known.kernel.deadline()).filter(|last| *last > Time::default()),
             drain_window: DRAIN_WINDOW,
             seed: self.chance.any(),

@@ -1,16 +1,16 @@
 //! The part of the tables that says how packets are spread: nodes get numbers, Maglev tables get places.
 //!
-//! A table that is in use is never changed: what differs is written beside it, and the rows of the VIPs are switched over. Numbers
-//! come from names, so that a new process gives the same ones and goes on with what the kernel remembers of flows.
+//! A table that is in use is never changed, nor a row: what differs is written beside it, and the VIPs' entries are switched over. Numbers
+//! of nodes come from names, so that a new process gives the same ones and goes on with what the kernel remembers of flows.
 
-use super::{TableChange, encap, split};
+use super::{TableChange, Tables, encap, split};
 use crate::diff::diff;
 use crate::link::LinkName;
 use crate::local::Local;
 use crate::plan::{Plan, Steering};
 use crate::steering::{Before, Legacy, Place, Spread, Weights, maglev};
 use speaker_ebpf::abi::encap::ENDS_MAX;
-use speaker_ebpf::abi::steer::{OWN_NODE, STEERED_MAX, TABLES_MAX, TARGETS_MAX};
+use speaker_ebpf::abi::steer::{OWN_NODE, ROWS_MAX, STEERED_MAX, TABLES_MAX, TARGETS_MAX};
 use speaker_ebpf::abi::{
     Addr, Bucket, EndValue, Entry, FarKey, FarValue, MacAddr, SteerValue, TargetKey, TargetValue,
     VipKey,
@@ -23,8 +23,8 @@ use xxhash_rust::xxh3::xxh3_64;
 /// What the tables of steering hold.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Content {
-    /// `STEERING`.
-    pub rows: BTreeMap<VipKey, SteerValue>,
+    /// Those rows of `SPREAD` that entries name.
+    pub rows: BTreeMap<u16, SteerValue>,
     /// Those tables of `MAGLEV` that rows name.
     pub maglev: BTreeMap<u32, Maglev>,
     /// `TARGETS`.
@@ -65,35 +65,51 @@ struct Recipe {
 /// What did not fit, by table and room for it.
 pub(super) type Full = BTreeMap<(&'static str, u32), usize>;
 
-/// What should be there so that `plan` is true, for the entries that take packets.
+/// The rows of VIPs that are spread.
+pub(super) type Named = BTreeMap<VipKey, u16>;
+
+/// What should be there so that `plan` is true, for the entries that take packets, and which row each of these names.
 pub(super) fn wanted(
     plan: &Plan,
     local: &Local,
     vips: &BTreeMap<VipKey, Entry>,
-    have: &Content,
+    have: &Tables,
     memory: &mut Memory,
-) -> (Content, Full) {
+) -> (Content, Named, Full) {
     let takes = |key: &VipKey| vips.get(key).is_some_and(super::takes_packets);
     match &plan.steering {
-        Some(steering) => Draft::new(steering, local, memory).fill(takes, have),
-        None => (as_is(have, takes), Full::new()),
+        Some(steering) => Draft::new(steering, local, memory).fill(takes, &have.steering),
+        None => as_is(have, takes),
     }
 }
 
 /// What there is, as far as anything takes packets by it.
-fn as_is(have: &Content, takes: impl Fn(&VipKey) -> bool) -> Content {
-    let mut kept = have.clone();
-    kept.rows.retain(|key, _| takes(key));
+fn as_is(have: &Tables, takes: impl Fn(&VipKey) -> bool) -> (Content, Named, Full) {
+    let named = named(have).filter(|(key, ..)| takes(key));
+    let named: Named = named.map(|(key, row, _)| (key, row)).collect();
+    let mut kept = have.steering.clone();
+    let rows: BTreeSet<u16> = named.values().copied().collect();
+    kept.rows.retain(|row, _| rows.contains(row));
     let used: BTreeSet<u32> = kept.rows.values().map(SteerValue::table).collect();
     kept.maglev.retain(|table, _| used.contains(table));
-    kept
+    (kept, named, Full::new())
+}
+
+/// The entries that are spread, each with its row.
+fn named(tables: &Tables) -> impl Iterator<Item = (VipKey, u16, &SteerValue)> {
+    let steered = tables.vips.iter().filter(|(_, entry)| entry.is_steered());
+    steered.filter_map(|(key, entry)| {
+        let row = tables.steering.rows.get(&entry.row())?;
+        Some((*key, entry.row(), row))
+    })
 }
 
 /// What was spread until `now` by these tables, and whose connections there may be. Numbers of nodes come from their names, so that they are
 /// those that the next process gives.
-pub fn left(content: &Content, now: Time) -> Legacy {
+pub fn left(tables: &Tables, now: Time) -> Legacy {
+    let content = &tables.steering;
     let mut of_tables = BTreeMap::new();
-    let rows = content.rows.iter().map(|(key, row)| {
+    let rows = named(tables).map(|(key, _, row)| {
         let is_open = now.ns() < row.window_until_ns();
         let known = of_tables.entry((row.table(), is_open));
         let before = known.or_insert_with(|| {
@@ -189,15 +205,17 @@ impl<'d> Draft<'d> {
         draft
     }
 
-    fn fill(mut self, takes: impl Fn(&VipKey) -> bool, have: &Content) -> (Content, Full) {
+    fn fill(mut self, takes: impl Fn(&VipKey) -> bool, have: &Content) -> (Content, Named, Full) {
         let mut content = Content::default();
+        let mut rows = Rows::beside(&have.rows);
+        let mut named = Named::new();
         let mut placed: BTreeMap<Recipe, Option<u32>> = BTreeMap::new();
         for (place, spread) in &self.steering.rows {
-            let Some(key) = self.key(place).filter(&takes) else {
+            let Some((key, own)) = self.key(place).filter(|(key, _)| takes(key)) else {
                 continue;
             };
-            if content.rows.len() == STEERED_MAX as usize {
-                *self.full.entry(("hg_steering", STEERED_MAX)).or_default() += 1;
+            if named.len() == STEERED_MAX as usize {
+                *self.full.entry(("hg_spread", STEERED_MAX)).or_default() += 1;
                 continue;
             }
             let recipe = self.recipe((key.ifindex(), place.0.0.is_ipv4()), spread);
@@ -213,12 +231,13 @@ impl<'d> Draft<'d> {
                 *self.full.entry(("hg_maglev", TABLES_MAX)).or_default() += 1;
                 continue;
             };
-            let row = SteerValue::new(table, spread.until.ns());
+            let row = SteerValue::new(table, spread.until.ns()).sent_to(own);
             let row = row.by_client(spread.share.is_by_client);
             let row = row.beyond(spread.share.is_beyond);
-            content.rows.insert(key, row);
+            named.insert(key, rows.number(row));
         }
-        content.targets = self.targets(&content);
+        content.rows = rows.wanted;
+        content.targets = self.targets(&named);
         let overlay = &self.steering.overlay;
         content.far = encap::far(overlay, &self.memory.numbers, &content);
         let left = encap::ends(overlay, &mut content.ends);
@@ -229,12 +248,14 @@ impl<'d> Draft<'d> {
         tables.retain(|recipe, _| placed.contains_key(recipe));
         let live: BTreeSet<Arc<Weights>> = tables.keys().flat_map(Recipe::sets).collect();
         self.memory.walks.retain(|set, _| live.contains(set));
-        (content, self.full)
+        (content, named, self.full)
     }
 
-    fn key(&self, (vip, link): &Place) -> Option<VipKey> {
+    /// The key of a place, and this node's hardware address there.
+    fn key(&self, (vip, link): &Place) -> Option<(VipKey, MacAddr)> {
         let link = self.local.links.get(link)?;
-        Some(VipKey::new(vip.0.into(), link.ifindex))
+        let key = VipKey::new(vip.0.into(), link.ifindex);
+        Some((key, super::mac(link.mac)))
     }
 
     fn recipe(&mut self, (link, is_v4): (u32, bool), spread: &Spread) -> Recipe {
@@ -354,8 +375,8 @@ impl<'d> Draft<'d> {
     }
 
     /// Where the nodes are that a table of the link may name.
-    fn targets(&mut self, content: &Content) -> BTreeMap<TargetKey, TargetValue> {
-        let links: BTreeSet<u32> = content.rows.keys().map(VipKey::ifindex).collect();
+    fn targets(&mut self, named: &Named) -> BTreeMap<TargetKey, TargetValue> {
+        let links: BTreeSet<u32> = named.keys().map(VipKey::ifindex).collect();
         let nodes = self.steering.neighbourhood.nodes.iter();
         let target = |((name, node), mac): (&(LinkName, NodeName), &Mac)| {
             let ifindex = self.local.links.get(name)?.ifindex;
@@ -373,6 +394,37 @@ impl<'d> Draft<'d> {
             *self.full.entry(("hg_targets", TARGETS_MAX)).or_default() += left;
         }
         targets.into_iter().take(TARGETS_MAX as usize).collect()
+    }
+}
+
+/// Numbers for rows: that of one that is there and the same, or one that no entry names yet.
+struct Rows {
+    numbers: BTreeMap<SteerValue, u16>,
+    free: Box<dyn Iterator<Item = u16>>,
+    wanted: BTreeMap<u16, SteerValue>,
+}
+
+impl Rows {
+    fn beside(have: &BTreeMap<u16, SteerValue>) -> Self {
+        let taken: BTreeSet<u16> = have.keys().copied().collect();
+        // After the last, so that a number that was just given up is not the next to be written to.
+        let last = taken.last().copied().unwrap_or(0);
+        let all = (last + 1..=ROWS_MAX as u16).chain(1..=last);
+        Self {
+            numbers: have.iter().map(|(number, row)| (*row, *number)).collect(),
+            free: Box::new(all.filter(move |number| !taken.contains(number))),
+            wanted: BTreeMap::new(),
+        }
+    }
+
+    /// There is always one: twice as many as VIPs are spread.
+    fn number(&mut self, row: SteerValue) -> u16 {
+        let number = *self.numbers.entry(row).or_insert_with(|| {
+            let free = self.free.next();
+            free.expect("fewer rows than that are named, now and next")
+        });
+        self.wanted.insert(number, row);
+        number
     }
 }
 

@@ -108,6 +108,10 @@ impl World {
         self.problems = wanted.problems.iter().map(ToString::to_string).collect();
         let changes = changes(&self.tables, &wanted.tables);
         for change in &changes {
+            if let TableChange::Steer(Change::Put(number, _)) = change {
+                let is_free = named(&self.tables).all(|(_, row, _)| row != *number);
+                assert!(is_free, "row {number} is in use");
+            }
             self.tables.apply(change);
             if let TableChange::Maglev(Change::Put(_, table)) = change {
                 assert_eq!(table.len(), MAGLEV_SLOTS as usize);
@@ -124,9 +128,12 @@ impl World {
     fn assert_sound(&self) {
         let content = &self.tables.steering;
         for (key, entry) in &self.tables.vips {
-            assert!(!entry.is_steered() || content.rows.contains_key(key));
+            assert!(
+                !entry.is_steered() || content.rows.contains_key(&entry.row()),
+                "{key:?}"
+            );
         }
-        for (key, row) in &content.rows {
+        for (key, _, row) in named(&self.tables) {
             for node in &self.named[&content.maglev[&row.table()]] {
                 let target = TargetKey {
                     ifindex: key.ifindex(),
@@ -139,8 +146,12 @@ impl World {
     }
 
     fn table(&self, number: u32) -> &Maglev {
-        let content = &self.tables.steering;
-        &content.maglev[&content.rows[&key(number)].table()]
+        &self.tables.steering.maglev[&self.row(number).table()]
+    }
+
+    fn row(&self, number: u32) -> &SteerValue {
+        let row = self.tables.vips[&key(number)].row();
+        &self.tables.steering.rows[&row]
     }
 
     fn number(&self, node: u32) -> u16 {
@@ -168,9 +179,9 @@ fn vips_with_the_same_nodes_share_a_table() {
         (2, same()),
         (3, spread(&[0, 3], &[])),
     ]));
-    let rows = &world.tables.steering.rows;
-    assert_eq!(rows[&key(1)].table(), rows[&key(2)].table());
-    assert_ne!(rows[&key(1)].table(), rows[&key(3)].table());
+    assert_eq!(world.row(1), world.row(2));
+    assert_ne!(world.row(1).table(), world.row(3).table());
+    assert_eq!(world.tables.steering.rows.len(), 2, "and a row");
     assert_eq!(world.tables.steering.maglev.len(), 2);
     assert!(world.tables.vips[&key(1)].is_steered());
 }
@@ -205,7 +216,7 @@ fn a_new_process_goes_on_with_whose_connections_there_are() {
         world.follow(&plan(&[(1, spread(&[0, 1], before))]));
         let last = Arc::clone(world.table(1));
         for (now, is_open) in [(Time::ms(4), true), (Time::ms(5), false)] {
-            let left = left(&world.tables.steering, now);
+            let left = left(&world.tables, now);
             let mut again = spread(&[0, 1], &[]);
             again.before = Arc::clone(&left[&(vip(1), 1)]);
             let mut next = World::default();
@@ -240,15 +251,46 @@ fn until_it_is_known_who_is_there_everything_stays() {
 fn a_change_of_nodes_writes_a_new_table_and_then_the_row() {
     let mut world = World::default();
     world.follow(&plan(&[(1, spread(&[0, 1], &[]))]));
-    let old = world.tables.steering.rows[&key(1)].table();
+    let old = world.row(1).table();
     let changes = world.follow(&plan(&[(1, spread(&[0, 1, 2], &[&[0, 1]]))]));
-    let new = world.tables.steering.rows[&key(1)].table();
+    let new = world.row(1).table();
     assert_ne!(old, new, "a table in use was overwritten");
     let table = changes.iter().position(is_table).unwrap();
     let is_row = |change: &TableChange| matches!(change, TableChange::Steer(_));
     let row = changes.iter().position(is_row).unwrap();
     assert!(table < row);
     assert_eq!(world.tables.steering.maglev.len(), 1);
+}
+
+/// A packet that is on its way through the program may still see the row that its VIP had.
+#[test]
+fn a_row_that_was_given_up_is_not_the_next_to_be_written() {
+    let mut world = World::default();
+    let mut before = None;
+    for nodes in [&[0, 1][..], &[0, 2], &[0, 3], &[0, 4]] {
+        world.follow(&plan(&[(1, spread(nodes, &[]))]));
+        let row = world.tables.vips[&key(1)].row();
+        assert_ne!(before.replace(row), Some(row));
+        assert_eq!(world.tables.steering.rows.len(), 1);
+    }
+    assert_eq!(before, Some(4));
+}
+
+#[test]
+fn a_link_with_another_hardware_address_has_another_row() {
+    let mut world = World::default();
+    let plan = plan(&[(1, spread(&[0, 1], &[]))]);
+    world.follow(&plan);
+    let (row, own) = (world.tables.vips[&key(1)].row(), world.row(1).own());
+    let mut local = local();
+    let link = local.links.values_mut().next().unwrap();
+    assert_eq!(own, MacAddr(link.mac.0));
+    link.mac = Mac([2, 0, 0, 0, 0, 99]);
+    let none = BTreeSet::new();
+    let wanted = wanted(&plan, &local, &none, &world.tables, &mut world.memory);
+    assert_ne!(wanted.tables.vips[&key(1)].row(), row);
+    let rows: Vec<_> = wanted.tables.steering.rows.values().collect();
+    assert_eq!(rows[0].own(), MacAddr([2, 0, 0, 0, 0, 99]));
 }
 
 #[test]

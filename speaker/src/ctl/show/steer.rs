@@ -9,7 +9,7 @@ use serde::Serialize;
 use speaker_core::LinkName;
 use speaker_core::steering::Share;
 use speaker_ebpf::abi::steer::{MAGLEV_SLOTS, OWN_NODE};
-use speaker_ebpf::abi::{Bucket, SteerValue, VipKey};
+use speaker_ebpf::abi::{Bucket, SteerValue};
 use speaker_proto::{NodeName, Vip};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -35,6 +35,9 @@ struct SpreadVip {
     /// Why they are not; absent if they are, or if this node just does not hold it.
     #[serde(skip_serializing_if = "Option::is_none")]
     because: Option<String>,
+    /// Its row of `hg_spread`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    row: Option<u16>,
     /// Its table among `hg_maglev`.
     #[serde(skip_serializing_if = "Option::is_none")]
     table: Option<u32>,
@@ -93,9 +96,9 @@ fn spread(known: &Known<'_>) -> Result<Vec<SpreadVip>> {
     let rows = rows.map(|((vip, link), spread)| {
         let ifindex = snapshot.local.links.get(link).map(|link| link.ifindex);
         let slot = ifindex.and_then(|ifindex| kernel.slots.get(&(vip.0, ifindex)));
-        let key = ifindex.map(|ifindex| VipKey::new(vip.0.into(), ifindex));
-        let row = key.and_then(|key| snapshot.steering.rows.get(&key));
-        let table = row.map(SteerValue::table);
+        let row = slot.filter(|slot| slot.is_steered).map(|slot| slot.row);
+        let value = row.and_then(|row| snapshot.steering.rows.get(&row));
+        let table = value.map(SteerValue::table);
         SpreadVip {
             vip: vip.to_string(),
             link: link.to_string(),
@@ -103,6 +106,7 @@ fn spread(known: &Known<'_>) -> Result<Vec<SpreadVip>> {
             is_spread: slot.is_some_and(|slot| slot.is_steered),
             is_socketed: false,
             because: None,
+            row,
             table,
             nodes: nodes(snapshot, &kernel, (vip, link), &spread.share, (slot, table)),
         }
@@ -115,6 +119,7 @@ fn spread(known: &Known<'_>) -> Result<Vec<SpreadVip>> {
         is_spread: false,
         is_socketed: false,
         because: Some(why.to_string()),
+        row: None,
         table: None,
         nodes: Vec::new(),
     });
@@ -137,6 +142,7 @@ fn socketed<'a>(known: &'a Known<'_>) -> impl Iterator<Item = SpreadVip> + 'a {
             is_spread: false,
             is_socketed: because.is_none(),
             because,
+            row: None,
             table: None,
             nodes: Vec::new(),
         })

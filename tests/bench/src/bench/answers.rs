@@ -9,6 +9,7 @@ use super::stage::{Answerer, Stage};
 use crate::cpu;
 use crate::figure::{Aim, Figure, median};
 use crate::generator::{Load, Yield};
+use crate::hook::Hook;
 use crate::sheet::Sheet;
 use anyhow::{Context, Result, ensure};
 use std::collections::BTreeMap;
@@ -48,13 +49,13 @@ pub(crate) fn run(setting: &Setting, sheet: &mut Sheet<'_>) -> Result<()> {
         own,
         "ns/request",
     ))?;
-    for who in MEASURED {
+    for who in measured() {
         let (figure, value) = (format!("{who}, at overload"), rate(who));
         let figure = Figure::new(NAME, figure, value, "answers/s");
         let figure = figure.against(format!("{rival}, at overload"), value / rate(rival));
         sheet.add(&aimed(figure, who))?;
     }
-    for who in MEASURED {
+    for who in measured() {
         let (figure, value) = (format!("{who}, at overload"), cost(who));
         let figure = Figure::new(NAME, figure, value, "ns/answer");
         let against = format!("{rival}, at overload / this");
@@ -79,20 +80,21 @@ pub(crate) fn run(setting: &Setting, sheet: &mut Sheet<'_>) -> Result<()> {
     Ok(())
 }
 
-const OURS: [Answerer; 3] = [Answerer::Tc, Answerer::GenericXdp, Answerer::NativeXdp];
-const MEASURED: [Answerer; 6] = [
-    Answerer::Tc,
-    Answerer::GenericXdp,
-    Answerer::NativeXdp,
-    Answerer::Kernel,
-    Answerer::Batches,
-    Answerer::Ring,
+const OURS: [Answerer; 3] = [
+    Answerer::Program(Hook::Tc),
+    Answerer::Program(Hook::GenericXdp),
+    Answerer::Program(Hook::NativeXdp),
 ];
+const OTHERS: [Answerer; 3] = [Answerer::Kernel, Answerer::Batches, Answerer::Ring];
+
+fn measured() -> impl Iterator<Item = Answerer> {
+    OURS.into_iter().chain(OTHERS)
+}
 
 fn aimed(figure: Figure, who: Answerer) -> Figure {
     match who {
-        Answerer::Tc => figure.aim(Aim::AtLeast(3.0)),
-        Answerer::GenericXdp | Answerer::NativeXdp => figure.aim(Aim::AtLeast(6.0)),
+        Answerer::Program(Hook::Tc) => figure.aim(Aim::AtLeast(3.0)),
+        Answerer::Program(Hook::GenericXdp | Hook::NativeXdp) => figure.aim(Aim::AtLeast(6.0)),
         Answerer::Nobody | Answerer::Kernel | Answerer::Batches | Answerer::Ring => figure,
     }
 }
@@ -101,7 +103,7 @@ fn aimed(figure: Figure, who: Answerer) -> Figure {
 fn flood_all(setting: &Setting) -> Result<BTreeMap<Answerer, Vec<Yield>>> {
     let mut floods: BTreeMap<_, Vec<Yield>> = BTreeMap::new();
     for _ in 0..ROUNDS {
-        for who in [Answerer::Nobody].into_iter().chain(MEASURED) {
+        for who in [Answerer::Nobody].into_iter().chain(measured()) {
             let mut stage = Stage::set(setting, who, None, false)?;
             stage.send(Load {
                 rate: None,

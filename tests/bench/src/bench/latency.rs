@@ -8,6 +8,7 @@ use super::stage::{Answerer, Stage};
 use crate::cpu::Spinners;
 use crate::figure::{Figure, percentile};
 use crate::generator::Load;
+use crate::hook::Hook;
 use crate::sheet::Sheet;
 use anyhow::{Result, ensure};
 use std::time::Duration;
@@ -31,9 +32,9 @@ pub(crate) fn run(setting: &Setting, sheet: &mut Sheet<'_>) -> Result<()> {
 /// A ring hands a block over when it is full or after a millisecond, so the other responder has the shorter latency.
 const REFERENCE: Answerer = Answerer::Batches;
 const WHO: [Answerer; 4] = [
-    Answerer::Tc,
-    Answerer::GenericXdp,
-    Answerer::NativeXdp,
+    Answerer::Program(Hook::Tc),
+    Answerer::Program(Hook::GenericXdp),
+    Answerer::Program(Hook::NativeXdp),
     Answerer::Kernel,
 ];
 

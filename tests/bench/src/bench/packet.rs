@@ -81,11 +81,12 @@ fn spread(subject: &mut Subject, ifindex: u32, slot: u32) -> Result<()> {
         (HERE, OWN_NODE, OWN_NODE),
     ];
     for (at, (vip, current, previous)) in (0..).zip(cases) {
-        let entry = Entry::new(Mode::Answer, 1, slot + at).steered(true);
+        let row = at as u16 + 1;
+        let entry = Entry::new(Mode::Answer, 1, slot + at).steered(row);
         subject.put(v4(vip), ifindex, entry)?;
         subject.table(at, Bucket { current, previous })?;
         // The window never ends: what is remembered is looked up, and what is not is remembered.
-        subject.spread(v4(vip), ifindex, SteerValue::new(at, u64::MAX))?;
+        subject.spread(row, SteerValue::new(at, u64::MAX))?;
     }
     for node in [NODE, OTHER] {
         subject.target(ifindex, node, [2, 0, 0, 0, 1, node as u8])?;

@@ -2,13 +2,13 @@
 
 use super::Setting;
 use crate::generator::{self, Load, REQUESTS, Yield};
+use crate::hook::Hook;
 use crate::net::{NODE_LINK, Pair, VIP};
 use crate::object::{Kit, Subject};
 use crate::responder::{Responder, Way};
 use crate::{frame, raw};
-use anyhow::{Context, Result};
-use aya::programs::tc::TcAttachOptions;
-use aya::programs::{LinkOrder, TcAttachType, XdpMode};
+use anyhow::Result;
+use aya::programs::XdpMode;
 use speaker_ebpf::abi::{Addr, Entry, Mode};
 use std::fmt;
 use std::net::IpAddr;
@@ -18,12 +18,8 @@ use std::net::IpAddr;
 pub(crate) enum Answerer {
     /// Nobody: each request ends as early as it can.
     Nobody,
-    /// Our program at TC ingress.
-    Tc,
-    /// Our program as generic XDP.
-    GenericXdp,
-    /// Our program as native XDP.
-    NativeXdp,
+    /// Our program.
+    Program(Hook),
     /// The kernel's own ARP, the address being configured.
     Kernel,
     /// A responder in user space, recvmmsg and sendmmsg.
@@ -35,10 +31,8 @@ pub(crate) enum Answerer {
 impl fmt::Display for Answerer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Program(hook) => return hook.fmt(f),
             Self::Nobody => "dropped",
-            Self::Tc => "TC",
-            Self::GenericXdp => "generic XDP",
-            Self::NativeXdp => "native XDP",
             Self::Kernel => "kernel ARP",
             Self::Batches => "user, recvmmsg",
             Self::Ring => "user, TPACKET_V3",
@@ -85,9 +79,7 @@ impl Stage {
                 responder = Some(Responder::start(Way::Batches, &pair.node, cpu)?);
             }
             Answerer::Ring => responder = Some(Responder::start(Way::Ring, &pair.node, cpu)?),
-            Answerer::Tc | Answerer::GenericXdp | Answerer::NativeXdp => {
-                subject = Some(attach(setting, answerer, &pair)?);
-            }
+            Answerer::Program(hook) => subject = Some(attach(setting, hook, &pair)?),
         }
         Ok(Self {
             _responder: responder,
@@ -114,7 +106,7 @@ impl Stage {
 }
 
 /// Our program on the node's link, with [`VIP`] in its table and no bound on answers.
-fn attach(setting: &Setting, answerer: Answerer, pair: &Pair) -> Result<Subject> {
+pub(crate) fn attach(setting: &Setting, hook: Hook, pair: &Pair) -> Result<Subject> {
     let mut subject = Subject::load(&setting.object, 0)?;
     pair.node.run(|| {
         let ifindex = raw::ifindex(NODE_LINK)?;
@@ -124,25 +116,7 @@ fn attach(setting: &Setting, answerer: Answerer, pair: &Pair) -> Result<Subject>
             ifindex,
             Entry::new(Mode::Answer, 1, 0),
         )?;
-        match answerer {
-            Answerer::GenericXdp => {
-                subject.xdp()?.attach(NODE_LINK, XdpMode::Skb)?;
-            }
-            Answerer::NativeXdp => {
-                subject.xdp()?.attach(NODE_LINK, XdpMode::Driver)?;
-            }
-            _ => attach_tc(subject.tc()?)?,
-        }
-        Ok(())
+        subject.attach(hook)
     })?;
     Ok(subject)
-}
-
-/// Attaches at TC ingress of the node's link by TCX.
-pub(crate) fn attach_tc(program: &mut aya::programs::SchedClassifier) -> Result<()> {
-    let order = TcAttachOptions::TcxOrder(LinkOrder::first());
-    program
-        .attach_with_options(NODE_LINK, TcAttachType::Ingress, order)
-        .context("failed to attach by TCX (Linux 6.6 and later can)")?;
-    Ok(())
 }

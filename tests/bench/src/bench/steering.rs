@@ -4,11 +4,11 @@
 //! of another node: by its own stack with rules of kube-proxy's shape, or by our program. What sending and counting cost is measured
 //! against a node that drops at once, and taken off. What clients get of it is in [`requests`].
 
-use super::stage::attach_tc;
 use super::{Setting, requests};
 use crate::figure::{Aim, Figure, median};
 use crate::frame;
 use crate::generator::{self, FLOWS, Load, Yield};
+use crate::hook::{Hook, attach_tc};
 use crate::net::{NODE_LINK, Pair, VIP};
 use crate::object::{Kit, Subject};
 use crate::raw;
@@ -81,11 +81,15 @@ fn weights(nodes: u32) -> Result<Weights> {
 /// What the kernel's tables hold for it.
 fn sizes() -> Vec<Figure> {
     let table = TABLE_CHUNKS as usize * size_of::<Chunk>();
-    let vip = 2 * size_of::<VipKey>() + size_of::<Entry>() + size_of::<SteerValue>();
+    let vip = size_of::<VipKey>() + size_of::<Entry>();
     let size = |what: &str, bytes: usize| Figure::new(NAME, what, bytes as f64, "bytes");
     vec![
         size("a table in the kernel, for each set of nodes", table),
-        size("a VIP on a link: its keys and rows", vip),
+        size("a VIP on a link: its key and entry", vip),
+        size(
+            "a row, for all VIPs with the same of it",
+            size_of::<SteerValue>(),
+        ),
         size("a VIP's counters, for each CPU", size_of::<SlotStats>()),
     ]
 }
@@ -135,9 +139,13 @@ fn ways(setting: &Setting) -> Result<Vec<Figure>> {
         };
         figures.push(rates);
         figures.push(match way {
-            Way::Tc => costs.aim(Aim::AtLeast(1.5)),
-            Way::NativeXdp => costs.aim(Aim::AtLeast(5.0)),
-            Way::Nowhere | Way::Kernel | Way::BareTc | Way::BareXdp | Way::GenericXdp => costs,
+            Way::Spread(Hook::Tc) => costs.aim(Aim::AtLeast(1.5)),
+            Way::Spread(Hook::NativeXdp) => costs.aim(Aim::AtLeast(5.0)),
+            Way::Spread(Hook::GenericXdp)
+            | Way::Nowhere
+            | Way::Kernel
+            | Way::BareTc
+            | Way::BareXdp => costs,
         });
     }
     Ok(figures)
@@ -154,12 +162,8 @@ enum Way {
     BareTc,
     /// A native XDP program that does nothing else.
     BareXdp,
-    /// Our program at TC ingress.
-    Tc,
-    /// Our program as generic XDP.
-    GenericXdp,
-    /// Our program as native XDP.
-    NativeXdp,
+    /// Our program.
+    Spread(Hook),
 }
 
 impl Way {
@@ -168,22 +172,20 @@ impl Way {
         Self::Kernel,
         Self::BareTc,
         Self::BareXdp,
-        Self::Tc,
-        Self::GenericXdp,
-        Self::NativeXdp,
+        Self::Spread(Hook::Tc),
+        Self::Spread(Hook::GenericXdp),
+        Self::Spread(Hook::NativeXdp),
     ];
 }
 
 impl fmt::Display for Way {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Spread(hook) => return write!(f, "spread by {hook}"),
             Self::Nowhere => "dropped",
             Self::Kernel => "kernel's stack with a service proxy's rules",
             Self::BareTc => "sent back by TC without a look",
             Self::BareXdp => "sent back by native XDP without a look",
-            Self::Tc => "spread by TC",
-            Self::GenericXdp => "spread by generic XDP",
-            Self::NativeXdp => "spread by native XDP",
         })
     }
 }
@@ -219,7 +221,7 @@ fn flood(setting: &Setting, way: Way, span: Duration) -> Result<Yield> {
             })?;
             None
         }
-        Way::Tc | Way::GenericXdp | Way::NativeXdp => Some(spread(setting, &pair, way)?),
+        Way::Spread(hook) => Some(spread(setting, &pair, hook)?),
     };
     let load = |span| Load { rate: None, span };
     generator::send(&mut kit, &pair, FLOWS, load(WARM_UP))?;
@@ -256,27 +258,18 @@ fn forward(pair: &Pair) -> Result<()> {
 }
 
 /// Our program, with a VIP whose slots all name the other node.
-fn spread(setting: &Setting, pair: &Pair, way: Way) -> Result<Subject> {
+fn spread(setting: &Setting, pair: &Pair, hook: Hook) -> Result<Subject> {
     let mut subject = Subject::load(&setting.object, 0)?;
     pair.node.run(|| {
         let ifindex = raw::ifindex(NODE_LINK)?;
         let vip = Addr::from(IpAddr::V4(VIP));
         subject.link(ifindex)?;
-        subject.put(vip, ifindex, Entry::new(Mode::Answer, 1, 0).steered(true))?;
+        subject.put(vip, ifindex, Entry::new(Mode::Answer, 1, 0).steered(1))?;
         let (current, previous) = (TARGET_NUMBER, TARGET_NUMBER);
         subject.table(0, Bucket { current, previous })?;
-        subject.spread(vip, ifindex, SteerValue::new(0, 0))?;
+        subject.spread(1, SteerValue::new(0, 0))?;
         subject.target(ifindex, TARGET_NUMBER, TARGET_MAC)?;
-        match way {
-            Way::GenericXdp => {
-                subject.xdp()?.attach(NODE_LINK, XdpMode::Skb)?;
-            }
-            Way::NativeXdp => {
-                subject.xdp()?.attach(NODE_LINK, XdpMode::Driver)?;
-            }
-            _ => attach_tc(subject.tc()?)?,
-        }
-        Ok(())
+        subject.attach(hook)
     })?;
     Ok(subject)
 }

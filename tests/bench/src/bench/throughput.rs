@@ -4,17 +4,13 @@
 //! virtual machine's throughput wanders more than what is looked for.
 
 use super::Setting;
-use super::stage::attach_tc;
+use super::stage::attach;
 use crate::figure::{Aim, Figure, median};
-use crate::net::{NODE_IP, NODE_LINK, Pair, VIP};
-use crate::object::Subject;
-use crate::raw;
+use crate::hook::Hook;
+use crate::net::{NODE_IP, Pair};
 use crate::sheet::Sheet;
 use anyhow::{Context, Result, bail, ensure};
-use aya::programs::XdpMode;
 use serde_json::Value;
-use speaker_ebpf::abi::{Addr, Entry, Mode};
-use std::net::IpAddr;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -38,13 +34,15 @@ pub(crate) fn run(setting: &Setting, sheet: &mut Sheet<'_>) -> Result<()> {
         median(rounds.iter().map(off).collect()),
         "Gbit/s",
     ))?;
-    for (at, state) in STATES.iter().enumerate().skip(1) {
+    for (at, hook) in STATES.iter().enumerate() {
+        let Some(hook) = hook else { continue };
         let value = median(rounds.iter().map(|round| round[at]).collect());
         let ratio = median(rounds.iter().map(|round| round[at] / off(round)).collect());
-        let figure = Figure::new(NAME, state.name(), value, "Gbit/s").against("no program", ratio);
-        sheet.add(&match state {
-            State::Tc => figure.aim(Aim::AtLeast(0.98)),
-            State::Off | State::GenericXdp | State::NativeXdp => figure,
+        let figure = Figure::new(NAME, hook.to_string(), value, "Gbit/s");
+        let figure = figure.against("no program", ratio);
+        sheet.add(&match hook {
+            Hook::Tc => figure.aim(Aim::AtLeast(0.98)),
+            Hook::GenericXdp | Hook::NativeXdp => figure,
         })?;
     }
     Ok(())
@@ -52,31 +50,18 @@ pub(crate) fn run(setting: &Setting, sheet: &mut Sheet<'_>) -> Result<()> {
 
 const ROUNDS: usize = 7;
 
-/// What is on the link.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum State {
-    Off,
-    Tc,
-    GenericXdp,
-    NativeXdp,
-}
+/// What is on the link; nothing at first.
+const STATES: [Option<Hook>; 4] = [
+    None,
+    Some(Hook::Tc),
+    Some(Hook::GenericXdp),
+    Some(Hook::NativeXdp),
+];
 
-const STATES: [State; 4] = [State::Off, State::Tc, State::GenericXdp, State::NativeXdp];
-
-impl State {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Off => "no program",
-            Self::Tc => "TC",
-            Self::GenericXdp => "generic XDP",
-            Self::NativeXdp => "native XDP",
-        }
-    }
-}
-
-fn gigabits(setting: &Setting, state: State) -> Result<f64> {
+fn gigabits(setting: &Setting, state: Option<Hook>) -> Result<f64> {
     let pair = Pair::create()?;
-    let _subject = attach(setting, state, &pair)?;
+    // With a VIP in its table that the stream is not for.
+    let _subject = state.map(|hook| attach(setting, hook, &pair)).transpose()?;
     let mut server = pair.node.run(|| {
         let server = Command::new("iperf3")
             .args(["--server", "--one-off", "--bind", &NODE_IP.to_string()])
@@ -91,35 +76,6 @@ fn gigabits(setting: &Setting, state: State) -> Result<f64> {
     }
     server.wait().context("failed to wait for iperf3")?;
     result
-}
-
-/// The program on the link, with a VIP in its table that the stream is not for.
-fn attach(setting: &Setting, state: State, pair: &Pair) -> Result<Option<Subject>> {
-    if state == State::Off {
-        return Ok(None);
-    }
-    let mut subject = Subject::load(&setting.object, 0)?;
-    pair.node.run(|| {
-        let ifindex = raw::ifindex(NODE_LINK)?;
-        subject.link(ifindex)?;
-        subject.put(
-            Addr::from(IpAddr::V4(VIP)),
-            ifindex,
-            Entry::new(Mode::Answer, 1, 0),
-        )?;
-        match state {
-            State::Off => {}
-            State::Tc => attach_tc(subject.tc()?)?,
-            State::GenericXdp => {
-                subject.xdp()?.attach(NODE_LINK, XdpMode::Skb)?;
-            }
-            State::NativeXdp => {
-                subject.xdp()?.attach(NODE_LINK, XdpMode::Driver)?;
-            }
-        }
-        Ok(())
-    })?;
-    Ok(Some(subject))
 }
 
 /// Sends for [`SECONDS`]; the first tenth of a second may find no server yet.

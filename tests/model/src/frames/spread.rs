@@ -201,10 +201,12 @@ fn staying() -> Vec<Case> {
         Case::new("a table that was never written is this node's", syn(v4))
             .given(|tables| spread(tables, SteerValue::new(TABLES_MAX - 1, 0), NEW, NEW))
             .spread_here(),
-        Case::new("an entry without a row of its steering", syn(v4))
+        Case::new("an entry whose row there is not", syn(v4))
             .given(|tables| {
                 one(tables);
-                tables.steering.clear();
+                for entry in tables.vips.values_mut() {
+                    *entry = entry.steered(u16::MAX);
+                }
             })
             .traffic(),
         Case::new("what is spread and moves is spread", syn(v6))

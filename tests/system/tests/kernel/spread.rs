@@ -12,7 +12,7 @@ use std::mem;
 
 /// Writes the tables; points in time go through `at`.
 pub(crate) fn write(program: &mut Program, tables: &Tables, at: impl Fn(u64) -> u64) {
-    program.is_spread |= !(tables.steering.is_empty() && tables.ends.is_empty());
+    program.is_spread |= !(tables.spread.is_empty() && tables.ends.is_empty());
     if !program.is_spread {
         return;
     }
@@ -23,13 +23,12 @@ pub(crate) fn write(program: &mut Program, tables: &Tables, at: impl Fn(u64) -> 
             .insert(cast::<_, [u8; 8]>(*key), cast::<_, [u8; 8]>(*target), 0)
             .unwrap();
     }
-    let mut steering: HashMap<_, [u8; 20], [u8; 16]> = program.map("hg_steering");
-    for (key, row) in &tables.steering {
-        let value = SteerValue::new(row.table(), at(row.window_until_ns()));
+    let mut spread: Array<_, [u8; 16]> = program.map("hg_spread");
+    for (number, row) in &tables.spread {
+        let value = SteerValue::new(row.table(), at(row.window_until_ns())).sent_to(row.own());
         let value = value.by_client(row.is_by_client()).beyond(row.is_beyond());
-        steering
-            .insert(cast::<_, [u8; 20]>(*key), cast::<_, [u8; 16]>(value), 0)
-            .unwrap();
+        let number = u32::from(*number);
+        spread.set(number, cast::<_, [u8; 16]>(value), 0).unwrap();
     }
     let mut far: HashMap<_, [u8; 8], [u8; 32]> = program.map("hg_far");
     for (key, value) in &tables.far {
@@ -118,12 +117,11 @@ pub(crate) fn way(program: &mut Program, steered: Steered) -> u64 {
     ways.get(&(steered as u32), 0).unwrap().iter().sum()
 }
 
-/// Takes everything out that was put in or left behind, but for Maglev tables, which nothing names then.
+/// Takes everything out that was put in or left behind, but for rows and Maglev tables, which nothing names then.
 pub(crate) fn clear(program: &mut Program) {
     if !mem::take(&mut program.is_spread) {
         return;
     }
-    empty(&mut program.map::<HashMap<_, [u8; 20], [u8; 16]>>("hg_steering"));
     empty(&mut program.map::<HashMap<_, [u8; 8], [u8; 8]>>("hg_targets"));
     empty(&mut program.map::<HashMap<_, [u8; 8], [u8; 32]>>("hg_far"));
     empty(&mut program.map::<HashMap<_, [u8; 16], [u8; 4]>>("hg_ends"));
