@@ -46,7 +46,11 @@ fn give(ctx: SkLookupContext, key: &SocketKey) {
 /// Whether an address may be in the table; `false` is certain.
 #[inline(always)]
 pub(super) fn may_know(addr: &Addr) -> bool {
-    let (word, mask) = addr.filter_bit();
+    is_set(addr.filter_bit())
+}
+
+#[inline(always)]
+pub(super) fn is_set((word, mask): (u32, u64)) -> bool {
     FILTER.get(word).is_some_and(|bits| bits & mask != 0)
 }
 
