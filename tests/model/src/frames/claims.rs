@@ -134,11 +134,7 @@ fn spoofed() -> Vec<Case> {
             announcement(DISARMED, 1),
         )
         .given(|tables| {
-            let key = MacKey::new(MacAddr(DISARMED));
-            let disarmed_until_ns = NOW - SECOND;
-            tables
-                .members
-                .insert(key, MemberValue { disarmed_until_ns });
+            tables.put_member(MacAddr(DISARMED), NOW - SECOND);
         })
         .counted(Outcome::Claimed)
         .told(ClaimKind::Member)
