@@ -13,8 +13,8 @@ mod socket;
 mod spread;
 
 use speaker_ebpf::abi::{
-    Addr, ClaimKind, Entry, Global, LinkValue, MacAddr, Mode, MoveValue, Opted, Outcome, Passage,
-    SlotStats, Steered, Tunnelled, VipKey,
+    Addr, ClaimKind, Entry, Global, LinkValue, MacAddr, MacKey, MemberValue, Mode, MoveValue,
+    Opted, Outcome, Passage, SlotStats, Steered, Tunnelled, VipKey,
 };
 use speaker_ebpf::logic::{Memory, Verdict};
 use speaker_ebpf::model::{Tables, VecFrame, run};
@@ -292,7 +292,10 @@ fn tables(entry: Entry) -> Tables {
     };
     tables.links.insert(LINK, LinkValue::new(MacAddr(OWN)));
     for (mac, disarmed_until_ns) in [(MEMBER, 0), (DISARMED, NOW + MINUTE)] {
-        tables.put_member(MacAddr(mac), disarmed_until_ns);
+        let key = MacKey::new(MacAddr(mac));
+        tables
+            .members
+            .insert(key, MemberValue { disarmed_until_ns });
     }
     put(&mut tables, entry);
     tables

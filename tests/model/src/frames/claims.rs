@@ -134,7 +134,11 @@ fn spoofed() -> Vec<Case> {
             announcement(DISARMED, 1),
         )
         .given(|tables| {
-            tables.put_member(MacAddr(DISARMED), NOW - SECOND);
+            let key = MacKey::new(MacAddr(DISARMED));
+            let disarmed_until_ns = NOW - SECOND;
+            tables
+                .members
+                .insert(key, MemberValue { disarmed_until_ns });
         })
         .counted(Outcome::Claimed)
         .told(ClaimKind::Member)
