@@ -64,13 +64,6 @@ const SECRET: [u64; 8] = [
     0x4c26_3a81_e690_35e0,
 ];
 
-/// Word and mask of a bit of `FILTER`. Fibonacci hashing: one multiplication, the top 16 bits are the index of the bit.
-#[inline(always)]
-pub(super) const fn filter_bit(number: u64) -> (u32, u64) {
-    let bit = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48;
-    ((bit >> 6) as u32, 1 << (bit & 63))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,6 +1,5 @@
 //! Layer 2 tables: who is answered for, until when, and what has been seen.
 
-use super::hash;
 use bytemuck::{Pod, Zeroable};
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -61,7 +60,9 @@ impl Addr {
     #[inline(always)]
     pub fn filter_bit(&self) -> (u32, u64) {
         let [hi, lo]: [u64; 2] = bytemuck::cast(self.bytes);
-        hash::filter_bit(hi ^ lo.rotate_left(32))
+        // Fibonacci hashing: one multiplication, the top 16 bits are the index of the bit.
+        let bit = (hi ^ lo.rotate_left(32)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48;
+        ((bit >> 6) as u32, 1 << (bit & 63))
     }
 }
 
@@ -402,12 +403,6 @@ impl MacKey {
     #[inline(always)]
     pub const fn mac(&self) -> MacAddr {
         self.mac
-    }
-
-    /// Its bit of `FILTER`: the word and the mask.
-    #[inline(always)]
-    pub const fn filter_bit(&self) -> (u32, u64) {
-        hash::filter_bit(self.mac.number())
     }
 }
 

@@ -65,7 +65,7 @@ pub const VIPS: MapSpec = MapSpec {
     layout: 1,
     entries_max: SLOTS_MAX,
 };
-/// Bitmap of announced addresses and of members' hardware addresses, asked before they are looked up; array of `u64` words.
+/// Bitmap of announced addresses, asked before any lookup; array of `u64` words.
 pub const FILTER: MapSpec = MapSpec {
     name: "hg_filter",
     layout: 1,

@@ -154,8 +154,6 @@ pub trait Maps {
     fn link(&self, ifindex: u32) -> Option<LinkValue>;
     /// The member that owns a hardware address.
     fn member(&self, mac: &MacAddr) -> Option<MemberValue>;
-    /// Whether there is one. Cheaper for most that are none, which the filter tells.
-    fn is_member(&self, mac: &MacAddr) -> bool;
     /// Takes one token of the slot's bucket at `now`; `false`: above the limit.
     fn take_token(&mut self, slot: u32, now: u64) -> bool;
     /// Counts an outcome of a slot.

@@ -2,8 +2,8 @@
 
 use super::{Maps, Verdict};
 use crate::abi::{
-    Addr, Entry, FLOWS_MAX, FlowKey, FlowKind, FlowValue, LinkValue, MacAddr, MacKey, Mode,
-    MoveValue, Passage, VipKey,
+    Addr, Entry, FLOWS_MAX, FlowKey, FlowKind, FlowValue, LinkValue, MacAddr, MacKey, MemberValue,
+    Mode, MoveValue, Passage, VipKey,
 };
 use crate::model::flow::FlowWire;
 use crate::model::{Tables, VecFrame, check_forward, run};
@@ -437,7 +437,10 @@ pub(super) fn node(own: MacAddr) -> Tables {
     };
     tables.links.insert(LINK, LinkValue::new(own));
     for mac in [A, B, C] {
-        tables.put_member(mac, 0);
+        let armed = MemberValue {
+            disarmed_until_ns: 0,
+        };
+        tables.members.insert(MacKey::new(mac), armed);
     }
     for vip in [VIP4, VIP6] {
         tables.put_vip(key(vip), Entry::new(Mode::Draining, 1, 5));

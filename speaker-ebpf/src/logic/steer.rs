@@ -41,7 +41,7 @@ pub(super) fn verdict<F: Frame, M: Maps>(
     row: SteerValue,
 ) -> Verdict {
     let right = Right::find(maps, entry, arrival.now);
-    let is_members = arrival.src == arrival.own || maps.is_member(&arrival.src);
+    let is_members = arrival.src == arrival.own || maps.member(&arrival.src).is_some();
     let owner = match right {
         Right::Lost => Err(Steered::NotHeld),
         Right::Lapsed if is_members => Err(Steered::NotHeld),

@@ -6,9 +6,9 @@ use super::{
 use crate::abi::options::{Closed, SET_BITS};
 use crate::abi::steer::CHUNK_SLOTS;
 use crate::abi::{
-    Addr, Bucket, Chunk, EndValue, Entry, FarKey, FarValue, LinkValue, MacAddr, Mode, MoveValue,
-    OptionValue, ServiceKey, ServiceValue, SourceKey, SteerValue, TargetKey, TargetValue,
-    Tunnelled, VipKey,
+    Addr, Bucket, Chunk, EndValue, Entry, FarKey, FarValue, LinkValue, MacAddr, MacKey,
+    MemberValue, Mode, MoveValue, OptionValue, ServiceKey, ServiceValue, SourceKey, SteerValue,
+    TargetKey, TargetValue, Tunnelled, VipKey,
 };
 use crate::logic::Verdict;
 use core::net::IpAddr;
@@ -131,7 +131,12 @@ fn tables(choice: u8) -> Tables {
         ..Tables::default()
     };
     tables.links.insert(LINK, LinkValue::new(OWN));
-    tables.put_member(MEMBER, if choice & 8 == 0 { 0 } else { NOW + 1 });
+    tables.members.insert(
+        MacKey::new(MEMBER),
+        MemberValue {
+            disarmed_until_ns: if choice & 8 == 0 { 0 } else { NOW + 1 },
+        },
+    );
     for (slot, vip) in [VIP4, VIP6].into_iter().enumerate() {
         let key = VipKey::new(vip, LINK);
         let entry = Entry::new(mode, 7, slot as u32);

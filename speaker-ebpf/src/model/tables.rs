@@ -104,24 +104,9 @@ impl Default for Limit {
 impl Tables {
     /// Puts a VIP into the table and the filter.
     pub fn put_vip(&mut self, key: VipKey, entry: Entry) {
-        self.set(key.addr().filter_bit());
-        self.vips.insert(key, entry);
-    }
-
-    /// Puts a member's hardware address into the table and the filter.
-    pub fn put_member(&mut self, mac: MacAddr, disarmed_until_ns: u64) {
-        let key = MacKey::new(mac);
-        self.set(key.filter_bit());
-        self.members.insert(key, MemberValue { disarmed_until_ns });
-    }
-
-    fn set(&mut self, (word, mask): (u32, u64)) {
+        let (word, mask) = key.addr().filter_bit();
         *self.filter.entry(word).or_default() |= mask;
-    }
-
-    fn is_set(&self, (word, mask): (u32, u64)) -> bool {
-        assert!(word < abi::FILTER_WORDS, "a bit outside the filter");
-        self.filter.get(&word).is_some_and(|bits| bits & mask != 0)
+        self.vips.insert(key, entry);
     }
 
     /// Whether this node may deal with the packets of an entry: it holds the VIP within its deadline and without a fence, or routes lead
@@ -238,11 +223,9 @@ impl Maps for Tables {
     }
 
     fn may_know(&self, addr: &Addr) -> bool {
-        self.is_set(addr.filter_bit())
-    }
-
-    fn is_member(&self, mac: &MacAddr) -> bool {
-        self.is_set(MacKey::new(*mac).filter_bit()) && self.member(mac).is_some()
+        let (word, mask) = addr.filter_bit();
+        assert!(word < abi::FILTER_WORDS, "a bit outside the filter");
+        self.filter.get(&word).is_some_and(|bits| bits & mask != 0)
     }
 
     fn vip(&self, key: &VipKey) -> Option<Entry> {

@@ -2,7 +2,7 @@
 //!
 //! Keys and values carry their own types into BTF, so that `bpftool map dump` prints fields and not bytes.
 
-use super::socket::{is_set, may_know};
+use super::socket::may_know;
 use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, BPF_NOEXIST};
 use aya_ebpf::btf_maps::lpm_trie::{Key, LpmTrie};
 use aya_ebpf::btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf};
@@ -255,11 +255,6 @@ impl Maps for Kernel {
     fn member(&self, mac: &MacAddr) -> Option<MemberValue> {
         // SAFETY: as in `vip`.
         unsafe { MEMBERS.get(MacKey::new(*mac)).copied() }
-    }
-
-    #[inline(always)]
-    fn is_member(&self, mac: &MacAddr) -> bool {
-        is_set(MacKey::new(*mac).filter_bit()) && self.member(mac).is_some()
     }
 
     #[inline(always)]

@@ -46,11 +46,7 @@ fn give(ctx: SkLookupContext, key: &SocketKey) {
 /// Whether an address may be in the table; `false` is certain.
 #[inline(always)]
 pub(super) fn may_know(addr: &Addr) -> bool {
-    is_set(addr.filter_bit())
-}
-
-#[inline(always)]
-pub(super) fn is_set((word, mask): (u32, u64)) -> bool {
+    let (word, mask) = addr.filter_bit();
     FILTER.get(word).is_some_and(|bits| bits & mask != 0)
 }
 

@@ -2,7 +2,7 @@
 //!
 //! [`wanted`] gives each (VIP, link) its slot, [`changes`] sorts what must be written so that stopping after any of the writes
 //! does no harm: nothing is answered that neither the old nor the new plan answers, whatever stops answering does so before
-//! anything starts, and an entry never stands without its link, its filter bit (nor a member's address), its counters and, if it moves, is spread or has options, its row of that. It knows nothing of maps;
+//! anything starts, and an entry never stands without its link, its filter bit, its counters and, if it moves, is spread or has options, its row of that. It knows nothing of maps;
 //! whoever owns them applies the changes in order and keeps [`Tables`] as a mirror.
 
 mod encap;
@@ -143,7 +143,7 @@ pub fn wanted(
     };
     let known = |key| have.members.get(&key).copied().unwrap_or(armed);
     let keys = members.iter().map(|m| MacKey::new(mac(*m)));
-    let member_table: BTreeMap<_, _> = keys
+    let member_table = keys
         .take(MEMBERS_MAX as usize)
         .map(|key| (key, known(key)))
         .collect();
@@ -153,7 +153,7 @@ pub fn wanted(
         members.len().saturating_sub(MEMBERS_MAX as usize),
     );
     let tables = Tables {
-        filter: filter(vips.keys(), member_table.keys()),
+        filter: filter(vips.keys()),
         slots: vips.values().map(Entry::slot).collect(),
         links,
         members: member_table,
@@ -272,13 +272,9 @@ fn place(
 }
 
 /// The words that are not zero.
-fn filter<'k>(
-    vips: impl Iterator<Item = &'k VipKey>,
-    members: impl Iterator<Item = &'k MacKey>,
-) -> BTreeMap<u32, u64> {
+fn filter<'k>(keys: impl Iterator<Item = &'k VipKey>) -> BTreeMap<u32, u64> {
     let mut words = vec![0_u64; FILTER_WORDS as usize];
-    let vips = vips.map(|key| key.addr().filter_bit());
-    for (word, bit) in vips.chain(members.map(MacKey::filter_bit)) {
+    for (word, bit) in keys.map(|key| key.addr().filter_bit()) {
         words[word as usize] |= bit;
     }
     (0..).zip(words).filter(|(_, bits)| *bits != 0).collect()
@@ -338,12 +334,12 @@ pub fn changes(have: &Tables, want: &Tables) -> Vec<TableChange> {
         .chain(before_options)
         .chain(vips(falling_silent))
         .chain(link_puts.into_iter().map(TableChange::Link))
+        .chain(member_puts.into_iter().map(TableChange::Member))
         .chain(
             diff(&have.filter, &widened)
                 .into_iter()
                 .map(TableChange::Filter),
         )
-        .chain(member_puts.into_iter().map(TableChange::Member))
         .chain(new_slots.into_iter().map(TableChange::ResetSlot))
         .chain(vips(silent))
         .chain(fences.into_iter().map(TableChange::LowerFence))
@@ -357,12 +353,12 @@ pub fn changes(have: &Tables, want: &Tables) -> Vec<TableChange> {
                 .copied()
                 .map(TableChange::FreeSlot),
         )
-        .chain(member_removals.into_iter().map(TableChange::Member))
         .chain(
             diff(&widened, &want.filter)
                 .into_iter()
                 .map(TableChange::Filter),
         )
+        .chain(member_removals.into_iter().map(TableChange::Member))
         .chain(link_removals.into_iter().map(TableChange::Link))
         .collect()
 }

@@ -8,7 +8,9 @@ use aya::programs::links::LinkOrder;
 use aya::programs::tc::{NlOptions, TcAttachOptions, qdisc_add_clsact};
 use aya::programs::xdp::XdpMode;
 use aya::programs::{TcAttachType, Xdp};
-use speaker_ebpf::abi::{Addr, Entry, LinkValue, MacAddr, Mode, Outcome, VipKey};
+use speaker_ebpf::abi::{
+    Addr, Entry, LinkValue, MacAddr, MacKey, MemberValue, Mode, Outcome, VipKey,
+};
 use speaker_ebpf::model::{Limit, Tables};
 use std::net::IpAddr;
 use xtask::tools;
@@ -281,7 +283,11 @@ fn tables(deadline_ns: u64) -> Tables {
         ..Tables::default()
     };
     tables.links.insert(LINK, LinkValue::new(MacAddr(OWN)));
-    tables.put_member(MacAddr([2, 0, 0, 0, 0, 0x22]), 0);
+    let member = MacKey::new(MacAddr([2, 0, 0, 0, 0, 0x22]));
+    let armed = MemberValue {
+        disarmed_until_ns: 0,
+    };
+    tables.members.insert(member, armed);
     for (vip, slot) in [("192.0.2.10", SLOT4), ("2001:db8::10", SLOT6)] {
         let vip: IpAddr = vip.parse().unwrap();
         let key = VipKey::new(Addr::from(vip), LINK);

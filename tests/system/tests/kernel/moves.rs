@@ -6,7 +6,9 @@
 use crate::answers::Hook;
 use crate::net::{Namespace, run};
 use crate::program::{Program, boot_ns};
-use speaker_ebpf::abi::{Addr, Entry, LinkValue, MacAddr, Mode, MoveValue, Passage, VipKey};
+use speaker_ebpf::abi::{
+    Addr, Entry, LinkValue, MacAddr, MacKey, MemberValue, Mode, MoveValue, Passage, VipKey,
+};
 use speaker_ebpf::model::{Limit, Tables};
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -272,8 +274,11 @@ pub(crate) fn tables(at: usize, vip: IpAddr, mode: Mode) -> Tables {
         ..Tables::default()
     };
     tables.links.insert(LINK, LinkValue::new(MacAddr(MACS[at])));
+    let armed = MemberValue {
+        disarmed_until_ns: 0,
+    };
     for mac in MACS.into_iter().filter(|mac| *mac != MACS[at]) {
-        tables.put_member(MacAddr(mac), 0);
+        tables.members.insert(MacKey::new(MacAddr(mac)), armed);
     }
     let key = VipKey::new(Addr::from(vip), LINK);
     tables.put_vip(key, Entry::new(mode, 1, 1));
