@@ -234,7 +234,12 @@ impl<'d> Draft<'d> {
             let row = SteerValue::new(table, spread.until.ns()).sent_to(own);
             let row = row.by_client(spread.share.is_by_client);
             let row = row.beyond(spread.share.is_beyond);
-            named.insert(key, rows.number(row));
+            match rows.number(row) {
+                Some(number) => {
+                    named.insert(key, number);
+                }
+                None => *self.full.entry(("hg_spread", STEERED_MAX)).or_default() += 1,
+            }
         }
         content.rows = rows.wanted;
         content.targets = self.targets(&named);
@@ -417,14 +422,13 @@ impl Rows {
         }
     }
 
-    /// There is always one: twice as many as VIPs are spread.
-    fn number(&mut self, row: SteerValue) -> u16 {
-        let number = *self.numbers.entry(row).or_insert_with(|| {
-            let free = self.free.next();
-            free.expect("fewer rows than that are named, now and next")
-        });
+    /// `None` only where entries name more rows than VIPs may be spread, which nobody sane has written.
+    fn number(&mut self, row: SteerValue) -> Option<u16> {
+        let known = self.numbers.get(&row).copied();
+        let number = known.or_else(|| self.free.next())?;
+        self.numbers.insert(row, number);
         self.wanted.insert(number, row);
-        number
+        Some(number)
     }
 }
 

@@ -277,6 +277,22 @@ fn a_row_that_was_given_up_is_not_the_next_to_be_written() {
 }
 
 #[test]
+fn more_rows_than_there_may_be_leave_a_vip_to_the_stack_until_they_are_given_up() {
+    let mut world = World::default();
+    let odd = |row: u16| SteerValue::new(0, u64::from(row) + 1);
+    let all = (1..=ROWS_MAX as u16).map(|row| (row, odd(row)));
+    world.tables.steering.rows = all.collect();
+    let plan = plan(&[(1, spread(&[0, 1], &[]))]);
+    world.follow(&plan);
+    assert!(!world.tables.vips[&key(1)].is_steered());
+    let full = "tables: Node n0: hg_spread: full: it has room for 16384, 1 more are not served";
+    assert_eq!(world.problems, [full]);
+    world.follow(&plan);
+    assert!(world.tables.vips[&key(1)].is_steered());
+    assert!(world.problems.is_empty());
+}
+
+#[test]
 fn a_link_with_another_hardware_address_has_another_row() {
     let mut world = World::default();
     let plan = plan(&[(1, spread(&[0, 1], &[]))]);

@@ -14,7 +14,19 @@ fn the_verifier_takes_every_program() {
     assert_eq!(xdp.name_as_str(), Some("heliograph_xdp"));
     let sk = program.sk().info().unwrap();
     assert_eq!(sk.name_as_str(), Some("heliograph_sk"));
+    for program in [tc, xdp, sk] {
+        // Kernels before 5.16 do not say.
+        if let Some(verified) = program.verified_instruction_count() {
+            let name = program.name_as_str().unwrap();
+            eprintln!("{name}: {verified} instructions verified");
+            assert!(verified <= VERIFIED_MAX, "{name} verifies {verified}");
+        }
+    }
 }
+
+/// A tenth less than the verifier takes (BPF_COMPLEXITY_LIMIT_INSNS): what comes near is to be made simpler before another compiler
+/// or kernel, that sees it another way, refuses it.
+const VERIFIED_MAX: u32 = 900_000;
 
 #[test]
 fn every_map_is_as_the_abi_says() {
