@@ -34,7 +34,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 use watch::{Station, mac_of, now};
@@ -207,12 +207,16 @@ impl Course<'_> {
                 match scene.suffer(fault, self.request) {
                     Ok(verdict) => {
                         failures = 0;
-                        self.count(round, fault, &verdict)?;
+                        self.count(|figures| {
+                            figures.count(fault, &verdict);
+                            let is_json = self.request.output == Form::Json;
+                            report::show(round, fault, &verdict, is_json);
+                        })?;
                     }
                     Err(error) if failures + 1 < self.request.failures_max() => {
                         failures += 1;
                         eprintln!("{}, round {round}: not done: {error:#}", fault.name);
-                        self.figures().count_not_done(fault);
+                        self.count(|figures| figures.count_not_done(fault))?;
                         scene = self.anew(scene)?;
                     }
                     Err(error) => return Err(error),
@@ -228,18 +232,14 @@ impl Course<'_> {
         Scene::up(options, self.request)
     }
 
-    fn count(&self, round: u32, fault: &Fault, verdict: &Verdict) -> Result<()> {
-        let mut figures = self.figures();
-        figures.count(fault, verdict);
-        report::show(round, fault, verdict, self.request.output == Form::Json);
+    /// Counts, and writes what all runs so far came to. One lab at a time, so that no two speak at once.
+    fn count(&self, how: impl FnOnce(&mut Figures)) -> Result<()> {
+        let mut figures = self.figures.lock().unwrap_or_else(PoisonError::into_inner);
+        how(&mut figures);
         match &self.request.table {
             Some(table) => figures.write(table),
             None => Ok(()),
         }
-    }
-
-    fn figures(&self) -> MutexGuard<'_, Figures> {
-        self.figures.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
